@@ -1,0 +1,99 @@
+# Everything a person does here. `make` alone lists it.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PIP := $(PY) -m pip --disable-pip-version-check --no-input -q
+# buf finds its plugins on the PATH.
+WITH_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
+ARGS ?=
+
+# Minutes-long tests run in CI, or when asked for: make test HEAVY=1
+ifeq ($(filter true 1,$(CI) $(HEAVY)),)
+MARKS := -m "not heavy"
+endif
+
+.PHONY: help demo run test check bench proto lock docs format clean base dev \
+	check-format check-lint check-types check-rooms check-protos check-generated check-breaking check-docs
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+demo: base ## separate the demo track, stems streaming from its middle (ARGS=... for scripts/demo.py)
+	$(PY) scripts/demo.py $(ARGS)
+
+run: base ## start the server (ARGS='--grpc-port 0 ...')
+	$(PY) server.py $(ARGS)
+
+test: dev ## all tests but the minutes-long ones (HEAVY=1 for those too, ARGS=... for pytest)
+	$(PY) -m pytest $(MARKS) $(ARGS)
+
+check: check-format check-lint check-types check-rooms check-protos check-generated check-breaking check-docs ## all that CI checks besides tests
+
+bench: base ## the table of figures of docs/performance.md (ARGS=... for benchmarks)
+	$(PY) -m benchmarks $(ARGS)
+
+proto: dev ## the stubs in generated/ from protos/
+	$(WITH_VENV) buf generate
+
+docs: base ## docs/settings.md and docs/errors.md from the code
+	$(PY) scripts/make_docs.py
+
+lock: dev ## requirements*.lock from the ranges of pyproject.toml
+	$(PY) scripts/lock.py
+
+format: dev ## rewrite the code the way `make check` wants it
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and all caches (never jobs/)
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+check-format: dev
+	$(BIN)/ruff format --check .
+
+check-lint: dev
+	$(BIN)/ruff check .
+
+check-types: dev
+	$(BIN)/pyright
+
+check-rooms: dev
+	$(BIN)/lint-imports --no-cache --no-logo
+
+check-protos: dev
+	$(WITH_VENV) buf lint
+
+check-generated: dev
+	$(WITH_VENV) $(PY) scripts/check_generated.py
+
+check-breaking: dev
+	$(WITH_VENV) $(PY) scripts/check_breaking.py
+
+check-docs: base
+	$(PY) scripts/make_docs.py --check
+
+# The environments: the base alone runs and demos, dev on top tests and checks. pip gets what the locks
+# name and, for torch, whatever that build of it asks for besides.
+base: $(VENV)/.base
+dev: $(VENV)/.dev
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: requirements.lock pyproject.toml | $(PY)
+	$(PIP) install -r requirements.lock
+	$(PIP) install --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.base
+	$(PIP) install -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,1 @@
+"""The project's figures: what it promises, measured on a real server (`make bench`)."""

@@ -1,0 +1,84 @@
+"""What a case is, and what it is given to measure with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.commands import plain_environment
+from benchmarks.models import demucs_repository, server_model_dirs
+from benchmarks.server import Server, ServerPlan, running_server
+from benchmarks.table import Row
+from benchmarks.tracks import Tracks
+
+ROOT = Path(__file__).resolve().parent.parent
+EMBEDDED_MODEL = "mismo_lite"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One run: `folder` goes away at its end, `cache` stays; `quick` asks for fewer and shorter trials."""
+
+    folder: Path
+    cache: Path
+    tracks: Tracks
+    model: str
+    device: str
+    quick: bool
+    say: Callable[[str], None]
+
+    def few(self, usual: int, quick: int) -> int:
+        """So many trials, or seconds of a track."""
+        return quick if self.quick else usual
+
+    @property
+    def demucs_repository(self) -> Path:
+        """The model as the `demucs` command reads it."""
+        return demucs_repository(self.model, self.cache)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """For child processes: no settings, thread counts or hub of the caller's."""
+        return plain_environment(os.environ)
+
+    def command(self, name: str) -> str:
+        """A command that was installed beside this Python."""
+        return str(Path(sys.executable).with_name(name))
+
+    def server(
+        self,
+        jobs: str,
+        *,
+        model: str | None = None,
+        precision: str = "auto",
+        warm: bool = True,
+    ) -> AbstractAsyncContextManager[Server]:
+        """A server of its own, with the jobs folder of that name; `warm`: once its model is in memory."""
+        chosen = model or self.model
+        return running_server(
+            ServerPlan(
+                folder=self.folder,
+                jobs=jobs,
+                model=chosen,
+                model_dirs=server_model_dirs(chosen, self.cache),
+                device=self.device,
+                precision=precision,
+                environment=self.environment,
+            ),
+            warm=warm,
+        )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A part of the table; `optional` ones run only when they are named."""
+
+    name: str
+    summary: str
+    run: Callable[[Bench], Awaitable[list[Row]]]
+    limit_seconds: float = 600.0
+    optional: bool = False

@@ -1,0 +1,74 @@
+"""A seek into the part that is not separated yet: when the new audio comes, and how much old audio before it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from benchmarks.case import Bench, Case
+from benchmarks.limits import SLACK_SECONDS, ForwardLimit, Trial
+from benchmarks.playing import PATIENCE_SECONDS, hear, settle, wait_segments
+from benchmarks.table import Row
+
+NAME = "seeking"
+SEGMENTS = 2
+CREDIT_BYTES = 256 << 10
+
+
+async def run(bench: Bench) -> list[Row]:
+    """Seeks at different moments of the running segment, with the whole credit on its way."""
+    trials = bench.few(6, 2)
+    seconds = bench.few(300, 900)
+    track = bench.tracks.wav(seconds)
+    short = bench.tracks.wav(3)
+    heard_after: list[Trial] = []
+    stale: list[int] = []
+    async with bench.server(NAME) as server:
+        segment = (await server.model_info()).segment_frames
+        stride = segment * 3 // 4
+        forward = await settle(server, short)
+        job = (await server.client.submit(track)).job
+        try:
+            player = server.client.stream_stems(job.job_id, follow=True, credit_bytes=CREDIT_BYTES)
+            async with player:
+                await hear(player)
+                for trial in range(trials):
+                    done = (await server.client.get(job.job_id)).progress.segments_done
+                    await wait_segments(server.client, job.job_id, done + 1)
+                    await asyncio.sleep(forward * trial / trials)
+                    # Far ahead, and where one segment is enough: the running one is what it waits for besides.
+                    place = (trial + 1) * (seconds * 44_100 // stride) // (trials + 1)
+                    old = player.stale_bytes
+                    begin = time.perf_counter()
+                    await player.seek(place * stride + segment // 2)
+                    async with asyncio.timeout(PATIENCE_SECONDS):
+                        await hear(player)
+                    seconds_heard = time.perf_counter() - begin
+                    forward = await server.forward_seconds()
+                    heard_after.append(Trial(seconds_heard, forward))
+                    stale.append(player.stale_bytes - old)
+                    bench.say(f"seek {trial + 1}: {seconds_heard:.2f} s, {stale[-1]} stale bytes")
+        finally:
+            await server.client.delete(job.job_id)
+    limit = ForwardLimit(SEGMENTS, heard_after)
+    return [
+        Row(
+            NAME,
+            "seek into the unseparated part → first new audio of all stems",
+            f"≤ {SEGMENTS} segments' time + {SLACK_SECONDS} s",
+            limit.measured,
+            met=limit.met,
+            figures=limit.figures,
+        ),
+        Row(
+            NAME,
+            "stale bytes after the seek",
+            f"≤ the granted credit ({CREDIT_BYTES} bytes here)",
+            f"{max(stale)} bytes at most",
+            met=max(stale) <= CREDIT_BYTES and max(stale) > 0,
+            figures={"stale_bytes": stale, "credit_bytes": CREDIT_BYTES},
+        ),
+    ]
+
+
+CASE = Case(NAME, "seeks into the part that is not separated yet", run)

@@ -1,0 +1,120 @@
+"""A real server in a process of its own, on a free port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.commands import CommandError, child, last_lines
+from mismo.analysis.v1.system_service_pb2 import MODEL_STATE_WARM, Model
+from mismo_client import AsyncClient
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_SECONDS = 60.0
+WARM_SECONDS = 120.0
+GLANCE_SECONDS = 0.005
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """How a server is started; its jobs lie in `folder`/`jobs`, sources may be anywhere in `folder`."""
+
+    folder: Path
+    jobs: str
+    model: str
+    model_dirs: Sequence[Path]
+    device: str
+    precision: str
+    environment: Mapping[str, str]
+
+    @property
+    def ready_file(self) -> Path:
+        """Where the server says that it is ready."""
+        return self.folder / f"{self.jobs}.ready.json"
+
+    @property
+    def log(self) -> Path:
+        """What the server wrote."""
+        return self.folder / f"{self.jobs}.log"
+
+    @property
+    def command(self) -> list[str]:
+        """Its command line."""
+        command = [sys.executable, str(ROOT / "server.py"), "--grpc-port", "0", "--log-level", "warning"]
+        command += ["--ready-file", str(self.ready_file), "--jobs-dir", str(self.folder / self.jobs)]
+        command += ["--allow-path", str(self.folder), "--device", self.device]
+        command += ["--model", self.model, "--precision", self.precision]
+        for folder in self.model_dirs:
+            command += ["--model-dir", str(folder)]
+        return command
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server and a client of it; `start_seconds` from its spawn to its ready file."""
+
+    process: asyncio.subprocess.Process
+    target: str
+    client: AsyncClient
+    model: str
+    start_seconds: float
+
+    @property
+    def pid(self) -> int:
+        """Of the server's process."""
+        return self.process.pid
+
+    async def kill(self) -> None:
+        """kill -9."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+
+    async def model_info(self) -> Model:
+        """What the server says of its model."""
+        return next(m for m in await self.client.models() if m.name == self.model)
+
+    async def forward_seconds(self) -> float:
+        """How long the model takes for one segment here, by the server's own moving average; 0 before the first."""
+        model = await self.model_info()
+        stride_seconds = model.segment_frames * 0.75 / model.sample_rate
+        return stride_seconds / model.realtime_factor if model.realtime_factor else 0.0
+
+    async def wait_warm(self) -> None:
+        """Waits until the model is in memory; raises TimeoutError."""
+        async with asyncio.timeout(WARM_SECONDS):
+            # There is a health watch for this too; asking needs no second stub.
+            while (await self.model_info()).state != MODEL_STATE_WARM:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def running_server(plan: ServerPlan, *, warm: bool) -> AsyncGenerator[Server, None]:
+    """A server that accepts jobs, stopped at the end of the block; raises CommandError if it does not start."""
+    plan.ready_file.unlink(missing_ok=True)
+    begin = time.perf_counter()
+    async with child(plan.command, plan.log, plan.environment) as process:
+        port = await _wait_ready(process, plan)
+        seconds = time.perf_counter() - begin
+        target = f"127.0.0.1:{port}"
+        async with AsyncClient(target) as client:
+            server = Server(process, target, client, plan.model, seconds)
+            if warm:
+                await server.wait_warm()
+            yield server
+
+
+async def _wait_ready(process: asyncio.subprocess.Process, plan: ServerPlan) -> int:
+    deadline = time.perf_counter() + READY_SECONDS
+    while not plan.ready_file.exists():
+        if process.returncode is not None or time.perf_counter() > deadline:
+            raise CommandError(f"the server did not start{last_lines(plan.log)}")
+        await asyncio.sleep(GLANCE_SECONDS)
+    return int(json.loads(plan.ready_file.read_text())["grpc_port"])

@@ -1,0 +1,7 @@
+"""`python -m mismo_client`: the command `mismo`."""
+
+from __future__ import annotations
+
+from mismo_client.cli import main
+
+main()

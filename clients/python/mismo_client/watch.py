@@ -1,0 +1,81 @@
+"""A job's events, each exactly once, over broken streams and restarted servers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import grpc
+
+from mismo.analysis.v1 import job_service_pb2, job_service_pb2_grpc
+from mismo_client.durations import duration
+from mismo_client.errors import MismoRpcError
+from mismo_client.retry import Attempts
+from mismo_client.streaming import unbroken
+
+# Progress is a sample of the moment: it repeats its revision, and a resumed stream may send it again.
+REPLAYED_EVENTS = frozenset({"stage", "segment_ready"})
+
+
+@dataclass(frozen=True)
+class WatchRequest:
+    """What to watch; intervals in seconds, None for the server's default.
+
+    `after_revision` and `server_epoch` go on from an event seen earlier. Heartbeats are left out
+    unless `heartbeats`.
+    """
+
+    job_id: str
+    after_revision: int = 0
+    server_epoch: str = ""
+    heartbeat_interval: float | None = None
+    min_progress_interval: float | None = None
+    heartbeats: bool = False
+
+
+async def watch_job(
+    stub: job_service_pb2_grpc.JobServiceAsyncStub, request: WatchRequest, attempts: Attempts
+) -> AsyncGenerator[job_service_pb2.WatchJobResponse, None]:
+    """Yields events until the terminal one; raises MismoRpcError."""
+    revision, epoch = request.after_revision, request.server_epoch
+    seen = revision
+
+    def open_call() -> grpc.aio.UnaryStreamCall[
+        job_service_pb2.WatchJobRequest, job_service_pb2.WatchJobResponse
+    ]:
+        nonlocal seen
+        seen = revision
+        return stub.WatchJob(
+            job_service_pb2.WatchJobRequest(
+                job_id=request.job_id,
+                after_revision=revision,
+                server_epoch=epoch,
+                heartbeat_interval=duration(request.heartbeat_interval),
+                min_progress_interval=duration(request.min_progress_interval),
+            )
+        )
+
+    while True:
+        async with aclosing(unbroken(open_call, attempts)) as messages:
+            async for message in messages:
+                kind = message.WhichOneof("event")
+                # Within the epoch, what a resumed stream repeats is known already.
+                repeated = (
+                    kind in REPLAYED_EVENTS and message.server_epoch == epoch and message.revision <= seen
+                )
+                epoch = message.server_epoch
+                if kind != "snapshot":
+                    attempts.progressed()
+                    revision = max(revision, message.revision)
+                else:
+                    # It holds all up to its revision, and a restarted server may count on from an earlier one.
+                    revision = seen = message.revision
+                if not repeated and (kind != "heartbeat" or request.heartbeats):
+                    yield message
+                if kind == "terminal":
+                    return
+        await attempts.after(
+            MismoRpcError(grpc.StatusCode.UNAVAILABLE, "", f"the events of job {request.job_id} stopped"),
+            stream=True,
+        )

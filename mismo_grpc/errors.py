@@ -1,0 +1,306 @@
+"""Every error a user can meet, and what it means on the wire.
+
+    MismoError
+    ├── RequestError                      the request itself is wrong; nothing was started
+    │   ├── InvalidFieldError             a field's value is out of its range        (names the field)
+    │   │   ├── RequestIdReusedError
+    │   │   ├── InvalidJobIdError
+    │   │   └── PlayheadBeyondEndError    known only once the track is decoded: ends the job
+    │   ├── NotSupportedYetError          an option of the contract that this version does not serve
+    │   ├── SourcePathForbiddenError
+    │   ├── SourceNotFoundError
+    │   ├── ModelUnavailableError
+    │   ├── JobNotFoundError
+    │   ├── StemNotFoundError
+    │   ├── ArtifactNotFoundError
+    │   └── JobNotReadyError
+    ├── AudioError                        the source is not audio that can be separated
+    │   ├── UnsupportedAudioError
+    │   ├── EmptyAudioError
+    │   ├── CorruptAudioError
+    │   ├── NoAudioStreamError
+    │   └── TrackTooLongError
+    ├── UploadError
+    │   ├── UploadNotFoundError
+    │   ├── UploadIncompleteError
+    │   ├── UploadGapError
+    │   ├── UploadTooLargeError
+    │   └── UploadChecksumError
+    ├── CapacityError                     come back later
+    │   ├── QueueFullError
+    │   ├── TooManyStreamsError
+    │   ├── DiskFullError
+    │   └── ServerDrainingError
+    ├── StreamError
+    │   ├── JobFailedError                the job ended while its stems were read
+    │   ├── StreamProtocolError           a message that the stream's state does not allow
+    │   └── StreamIdleError               the client left the stream standing for too long
+    └── EngineError                       our side failed
+        ├── SeparationFailedError
+        ├── ModelLoadError
+        ├── StoreError                    the job store cannot be opened, read or written
+        └── InternalError
+
+`WIRE` gives each class its reason, gRPC code, HTTP status and whether the same call may succeed later.
+Codes are names, not grpc objects: this module imports nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DOMAIN = "mismo.dj"
+
+
+class MismoError(Exception):
+    """Root of the tree; carries what a client may read.
+
+    `field` names the request field at fault, `metadata` goes into `google.rpc.ErrorInfo`,
+    `retry_after` is in seconds.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.metadata: dict[str, str] = dict(metadata or {})
+        self.retry_after = retry_after
+
+
+class RequestError(MismoError):
+    """The request cannot be served as it stands."""
+
+
+class InvalidFieldError(RequestError):
+    """A field's value is not allowed."""
+
+
+class RequestIdReusedError(InvalidFieldError):
+    """The same request_id came with another payload."""
+
+
+class InvalidJobIdError(InvalidFieldError):
+    """The job_id breaks its pattern or is reserved."""
+
+
+class PlayheadBeyondEndError(InvalidFieldError):
+    """The playhead lies at or past the end of the track."""
+
+
+class NotSupportedYetError(RequestError):
+    """The contract has it, this version does not."""
+
+
+class SourcePathForbiddenError(RequestError):
+    """File paths are off, or the real path lies outside the allowed roots."""
+
+
+class SourceNotFoundError(RequestError):
+    """There is no such file to analyse."""
+
+
+class ModelUnavailableError(RequestError):
+    """The named model is unknown or its weights are not at hand."""
+
+
+class JobNotFoundError(RequestError):
+    """There is no such job."""
+
+
+class StemNotFoundError(RequestError):
+    """The job has no stem of that name."""
+
+
+class ArtifactNotFoundError(RequestError):
+    """The job has no such artifact."""
+
+
+class JobNotReadyError(RequestError):
+    """What is asked for does not exist yet, or never will: the job ended without it."""
+
+
+class AudioError(MismoError):
+    """The source is not audio that can be separated."""
+
+
+class UnsupportedAudioError(AudioError):
+    """The content is of no format that is read here."""
+
+
+class EmptyAudioError(AudioError):
+    """The file has no bytes or no samples."""
+
+
+class CorruptAudioError(AudioError):
+    """The decoder gets nothing out of it."""
+
+
+class NoAudioStreamError(AudioError):
+    """A media file without an audio stream."""
+
+
+class TrackTooLongError(AudioError):
+    """More audio than this server takes in one track."""
+
+
+class UploadError(MismoError):
+    """An upload cannot go on."""
+
+
+class UploadNotFoundError(UploadError):
+    """There is no such upload."""
+
+
+class UploadIncompleteError(UploadError):
+    """The upload has not got all its bytes yet."""
+
+
+class UploadGapError(UploadError):
+    """A chunk starts past the committed bytes."""
+
+
+class UploadTooLargeError(UploadError):
+    """More bytes than the limit or than was announced."""
+
+
+class UploadChecksumError(UploadError):
+    """A checksum does not fit the bytes that came."""
+
+
+class CapacityError(MismoError):
+    """Not now; the same call may succeed later."""
+
+
+class QueueFullError(CapacityError):
+    """The queue has no place left."""
+
+
+class TooManyStreamsError(CapacityError):
+    """Too many streams are open."""
+
+
+class DiskFullError(CapacityError):
+    """No room for the result."""
+
+
+class ServerDrainingError(CapacityError):
+    """The server is shutting down."""
+
+
+class StreamError(MismoError):
+    """A stream cannot go on."""
+
+
+class StreamProtocolError(StreamError):
+    """A message came that the stream's state does not allow."""
+
+
+class StreamIdleError(StreamError):
+    """The client granted no credit, or read nothing, for too long."""
+
+
+class JobFailedError(StreamError):
+    """The job ended while its stems were read; `form` is the wire form of the job's own error."""
+
+    def __init__(self, message: str, form: Wire, *, metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, metadata=metadata)
+        self.form = form
+
+
+class EngineError(MismoError):
+    """Our side failed."""
+
+
+class SeparationFailedError(EngineError):
+    """The model failed on a segment, again after a retry."""
+
+
+class ModelLoadError(EngineError):
+    """The weights are there but cannot be loaded."""
+
+
+class StoreError(EngineError):
+    """The job store cannot be opened, read or written."""
+
+
+class InternalError(EngineError):
+    """Anything that has no name of its own."""
+
+
+@dataclass(frozen=True)
+class Wire:
+    """How one class of error looks to a client."""
+
+    reason: str
+    grpc_code: str
+    http_status: int
+    retryable: bool = False
+
+
+WIRE: dict[type[MismoError], Wire] = {
+    MismoError: Wire("INTERNAL", "INTERNAL", 500),
+    RequestError: Wire("INVALID_REQUEST", "INVALID_ARGUMENT", 400),
+    InvalidFieldError: Wire("INVALID_FIELD", "INVALID_ARGUMENT", 422),
+    RequestIdReusedError: Wire("REQUEST_ID_REUSED", "INVALID_ARGUMENT", 422),
+    InvalidJobIdError: Wire("INVALID_JOB_ID", "INVALID_ARGUMENT", 422),
+    PlayheadBeyondEndError: Wire("PLAYHEAD_BEYOND_END", "INVALID_ARGUMENT", 422),
+    NotSupportedYetError: Wire("NOT_SUPPORTED_YET", "UNIMPLEMENTED", 501),
+    SourcePathForbiddenError: Wire("SOURCE_PATH_FORBIDDEN", "PERMISSION_DENIED", 403),
+    SourceNotFoundError: Wire("SOURCE_NOT_FOUND", "NOT_FOUND", 404),
+    ModelUnavailableError: Wire("MODEL_UNAVAILABLE", "FAILED_PRECONDITION", 409),
+    JobNotFoundError: Wire("JOB_NOT_FOUND", "NOT_FOUND", 404),
+    StemNotFoundError: Wire("STEM_NOT_FOUND", "INVALID_ARGUMENT", 404),
+    ArtifactNotFoundError: Wire("ARTIFACT_NOT_FOUND", "NOT_FOUND", 404),
+    JobNotReadyError: Wire("JOB_NOT_READY", "FAILED_PRECONDITION", 409),
+    AudioError: Wire("AUDIO_UNREADABLE", "INVALID_ARGUMENT", 415),
+    UnsupportedAudioError: Wire("UNSUPPORTED_AUDIO", "INVALID_ARGUMENT", 415),
+    EmptyAudioError: Wire("EMPTY_AUDIO", "INVALID_ARGUMENT", 422),
+    CorruptAudioError: Wire("CORRUPT_AUDIO", "INVALID_ARGUMENT", 422),
+    NoAudioStreamError: Wire("NO_AUDIO_STREAM", "INVALID_ARGUMENT", 422),
+    TrackTooLongError: Wire("TRACK_TOO_LONG", "INVALID_ARGUMENT", 413),
+    UploadError: Wire("UPLOAD_FAILED", "INVALID_ARGUMENT", 400),
+    UploadNotFoundError: Wire("UPLOAD_NOT_FOUND", "NOT_FOUND", 404),
+    UploadIncompleteError: Wire("UPLOAD_INCOMPLETE", "FAILED_PRECONDITION", 409),
+    UploadGapError: Wire("UPLOAD_GAP", "OUT_OF_RANGE", 416),
+    UploadTooLargeError: Wire("UPLOAD_TOO_LARGE", "INVALID_ARGUMENT", 413),
+    UploadChecksumError: Wire("UPLOAD_CHECKSUM_MISMATCH", "DATA_LOSS", 422, retryable=True),
+    CapacityError: Wire("OVERLOADED", "RESOURCE_EXHAUSTED", 503, retryable=True),
+    QueueFullError: Wire("QUEUE_FULL", "RESOURCE_EXHAUSTED", 503, retryable=True),
+    TooManyStreamsError: Wire("TOO_MANY_STREAMS", "RESOURCE_EXHAUSTED", 503, retryable=True),
+    DiskFullError: Wire("DISK_FULL", "RESOURCE_EXHAUSTED", 507, retryable=True),
+    ServerDrainingError: Wire("SERVER_DRAINING", "UNAVAILABLE", 503, retryable=True),
+    StreamError: Wire("STREAM_FAILED", "INVALID_ARGUMENT", 400),
+    JobFailedError: Wire("JOB_FAILED", "FAILED_PRECONDITION", 409),
+    StreamProtocolError: Wire("STREAM_PROTOCOL", "INVALID_ARGUMENT", 400),
+    StreamIdleError: Wire("STREAM_IDLE", "DEADLINE_EXCEEDED", 408, retryable=True),
+    EngineError: Wire("INTERNAL", "INTERNAL", 500),
+    SeparationFailedError: Wire("SEPARATION_FAILED", "INTERNAL", 500, retryable=True),
+    ModelLoadError: Wire("MODEL_LOAD_FAILED", "INTERNAL", 500),
+    StoreError: Wire("STORE_FAILED", "INTERNAL", 500),
+    InternalError: Wire("INTERNAL", "INTERNAL", 500),
+}
+
+
+def wire(error: MismoError) -> Wire:
+    """The wire form of an error; every class stands in `WIRE`."""
+    return error.form if isinstance(error, JobFailedError) else WIRE[type(error)]
+
+
+def disk_error(error: OSError) -> MismoError:
+    """What a failed write means to a client: a full disk can be mended, anything else is ours."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(
+            "the server's disk is full: free some space or delete finished jobs, then try again"
+        )
+    return InternalError(
+        f"the server could not write its files ({errno.errorcode.get(error.errno or 0, 'unknown')})"
+    )

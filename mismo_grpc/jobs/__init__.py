@@ -1,0 +1,1 @@
+"""What a job is, its store, its event log, its life from submit to expiry."""

@@ -1,0 +1,221 @@
+"""What stands between a request and the queue: is the source readable, the model there, the room enough?"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mismo_grpc.audio.encode import sample_bytes
+from mismo_grpc.errors import MismoError, ModelUnavailableError
+from mismo_grpc.jobs.decoding import CHANNELS, SOURCE_NAME
+from mismo_grpc.jobs.job import (
+    Job,
+    JobRequest,
+    JobState,
+    SeparationOptions,
+    Source,
+    SourceKind,
+    Stage,
+    StageState,
+    StageStatus,
+)
+from mismo_grpc.jobs.job_folder import JobFolders
+from mismo_grpc.jobs.ledger import JobLedger
+from mismo_grpc.jobs.records import result_key
+from mismo_grpc.jobs.sources import check_audio, resolve_path
+from mismo_grpc.jobs.uploads import Uploads
+from mismo_grpc.separation.catalog import EMBEDDED_MODEL, ModelCatalog, ModelDescription, ModelState
+from mismo_grpc.separation.selection import select_stems
+from mismo_grpc.storage.disk import Disk
+
+HASHED_AT_SUBMIT_BYTES = 256 << 20
+"""Larger sources are not looked up among earlier results: hashing them would delay the first audio."""
+HASH_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A job that may be accepted, and the earlier job whose result it can have."""
+
+    job: Job
+    cached: Job | None
+
+
+class Admission:
+    """Checks submits and prepares the files of accepted jobs."""
+
+    def __init__(
+        self,
+        ledger: JobLedger,
+        uploads: Uploads,
+        catalog: ModelCatalog,
+        disk: Disk,
+        jobs_dir: Path,
+        folders: JobFolders,
+        *,
+        roots: Sequence[Path],
+        paths_allowed: bool,
+        default_model: Callable[[], str],
+        wanted_model: str,
+        max_track_seconds: float,
+        disk_reserve: int,
+        default_ttl: float,
+        arithmetic: str,
+    ) -> None:
+        self._ledger = ledger
+        self._uploads = uploads
+        self._catalog = catalog
+        self._disk = disk
+        self._jobs_dir = jobs_dir
+        self._folders = folders
+        self._roots = tuple(roots)
+        self._paths_allowed = paths_allowed
+        self._default_model = default_model
+        self._wanted_model = wanted_model
+        self._max_track_seconds = max_track_seconds
+        self._disk_reserve = disk_reserve
+        self._default_ttl = default_ttl
+        self._arithmetic = arithmetic
+
+    def resolve(self, source: Source) -> Path:
+        """The file of a path source, checked anew; blocks. Raises as `resolve_path`."""
+        return resolve_path(source.location, self._roots, allowed=self._paths_allowed)
+
+    async def check(self, request: JobRequest) -> Admitted:
+        """Checks a request and makes the job that would be accepted; starts nothing."""
+        model = await asyncio.to_thread(self._check_model, request.options)
+        fallback_from = (
+            self._wanted_model if not request.options.model and model.name != self._wanted_model else ""
+        )
+        path, field = await self._locate(request.source)
+        checked = await asyncio.to_thread(
+            check_audio, path, request.options.playhead, self._max_track_seconds, field
+        )
+        await asyncio.to_thread(
+            self._check_room, checked.audio.duration_seconds or 0.0, model, request.options
+        )
+        recipe = f"{model.fingerprint} {self._arithmetic}"
+        digest = ""
+        cached: Job | None = None
+        if checked.size <= HASHED_AT_SUBMIT_BYTES:
+            digest = await asyncio.to_thread(_sha256, path)
+            key = result_key(model.name, request.options, recipe)
+            cached = await self._ledger.look(self._ledger.store.find_result, digest, key, self._ledger.now())
+        warnings = (
+            (f"model {self._wanted_model} is not available on this server; {model.name} was used instead",)
+            if fallback_from
+            else ()
+        )
+        job = Job(
+            job_id=request.job_id or uuid.uuid4().hex,
+            run=uuid.uuid4().hex,
+            revision=1,
+            state=JobState.QUEUED,
+            priority=request.priority,
+            source=request.source,
+            options=request.options,
+            labels=dict(request.labels),
+            model=model.name,
+            created_at=self._ledger.now(),
+            fallback_from=fallback_from,
+            result_ttl=request.result_ttl,
+            recipe=recipe,
+            source_sha256=digest,
+            source_bytes=checked.size,
+            source_mtime_ns=checked.mtime_ns,
+            warnings=warnings,
+        )
+        return Admitted(job, cached)
+
+    def _check_model(self, options: SeparationOptions) -> ModelDescription:
+        model = self._catalog.describe(options.model or self._default_model())
+        if model.state is ModelState.UNAVAILABLE:
+            raise ModelUnavailableError(
+                f"options.model: {model.reason}", field="options.model", metadata={"model": model.name}
+            )
+        if model.sources:
+            select_stems(model.sources, options.stem_names, options.two_stems)
+        return model
+
+    async def _locate(self, source: Source) -> tuple[Path, str]:
+        if source.kind is SourceKind.UPLOAD:
+            return await asyncio.to_thread(self._uploads.path_of, source.location), "source.upload_id"
+        return await asyncio.to_thread(self.resolve, source), "source.path"
+
+    def _check_room(self, seconds: float, model: ModelDescription, options: SeparationOptions) -> None:
+        stems = 2 if options.two_stems else len(options.stem_names) or len(model.sources) or 4
+        rate = options.sample_rate or model.sample_rate
+        # The stems, their archive, and beside them the decoded mix (and the stems before conversion).
+        needed = int(seconds * rate) * CHANNELS * 2 * stems * sample_bytes(options.encoding)
+        needed += int(seconds * model.sample_rate) * CHANNELS * 4
+        if rate != model.sample_rate:
+            needed += int(seconds * model.sample_rate) * CHANNELS * stems * 4
+        self._disk.require(self._jobs_dir, needed, self._disk_reserve)
+
+    async def prepare_files(self, job: Job, admitted: Admitted) -> Job:
+        """Makes the run's folder aside, with the upload or an earlier result in it; answers the job as it begins.
+
+        Raises DiskFullError, UploadNotFoundError.
+        """
+        cached = admitted.cached
+        if cached is not None and await asyncio.to_thread(self._folders.stage_result, job, cached):
+            return _taken_over(job, cached, self._ledger.now(), self._default_ttl)
+        folder = await asyncio.to_thread(self._folders.stage, job)
+        if job.source.kind is SourceKind.UPLOAD:
+            await self._uploads.link_into(job.source.location, folder / SOURCE_NAME)
+        return job
+
+    async def adopt_files(self, job: Job) -> None:
+        """Puts the folder of a stored run in its place."""
+        await asyncio.to_thread(self._folders.adopt, job)
+
+    async def discard_files(self, job: Job) -> None:
+        """Removes the folder of a run that could not be accepted."""
+        await asyncio.to_thread(self._folders.drop, job)
+
+    async def remove_files(self, job_id: str) -> None:
+        """Removes a job's folder."""
+        await asyncio.to_thread(self._folders.remove, job_id)
+
+
+def default_model(catalog: ModelCatalog, wanted: str) -> str:
+    """What a job gets that names no model: the wanted one if its weights are here, else the embedded one."""
+    try:
+        if catalog.describe(wanted).state is not ModelState.UNAVAILABLE:
+            return wanted
+    except MismoError:
+        pass
+    return EMBEDDED_MODEL
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(HASH_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _taken_over(job: Job, cached: Job, now: float, default_ttl: float) -> Job:
+    stages = tuple(
+        StageStatus(stage, StageState.SUCCEEDED, now, now) for stage in (Stage.DECODE, Stage.STEMS)
+    )
+    return replace(
+        job,
+        state=JobState.SUCCEEDED,
+        started_at=now,
+        ended_at=now,
+        expires_at=now + (job.result_ttl or default_ttl),
+        stages=stages,
+        layout=cached.layout,
+        segments_done=cached.segments_total,
+        segments_total=cached.segments_total,
+        time_to_first_audio=now - job.created_at,
+        artifacts=cached.artifacts,
+        stem_sha256=cached.stem_sha256,
+        cache_hit=True,
+    )

@@ -1,0 +1,30 @@
+"""What happens to a job, as stored and as watched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from mismo_grpc.jobs.job import StageStatus
+
+
+class EventKind(IntEnum):
+    """What an event tells."""
+
+    STAGE = 1
+    SEGMENT_READY = 2
+    TERMINAL = 3
+    UPDATED = 4
+
+
+@dataclass(frozen=True)
+class Event:
+    """One durable change of a job; `time` is in seconds since the epoch.
+
+    `body` is the stage's status (STAGE), the ready ranges of frames (SEGMENT_READY), or None.
+    """
+
+    revision: int
+    time: float
+    kind: EventKind
+    body: StageStatus | tuple[tuple[int, int], ...] | None = None

@@ -1,0 +1,239 @@
+"""What a job is: frozen values; every change makes a new one with a higher revision."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum, StrEnum
+
+from mismo_grpc.audio.encode import Encoding
+from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError, wire
+from mismo_grpc.separation.rates import OUTPUT_RATES
+from mismo_grpc.separation.stems import StemLayout
+
+JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,128}")
+RESERVED_JOB_IDS = frozenset({".", "..", ".mismo"})
+MAX_SHIFTS = 20
+MAX_LABELS = 64
+MAX_LABEL_CHARS = 256
+
+
+class Priority(IntEnum):
+    """Priority class; a higher one overtakes between two segments."""
+
+    LOW = 1
+    NORMAL = 2
+    HIGH = 3
+
+
+class JobState(IntEnum):
+    """Where a job stands."""
+
+    QUEUED = 1
+    RUNNING = 2
+    SUCCEEDED = 3
+    FAILED = 4
+    CANCELLED = 5
+
+    @property
+    def ended(self) -> bool:
+        """Nothing will change any more, but for expiry and a new run."""
+        return self >= JobState.SUCCEEDED
+
+
+class Stage(IntEnum):
+    """A step of a job."""
+
+    DECODE = 1
+    STEMS = 2
+
+
+class StageState(IntEnum):
+    """Where a stage stands."""
+
+    PENDING = 1
+    RUNNING = 2
+    SUCCEEDED = 3
+    FAILED = 4
+    CANCELLED = 5
+
+
+class SourceKind(StrEnum):
+    """How a job's track is named."""
+
+    PATH = "path"
+    UPLOAD = "upload_id"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The track: a path as the client sent it, or the id of an upload."""
+
+    kind: SourceKind
+    location: str
+
+
+@dataclass(frozen=True)
+class SeparationOptions:
+    """How to separate; `playhead` is in seconds, `sample_rate` in Hz (0: the model's)."""
+
+    model: str = ""
+    stem_names: tuple[str, ...] = ()
+    two_stems: str = ""
+    playhead: float | None = None
+    shifts: int = 0
+    overlap: float = 0.25
+    encoding: Encoding = Encoding.PCM_S16LE
+    sample_rate: int = 0
+
+    def __post_init__(self) -> None:
+        if self.playhead is not None and not 0 <= self.playhead < 1e7:
+            raise InvalidFieldError("options.playhead must not be negative", field="options.playhead")
+        if not 0 <= self.shifts <= MAX_SHIFTS:
+            raise InvalidFieldError(f"options.shifts must be 0 to {MAX_SHIFTS}", field="options.shifts")
+        if not 0 <= self.overlap <= 0.95:
+            raise InvalidFieldError(
+                "options.overlap must be at least 0 and at most 0.95", field="options.overlap"
+            )
+        if self.encoding is Encoding.FLAC:
+            raise InvalidFieldError(
+                "options.output.encoding: stem files are PCM; ask for FLAC when you open a stream",
+                field="options.output.encoding",
+            )
+        if self.sample_rate not in (0, *OUTPUT_RATES):
+            rates = ", ".join(map(str, OUTPUT_RATES))
+            raise InvalidFieldError(
+                f"options.output.sample_rate must be 0 (the model's own) or one of {rates} Hz",
+                field="options.output.sample_rate",
+            )
+        if self.two_stems and self.stem_names:
+            raise InvalidFieldError(
+                "options.two_stems and options.stem_names exclude each other; give one",
+                field="options.two_stems",
+            )
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """A submit, checked as far as that needs no state; `result_ttl` is in seconds."""
+
+    source: Source
+    options: SeparationOptions = SeparationOptions()
+    request_id: str = ""
+    job_id: str = ""
+    priority: Priority = Priority.NORMAL
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    result_ttl: float | None = None
+    validate_only: bool = False
+    fingerprint: str = ""
+    """Of the whole payload; tells a repeated request_id from a reused one."""
+
+    def __post_init__(self) -> None:
+        if self.job_id:
+            check_job_id(self.job_id)
+        if len(self.labels) > MAX_LABELS:
+            raise InvalidFieldError(f"labels: at most {MAX_LABELS}", field="labels")
+        for key, value in self.labels.items():
+            if not key or len(key) > MAX_LABEL_CHARS or len(value) > MAX_LABEL_CHARS:
+                raise InvalidFieldError(
+                    f"labels: a key has 1 to {MAX_LABEL_CHARS} characters, a value at most {MAX_LABEL_CHARS}",
+                    field="labels",
+                )
+        if self.result_ttl is not None and not 0 < self.result_ttl < 1e9:
+            raise InvalidFieldError("result_ttl must be greater than 0", field="result_ttl")
+
+
+def check_job_id(job_id: str) -> None:
+    """Raises InvalidJobIdError unless the id is safe as a folder's name."""
+    if not JOB_ID_PATTERN.fullmatch(job_id) or job_id in RESERVED_JOB_IDS:
+        raise InvalidJobIdError(
+            "job_id must be 1 to 128 characters of A-Z a-z 0-9 . _ - and none of '.', '..', '.mismo'",
+            field="job_id",
+        )
+
+
+@dataclass(frozen=True)
+class JobFailure:
+    """An error as it lives on a job."""
+
+    grpc_code: str
+    reason: str
+    message: str
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    retryable: bool = False
+
+    @classmethod
+    def of(cls, error: MismoError) -> JobFailure:
+        """The stored form of an error."""
+        form = wire(error)
+        return cls(form.grpc_code, form.reason, error.message, dict(error.metadata), form.retryable)
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One step of a job; times are seconds since the epoch."""
+
+    stage: Stage
+    state: StageState = StageState.PENDING
+    started_at: float | None = None
+    ended_at: float | None = None
+    error: JobFailure | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is; `eta` in seconds, None while it cannot be told."""
+
+    fraction: float = 0.0
+    eta: float | None = None
+    queue_position: int = 0
+    segments_done: int = 0
+    segments_total: int = 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job; times are seconds since the epoch, durations seconds."""
+
+    job_id: str
+    run: str
+    """Of this run: a job_id can run again after it ended."""
+    revision: int
+    state: JobState
+    priority: Priority
+    source: Source
+    options: SeparationOptions
+    labels: Mapping[str, str]
+    model: str
+    created_at: float
+    fallback_from: str = ""
+    result_ttl: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    expires_at: float | None = None
+    stages: tuple[StageStatus, ...] = (StageStatus(Stage.DECODE), StageStatus(Stage.STEMS))
+    error: JobFailure | None = None
+    warnings: tuple[str, ...] = ()
+    layout: StemLayout | None = None
+    segments_done: int = 0
+    segments_total: int = 0
+    time_to_first_audio: float | None = None
+    recipe: str = ""
+    """Of the weights and the arithmetic: results are taken over only from the same."""
+    source_sha256: str = ""
+    source_bytes: int = 0
+    source_mtime_ns: int = 0
+    """When the source had changed last as it was hashed; tells whether it is still the same when it is decoded."""
+    artifacts: tuple[str, ...] = ()
+    stem_sha256: tuple[str, ...] = ()
+    """Of each finished stem's samples as stored, in layout order."""
+    cache_hit: bool = False
+
+    def with_stage(self, status: StageStatus) -> Job:
+        """The same job with one stage replaced."""
+        return replace(self, stages=tuple(status if s.stage is status.stage else s for s in self.stages))
+
+    def stage(self, stage: Stage) -> StageStatus:
+        """The status of one stage."""
+        return next(s for s in self.stages if s.stage is stage)

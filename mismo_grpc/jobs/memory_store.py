@@ -1,0 +1,204 @@
+"""The job store's twin in memory: for tests and for servers whose jobs need not outlive them."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mismo_grpc.errors import RequestIdReusedError, StoreError
+from mismo_grpc.jobs.events import Event
+from mismo_grpc.jobs.job import Job, JobState
+from mismo_grpc.jobs.records import cache_key as cache_key_of
+from mismo_grpc.jobs.store import EVENTS_KEPT, EventList, JobList, RequestRow, UploadRow
+
+_FOREVER = float("inf")
+
+
+@dataclass
+class _Kept:
+    job: Job
+    events: deque[Event] = field(default_factory=deque[Event])
+    pruned_revision: int = 0
+
+
+class MemoryJobStore:
+    """A JobStore that forgets everything with the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: dict[str, _Kept] = {}
+        self._requests: dict[str, tuple[RequestRow, float]] = {}
+        self._uploads: dict[str, UploadRow] = {}
+
+    def accept(self, job: Job, request_id: str, fingerprint: str, now: float) -> None:
+        """See JobStore."""
+        with self._lock:
+            there = self._jobs.get(job.job_id)
+            if there is not None and not there.job.state.ended and there.job.run != job.run:
+                raise StoreError(f"job {job.job_id} has not ended; it cannot run again yet")
+            self._put_request(request_id, RequestRow(job.job_id, job.run, fingerprint), now)
+            self._jobs[job.job_id] = _Kept(job)
+
+    def put_request(self, request_id: str, job_id: str, run: str, fingerprint: str, now: float) -> None:
+        """See JobStore."""
+        with self._lock:
+            self._put_request(request_id, RequestRow(job_id, run, fingerprint), now)
+
+    def _put_request(self, request_id: str, row: RequestRow, now: float) -> None:
+        if not request_id:
+            return
+        there = self._requests.get(request_id)
+        if there is not None and there[0].fingerprint != row.fingerprint:
+            raise RequestIdReusedError(
+                "request_id came before with another payload; use a new one", field="request_id"
+            )
+        self._requests[request_id] = (row, now)
+
+    def find_request(self, request_id: str) -> RequestRow | None:
+        """See JobStore."""
+        with self._lock:
+            there = self._requests.get(request_id)
+            return None if there is None else there[0]
+
+    def forget_requests(self, before: float) -> int:
+        """See JobStore."""
+        with self._lock:
+            old = [key for key, (_, accepted_at) in self._requests.items() if accepted_at < before]
+            for key in old:
+                del self._requests[key]
+            return len(old)
+
+    def save(self, job: Job, events: Sequence[Event] = ()) -> bool:
+        """See JobStore."""
+        return self.save_many([(job, events)])[0]
+
+    def save_many(self, changes: Iterable[tuple[Job, Sequence[Event]]]) -> list[bool]:
+        """See JobStore."""
+        with self._lock:
+            return [self._save(job, events) for job, events in changes]
+
+    def _save(self, job: Job, events: Sequence[Event]) -> bool:
+        kept = self._jobs.get(job.job_id)
+        if kept is None or kept.job.run != job.run:
+            return False
+        kept.job = job
+        kept.events.extend(events)
+        while len(kept.events) > EVENTS_KEPT:
+            kept.pruned_revision = max(kept.pruned_revision, kept.events.popleft().revision)
+        return True
+
+    def get(self, job_id: str) -> Job | None:
+        """See JobStore."""
+        with self._lock:
+            kept = self._jobs.get(job_id)
+            return None if kept is None else kept.job
+
+    def active(self) -> JobList:
+        """See JobStore."""
+        return self._sorted(lambda job: not job.state.ended, lambda job: job.created_at)
+
+    def expired(self, now: float) -> JobList:
+        """See JobStore."""
+        return self._sorted(
+            lambda job: job.state.ended and job.expires_at is not None and job.expires_at <= now,
+            lambda job: job.expires_at,
+        )
+
+    def ended_oldest_first(self) -> JobList:
+        """See JobStore."""
+        return self._sorted(lambda job: job.state.ended, lambda job: job.ended_at)
+
+    def _sorted(self, wanted: Callable[[Job], bool], time: Callable[[Job], float | None]) -> JobList:
+        with self._lock:
+            found = [kept.job for kept in self._jobs.values() if wanted(kept.job)]
+        # A missing time comes first, as in SQL.
+        return sorted(found, key=lambda job: (-_FOREVER if (at := time(job)) is None else at, job.job_id))
+
+    def delete(self, job_id: str) -> bool:
+        """See JobStore."""
+        with self._lock:
+            return self._jobs.pop(job_id, None) is not None
+
+    def events_after(self, job_id: str, run: str, revision: int) -> EventList:
+        """See JobStore."""
+        with self._lock:
+            kept = self._jobs.get(job_id)
+            if kept is None or kept.job.run != run:
+                return []
+            return [event for event in kept.events if event.revision > revision]
+
+    def pruned_revision(self, job_id: str, run: str) -> int | None:
+        """See JobStore."""
+        with self._lock:
+            kept = self._jobs.get(job_id)
+            return None if kept is None or kept.job.run != run else kept.pruned_revision
+
+    def find_result(self, source_sha256: str, cache_key: str, now: float = 0.0) -> Job | None:
+        """See JobStore."""
+        found = self._sorted(
+            lambda job: (
+                job.state is JobState.SUCCEEDED
+                and job.source_sha256 == source_sha256
+                and cache_key_of(job) == cache_key
+                and (job.expires_at is None or job.expires_at > now)
+            ),
+            lambda job: job.ended_at,
+        )
+        return found[-1] if found else None
+
+    def put_upload(self, row: UploadRow) -> None:
+        """See JobStore."""
+        with self._lock:
+            self._uploads[row.upload_id] = replace(row)
+
+    def get_upload(self, upload_id: str) -> UploadRow | None:
+        """See JobStore."""
+        with self._lock:
+            return self._uploads.get(upload_id)
+
+    def find_upload_by_sha256(self, sha256: str) -> UploadRow | None:
+        """See JobStore."""
+        with self._lock:
+            found = [row for row in self._uploads.values() if row.complete and row.sha256 == sha256]
+        return max(found, key=lambda row: (row.touched_at, row.upload_id), default=None)
+
+    def delete_upload(self, upload_id: str) -> bool:
+        """See JobStore."""
+        with self._lock:
+            return self._uploads.pop(upload_id, None) is not None
+
+    def stale_uploads(self, before: float) -> list[UploadRow]:
+        """See JobStore."""
+        with self._lock:
+            found = [row for row in self._uploads.values() if row.touched_at < before]
+        return sorted(found, key=lambda row: (row.touched_at, row.upload_id))
+
+    def count_unfinished_uploads(self) -> int:
+        """See JobStore."""
+        with self._lock:
+            return sum(not row.complete for row in self._uploads.values())
+
+    def close(self) -> None:
+        """See JobStore."""
+
+    def list(
+        self,
+        states: Collection[JobState] = (),
+        labels: Mapping[str, str] | None = None,
+        page_size: int = 50,
+        after: tuple[float, str] | None = None,
+    ) -> JobList:
+        """See JobStore."""
+        asked = dict(labels or {})
+        before = (_FOREVER, "") if after is None else after
+        found = self._sorted(
+            lambda job: (
+                (job.created_at, job.job_id) < before
+                and (not states or job.state in states)
+                and all(job.labels.get(key) == value for key, value in asked.items())
+            ),
+            lambda job: job.created_at,
+        )
+        return found[::-1][:page_size]

@@ -1,0 +1,420 @@
+"""Jobs as every front end sees them: submit, look, watch, cancel, read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import structlog
+
+from mismo_grpc.errors import (
+    InvalidFieldError,
+    JobNotFoundError,
+    JobNotReadyError,
+    MismoError,
+    QueueFullError,
+    RequestIdReusedError,
+    ServerDrainingError,
+)
+from mismo_grpc.jobs.admission import Admission, Admitted
+from mismo_grpc.jobs.artifacts import ArtifactReader, open_artifact
+from mismo_grpc.jobs.events import EventKind
+from mismo_grpc.jobs.feed import JobFeed, JobView, WatchEvent, watch_feed
+from mismo_grpc.jobs.job import Job, JobRequest, JobState, Priority, Progress, StageState
+from mismo_grpc.jobs.ledger import ActiveJob, JobLedger, progress_of
+from mismo_grpc.jobs.pages import place_of, token_after
+from mismo_grpc.jobs.queue import JobQueue
+from mismo_grpc.jobs.runner import JobRunner
+from mismo_grpc.jobs.sources import playhead_error
+from mismo_grpc.jobs.stem_reader import StemReader, ended_without
+from mismo_grpc.jobs.stem_shelf import StemShelf
+from mismo_grpc.jobs.unbroken import unbroken
+from mismo_grpc.separation.ranges import RangeSet
+from mismo_grpc.separation.scheduler import Scheduler
+from mismo_grpc.separation.stems import StemSet
+
+log = structlog.get_logger(__name__)
+
+MAX_PAGE = 1000
+DEFAULT_PAGE = 100
+RETRY_QUEUE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The answer to a submit."""
+
+    job: Job
+    deduplicated: bool = False
+    cache_hit: bool = False
+
+
+class Jobs:
+    """All jobs of this server; every method on the event loop. `epoch` is new at every start."""
+
+    def __init__(
+        self,
+        ledger: JobLedger,
+        runner: JobRunner,
+        queue: JobQueue,
+        shelf: StemShelf,
+        admission: Admission,
+        scheduler: Scheduler,
+        *,
+        epoch: str,
+        queue_capacity: int,
+        tile_seconds: Callable[[str], float],
+    ) -> None:
+        self.epoch = epoch
+        self.draining = False
+        self.queue_capacity = queue_capacity
+        self._ledger = ledger
+        self._runner = runner
+        self._queue = queue
+        self._shelf = shelf
+        self._admission = admission
+        self._scheduler = scheduler
+        self._tile_seconds = tile_seconds
+
+    # Life
+
+    async def recover(self) -> int:
+        """Takes up every job that a former process did not end; answers how many."""
+        for job in await self._ledger.look(self._ledger.store.active):
+            self._ledger.active[job.job_id] = ActiveJob(job, JobFeed(job.revision))
+        self._queue.fill()
+        return len(self._ledger.active)
+
+    def refuse(self) -> None:
+        """Takes no more jobs and starts none."""
+        self.draining = True
+        self._queue.stopped = True
+
+    async def drain(self) -> None:
+        """Stops the running jobs where they are; they go on at the next start."""
+        self.refuse()
+        tasks = [a.task for a in self._ledger.active.values() if a.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # Submit
+
+    async def submit(self, request: JobRequest) -> Submitted:
+        """Accepts a job; when this returns it is stored. Raises the error that says what is wrong with the request."""
+        if self.draining:
+            raise ServerDrainingError("the server is shutting down; try again shortly", retry_after=5.0)
+        earlier = await self._earlier(request)
+        if earlier is not None:
+            return earlier
+        admitted = await self._admission.check(request)
+        if request.validate_only:
+            return Submitted(admitted.job, cache_hit=admitted.cached is not None)
+        return await unbroken(self._accept_once(request, admitted))
+
+    async def _accept_once(self, request: JobRequest, admitted: Admitted) -> Submitted:
+        async with self._ledger.changing_hands:
+            # A twin of this request may have been accepted meanwhile.
+            earlier = await self._earlier(request)
+            if earlier is not None:
+                return earlier
+            return await self._accept(request, admitted)
+
+    async def _earlier(self, request: JobRequest) -> Submitted | None:
+        store = self._ledger.store
+        if request.request_id:
+            row = await self._ledger.look(store.find_request, request.request_id)
+            if row is not None:
+                if row.fingerprint != request.fingerprint:
+                    raise RequestIdReusedError(
+                        "request_id was used for another request; make a new UUID for each submit",
+                        field="request_id",
+                    )
+                job = await self._find(row.job_id)
+                if job is not None:
+                    return Submitted(job, deduplicated=True, cache_hit=job.cache_hit)
+        active = self._ledger.active.get(request.job_id) if request.job_id else None
+        if active is not None and not request.validate_only:
+            if request.request_id:
+                await self._ledger.call(
+                    store.put_request,
+                    request.request_id,
+                    active.job.job_id,
+                    active.job.run,
+                    request.fingerprint,
+                    self._ledger.now(),
+                )
+            return Submitted(active.job, deduplicated=True)
+        return None
+
+    async def _accept(self, request: JobRequest, admitted: Admitted) -> Submitted:
+        if self.draining:
+            raise ServerDrainingError("the server is shutting down; try again shortly", retry_after=5.0)
+        if len(self._ledger.active) >= self.queue_capacity:
+            raise QueueFullError(
+                f"the queue is full ({self.queue_capacity} jobs); try again in a while",
+                retry_after=RETRY_QUEUE_SECONDS,
+            )
+        job = admitted.job
+        previous = await self._ledger.look(self._ledger.store.get, job.job_id)
+        if previous is not None:
+            job = replace(job, revision=previous.revision + 1)
+        try:
+            job = await self._admission.prepare_files(job, admitted)
+            await self._ledger.call(
+                self._ledger.store.accept, job, request.request_id, request.fingerprint, self._ledger.now()
+            )
+        except BaseException:
+            await self._admission.discard_files(job)
+            raise
+        try:
+            await self._admission.adopt_files(job)
+        except (OSError, MismoError):
+            # It is accepted all the same, and ends with an error if its source is what is missing.
+            log.error("the folder of a job cannot be put in its place", job_id=job.job_id, exc_info=True)
+        self._ledger.ended_feeds.pop(job.job_id, None)
+        log.info(
+            "job accepted",
+            job_id=job.job_id,
+            model=job.model,
+            priority=job.priority.name,
+            cache_hit=job.cache_hit,
+        )
+        if not job.state.ended:
+            self._ledger.active[job.job_id] = ActiveJob(job, JobFeed(job.revision))
+            self._queue.fill()
+        return Submitted(job, cache_hit=job.cache_hit)
+
+    # Look
+
+    async def get(self, job_id: str) -> Job:
+        """One job; raises JobNotFoundError."""
+        job = await self._find(job_id)
+        if job is None:
+            raise JobNotFoundError(
+                f"there is no job {job_id[:128]!r}; it may have expired", metadata={"job_id": job_id[:128]}
+            )
+        return job
+
+    async def _find(self, job_id: str) -> Job | None:
+        active = self._ledger.active.get(job_id)
+        return active.job if active is not None else await self._ledger.look(self._ledger.store.get, job_id)
+
+    def view(self, job: Job) -> JobView:
+        """A job with its progress and ready frames as of now."""
+        active = self._ledger.active.get(job.job_id)
+        if active is not None and active.job.run == job.run:
+            return JobView(active.job, self.progress(active.job), active.ready)
+        return JobView(job, self.progress(job), self.ready(job))
+
+    def progress(self, job: Job) -> Progress:
+        """How far a job is."""
+        active = self._ledger.active.get(job.job_id)
+        if active is None or active.job.run != job.run:
+            done = job.state is JobState.SUCCEEDED
+            fraction = 1.0 if done else job.segments_done / max(1, job.segments_total)
+            return Progress(fraction, None, 0, job.segments_done, job.segments_total)
+        position = self._queue.position(active)
+        return progress_of(active, position, self._ledger.now(), self._tile_seconds(job.model))
+
+    def ready(self, job: Job) -> RangeSet:
+        """The frames of a job that can be read."""
+        active = self._ledger.active.get(job.job_id)
+        if active is not None and active.job.run == job.run:
+            return active.ready
+        if job.state is JobState.SUCCEEDED and job.layout is not None:
+            return RangeSet([(0, job.layout.total_frames)])
+        return RangeSet()
+
+    async def list(
+        self, states: Collection[JobState], labels: Mapping[str, str], page_size: int, page_token: str
+    ) -> tuple[list[Job], str]:
+        """One page of jobs, newest first, and the token of the next page ("" on the last)."""
+        if page_size < 0 or page_size > MAX_PAGE:
+            raise InvalidFieldError(f"page_size must be 0 to {MAX_PAGE}", field="page_size")
+        size = page_size or DEFAULT_PAGE
+        after = place_of(page_token) if page_token else None
+        jobs = await self._ledger.look(self._ledger.store.list, states, labels, size + 1, after)
+        token = token_after(jobs[size - 1]) if len(jobs) > size else ""
+        return [self.view(job).job for job in jobs[:size]], token
+
+    @property
+    def queued_count(self) -> int:
+        """Jobs that wait for their turn."""
+        return self._queue.waiting_count
+
+    @property
+    def running_count(self) -> int:
+        """Jobs that are being worked on."""
+        return len(self._ledger.active) - self.queued_count
+
+    # Watch
+
+    async def watch(
+        self, job_id: str, after_revision: int, epoch: str, heartbeat: float, min_progress_interval: float
+    ) -> AsyncIterator[WatchEvent]:
+        """A job's events until it ends; see `watch_feed`."""
+        job = await self.get(job_id)
+        run = job.run
+        active = self._ledger.active.get(job_id)
+        feed = (
+            active.feed
+            if active is not None
+            else self._ledger.ended_feeds.get(job_id) or JobFeed(job.revision)
+        )
+
+        def view() -> JobView:
+            nonlocal job
+            current = self._ledger.active.get(job_id)
+            if current is not None and current.job.run == run:
+                job = current.job
+            elif active is not None and active.job.run == run:
+                job = active.job
+            return self.view(job)
+
+        replay = after_revision > 0 and epoch == self.epoch
+        async for event in watch_feed(
+            feed,
+            view,
+            self._ledger.now,
+            after_revision=after_revision,
+            replay=replay,
+            heartbeat=heartbeat,
+            min_progress_interval=min_progress_interval,
+        ):
+            yield event
+
+    # Change
+
+    async def cancel(self, job_id: str) -> Job:
+        """Ends a job; a job that has ended stays as it is."""
+        active = self._ledger.active.get(job_id)
+        if active is None:
+            return await self.get(job_id)
+        if active.cancelling:
+            await active.feed.pulse.wait(lambda: active.job.state.ended or not active.cancelling, None)
+        else:
+            await unbroken(self._cancel(active))
+        return active.job
+
+    async def _cancel(self, active: ActiveJob) -> None:
+        active.cancelling = True
+        try:
+            if active.task is not None:
+                active.task.cancel()
+                await asyncio.wait([active.task])
+            await self._runner.end(active, JobState.CANCELLED, StageState.CANCELLED, None)
+        finally:
+            active.cancelling = False
+            if not active.job.state.ended:
+                # The end could not be stored: the job waits for its turn again, and can be cancelled again.
+                active.task = None
+            active.feed.touch()
+        self._queue.after_end(active)
+
+    async def update(self, job_id: str, priority: Priority | None, playhead: float | None) -> Job:
+        """Changes a running or queued job; raises JobNotReadyError if it has ended."""
+        active = self._ledger.active.get(job_id)
+        if active is None:
+            raise _has_ended(await self.get(job_id))
+        if playhead is not None:
+            layout = active.separation.stems.layout if active.separation is not None else None
+            if layout is not None and playhead * layout.sample_rate >= layout.total_frames:
+                raise playhead_error(playhead, layout.total_frames / layout.sample_rate)
+            active.playhead = playhead
+
+        def updated(job: Job) -> Job:
+            options = job.options if playhead is None else replace(job.options, playhead=playhead)
+            return replace(job, priority=priority or job.priority, options=options)
+
+        job = await self._ledger.record(active, updated, EventKind.UPDATED)
+        if job.state.ended:
+            raise _has_ended(job)
+        if active.separation is not None:
+            active.separation.steer(self._scheduler, int(job.priority), playhead)
+        self._queue.fill()
+        return job
+
+    async def delete(self, job_id: str) -> None:
+        """Ends a job, forgets it and removes its files; raises JobNotFoundError."""
+        job = await self.get(job_id)
+        await unbroken(self._delete(job))
+
+    async def _delete(self, job: Job) -> None:
+        await self.cancel(job.job_id)
+        async with self._ledger.changing_hands:
+            current = await self._find(job.job_id)
+            # A run that was accepted meanwhile is another job.
+            if current is None or current.run != job.run:
+                return
+            self._ledger.ended_feeds.pop(job.job_id, None)
+            await self._admission.remove_files(job.job_id)
+            await self._ledger.insist(self._ledger.store.delete, job.job_id)
+
+    # Read
+
+    @asynccontextmanager
+    async def open_artifact(self, job_id: str, name: str) -> AsyncGenerator[ArtifactReader]:
+        """One of a finished job's files; held against removal meanwhile.
+
+        Raises JobNotFoundError, JobNotReadyError while the job runs or if it failed, ArtifactNotFoundError.
+        """
+        job = await self.get(job_id)
+        if not job.state.ended:
+            raise JobNotReadyError(f"job {job_id} has no artifacts before it ends; watch it and ask again")
+        if job.state is not JobState.SUCCEEDED:
+            raise ended_without(job)
+        self._shelf.hold(job_id)
+        try:
+            async with await asyncio.to_thread(open_artifact, self._runner.folder(job), name) as reader:
+                yield reader
+        finally:
+            self._shelf.unhold(job_id)
+
+    @asynccontextmanager
+    async def open_stems(self, job_id: str) -> AsyncGenerator[StemReader]:
+        """The stems of a job, once it is decoded; held against removal meanwhile.
+
+        Waits for the decode as long as the caller does. Raises JobNotFoundError, or the error that ended the job.
+        """
+        job = await self.get(job_id)
+        active = self._ledger.active.get(job_id)
+        self._shelf.hold(job_id)
+        try:
+            if active is not None and active.job.run == job.run:
+                await active.stems_pulse.wait(
+                    lambda: active.separation is not None or active.job.state.ended, None
+                )
+                job = active.job
+            if job.state in (JobState.FAILED, JobState.CANCELLED):
+                raise ended_without(job)
+            stems = await self._shelf.acquire(job)
+            try:
+                yield self._reader(job, active, stems)
+            finally:
+                self._shelf.release(job.run)
+        finally:
+            self._shelf.unhold(job_id)
+
+    def _reader(self, job: Job, active: ActiveJob | None, stems: StemSet) -> StemReader:
+        if active is None or active.job.run != job.run:
+            return StemReader.of_finished(stems, job)
+
+        def follow(player: object, frame: int) -> None:
+            if active.separation is not None:
+                self._scheduler.follow(active.separation.lane, player, active.separation.mix_frame(frame))
+
+        def unfollow(player: object) -> None:
+            if active.separation is not None:
+                self._scheduler.unfollow(active.separation.lane, player)
+
+        return StemReader(
+            stems, active.stems_pulse, lambda: active.job, follow, unfollow, lambda: active.job.stem_sha256
+        )
+
+
+def _has_ended(job: Job) -> JobNotReadyError:
+    return JobNotReadyError(f"job {job.job_id} has ended ({job.state.name}); submit it again to change it")

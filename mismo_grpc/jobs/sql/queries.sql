@@ -1,0 +1,115 @@
+-- Every statement of the job store, each under its name.
+
+-- name: job_standing
+SELECT run, state FROM jobs WHERE job_id = :job_id
+
+-- name: accept_job
+INSERT INTO jobs (
+    job_id, run, state, priority, created_at, ended_at, expires_at,
+    source_sha256, source_bytes, cache_key, record
+) VALUES (
+    :job_id, :run, :state, :priority, :created_at, :ended_at, :expires_at,
+    :source_sha256, :source_bytes, :cache_key, :record
+)
+
+-- name: save_job
+UPDATE jobs SET
+    state = :state, priority = :priority, created_at = :created_at, ended_at = :ended_at,
+    expires_at = :expires_at, source_sha256 = :source_sha256, source_bytes = :source_bytes,
+    cache_key = :cache_key, record = :record, next_event = next_event + :event_count
+WHERE job_id = :job_id AND run = :run
+RETURNING next_event
+
+-- name: put_label
+INSERT OR IGNORE INTO job_labels (label, job_id) VALUES (:label, :job_id)
+
+-- name: put_event
+INSERT INTO events (job_id, number, revision, time, kind, body)
+VALUES (:job_id, :number, :revision, :time, :kind, :body)
+
+-- name: note_pruned_events
+UPDATE jobs SET pruned_revision = max(pruned_revision, coalesce(
+    (SELECT max(revision) FROM events WHERE job_id = :job_id AND number < :kept_from), 0
+)) WHERE job_id = :job_id
+
+-- name: prune_events
+DELETE FROM events WHERE job_id = :job_id AND number < :kept_from
+
+-- name: delete_job
+DELETE FROM jobs WHERE job_id = :job_id
+
+-- name: get_job
+SELECT record FROM jobs WHERE job_id = :job_id
+
+-- name: list_jobs
+SELECT record FROM jobs
+WHERE (created_at, job_id) < (:before_time, :before_id)
+    AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+    AND NOT EXISTS (
+        SELECT 1 FROM json_each(:labels) AS asked
+        WHERE NOT EXISTS (
+            SELECT 1 FROM job_labels
+            WHERE job_labels.label = asked.value AND job_labels.job_id = jobs.job_id
+        )
+    )
+ORDER BY created_at DESC, job_id DESC
+LIMIT :page_size
+
+-- name: active_jobs
+SELECT record FROM jobs WHERE state < 3 ORDER BY created_at, job_id
+
+-- name: expired_jobs
+SELECT record FROM jobs WHERE state >= 3 AND expires_at <= :now ORDER BY expires_at, job_id
+
+-- name: ended_jobs
+SELECT record FROM jobs WHERE state >= 3 ORDER BY ended_at, job_id
+
+-- name: find_result
+SELECT record FROM jobs
+WHERE state = 3 AND source_sha256 = :source_sha256 AND cache_key = :cache_key
+    AND (expires_at IS NULL OR expires_at > :now)
+ORDER BY ended_at DESC, job_id DESC
+LIMIT 1
+
+-- name: events_after
+SELECT events.revision, events.time, events.kind, events.body
+FROM jobs JOIN events ON events.job_id = jobs.job_id
+WHERE jobs.job_id = :job_id AND jobs.run = :run AND events.revision > :revision
+ORDER BY events.number
+
+-- name: pruned_revision
+SELECT pruned_revision FROM jobs WHERE job_id = :job_id AND run = :run
+
+-- name: put_request
+INSERT OR REPLACE INTO requests (request_id, job_id, run, fingerprint, accepted_at)
+VALUES (:request_id, :job_id, :run, :fingerprint, :now)
+
+-- name: find_request
+SELECT job_id, run, fingerprint FROM requests WHERE request_id = :request_id
+
+-- name: forget_requests
+DELETE FROM requests WHERE accepted_at < :before
+
+-- name: put_upload
+INSERT OR REPLACE INTO uploads (upload_id, filename, total_bytes, sha256, complete, touched_at)
+VALUES (:upload_id, :filename, :total_bytes, :sha256, :complete, :touched_at)
+
+-- name: get_upload
+SELECT upload_id, filename, total_bytes, sha256, complete, touched_at FROM uploads WHERE upload_id = :upload_id
+
+-- name: find_upload_by_sha256
+SELECT upload_id, filename, total_bytes, sha256, complete, touched_at FROM uploads
+WHERE complete = 1 AND sha256 = :sha256
+ORDER BY touched_at DESC, upload_id DESC
+LIMIT 1
+
+-- name: delete_upload
+DELETE FROM uploads WHERE upload_id = :upload_id
+
+-- name: stale_uploads
+SELECT upload_id, filename, total_bytes, sha256, complete, touched_at FROM uploads
+WHERE touched_at < :before
+ORDER BY touched_at, upload_id
+
+-- name: count_unfinished_uploads
+SELECT count(*) FROM uploads WHERE complete = 0

@@ -1,0 +1,159 @@
+"""The port to what must not be lost: jobs, their events, request ids, uploads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mismo_grpc.jobs.events import Event
+from mismo_grpc.jobs.job import Job, JobState
+
+EVENTS_KEPT = 2048
+"""Events kept a job, newest first."""
+
+JobList = list[Job]
+EventList = list[Event]
+
+
+@dataclass(frozen=True)
+class RequestRow:
+    """What a request_id was answered with."""
+
+    job_id: str
+    run: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class UploadRow:
+    """An upload; `sha256` is the announced one ("" if none) until it is complete, then its content's.
+
+    `touched_at` is in seconds since the epoch.
+    """
+
+    upload_id: str
+    filename: str
+    total_bytes: int
+    sha256: str
+    complete: bool
+    touched_at: float
+
+
+class JobStore(Protocol):
+    """Keeps what was accepted; synchronous and thread-safe.
+
+    A method that writes returns once its change survives a crash of the process and of the machine, or it
+    raises and has changed nothing. Every method raises StoreError if the store cannot be read or written, the
+    writing ones DiskFullError if there is no room.
+    """
+
+    def accept(self, job: Job, request_id: str, fingerprint: str, now: float) -> None:
+        """Stores a new run, in place of an ended run of the same job_id and its events.
+
+        A request_id ("" for none) is stored with it. Raises RequestIdReusedError if that came before with
+        another fingerprint, StoreError if another run of the job_id has not ended.
+        """
+        ...
+
+    def put_request(self, request_id: str, job_id: str, run: str, fingerprint: str, now: float) -> None:
+        """Remembers what a request_id was answered with when no new run came of it.
+
+        Raises RequestIdReusedError if it came before with another fingerprint.
+        """
+        ...
+
+    def find_request(self, request_id: str) -> RequestRow | None:
+        """What a request_id was answered with."""
+        ...
+
+    def forget_requests(self, before: float) -> int:
+        """Forgets the request ids accepted before this time; answers how many."""
+        ...
+
+    def save(self, job: Job, events: Sequence[Event] = ()) -> bool:
+        """Stores a change of an accepted job together with its events.
+
+        False, and nothing is stored, if this run is no longer there: deleted or replaced meanwhile.
+        """
+        ...
+
+    def save_many(self, changes: Iterable[tuple[Job, Sequence[Event]]]) -> list[bool]:
+        """`save` for several jobs in one transaction."""
+        ...
+
+    def get(self, job_id: str) -> Job | None:
+        """The latest run of a job."""
+        ...
+
+    def active(self) -> JobList:
+        """The jobs that have not ended, oldest first."""
+        ...
+
+    def expired(self, now: float) -> JobList:
+        """The ended jobs whose time is over, longest expired first."""
+        ...
+
+    def ended_oldest_first(self) -> JobList:
+        """The ended jobs by the time they ended."""
+        ...
+
+    def delete(self, job_id: str) -> bool:
+        """Removes a job with its events; False if there is none. Request ids that name it stay."""
+        ...
+
+    def events_after(self, job_id: str, run: str, revision: int) -> EventList:
+        """The kept events of this run past a revision, in order; none for another run."""
+        ...
+
+    def pruned_revision(self, job_id: str, run: str) -> int | None:
+        """The highest revision among the events that are no longer kept; None if there is no such run.
+
+        A watcher that has seen this revision or a later one can be replayed the rest. 0 if all are kept.
+        """
+        ...
+
+    def find_result(self, source_sha256: str, cache_key: str, now: float = 0.0) -> Job | None:
+        """The newest succeeded job of this content and `records.cache_key` that expires after `now`."""
+        ...
+
+    def put_upload(self, row: UploadRow) -> None:
+        """Stores an upload's row, new or changed."""
+        ...
+
+    def get_upload(self, upload_id: str) -> UploadRow | None:
+        """An upload's row."""
+        ...
+
+    def find_upload_by_sha256(self, sha256: str) -> UploadRow | None:
+        """The most recently touched complete upload of this content."""
+        ...
+
+    def delete_upload(self, upload_id: str) -> bool:
+        """Removes an upload's row; False if there is none."""
+        ...
+
+    def stale_uploads(self, before: float) -> list[UploadRow]:
+        """The uploads, complete or not, touched before this time, oldest first."""
+        ...
+
+    def count_unfinished_uploads(self) -> int:
+        """How many uploads are not complete."""
+        ...
+
+    def close(self) -> None:
+        """Ends all use; closing twice is fine."""
+        ...
+
+    def list(
+        self,
+        states: Collection[JobState] = (),
+        labels: Mapping[str, str] | None = None,
+        page_size: int = 50,
+        after: tuple[float, str] | None = None,
+    ) -> JobList:
+        """Jobs newest first, in any of `states` (empty: all) and with all of `labels`.
+
+        `after` is (created_at, job_id) of the last job of the page before.
+        """
+        ...

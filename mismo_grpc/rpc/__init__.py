@@ -1,0 +1,1 @@
+"""gRPC skin: protobuf in and out, errors as rich statuses; the logic is in jobs/."""

@@ -1,0 +1,108 @@
+"""JobService over `Jobs`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import grpc
+
+from mismo.analysis.v1 import job_service_pb2 as pb
+from mismo.analysis.v1.job_service_pb2_grpc import JobServiceServicer
+from mismo_grpc.errors import InvalidFieldError
+from mismo_grpc.jobs.service import DEFAULT_PAGE, MAX_PAGE, Jobs
+from mismo_grpc.rpc.mapping import job_message, job_request, priority_of, states_of, watch_message
+from mismo_grpc.rpc.values import bounded_seconds, seconds_of
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+PAGE_STEP = 50
+PAGE_BYTES = 1 << 20
+"""A page ends early past this, and one step adds less than 3 MiB: clients take 4 MiB a message by default."""
+
+
+class JobService(JobServiceServicer):
+    """Submits jobs and tells what becomes of them."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:  # noqa: N802 named by the contract
+        submitted = await self._jobs.submit(job_request(request))
+        return pb.SubmitJobResponse(
+            job=job_message(self._jobs.view(submitted.job)),
+            deduplicated=submitted.deduplicated,
+            cache_hit=submitted.cache_hit,
+        )
+
+    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:  # noqa: N802
+        job = await self._jobs.get(_job_id(request.job_id))
+        return pb.GetJobResponse(job=job_message(self._jobs.view(job)))
+
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:  # noqa: N802
+        if not 0 <= request.page_size <= MAX_PAGE:
+            raise InvalidFieldError(f"page_size must be 0 to {MAX_PAGE}", field="page_size")
+        states = states_of(request.states)
+        labels = dict(request.labels)
+        response = pb.ListJobsResponse(next_page_token=request.page_token)
+        left = request.page_size or DEFAULT_PAGE
+        while left > 0 and response.ByteSize() < PAGE_BYTES:
+            jobs, token = await self._jobs.list(
+                states, labels, min(left, PAGE_STEP), response.next_page_token
+            )
+            response.jobs.extend(job_message(self._jobs.view(job)) for job in jobs)
+            response.next_page_token = token
+            left -= len(jobs)
+            if not token:
+                break
+        return response
+
+    async def WatchJob(  # noqa: N802
+        self, request: pb.WatchJobRequest, context: Context
+    ) -> AsyncGenerator[pb.WatchJobResponse, None]:
+        heartbeat = bounded_seconds(
+            request.heartbeat_interval if request.HasField("heartbeat_interval") else None,
+            10.0,
+            1.0,
+            60.0,
+            "heartbeat_interval",
+        )
+        min_progress_interval = bounded_seconds(
+            request.min_progress_interval if request.HasField("min_progress_interval") else None,
+            0.25,
+            0.0,
+            60.0,
+            "min_progress_interval",
+        )
+        if request.after_revision < 0:
+            raise InvalidFieldError("after_revision must not be negative", field="after_revision")
+        events = self._jobs.watch(
+            _job_id(request.job_id),
+            request.after_revision,
+            request.server_epoch,
+            heartbeat,
+            min_progress_interval,
+        )
+        async for event in events:
+            yield watch_message(event, self._jobs.epoch)
+
+    async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:  # noqa: N802
+        job = await self._jobs.cancel(_job_id(request.job_id))
+        return pb.CancelJobResponse(job=job_message(self._jobs.view(job)))
+
+    async def UpdateJob(self, request: pb.UpdateJobRequest, context: Context) -> pb.UpdateJobResponse:  # noqa: N802
+        playhead = seconds_of(request.playhead, "playhead") if request.HasField("playhead") else None
+        if playhead is not None and playhead < 0:
+            raise InvalidFieldError("playhead must not be negative", field="playhead")
+        job = await self._jobs.update(_job_id(request.job_id), priority_of(request.priority), playhead)
+        return pb.UpdateJobResponse(job=job_message(self._jobs.view(job)))
+
+    async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:  # noqa: N802
+        await self._jobs.delete(_job_id(request.job_id))
+        return pb.DeleteJobResponse()
+
+
+def _job_id(job_id: str) -> str:
+    if not job_id:
+        raise InvalidFieldError("job_id must not be empty", field="job_id")
+    return job_id

@@ -1,0 +1,121 @@
+"""SystemService over `ServerStatus` and `Jobs`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any
+
+import grpc
+
+from mismo.analysis.v1 import system_service_pb2 as pb
+from mismo.analysis.v1.system_service_pb2_grpc import SystemServiceServicer
+from mismo_grpc import __version__
+from mismo_grpc.jobs.service import Jobs
+from mismo_grpc.jobs.status import ModelStatus, ResourceSample, ServerStatus
+from mismo_grpc.jobs.stem_blocks import MAX_CHUNK_BYTES
+from mismo_grpc.rpc.values import ENCODINGS, bounded_seconds, duration, timestamp
+from mismo_grpc.separation.catalog import ModelState
+from mismo_grpc.settings import Settings
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_MODEL_STATES = {
+    ModelState.WARM: pb.MODEL_STATE_WARM,
+    ModelState.AVAILABLE: pb.MODEL_STATE_AVAILABLE,
+    ModelState.UNAVAILABLE: pb.MODEL_STATE_UNAVAILABLE,
+}
+
+
+class SystemService(SystemServiceServicer):
+    """What the server is and how it fares."""
+
+    def __init__(self, jobs: Jobs, status: ServerStatus, settings: Settings) -> None:
+        self._jobs = jobs
+        self._status = status
+        self._limits = pb.Limits(
+            max_upload_bytes=settings.max_upload_bytes,
+            max_track_duration=duration(settings.max_track_seconds),
+            max_chunk_bytes=MAX_CHUNK_BYTES,
+            max_streams=settings.max_streams,
+            default_result_ttl=duration(settings.job_retention_hours * 3600),
+        )
+
+    async def GetServerInfo(  # noqa: N802 named by the contract
+        self, request: pb.GetServerInfoRequest, context: Context
+    ) -> pb.GetServerInfoResponse:
+        devices = await asyncio.to_thread(self._status.devices)
+        return pb.GetServerInfoResponse(
+            version=__version__,
+            server_epoch=self._jobs.epoch,
+            start_time=timestamp(self._status.started_at),
+            devices=_devices(devices),
+            warm_models=self._status.warm_models(),
+            default_model=self._status.default_model(),
+            queue_depth=self._jobs.queued_count + self._jobs.running_count,
+            queue_capacity=self._jobs.queue_capacity,
+            limits=self._limits,
+            encodings=ENCODINGS.values(),
+            draining=self._jobs.draining,
+        )
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802
+        models = await asyncio.to_thread(self._status.models)
+        return pb.ListModelsResponse(models=[_model(model) for model in models])
+
+    async def WatchResources(  # noqa: N802
+        self, request: pb.WatchResourcesRequest, context: Context
+    ) -> AsyncGenerator[pb.WatchResourcesResponse, None]:
+        interval = bounded_seconds(
+            request.interval if request.HasField("interval") else None, 1.0, 0.1, 60.0, "interval"
+        )
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            sample = await asyncio.to_thread(self._status.resources)
+            yield self._resources(sample)
+            # A client that reads slowly gets fewer samples, not old ones.
+            due = max(due + interval, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    def _resources(self, sample: ResourceSample) -> pb.WatchResourcesResponse:
+        return pb.WatchResourcesResponse(
+            time=timestamp(sample.time),
+            cpu_utilization=sample.cpu_utilization,
+            memory_used_bytes=sample.memory_used,
+            memory_total_bytes=sample.memory_total,
+            disk_free_bytes=sample.disk_free,
+            disk_used_by_jobs_bytes=sample.disk_used_by_jobs,
+            jobs_queued=self._jobs.queued_count,
+            jobs_running=self._jobs.running_count,
+            segments_waiting=sample.segments_waiting,
+            devices=_devices(sample.devices),
+        )
+
+
+def _devices(devices: Iterable[Any]) -> list[pb.Device]:
+    return [
+        pb.Device(
+            name=device.name,
+            description=device.description,
+            precision=device.precision,
+            max_batch=device.max_batch,
+            memory_total_bytes=device.memory_total,
+            memory_used_bytes=device.memory_used,
+        )
+        for device in devices
+    ]
+
+
+def _model(model: ModelStatus) -> pb.Model:
+    known = model.description
+    return pb.Model(
+        name=known.name,
+        stem_names=known.sources,
+        sample_rate=known.sample_rate,
+        segment_frames=known.segment_frames,
+        state=_MODEL_STATES[known.state],
+        reason=known.reason,
+        realtime_factor=model.realtime_factor,
+        default=model.default,
+    )

@@ -1,0 +1,148 @@
+"""TransferService over `Uploads`, the stems of `Jobs`, and their artifacts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import grpc
+
+from mismo.analysis.v1 import transfer_service_pb2 as pb
+from mismo.analysis.v1.transfer_service_pb2_grpc import TransferServiceServicer
+from mismo_grpc.errors import InvalidFieldError, JobNotReadyError, MismoError
+from mismo_grpc.jobs.service import Jobs
+from mismo_grpc.jobs.stem_blocks import crc32c
+from mismo_grpc.jobs.stem_reading import StemReading
+from mismo_grpc.jobs.stem_stream import StemStream
+from mismo_grpc.jobs.uploads import Uploads
+from mismo_grpc.rpc.stem_mapping import incoming, outgoing, stem_info
+from mismo_grpc.rpc.upload_intake import UploadIntake
+from mismo_grpc.rpc.values import encoding_of
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+ARTIFACT_CHUNK_BYTES = 1 << 18
+
+
+class TransferService(TransferServiceServicer):
+    """Moves audio: tracks in, stems out."""
+
+    def __init__(self, jobs: Jobs, uploads: Uploads, *, idle_seconds: float) -> None:
+        self._jobs = jobs
+        self._uploads = uploads
+        self._idle_seconds = idle_seconds
+
+    async def UploadAudio(  # noqa: N802 named by the contract
+        self, request_iterator: AsyncIterator[pb.UploadAudioRequest], context: Context
+    ) -> AsyncGenerator[pb.UploadAudioResponse, None]:
+        intake = UploadIntake(self._uploads, time.time, self._idle_seconds)
+        async with (
+            _beside(intake.take(request_iterator)) as taking,
+            aclosing(intake.acknowledgements(taking)) as acknowledgements,
+        ):
+            async for status in acknowledgements:
+                yield pb.UploadAudioResponse(
+                    upload_id=status.upload_id,
+                    committed_bytes=status.committed_bytes,
+                    complete=status.complete,
+                    sha256=status.sha256,
+                )
+
+    async def GetUpload(self, request: pb.GetUploadRequest, context: Context) -> pb.GetUploadResponse:  # noqa: N802
+        status = await self._uploads.get(request.upload_id)
+        return pb.GetUploadResponse(
+            upload_id=status.upload_id,
+            committed_bytes=status.committed_bytes,
+            total_bytes=status.total_bytes,
+            complete=status.complete,
+            sha256=status.sha256,
+        )
+
+    async def StreamStems(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.StreamStemsRequest], context: Context
+    ) -> AsyncGenerator[pb.StreamStemsResponse, None]:
+        session = StemStream(
+            self._jobs.open_stems, server_epoch=self._jobs.epoch, idle_seconds=self._idle_seconds
+        )
+        async with _beside(_listen(request_iterator, session)), aclosing(session.messages()) as messages:
+            async for message in messages:
+                yield outgoing(message)
+
+    async def ReadStem(  # noqa: N802
+        self, request: pb.ReadStemRequest, context: Context
+    ) -> AsyncGenerator[pb.ReadStemResponse, None]:
+        job = await self._jobs.get(request.job_id)
+        if job.layout is None and not request.follow and not job.state.ended:
+            raise JobNotReadyError(
+                "the track is not decoded yet; ask again later, or set follow to wait for it"
+            )
+        async with self._jobs.open_stems(request.job_id) as source:
+            reading = StemReading(
+                source,
+                request.stem_name,
+                encoding_of(request.encoding, "encoding"),
+                start_frame=request.start_frame,
+                frame_limit=request.frame_limit,
+                follow=request.follow,
+                chunk_bytes=request.chunk_bytes,
+            )
+            yield pb.ReadStemResponse(
+                info=stem_info(request.stem_name, reading.wire_format, self._jobs.epoch),
+                start_frame=reading.start_frame,
+            )
+            async with aclosing(reading.pieces()) as pieces:
+                async for piece in pieces:
+                    yield pb.ReadStemResponse(
+                        start_frame=piece.start_frame,
+                        frame_count=piece.frame_count,
+                        data=piece.data,
+                        crc32c=crc32c(piece.data),
+                    )
+
+    async def GetArtifact(  # noqa: N802
+        self, request: pb.GetArtifactRequest, context: Context
+    ) -> AsyncGenerator[pb.GetArtifactResponse, None]:
+        if request.offset < 0:
+            raise InvalidFieldError("offset must not be negative", field="offset")
+        async with self._jobs.open_artifact(request.job_id, request.name) as artifact:
+            offset = request.offset
+            data = await artifact.read(offset, ARTIFACT_CHUNK_BYTES)
+            first = _artifact_chunk(offset, data)
+            first.total_bytes = artifact.total_bytes
+            first.content_type = artifact.content_type
+            yield first
+            while data:
+                offset += len(data)
+                data = await artifact.read(offset, ARTIFACT_CHUNK_BYTES)
+                if data:
+                    yield _artifact_chunk(offset, data)
+
+
+def _artifact_chunk(offset: int, data: bytes) -> pb.GetArtifactResponse:
+    return pb.GetArtifactResponse(offset=offset, data=data, crc32c=crc32c(data))
+
+
+async def _listen(requests: AsyncIterator[pb.StreamStemsRequest], session: StemStream) -> None:
+    try:
+        async for request in requests:
+            session.on_message(incoming(request))
+    except MismoError as error:
+        session.fail(error)
+    else:
+        session.on_half_close()
+
+
+@asynccontextmanager
+async def _beside(work: Any) -> AsyncGenerator[asyncio.Task[None], None]:
+    """Runs the reading side of a stream while its writing side lasts."""
+    task: asyncio.Task[None] = asyncio.ensure_future(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()

@@ -1,0 +1,1 @@
+"""Models, segment grid, scheduler, devices, growing stem files."""

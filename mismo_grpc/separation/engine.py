@@ -1,0 +1,337 @@
+"""The segment engine: jobs in, finished frames out, one tile at a time."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from mismo_grpc.audio.decode import DecodedMix, open_mix
+from mismo_grpc.audio.encode import Encoding
+from mismo_grpc.errors import EngineError, MismoError, SeparationFailedError, disk_error
+from mismo_grpc.separation.device import Device, Recipe, Samples, TileInput
+from mismo_grpc.separation.grid import Plan, Tile, plan_track
+from mismo_grpc.separation.models import Bag
+from mismo_grpc.separation.output import StemOutput
+from mismo_grpc.separation.overlap import OverlapAdd, PieceStore
+from mismo_grpc.separation.rates import RateConverter
+from mismo_grpc.separation.scheduler import Lane, Scheduler, Task
+from mismo_grpc.separation.selection import select_stems
+from mismo_grpc.separation.stems import StemLayout, StemSet
+
+log = structlog.get_logger(__name__)
+
+BATCHES_IN_FLIGHT = 2
+"""Batches of a device that are computed or written at once: what a killed process has to compute again."""
+ATTEMPTS = 2
+WORK_FOLDER = "work"
+"""What a job needs until it is done, in its folder."""
+STD_FLOOR = 1e-8
+"""demucs adds it to the track's standard deviation (`Separator.separate_tensor`)."""
+
+
+@dataclass(frozen=True)
+class SeparationSpec:
+    """What to separate and how; `folder` gets `stems/` and `work/`, `start_frame` is where to begin.
+
+    `sample_rate` is that of the files in Hz, 0 for the model's; `start_frame` is of the decoded mix;
+    `submitted_at` is of the scheduler's clock (seconds).
+    """
+
+    mix: DecodedMix
+    folder: Path
+    stem_names: tuple[str, ...] = ()
+    two_stems: str = ""
+    shifts: int = 0
+    overlap: float = 0.25
+    encoding: Encoding = Encoding.PCM_S16LE
+    sample_rate: int = 0
+    priority: int = 2
+    submitted_at: float = 0.0
+    start_frame: int = 0
+    playing: bool = False
+
+
+class Separation:
+    """One job inside the engine. `finished` resolves when every tile is done, or with the error that ended it."""
+
+    def __init__(
+        self,
+        spec: SeparationSpec,
+        bag: Bag,
+        plan: Plan,
+        recipes: Sequence[Recipe],
+        stems: StemSet,
+        output: StemOutput,
+        lane: Lane,
+    ) -> None:
+        self.spec = spec
+        self.bag = bag
+        self.plan = plan
+        self.recipes = tuple(recipes)
+        self.stems = stems
+        self.output = output
+        self.lane = lane
+        self.mix = open_mix(spec.mix)
+        self.overlap = OverlapAdd(
+            plan,
+            PieceStore(
+                spec.folder / WORK_FOLDER / "pieces", len(stems.layout.stem_names), stems.layout.channels
+            ),
+        )
+        self.finished: Future[None] = Future()
+        self.forwards = 0
+        self.failures: dict[int, int] = {}
+        self.committing = threading.Lock()
+
+    @property
+    def tiles_done(self) -> int:
+        """How many tiles are finished."""
+        return self.stems.done.total
+
+    def mix_frame(self, stem_frame: int) -> int:
+        """The frame of the decoded mix at a frame of the stems; they differ where the rate is converted."""
+        return stem_frame * self.spec.mix.sample_rate // self.stems.layout.sample_rate
+
+    def steer(self, scheduler: Scheduler, priority: int, playhead: float | None) -> None:
+        """Applies what was asked of the job since: its class, and where its player is said to be (seconds)."""
+        scheduler.set_priority(self.lane, priority)
+        if playhead is not None:
+            mix = self.spec.mix
+            scheduler.suggest(self.lane, min(int(playhead * mix.sample_rate), mix.frames - 1))
+
+    def input_of(self, tile: Tile) -> TileInput:
+        """The padded input of a tile: the track on both sides of it, silence beyond the track.
+
+        Placed as by demucs' `TensorChunk.padded`.
+        """
+        grid = self.plan.grids[tile.grid]
+        valid = self.bag.members[grid.members[0]].valid_frames(tile.length)
+        trim = (valid - tile.length) // 2
+        start = tile.start - trim
+        low, high = max(0, start), min(self.plan.total_frames, start + valid)
+        mix = self.spec.mix
+        std = (mix.std if np.isfinite(mix.std) else 0.0) + STD_FLOOR
+        return TileInput(self.mix[low:high], low - start, valid, trim, tile.length, mix.mean, std)
+
+
+class SegmentEngine:
+    """Runs tiles of all separations on its devices, a thread each, and writes what becomes final."""
+
+    def __init__(
+        self,
+        devices: Sequence[Device],
+        scheduler: Scheduler,
+        on_tile: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self.devices = tuple(devices)
+        self.scheduler = scheduler
+        self._on_tile = on_tile
+        self._by_lane: dict[int, Separation] = {}
+        self._threads: list[threading.Thread] = []
+        self._ending = threading.Lock()
+        self._committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._in_flight = threading.Semaphore(BATCHES_IN_FLIGHT * len(self.devices))
+
+    def start(self) -> None:
+        """Starts a thread for each device."""
+        for device in self.devices:
+            thread = threading.Thread(target=self._serve, args=(device,), name="device", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Lets the devices finish the batch they are at, at most `timeout` seconds; the rest stays on disk."""
+        self.scheduler.close()
+        for thread in self._threads:
+            thread.join(timeout)
+        self._committer.shutdown(wait=not any(thread.is_alive() for thread in self._threads))
+
+    def load(self, model: str) -> Bag:
+        """Makes a model warm on every device; blocks."""
+        bags = [device.pool.get(model) for device in self.devices]
+        return bags[0]
+
+    def open(self, spec: SeparationSpec, bag: Bag) -> Separation:
+        """Plans a job, makes or takes up its stem files, and queues what is missing; blocks on the disk.
+
+        Raises InvalidFieldError for stems that the model does not have, OSError if the disk is full.
+        """
+        selection = select_stems(bag.sources, spec.stem_names, spec.two_stems)
+        needed = bag.needed_members(selection.needed_sources)
+        mix = spec.mix
+        plan = plan_track(
+            mix.frames,
+            mix.sample_rate,
+            [bag.members[i].segment_frames for i in needed],
+            overlap=spec.overlap,
+            shifts=spec.shifts,
+        )
+        plan = Plan(
+            plan.total_frames, [replace(g, members=tuple(needed[m] for m in g.members)) for g in plan.grids]
+        )
+        scale = 1.0 / max(1, spec.shifts)
+        recipes = [Recipe(bag, grid.members, selection.matrix, scale) for grid in plan.grids]
+        converter: RateConverter | None = None
+        if spec.sample_rate not in (0, mix.sample_rate):
+            converter = RateConverter(mix.sample_rate, spec.sample_rate, mix.frames)
+        rate, frames = (
+            (spec.sample_rate, converter.output_frames) if converter else (mix.sample_rate, mix.frames)
+        )
+        layout = StemLayout(selection.names, rate, mix.channels, frames, spec.encoding)
+        work = spec.folder / WORK_FOLDER
+        work.mkdir(parents=True, exist_ok=True)
+        stems = StemSet(spec.folder / "stems", layout, work / "state.json")
+        try:
+            stems.restore()
+            lane = Lane(
+                plan,
+                mix.sample_rate,
+                spec.priority,
+                spec.submitted_at,
+                batch_key=(id(bag), needed, selection.matrix.tobytes(), scale),
+                start_frame=spec.start_frame,
+            )
+            output = StemOutput(stems, converter, work, mix.frames)
+            separation = Separation(spec, bag, plan, recipes, stems, output, lane)
+            stems.forget_tiles(separation.overlap.recover(stems.done, stems.final))
+        except BaseException:
+            stems.close()
+            raise
+        lane.pending.update(t.index for t in plan.tiles if t.index not in stems.done)
+        if spec.playing:
+            self.scheduler.suggest(lane, spec.start_frame)
+        self._by_lane[id(lane)] = separation
+        if lane.pending:
+            self.scheduler.add(lane)
+        else:
+            self._end(separation, None)
+        return separation
+
+    def cancel(self, separation: Separation, error: MismoError) -> None:
+        """Ends a separation; a tile that is being computed is dropped when it comes."""
+        self._end(separation, error)
+
+    def quiesce(self, separation: Separation) -> None:
+        """Waits until nothing more is written for an ended separation."""
+        with separation.committing:
+            pass
+
+    def remove_work(self, separation: Separation) -> None:
+        """Removes the work files of a finished separation."""
+        shutil.rmtree(separation.spec.folder / WORK_FOLDER, ignore_errors=True)
+
+    def _serve(self, device: Device) -> None:
+        while True:
+            # Before the choice, so that what is urgent by then goes first.
+            self._in_flight.acquire()
+            batch = self.scheduler.take(device.max_batch, timeout=None)
+            if not self._run(device, batch):
+                self._in_flight.release()
+            if not batch:
+                return
+
+    def _run(self, device: Device, batch: list[Task]) -> bool:
+        """Computes a batch; answers whether it is on its way to the disk."""
+        live = [
+            (task, s)
+            for task in batch
+            if (s := self._by_lane.get(id(task.lane))) is not None and not s.finished.done()
+        ]
+        if not live:
+            return False
+        first = live[0][1]
+        begin = time.perf_counter()
+        try:
+            outputs = device.run(
+                first.recipes[live[0][0].tile.grid], [s.input_of(task.tile) for task, s in live]
+            )
+        except Exception as error:
+            for task, separation in live:
+                self._retry(task, separation, error)
+            return False
+        seconds = (time.perf_counter() - begin) / len(live)
+        for task, separation in live:
+            log.debug(
+                "tile done",
+                job_id=separation.spec.folder.name,
+                tile=task.tile.index,
+                seconds=round(seconds, 4),
+            )
+        if self._on_tile is not None:
+            self._on_tile(first.bag.name, seconds)
+        try:
+            self._committer.submit(self._commit_batch, [t for t, _ in live], [s for _, s in live], outputs)
+        except RuntimeError:  # shutting down: what is not committed is computed again after the restart
+            return False
+        return True
+
+    def _retry(self, task: Task, separation: Separation, error: Exception) -> None:
+        failures = separation.failures.get(task.tile.index, 0) + 1
+        separation.failures[task.tile.index] = failures
+        log.warning(
+            "the model failed on a segment",
+            job_id=separation.spec.folder.name,
+            tile=task.tile.index,
+            attempt=failures,
+            exc_info=error,
+        )
+        if failures < ATTEMPTS:
+            self.scheduler.give_back(task)
+            return
+        if isinstance(error, EngineError):
+            self._end(separation, error)
+        else:
+            self._end(
+                separation, SeparationFailedError(f"the model failed on a segment: {type(error).__name__}")
+            )
+
+    def _commit_batch(self, tasks: list[Task], separations: list[Separation], outputs: list[Samples]) -> None:
+        try:
+            for task, separation, samples in zip(tasks, separations, outputs, strict=True):
+                try:
+                    self._commit(task, separation, samples)
+                except OSError as error:
+                    self._end(separation, disk_error(error))
+                except Exception as error:
+                    log.error(
+                        "a segment could not be kept", job_id=separation.spec.folder.name, exc_info=True
+                    )
+                    self._end(
+                        separation,
+                        SeparationFailedError(f"a segment could not be kept: {type(error).__name__}"),
+                    )
+        finally:
+            self._in_flight.release()
+
+    def _commit(self, task: Task, separation: Separation, samples: Samples) -> None:
+        with separation.committing:
+            if separation.finished.done():
+                return
+            stems, tile = separation.stems, task.tile
+            separation.forwards += 1
+            final = separation.overlap.add(tile, samples, stems.done)
+            separation.output.write(tile.index, final)
+            separation.overlap.settle(tile, stems.done)
+            self.scheduler.finish(task)
+            complete = separation.tiles_done == len(separation.plan.tiles)
+        if complete:
+            self._end(separation, None)
+
+    def _end(self, separation: Separation, error: MismoError | None) -> None:
+        self.scheduler.remove(separation.lane)
+        with self._ending:
+            self._by_lane.pop(id(separation.lane), None)
+            if separation.finished.done():
+                return
+            if error is None:
+                separation.finished.set_result(None)
+            else:
+                separation.finished.set_exception(error)

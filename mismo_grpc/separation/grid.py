@@ -1,0 +1,136 @@
+"""The global grid: which segments a track is cut into, and which frames they make final.
+
+Equal to `demucs.apply.apply_model` (demucs 4.1.0): segments start every `stride` frames, are weighted
+by a triangle, added up and divided by the sum of the weights. With shifts there is one grid a shift.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+MAX_SHIFT_SECONDS = 0.5
+"""Of demucs' shift trick (`apply_model`)."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One segment of one grid: the unit of work. Frames are of the track; `start` may be negative."""
+
+    index: int
+    grid: int
+    start: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """First frame after the tile."""
+        return self.start + self.length
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Segments every `stride` frames from `origin` (<= 0) to the end of the track.
+
+    `members` are the bag's models that run on this grid.
+    """
+
+    origin: int
+    segment_frames: int
+    stride: int
+    members: tuple[int, ...] = (0,)
+
+    def starts(self, total_frames: int) -> range:
+        """First frames of all segments."""
+        return range(self.origin, total_frames, self.stride)
+
+    def weight(self, tile: Tile, start: int, end: int) -> npt.NDArray[np.float32]:
+        """The triangle of a tile over [start, end), shape [end - start]; its peak is 1."""
+        half = self.segment_frames // 2
+        at = np.arange(start - tile.start, end - tile.start, dtype=np.int64)
+        rising = at + 1
+        falling = self.segment_frames - at
+        peak = max(half, self.segment_frames - half)
+        return (np.where(at < half, rising, falling) / peak).astype(np.float32)
+
+
+class Plan:
+    """All tiles of a job and the rule when a frame is final: when every tile that covers it is done."""
+
+    def __init__(self, total_frames: int, grids: Sequence[Grid]) -> None:
+        if total_frames <= 0:
+            raise ValueError("a plan needs at least one frame")
+        self.total_frames = total_frames
+        self.grids = tuple(grids)
+        cuts = sorted(
+            (start, g)
+            for g, grid in enumerate(self.grids)
+            for start in grid.starts(total_frames)
+            if start + grid.segment_frames > 0
+        )
+        self.tiles = tuple(
+            Tile(i, g, start, min(self.grids[g].segment_frames, total_frames - start))
+            for i, (start, g) in enumerate(cuts)
+        )
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(grid.segment_frames for grid in self.grids)
+
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        return np.array([tile.start for tile in self.tiles], dtype=np.int64)
+
+    def covering(self, start: int, end: int) -> list[Tile]:
+        """The tiles that touch frames [start, end), in index order."""
+        low = int(np.searchsorted(self._starts, start - self._longest, side="right"))
+        high = int(np.searchsorted(self._starts, end, side="left"))
+        return [tile for tile in self.tiles[low:high] if tile.end > start]
+
+    def pieces(self, tile: Tile) -> list[tuple[int, int]]:
+        """The tile's frames inside the track, cut wherever another tile begins or ends."""
+        low, high = max(0, tile.start), min(self.total_frames, tile.end)
+        edges = {low, high}
+        for other in self.covering(low, high):
+            edges.update(edge for edge in (other.start, other.end) if low < edge < high)
+        ordered = sorted(edges)
+        return list(pairwise(ordered))
+
+    def final_pieces(self, tile: Tile, is_done: Callable[[int], bool]) -> list[tuple[int, int]]:
+        """The pieces of a tile whose covering tiles are all done."""
+        return [(s, e) for s, e in self.pieces(tile) if all(is_done(t.index) for t in self.covering(s, e))]
+
+
+def plan_track(
+    total_frames: int,
+    sample_rate: int,
+    segment_frames: Iterable[int],
+    *,
+    overlap: float = 0.25,
+    shifts: int = 0,
+    seed: int = 0,
+) -> Plan:
+    """The plan of a track for a bag whose n-th model has segments of `segment_frames[n]` frames.
+
+    `shifts` > 0 makes that many passes, each shifted by a random part of half a second that `seed`
+    decides, so that a restart repeats them. demucs pads the track by half a second, starts the pass at
+    the shift and ends it with the track.
+    """
+    by_length: dict[int, list[int]] = {}
+    for member, frames in enumerate(segment_frames):
+        by_length.setdefault(frames, []).append(member)
+    max_shift = int(MAX_SHIFT_SECONDS * sample_rate)
+    draw = random.Random(seed)
+    origins = [draw.randint(0, max_shift) - max_shift for _ in range(shifts)] or [0]
+    grids = [
+        Grid(origin, frames, max(1, int((1 - overlap) * frames)), tuple(members))
+        for origin in origins
+        for frames, members in by_length.items()
+    ]
+    return Plan(total_frames, grids)

@@ -1,0 +1,165 @@
+"""Loads Demucs bags and keeps them warm within a memory budget."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from mismo_grpc.errors import ModelLoadError, ModelUnavailableError
+from mismo_grpc.separation.catalog import ModelCatalog, ModelFiles, unavailable_reason
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One network of a bag: [batch, channels, frames] -> [batch, sources, channels, frames].
+
+    `valid_frames` tells how many input frames it wants for a tile of a given length (demucs pads to that).
+    `weights` is its share of each source before the bag's totals are divided out.
+    """
+
+    network: torch.nn.Module
+    segment_frames: int
+    valid_frames: Callable[[int], int]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Bag:
+    """A loaded model; identity is equality, so that tiles of one loaded bag batch together."""
+
+    name: str
+    sources: tuple[str, ...]
+    sample_rate: int
+    channels: int
+    members: tuple[Member, ...]
+    memory_bytes: int
+
+    @property
+    def totals(self) -> tuple[float, ...]:
+        """Sum of the members' weights of each source."""
+        return tuple(sum(column) for column in zip(*(m.weights for m in self.members), strict=True))
+
+    def needed_members(self, sources: Sequence[int]) -> tuple[int, ...]:
+        """Indexes of the members that contribute to any of these sources."""
+        return tuple(i for i, m in enumerate(self.members) if any(m.weights[s] != 0 for s in sources))
+
+
+def load_bag(files: ModelFiles, device: torch.device) -> Bag:
+    """Loads a bag onto a device; raises ModelLoadError with what is wrong with its files."""
+    networks = [_load_network(path) for path in files.members]
+    first = cast("Any", networks[0])
+    sources = tuple(cast("Sequence[str]", first.sources))
+    weights = files.weights or tuple((1.0,) * len(sources) for _ in networks)
+    if len(weights) != len(networks) or any(len(row) != len(sources) for row in weights):
+        raise ModelLoadError(f"model {files.name}: the bag's weights do not fit its {len(networks)} models")
+    members: list[Member] = []
+    size = 0
+    for network, row in zip(networks, weights, strict=True):
+        other = cast("Any", network)
+        if tuple(other.sources) != sources or other.samplerate != first.samplerate:
+            raise ModelLoadError(f"model {files.name}: the bag's models differ in sources or sample rate")
+        if files.segment_seconds is not None and (
+            not _is_htdemucs(network) or files.segment_seconds <= other.segment
+        ):
+            other.segment = files.segment_seconds
+        network.to(device).eval()
+        size += sum(p.numel() * p.element_size() for p in network.parameters())
+        members.append(
+            Member(network, int(other.samplerate * other.segment), _valid_frames(network), tuple(row))
+        )
+    return Bag(files.name, sources, int(first.samplerate), int(first.audio_channels), tuple(members), size)
+
+
+def _is_htdemucs(network: object) -> bool:
+    from demucs.htdemucs import HTDemucs
+
+    return isinstance(network, HTDemucs)
+
+
+def _valid_frames(network: torch.nn.Module) -> Callable[[int], int]:
+    valid = cast("Callable[[int], int] | None", getattr(network, "valid_length", None))
+    return valid if valid is not None else lambda length: length
+
+
+def _load_network(path: Path) -> torch.nn.Module:
+    from demucs import hf, states
+
+    from_safetensors = cast("Callable[[Path], torch.nn.Module]", hf.load_safetensors_model)
+    from_pickle = cast("Callable[[Path], torch.nn.Module]", states.load_model)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return from_safetensors(path) if path.suffix == ".safetensors" else from_pickle(path)
+    except SystemExit as error:  # demucs ends the process when diffq, which quantized bags need, is missing
+        raise ModelLoadError(
+            f"{path.name} is quantized and needs the package diffq: install it, or use another model"
+        ) from error
+    except Exception as error:
+        raise ModelLoadError(
+            f"{path.name} cannot be loaded as a Demucs model: {type(error).__name__}"
+        ) from error
+
+
+class ModelPool:
+    """Warm bags of one device; the least recently used goes first when the budget (bytes) is passed; thread-safe."""
+
+    def __init__(
+        self, catalog: ModelCatalog, device: torch.device, budget_bytes: int, *, keep_warm: bool = True
+    ) -> None:
+        self._catalog = catalog
+        self._device = device
+        self._budget = budget_bytes
+        self._keep_warm = keep_warm
+        self._lock = threading.Lock()
+        self._loading: dict[str, threading.Lock] = {}
+        self._bags: OrderedDict[str, Bag] = OrderedDict()
+
+    def get(self, name: str) -> Bag:
+        """The warm bag, loaded now if need be; raises ModelUnavailableError or ModelLoadError.
+
+        Whoever wants a warm one does not wait for another that is being loaded.
+        """
+        with self._lock:
+            loading = self._loading.setdefault(name, threading.Lock())
+            bag = self._used(name)
+        if bag is not None:
+            return bag
+        with loading:
+            with self._lock:
+                bag = self._used(name)
+            if bag is not None:
+                return bag
+            files = self._catalog.find(name)
+            if files is None:
+                raise ModelUnavailableError(unavailable_reason(name), field="options.model")
+            bag = load_bag(files, self._device)
+            with self._lock:
+                self._keep(bag)
+            return bag
+
+    def _used(self, name: str) -> Bag | None:
+        bag = self._bags.get(name)
+        if bag is not None:
+            self._bags.move_to_end(name)
+        return bag
+
+    def _keep(self, bag: Bag) -> None:
+        if not self._keep_warm:
+            self._bags.clear()
+        self._bags[bag.name] = bag
+        # A bag that a job still uses stays alive through that job's reference; only the pool forgets it.
+        while len(self._bags) > 1 and sum(b.memory_bytes for b in self._bags.values()) > self._budget:
+            self._bags.popitem(last=False)
+
+    def warm(self) -> list[str]:
+        """Names of the bags in memory, the most recently used last."""
+        with self._lock:
+            return list(self._bags)

@@ -1,0 +1,130 @@
+"""How much room a folder has, and what a full disk means to a client."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mismo_grpc.errors import DiskFullError, disk_error
+
+MIB = 1 << 20
+
+_NO_HARD_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
+
+
+class Disk(ABC):
+    """The room for files."""
+
+    @abstractmethod
+    def free_bytes(self, path: Path) -> int:
+        """Bytes that can still be written in the folder `path`; raises OSError if there is no such folder."""
+
+    def require(self, path: Path, needed: int, reserve: int = 0) -> None:
+        """Raises DiskFullError unless `needed` bytes fit into the folder and leave `reserve` bytes free."""
+        free = self.free_bytes(path)
+        if free - reserve < needed:
+            usable = max(0, free - reserve)
+            raise DiskFullError(
+                f"this needs {_mib(needed)} on the server's disk, which has {_mib(usable)} left besides its "
+                f"reserve of {_mib(reserve)}: delete finished jobs or free some space, then try again",
+                metadata={"needed_bytes": str(needed), "free_bytes": str(usable)},
+            )
+
+
+class FileSystemDisk(Disk):
+    """The disk that a folder lies on."""
+
+    def free_bytes(self, path: Path) -> int:
+        """See Disk."""
+        return shutil.disk_usage(path).free
+
+
+class QuotaDisk(Disk):
+    """The twin for tests: the folder `root` may hold `limit` bytes (None: each one asked about)."""
+
+    def __init__(self, limit: int, root: Path | None = None) -> None:
+        self.limit = limit
+        self._root = root
+
+    def free_bytes(self, path: Path) -> int:
+        """See Disk."""
+        return max(0, self.limit - folder_bytes(self._root or path))
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of the files below a folder, a file with several names once; links are not followed.
+
+    0 if there is no such folder; what vanishes meanwhile is passed over.
+    """
+    return sum(_file_sizes(folder).values())
+
+
+def _file_sizes(folder: Path) -> dict[tuple[int, int], int]:
+    sizes: dict[tuple[int, int], int] = {}
+    waiting = [os.fspath(folder)]
+    if folder.is_symlink():
+        return sizes
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    try:
+                        stat = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        sizes[stat.st_dev, stat.st_ino] = stat.st_size
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return sizes
+
+
+def sync(path: Path) -> None:
+    """Forces a file, or the names in a folder, out to the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def link_or_copy(source: Path, target: Path, disk: Disk, reserve: int = 0) -> None:
+    """A second name for a file, or a whole copy where the file system has no second names.
+
+    Raises OSError, among them FileNotFoundError if the source is gone and FileExistsError; DiskFullError if
+    there is no room for a copy.
+    """
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+    else:
+        return
+    disk.require(target.parent, source.stat().st_size, reserve)
+    try:
+        shutil.copyfile(source, target)
+        sync(target)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def disk_errors() -> Generator[None]:
+    """Maps an OSError of the writes inside: DiskFullError for a full disk or quota, else InternalError."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error) from error
+
+
+def _mib(count: int) -> str:
+    return f"{count / MIB:.1f} MiB"

@@ -1,0 +1,69 @@
+"""Fails when protos/ breaks clients built against the main branch (buf's FILE rules).
+
+Compared with, in this order: the revision named by AGAINST, origin/main, main. Where there is none, or it
+is the very commit that is checked out, its parent: so a break is seen on main as well, by the commit that
+makes it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CONTRACT = ["protos", "buf.yaml"]
+
+
+def commit(revision: str) -> str | None:
+    """The commit a revision names here, or None."""
+    found = subprocess.run(
+        ["git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return found.stdout.strip() or None
+
+
+def reference() -> str | None:
+    """The commit whose contract must still hold, or None where there is none yet.
+
+    Exits when AGAINST names no commit.
+    """
+    asked = os.environ.get("AGAINST")
+    if asked:
+        return commit(asked) or sys.exit(f"AGAINST={asked} is no commit of this repository")
+    main = commit("origin/main") or commit("main")
+    return commit("HEAD^") if main in (None, commit("HEAD")) else main
+
+
+def contract(revision: str) -> tarfile.TarFile | None:
+    """protos/ and buf.yaml as they were at a commit, or None if it had none."""
+    archive = subprocess.run(
+        ["git", "archive", "--format=tar", revision, *CONTRACT], cwd=ROOT, capture_output=True, check=False
+    )
+    return tarfile.open(fileobj=io.BytesIO(archive.stdout)) if archive.returncode == 0 else None
+
+
+def main() -> None:
+    """Runs `buf breaking` against the files of the reference commit."""
+    revision = reference()
+    landed = contract(revision) if revision else None
+    if revision is None or landed is None:
+        print("breaking changes: no earlier contract to compare with, nothing can break")
+        return
+    with landed, tempfile.TemporaryDirectory() as folder:
+        landed.extractall(folder, filter="data")
+        broken = subprocess.run(["buf", "breaking", "--against", folder], cwd=ROOT, check=False)
+    if broken.returncode:
+        sys.exit(
+            f"protos/ breaks clients of {revision[:12]}: add fields and methods, never change or remove them"
+        )
+    print(f"protos/ keeps the contract of {revision[:12]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""The client against the server itself, with the small model: the same samples on both sides."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mismo_client import AsyncClient, Client, Encoding, MismoRpcError
+from tests.unit.client.command import SOURCE_ROOTS, finish, mismo, start
+
+pytestmark = pytest.mark.service
+
+ROOT = Path(__file__).resolve().parents[3]
+RATE = 44_100
+STEMS = ["bass", "drums", "other", "vocals"]
+
+
+class RealServer:
+    """`python server.py` on a port and a jobs folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.jobs = folder / "jobs"
+        self.port = 0
+        self._process: Process | None = None
+        self._reading: asyncio.Task[bytes] | None = None
+
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Returns when jobs are accepted; the port stays the same over a restart."""
+        arguments = ["--grpc-port", self.port, "--http-port", 0, "--device", "cpu", "--model", "mismo_lite"]
+        arguments += ["--jobs-dir", self.jobs, "--allow-path", self.folder / "music"]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(str, SOURCE_ROOTS)),
+            "OMP_NUM_THREADS": "1",
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            ROOT / "server.py",
+            *map(str, arguments),
+            stdout=PIPE,
+            stderr=STDOUT,
+            env=environment,
+        )
+        assert process.stdout is not None
+        said = b""
+        while b"accepting jobs" not in said:
+            line = await process.stdout.readline()
+            said += line
+            assert line, said.decode()
+        self.port = int(json.loads(line)["grpc"].rpartition(":")[2])
+        self._process = process
+        # Read on, so that the server never waits for its log.
+        self._reading = asyncio.create_task(process.stdout.read())
+
+    async def end(self, *, kill: bool = False) -> None:
+        process, self._process = self._process, None
+        if process is not None and self._reading is not None:
+            if kill:
+                process.kill()
+            else:
+                process.terminate()
+            await process.wait()
+            await self._reading
+
+    def stems(self, job_id: str) -> dict[str, np.ndarray]:
+        """The server's own files."""
+        files = sorted((self.jobs / job_id / "stems").glob("*.wav"))
+        return {file.stem: soundfile.read(file, dtype="int16")[0] for file in files}
+
+
+def samples_in(folder: Path) -> dict[str, np.ndarray]:
+    return {file.stem: soundfile.read(file, dtype="int16")[0] for file in sorted(folder.iterdir())}
+
+
+def assert_equal(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, samples in ours.items():
+        assert np.array_equal(samples, theirs[name]), name
+        assert samples.any(), name
+
+
+def write_music(path: Path, seconds: float) -> None:
+    """Chords and hits, different all along."""
+    path.parent.mkdir(exist_ok=True)
+    time = np.arange(round(seconds * RATE)) / RATE
+    chord = sum(np.sin(2 * np.pi * (110 + 3 * np.floor(time)) * n * time) / n for n in (1, 2, 3))
+    hits = np.random.default_rng(1).standard_normal(time.size) * np.exp(-20 * (time % 0.5))
+    mix = np.stack([0.2 * chord + 0.1 * hits, 0.15 * chord - 0.1 * hits], axis=1)
+    soundfile.write(path, mix, RATE, subtype="PCM_16")
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[RealServer]:
+    write_music(tmp_path / "music" / "song.wav", 14.5)
+    server = RealServer(tmp_path)
+    await server.start()
+    yield server
+    await server.end()
+
+
+def job_of(err: str) -> str:
+    (line,) = [line for line in err.splitlines() if line.startswith("job ")]
+    return line.removeprefix("job ").split(",")[0]
+
+
+async def test_separated_files_equal_the_servers_own(server: RealServer, tmp_path: Path) -> None:
+    song = server.folder / "music" / "song.wav"
+    done = await mismo(server.target, "separate", song, "-o", "out", "--playhead", "0:09.5", cwd=tmp_path)
+    assert done.code == 0, done.err
+    theirs = server.stems(job_of(done.err))
+    assert list(theirs) == STEMS
+    assert_equal(samples_in(tmp_path / "out" / "song"), theirs)
+
+    flac = await mismo(
+        server.target,
+        "separate",
+        song,
+        "-o",
+        "flac",
+        "--format",
+        "flac",
+        "--two-stems",
+        "vocals",
+        cwd=tmp_path,
+    )
+    assert flac.code == 0, flac.err
+    assert_equal(samples_in(tmp_path / "flac" / "song"), server.stems(job_of(flac.err)))
+
+    # The server may not read this one, so it travels; the same content makes the same stems.
+    elsewhere = tmp_path / "elsewhere.wav"
+    elsewhere.write_bytes(song.read_bytes())
+    sent = await mismo(server.target, "separate", elsewhere, "-o", "out", cwd=tmp_path)
+    assert sent.code == 0, sent.err
+    assert "uploading it" in sent.err
+    assert_equal(samples_in(tmp_path / "out" / "elsewhere"), theirs)
+
+    read = await mismo(
+        server.target, "read", job_of(sent.err), "bass", "--start", "2", "-o", "b.wav", cwd=tmp_path
+    )
+    assert read.code == 0, read.err
+    assert np.array_equal(soundfile.read(tmp_path / "b.wav", dtype="int16")[0], theirs["bass"][2 * RATE :])
+
+    late = await mismo(server.target, "separate", song, "-o", "out", "--playhead", "60", cwd=tmp_path)
+    assert late.code == 1
+    assert "PLAYHEAD_BEYOND_END" in late.err.splitlines()[-1]
+
+
+async def test_a_server_killed_and_drained_on_the_way_changes_nothing(tmp_path: Path) -> None:
+    song = tmp_path / "music" / "song.wav"
+    write_music(song, 40.0)
+    server = RealServer(tmp_path)
+    await server.start()
+    process = await start(server.target, "separate", song, "-o", "out", "--playhead", "20", cwd=tmp_path)
+    assert process.stderr is not None
+    said = b""
+    while b"first audio" not in said:
+        line = await process.stderr.readline()
+        assert line, said.decode()
+        said += line
+    await server.end(kill=True)
+    await server.start()
+    async with AsyncClient(server.target) as client:
+        async for event in client.watch(job_of(said.decode())):
+            if event.HasField("segment_ready"):
+                break
+    await server.end()
+    await server.start()
+    done = await finish(process)
+    assert done.code == 0, done.err
+    assert_equal(samples_in(tmp_path / "out" / "song"), server.stems(job_of(said.decode())))
+    await server.end()
+
+
+async def test_the_whole_interface_meets_the_server(server: RealServer, tmp_path: Path) -> None:
+    song = server.folder / "music" / "song.wav"
+    async with AsyncClient(server.target) as client:
+        assert (await client.info()).default_model == "mismo_lite"
+        assert any(model.default for model in await client.models())
+        checked = await client.submit(song, validate_only=True)
+        assert [job async for job in client.list()] == [], checked
+        uploaded = await client.upload(song)
+        assert uploaded.sha256 == hashlib.sha256(song.read_bytes()).hexdigest()
+        assert (await client.get_upload(uploaded.upload_id)).complete
+        job_id = (await client.submit(uploaded, playhead=3.0, labels={"deck": "A"})).job.job_id
+        async with client.stream_stems(job_id, encoding=Encoding.ENCODING_FLAC, follow=True) as player:
+            assert (await player.format()).codec_header.startswith(b"fLaC")
+            await anext(player)
+            await player.seek(10 * RATE)
+            after = await anext(player)
+            assert after.generation == 1
+            assert after.start_frame <= 10 * RATE < after.start_frame + after.frame_count
+        job = await client.wait(job_id)
+        assert [one.job_id async for one in client.list(labels={"deck": "A"})] == [job_id]
+        theirs = server.stems(job_id)
+
+        async with client.read_stem(job_id, "drums", frame_limit=1000) as reading:
+            heard = b"".join([chunk.data async for chunk in reading])
+        assert heard == theirs["drums"][:1000].tobytes()
+
+        async with client.stream_stems(job_id) as player:
+            whole = dict.fromkeys((await player.format()).stem_names, b"")
+            async for chunk in player:
+                whole[chunk.stem_name] += chunk.data
+            checksums = player.sha256
+        assert checksums == {name: hashlib.sha256(samples).hexdigest() for name, samples in whole.items()}
+        assert whole == {name: samples.tobytes() for name, samples in theirs.items()}
+
+        assert "stems.zip" in job.artifacts
+        archive = await client.artifact(job_id, "stems.zip", tmp_path / "stems.zip")
+        assert archive.read_bytes().startswith(b"PK")
+        sample = await anext(client.watch_resources())
+        assert sample.memory_used_bytes > 0
+        with pytest.raises(MismoRpcError, match="JOB_NOT_READY"):
+            await client.update(job_id, playhead=1.0)
+        await client.delete(job_id)
+        with pytest.raises(MismoRpcError, match="JOB_NOT_FOUND"):
+            await client.get(job_id)
+
+    def without_a_loop() -> bytes:
+        with Client(server.target) as plain:
+            again = plain.submit(song, playhead=3.0).job.job_id
+            with plain.stem(again, "vocals", follow=True) as stem:
+                return b"".join(chunk.data for chunk in stem)
+
+    assert await asyncio.to_thread(without_a_loop) == theirs["vocals"].tobytes()

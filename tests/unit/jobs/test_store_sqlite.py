@@ -1,0 +1,215 @@
+"""What only a file can do: survive, be damaged, be too new, be in use, be full."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mismo_grpc.errors import DiskFullError, StoreError
+from mismo_grpc.jobs.events import Event, EventKind
+from mismo_grpc.jobs.job import Job, JobState, Priority, SeparationOptions, Source, SourceKind
+from mismo_grpc.jobs.sqlite_store import SqliteJobStore
+
+
+def a_job(job_id: str, location: str = "/music/a.wav") -> Job:
+    return Job(
+        job_id=job_id,
+        run=f"{job_id}-1",
+        revision=1,
+        state=JobState.QUEUED,
+        priority=Priority.NORMAL,
+        source=Source(SourceKind.PATH, location),
+        options=SeparationOptions(),
+        labels={"n": job_id},
+        model="m",
+        created_at=1.0,
+    )
+
+
+def filled(path: Path, count: int) -> None:
+    store = SqliteJobStore(path)
+    for number in range(count):
+        store.accept(a_job(f"j{number}"), f"r{number}", "p", 1.0)
+    store.close()
+
+
+def test_everything_is_there_after_it_was_opened_again(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    store = SqliteJobStore(path)
+    store.accept(a_job("a"), "req", "p", 1.0)
+    happened = Event(2, 1.0, EventKind.TERMINAL)
+    store.save(a_job("a"), [happened])
+    store.close()
+    store.close()
+    assert not path.with_name("jobs.db-wal").exists(), "closing folds the log into the file"
+    store = SqliteJobStore(path)
+    assert store.active() == [a_job("a")]
+    assert store.events_after("a", "a-1", 0) == [happened]
+    assert store.find_request("req") is not None
+    store.close()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_store_sqlite import SqliteJobStore, a_job
+from mismo_grpc.jobs.events import Event, EventKind
+store = SqliteJobStore(Path(sys.argv[1]))
+number = 0
+while True:
+    job = a_job(f"j{number}")
+    store.accept(job, f"r{number}", "p", 1.0)
+    store.save(job, [Event(2, 1.0, EventKind.UPDATED)])
+    sys.stdout.write(f"j{number}\\n")
+    sys.stdout.flush()
+    number += 1
+"""
+
+
+def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), str(Path(__file__).parent)],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as writer:
+        assert writer.stdout is not None
+        acknowledged = [writer.stdout.readline().strip() for _ in range(25)]
+        os.kill(writer.pid, signal.SIGKILL)
+        acknowledged += [line.strip() for line in writer.stdout if line.endswith("\n")]
+    store = SqliteJobStore(path)
+    kept = {job.job_id for job in store.active()}
+    assert set(acknowledged) <= kept
+    assert len(kept) <= len(acknowledged) + 1
+    for job_id in acknowledged:
+        assert store.find_request(f"r{job_id[1:]}") is not None
+        assert len(store.events_after(job_id, f"{job_id}-1", 0)) == 1
+    store.close()
+
+
+def test_every_commit_goes_to_the_disk_before_it_is_answered(tmp_path: Path) -> None:
+    store = SqliteJobStore(tmp_path / "jobs.db")
+    with store._transaction() as writer:
+        assert writer.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        assert writer.execute("PRAGMA synchronous").fetchone()[0] == 2
+    store.close()
+
+
+def test_a_failed_change_changes_nothing(tmp_path: Path) -> None:
+    store = SqliteJobStore(tmp_path / "jobs.db")
+    store.accept(a_job("a"), "", "", 1.0)
+
+    def changes():
+        yield a_job("a"), [Event(2, 1.0, EventKind.UPDATED)]
+        raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError):
+        store.save_many(changes())
+    assert store.events_after("a", "a-1", 0) == []
+    assert store.save(a_job("a"), [Event(2, 1.0, EventKind.UPDATED)]) is True
+    assert len(store.events_after("a", "a-1", 0)) == 1
+    store.close()
+
+
+def test_a_closed_store_says_so(tmp_path: Path) -> None:
+    store = SqliteJobStore(tmp_path / "jobs.db")
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.get("a")
+    with pytest.raises(StoreError, match="closed"):
+        store.accept(a_job("a"), "", "", 1.0)
+
+
+def test_two_servers_cannot_share_a_store(tmp_path: Path) -> None:
+    first = SqliteJobStore(tmp_path / "jobs.db")
+    with pytest.raises(StoreError, match="in use by another server"):
+        SqliteJobStore(tmp_path / "jobs.db")
+    first.close()
+    SqliteJobStore(tmp_path / "jobs.db").close()
+
+
+@pytest.mark.parametrize("content", [b"this is a text, not a store\n" * 200, os.urandom(8192)])
+def test_a_file_that_is_no_store_is_named_with_the_remedy(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "jobs.db"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"jobs\.db is damaged .*move it away"):
+        SqliteJobStore(path)
+    assert path.read_bytes() == content, "a damaged file is left as it was, for its rescue"
+    path.unlink()
+    SqliteJobStore(path).close()
+
+
+def test_damage_in_the_middle_is_found_at_start(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    filled(path, 60)
+    content = bytearray(path.read_bytes())
+    assert len(content) > 8 * 4096
+    # The first page, with the schema, stays whole.
+    content[4096:-4096] = bytes(len(content) - 8192)
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="is damaged"):
+        SqliteJobStore(path)
+
+
+def test_a_torn_end_is_found_at_start(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    filled(path, 60)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(StoreError, match="is damaged"):
+        SqliteJobStore(path)
+
+
+def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    filled(path, 1)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(StoreError, match="written by a newer version"):
+        SqliteJobStore(path)
+
+
+def test_a_missing_folder_is_named_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="check that its folder exists"):
+        SqliteJobStore(tmp_path / "none" / "jobs.db")
+
+
+def test_a_folder_in_its_place_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "jobs.db").mkdir()
+    with pytest.raises(StoreError, match="cannot be opened"):
+        SqliteJobStore(tmp_path / "jobs.db")
+
+
+def test_a_full_disk_refuses_the_change_and_keeps_the_rest(tmp_path: Path) -> None:
+    store = SqliteJobStore(tmp_path / "jobs.db")
+    store.accept(a_job("a"), "", "", 1.0)
+    with store._transaction() as writer:
+        pages = writer.execute("PRAGMA page_count").fetchone()[0]
+    # SQLite's own limit on the file makes the same SQLITE_FULL as a disk without room.
+    store._writer.execute(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(DiskFullError, match="disk is full"):
+        store.accept(a_job("b", "/music/" + "x" * 20_000), "req", "p", 1.0)
+    assert store.get("b") is None
+    assert store.find_request("req") is None
+    store._writer.execute(f"PRAGMA max_page_count={pages + 1000}")
+    store.accept(a_job("b"), "req", "p", 1.0)
+    assert store.get("a") == a_job("a")
+    assert store.get("b") == a_job("b")
+    store.close()
+
+
+def test_a_failure_while_running_tells_no_path(tmp_path: Path) -> None:
+    store = SqliteJobStore(tmp_path / "jobs.db")
+    store._writer.execute("DROP TABLE requests")
+    with pytest.raises(StoreError, match="the job store failed") as caught:
+        store.accept(a_job("a"), "req", "p", 1.0)
+    assert str(tmp_path) not in str(caught.value)
+    assert store.get("a") is None
+    store.close()

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mismo_grpc.separation.grid import Plan, plan_track
+
+
+def test_htdemucs_grid_is_the_one_of_demucs() -> None:
+    plan = plan_track(180 * 44100, 44100, [343_980])
+    assert [t.start for t in plan.tiles[:3]] == [0, 257_985, 515_970]
+    assert plan.tiles[-1].end == 180 * 44100
+
+
+PLANS = st.builds(
+    lambda frames, segment, overlap, shifts: plan_track(
+        frames, 40, [segment], overlap=overlap, shifts=shifts
+    ),
+    st.integers(1, 400),
+    st.integers(2, 60),
+    st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75]),
+    st.integers(0, 3),
+)
+
+
+@given(PLANS)
+def test_pieces_of_a_tile_fill_its_part_of_the_track_without_gap(plan: Plan) -> None:
+    for tile in plan.tiles:
+        pieces = plan.pieces(tile)
+        assert pieces[0][0] == max(0, tile.start)
+        assert pieces[-1][1] == min(plan.total_frames, tile.end)
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(pieces))
+
+
+@given(PLANS, st.randoms(use_true_random=False))
+def test_every_frame_becomes_final_exactly_once_in_any_order(plan: Plan, draw: object) -> None:
+    order = list(range(len(plan.tiles)))
+    draw.shuffle(order)  # type: ignore[attr-defined]  # hypothesis' Random
+    finished = np.zeros(plan.total_frames, dtype=int)
+    done: set[int] = set()
+    for index in order:
+        done.add(index)
+        for start, end in plan.final_pieces(plan.tiles[index], done.__contains__):
+            finished[start:end] += 1
+    assert (finished == 1).all()
+
+
+@given(PLANS)
+def test_covering_finds_every_tile_that_touches_a_range(plan: Plan) -> None:
+    low, high = plan.total_frames // 3, plan.total_frames // 3 + 7
+    assert [t.index for t in plan.covering(low, high)] == [
+        t.index for t in plan.tiles if t.start < high and t.end > low
+    ]
+
+
+def test_shifts_are_drawn_from_the_seed_alone() -> None:
+    first = plan_track(100_000, 44100, [22050], shifts=3, seed=7)
+    again = plan_track(100_000, 44100, [22050], shifts=3, seed=7)
+    other = plan_track(100_000, 44100, [22050], shifts=3, seed=8)
+    assert first.tiles == again.tiles
+    assert first.tiles != other.tiles
+
+
+def test_a_plan_needs_a_frame() -> None:
+    with pytest.raises(ValueError, match="at least one frame"):
+        plan_track(0, 44100, [100])
