@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+# gRPC reads its log level while it is imported; its INFO lines tell of clients that went away.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from mismo_grpc.command import main
 

@@ -66,7 +66,15 @@ def main() -> int:
             print(f"accepting jobs on 127.0.0.1:{port} after {time.perf_counter() - begin:.1f} s", flush=True)
             wait_until_warm(port)
             print(f"model warm after {time.perf_counter() - begin:.1f} s\n", flush=True)
-            command = [sys.executable, "-m", "mismo_client", "separate", str(track), "-o", str(arguments.out)]
+            command = [
+                sys.executable,
+                "-m",
+                "mismo_command",
+                "separate",
+                str(track),
+                "-o",
+                str(arguments.out),
+            ]
             command += ["--server", f"127.0.0.1:{port}", "--playhead", arguments.playhead]
             if arguments.model:
                 command += ["--model", arguments.model]

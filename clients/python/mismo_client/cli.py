@@ -341,12 +341,3 @@ def read(
     frames = run(server, lambda client: write_stem_file(client, excerpt, target))
     typer.echo(target)
     notes().print(f"{frames} frames", highlight=False)
-
-
-def main() -> None:
-    """Entry point."""
-    app()
-
-
-if __name__ == "__main__":
-    main()

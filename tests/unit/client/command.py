@@ -40,7 +40,7 @@ async def start(server: str, *arguments: str | Path, cwd: Path) -> Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "mismo_client.cli",
+        "mismo_command",
         *map(str, arguments),
         stdout=PIPE,
         stderr=PIPE,

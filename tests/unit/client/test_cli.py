@@ -84,7 +84,7 @@ async def test_breaks_and_restarts_on_the_way_do_not_show_in_the_files(
     assert done.code == 0, done.err
     assert_whole(peer, tmp_path / "song")
     lines = done.err.splitlines()
-    print(done.err); assert [line.split()[0] for line in lines] == ["job", "first", "done"], "and nothing else is said"
+    assert [line.split()[0] for line in lines] == ["job", "first", "done"], "and nothing else is said"
 
 
 async def test_flac_is_written_whole(peer: Peer, track: Path, tmp_path: Path) -> None:
