@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from mismo_grpc import __version__
 from mismo_grpc.app import App
 from mismo_grpc.errors import MismoError
+from mismo_grpc.separation.allocator import keep_freed_memory
 from mismo_grpc.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -169,6 +170,7 @@ def _exit(status: int) -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit status 0, 1 (the server failed) or 2 (usage)."""
     settings = parse(sys.argv[1:] if arguments is None else arguments)
+    keep_freed_memory()
     configure_logging(settings.log_level)
     stopping = StopSignal()
     try:
