@@ -75,6 +75,11 @@ class JobLedger:
         """Runs a store method that only reads, beside the writer."""
         return await asyncio.get_running_loop().run_in_executor(self._reader, function, *arguments)
 
+    async def find(self, job_id: str) -> Job | None:
+        """A job as it is now, or None."""
+        active = self.active.get(job_id)
+        return active.job if active is not None else await self.look(self.store.get, job_id)
+
     async def record(
         self,
         active: ActiveJob,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
@@ -13,12 +13,8 @@ from mismo_grpc.errors import (
     InvalidFieldError,
     JobNotFoundError,
     JobNotReadyError,
-    MismoError,
-    QueueFullError,
-    RequestIdReusedError,
-    ServerDrainingError,
 )
-from mismo_grpc.jobs.admission import Admission, Admitted
+from mismo_grpc.jobs.admission import Admission
 from mismo_grpc.jobs.artifacts import ArtifactReader, open_artifact
 from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.feed import JobFeed, JobView, WatchEvent, watch_feed
@@ -30,6 +26,7 @@ from mismo_grpc.jobs.runner import JobRunner
 from mismo_grpc.jobs.sources import playhead_error
 from mismo_grpc.jobs.stem_reader import StemReader, ended_without
 from mismo_grpc.jobs.stem_shelf import StemShelf
+from mismo_grpc.jobs.submissions import Submissions, Submitted
 from mismo_grpc.jobs.unbroken import unbroken
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.scheduler import Scheduler
@@ -39,16 +36,6 @@ log = structlog.get_logger(__name__)
 
 MAX_PAGE = 1000
 DEFAULT_PAGE = 100
-RETRY_QUEUE_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """The answer to a submit."""
-
-    job: Job
-    deduplicated: bool = False
-    cache_hit: bool = False
 
 
 class Jobs:
@@ -68,7 +55,6 @@ class Jobs:
         tile_seconds: Callable[[str], float],
     ) -> None:
         self.epoch = epoch
-        self.draining = False
         self.queue_capacity = queue_capacity
         self._ledger = ledger
         self._runner = runner
@@ -76,9 +62,15 @@ class Jobs:
         self._shelf = shelf
         self._admission = admission
         self._scheduler = scheduler
+        self._submissions = Submissions(ledger, queue, admission, queue_capacity)
         self._tile_seconds = tile_seconds
 
     # Life
+
+    @property
+    def draining(self) -> bool:
+        """Whether no more jobs are taken, for the server is about to stop."""
+        return self._submissions.closed
 
     async def recover(self) -> int:
         """Takes up every job that a former process did not end; answers how many."""
@@ -89,7 +81,7 @@ class Jobs:
 
     def refuse(self) -> None:
         """Takes no more jobs and starts none."""
-        self.draining = True
+        self._submissions.closed = True
         self._queue.stopped = True
 
     async def drain(self) -> None:
@@ -101,107 +93,20 @@ class Jobs:
         if tasks:
             await asyncio.wait(tasks)
 
-    # Submit
-
     async def submit(self, request: JobRequest) -> Submitted:
         """Accepts a job; when this returns it is stored. Raises the error that says what is wrong with the request."""
-        if self.draining:
-            raise ServerDrainingError("the server is shutting down; try again shortly", retry_after=5.0)
-        earlier = await self._earlier(request)
-        if earlier is not None:
-            return earlier
-        admitted = await self._admission.check(request)
-        if request.validate_only:
-            return Submitted(admitted.job, cache_hit=admitted.cached is not None)
-        return await unbroken(self._accept_once(request, admitted))
-
-    async def _accept_once(self, request: JobRequest, admitted: Admitted) -> Submitted:
-        async with self._ledger.changing_hands:
-            # A twin of this request may have been accepted meanwhile.
-            earlier = await self._earlier(request)
-            if earlier is not None:
-                return earlier
-            return await self._accept(request, admitted)
-
-    async def _earlier(self, request: JobRequest) -> Submitted | None:
-        store = self._ledger.store
-        if request.request_id:
-            row = await self._ledger.look(store.find_request, request.request_id)
-            if row is not None:
-                if row.fingerprint != request.fingerprint:
-                    raise RequestIdReusedError(
-                        "request_id was used for another request; make a new UUID for each submit",
-                        field="request_id",
-                    )
-                job = await self._find(row.job_id)
-                if job is not None:
-                    return Submitted(job, deduplicated=True, cache_hit=job.cache_hit)
-        active = self._ledger.active.get(request.job_id) if request.job_id else None
-        if active is not None and not request.validate_only:
-            if request.request_id:
-                await self._ledger.call(
-                    store.put_request,
-                    request.request_id,
-                    active.job.job_id,
-                    active.job.run,
-                    request.fingerprint,
-                    self._ledger.now(),
-                )
-            return Submitted(active.job, deduplicated=True)
-        return None
-
-    async def _accept(self, request: JobRequest, admitted: Admitted) -> Submitted:
-        if self.draining:
-            raise ServerDrainingError("the server is shutting down; try again shortly", retry_after=5.0)
-        if len(self._ledger.active) >= self.queue_capacity:
-            raise QueueFullError(
-                f"the queue is full ({self.queue_capacity} jobs); try again in a while",
-                retry_after=RETRY_QUEUE_SECONDS,
-            )
-        job = admitted.job
-        previous = await self._ledger.look(self._ledger.store.get, job.job_id)
-        if previous is not None:
-            job = replace(job, revision=previous.revision + 1)
-        try:
-            job = await self._admission.prepare_files(job, admitted)
-            await self._ledger.call(
-                self._ledger.store.accept, job, request.request_id, request.fingerprint, self._ledger.now()
-            )
-        except BaseException:
-            await self._admission.discard_files(job)
-            raise
-        try:
-            await self._admission.adopt_files(job)
-        except (OSError, MismoError):
-            # It is accepted all the same, and ends with an error if its source is what is missing.
-            log.error("the folder of a job cannot be put in its place", job_id=job.job_id, exc_info=True)
-        self._ledger.ended_feeds.pop(job.job_id, None)
-        log.info(
-            "job accepted",
-            job_id=job.job_id,
-            model=job.model,
-            priority=job.priority.name,
-            cache_hit=job.cache_hit,
-        )
-        if not job.state.ended:
-            self._ledger.active[job.job_id] = ActiveJob(job, JobFeed(job.revision))
-            self._queue.fill()
-        return Submitted(job, cache_hit=job.cache_hit)
+        return await self._submissions.submit(request)
 
     # Look
 
     async def get(self, job_id: str) -> Job:
         """One job; raises JobNotFoundError."""
-        job = await self._find(job_id)
+        job = await self._ledger.find(job_id)
         if job is None:
             raise JobNotFoundError(
                 f"there is no job {job_id[:128]!r}; it may have expired", metadata={"job_id": job_id[:128]}
             )
         return job
-
-    async def _find(self, job_id: str) -> Job | None:
-        active = self._ledger.active.get(job_id)
-        return active.job if active is not None else await self._ledger.look(self._ledger.store.get, job_id)
 
     def view(self, job: Job) -> JobView:
         """A job with its progress and ready frames as of now."""
@@ -346,7 +251,7 @@ class Jobs:
     async def _delete(self, job: Job) -> None:
         await self.cancel(job.job_id)
         async with self._ledger.changing_hands:
-            current = await self._find(job.job_id)
+            current = await self._ledger.find(job.job_id)
             # A run that was accepted meanwhile is another job.
             if current is None or current.run != job.run:
                 return
