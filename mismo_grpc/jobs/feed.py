@@ -16,29 +16,47 @@ REPLAY_EVENTS = 2048
 """Events kept in memory for replay; a watcher further behind gets a snapshot, which holds all they said."""
 
 
+WAKE_AT_ONCE = 16
+"""Waiters that a pulse wakes in one turn of the event loop; what else the loop has to do comes in between."""
+
+
 class Pulse:
     """Wakes any number of waiters; one that looks later than the pulse does not miss it."""
 
     def __init__(self) -> None:
-        self._future: asyncio.Future[None] | None = None
+        self._waiting: dict[asyncio.Future[None], None] = {}
+        self._due: deque[asyncio.Future[None]] = deque()
 
     def beat(self) -> None:
         """Wakes everyone who waits; on the event loop only."""
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
-        self._future = None
+        waking = bool(self._due)
+        self._due.extend(self._waiting)
+        self._waiting.clear()
+        if not waking:
+            self._wake_some()
+
+    def _wake_some(self) -> None:
+        for _ in range(min(WAKE_AT_ONCE, len(self._due))):
+            future = self._due.popleft()
+            if not future.done():
+                future.set_result(None)
+        if self._due:
+            asyncio.get_running_loop().call_soon(self._wake_some)
 
     async def wait(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         """Waits until `condition` holds, at most `timeout` seconds; answers whether it does."""
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
         while not condition():
-            if self._future is None:
-                self._future = loop.create_future()
-            left = None if deadline is None else deadline - loop.time()
-            if left is not None and left <= 0:
-                return False
-            await asyncio.wait([self._future], timeout=left)
+            future: asyncio.Future[None] = loop.create_future()
+            self._waiting[future] = None
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await future
+            except TimeoutError:
+                return condition()
+            finally:
+                self._waiting.pop(future, None)
         return True
 
 
