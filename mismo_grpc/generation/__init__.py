@@ -1,0 +1,1 @@
+"""Music made from nothing: a composer of songs and the voices that play them."""

@@ -1,0 +1,232 @@
+"""Plays compositions with voices made of numpy alone: no sound font, no sample, a new band for each seed."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mismo_grpc.generation import held, struck
+from mismo_grpc.generation.kit import CHOKED_BY, Piece, draw_kit
+from mismo_grpc.generation.lead import play_melody
+from mismo_grpc.generation.line import Played
+from mismo_grpc.generation.score import STEMS, Composition, Note, Part
+from mismo_grpc.generation.singer import draw_singer, sing
+from mismo_grpc.generation.timbre import Timbre, chorused
+from mismo_grpc.generation.waves import (
+    SIXTY_DB,
+    Mono,
+    Rng,
+    Stereo,
+    band,
+    chunks,
+    convolve,
+    fade_out,
+    noise,
+    seconds_of,
+)
+
+Audio = NDArray[np.float32]
+"""(frames, 2)."""
+
+PEAK = 0.9
+"""Of the mix."""
+LONGEST_NOTE = 20.0
+"""Seconds after which a held note is let go, so that one note cannot take all memory."""
+
+INSTRUMENTS = MappingProxyType(
+    {
+        "electric bass": struck.electric_bass,
+        "synth bass": held.synth_bass,
+        "piano": struck.piano,
+        "electric piano": struck.electric_piano,
+        "organ": held.organ,
+        "guitar": struck.guitar,
+        "distorted guitar": struck.distorted_guitar,
+        "strings": held.strings,
+        "brass": held.brass,
+        "pad": held.pad,
+        "pluck": struck.pluck,
+        "synth": held.synth,
+    }
+)
+MELODIC = ("lead", "lead singer", "backing singer")
+VOICES = ("drum kit", *INSTRUMENTS, *MELODIC)
+"""Every voice that a part may ask for."""
+
+_END_SECONDS = 0.01
+"""The fade at the end of the song."""
+_LAYERS = 4
+"""Takes of different strength that a note is drawn in; its loudness itself is continuous."""
+_HITS = 3
+"""Takes of each hit of a drum, played in turn."""
+_LOUDNESS = MappingProxyType({"drums": 0.11, "bass": 0.11, "other": 0.08, "vocals": 0.1})
+"""RMS of a part of 0 dB while it sounds."""
+_ROOM_SENDS = MappingProxyType({"drums": 0.12, "bass": 0.0, "other": 0.22, "vocals": 0.22})
+"""How much of a stem the room gives back; a bass in a room is mud."""
+
+
+def render(composition: Composition, *, sample_rate: int = 44100, seed: int) -> dict[str, Audio]:
+    """The four stems of a composition, each (frames, 2) float32, from its first beat to its last.
+
+    They are scaled together: their sum peaks at PEAK, and none of them goes beyond it. The same seed gives the same
+    bytes. Takes 8 bytes for each frame and stem, and some three times that of one stem while it plays.
+    Raises ValueError for a stem, voice or drum that is unknown, or a negative seed.
+    """
+    unknown = {part.stem for part in composition.parts} - set(STEMS)
+    if unknown:
+        raise ValueError(f"no such stem: {', '.join(sorted(unknown))}; there are {', '.join(STEMS)}")
+    frames = round(composition.seconds * sample_rate)
+    first, *seeds = (int(s) for s in np.random.SeedSequence(seed).generate_state(1 + len(composition.parts)))
+    room = _room(sample_rate, np.random.default_rng(first))
+    stems = {stem: np.zeros((frames, 2), dtype=np.float32) for stem in STEMS}
+    for part, part_seed in zip(composition.parts, seeds, strict=True):
+        stems[part.stem] += render_part(part, composition.tempo, frames, sample_rate, part_seed)
+    for stem, audio in stems.items():
+        if _ROOM_SENDS[stem] and audio.any():
+            audio += convolve(audio.mean(axis=1), _ROOM_SENDS[stem] * room).T
+            fade_out(audio.T, _END_SECONDS, sample_rate)
+    peak = _peak(list(stems.values()))
+    for audio in stems.values():
+        audio *= PEAK / max(peak, 1e-9)
+    return stems
+
+
+def render_part(part: Part, tempo: float, frames: int, sample_rate: int, seed: int) -> Audio:
+    """One part as (frames, 2) float32, at the loudness of its stem, its own level and its place between the speakers.
+
+    `tempo` in beats a minute. The seed draws the instrument; what would sound past the end is cut with a short fade.
+    Raises ValueError for a voice or a drum that is unknown, or a negative seed.
+    """
+    if part.voice not in VOICES:
+        raise ValueError(f"no such voice: {part.voice!r}; there are {', '.join(VOICES)}")
+    rng = np.random.default_rng(seed)
+    notes = _placed(part.notes, tempo, frames, sample_rate)
+    if not notes:
+        return np.zeros((frames, 2), dtype=np.float32)
+    played = _played(part, notes, frames, sample_rate, rng)
+    left, right = _pan(part.pan)
+    gain = _LOUDNESS[part.stem] * 10 ** (part.level / 20) / max(_loudness(played, sample_rate), 1e-9)
+    played *= np.array([[gain * left], [gain * right]], dtype=np.float32)
+    return np.ascontiguousarray(fade_out(played, _END_SECONDS, sample_rate).T)
+
+
+def _placed(notes: Sequence[Note], tempo: float, frames: int, rate: int) -> list[Played]:
+    to_frames = 60 / tempo * rate
+    placed: list[Played] = []
+    for note in sorted(notes, key=lambda note: (note.start, note.pitch)):
+        begin = round(note.start * to_frames)
+        length = min(max(1, round(note.duration * to_frames)), int(LONGEST_NOTE * rate))
+        if begin < frames:
+            placed.append(Played(begin, min(begin + length, frames), note.pitch, note.velocity / 127))
+    return placed
+
+
+def _played(part: Part, notes: Sequence[Played], frames: int, rate: int, rng: Rng) -> Stereo:
+    if part.voice == "drum kit":
+        return _drummed(draw_kit(part.program, rate, rng), notes, frames, rate, rng)
+    if part.voice == "lead":
+        widened = chorused(0.0008, 0.5, rate, rng)
+        return widened(play_melody(notes, part.program, frames, rate, rng))
+    if part.voice in ("lead singer", "backing singer"):
+        middle = float(np.median([note.pitch for note in notes]))
+        # Backing vocals are a pair, one to each side.
+        voices = 1 if part.voice == "lead singer" else 2
+        sung = [sing(notes, draw_singer(middle, rng), frames, rate, rng) for _ in range(voices)]
+        return np.stack([sung[0], sung[-1]])
+    timbre = INSTRUMENTS[part.voice](part.program, rate, rng)
+    return timbre.finish(_held(timbre, notes, frames, rate, rng))
+
+
+def _held(timbre: Timbre, notes: Sequence[Played], frames: int, rate: int, rng: Rng) -> Mono:
+    """The notes of an instrument: each pitch is made once for each strength, as long as it is held at most."""
+    takes: defaultdict[tuple[int, int, int], list[Played]] = defaultdict(list)
+    times: Counter[int] = Counter()
+    for note in notes:
+        layer = min(int(note.loudness * _LAYERS), _LAYERS - 1)
+        takes[note.pitch, layer, times[note.pitch] % timbre.variants].append(note)
+        times[note.pitch] += 1
+    release = int(timbre.release * rate)
+    # An exponential that arrives at 0.
+    let_go = (np.exp(-5 * np.arange(release) / max(1, release)) - np.exp(-5)) / (1 - np.exp(-5))
+    let_go = let_go.astype(np.float32)
+    out = np.zeros(frames, dtype=np.float32)
+    for (pitch, layer, _), played in sorted(takes.items()):
+        longest = max(note.end - note.begin for note in played)
+        tone = timbre.tone(pitch, (layer + 0.5) / _LAYERS, longest + release, rng)
+        for note in played:
+            length = note.end - note.begin
+            sound = tone[: length + release] * np.float32(note.loudness**1.5)
+            sound[length:] *= let_go
+            sound = sound[: frames - note.begin]
+            out[note.begin : note.begin + len(sound)] += sound
+    return out
+
+
+def _drummed(kit: Mapping[int, Piece], notes: Sequence[Played], frames: int, rate: int, rng: Rng) -> Stereo:
+    """The hits of a kit: a few takes of each piece, struck softly or hard, played in turn."""
+    missing = {note.pitch for note in notes} - set(kit)
+    if missing:
+        raise ValueError(f"no such drums: {sorted(missing)}; there are {sorted(kit)}")
+    chokes = {piece: [n.begin for n in notes if n.pitch in by] for piece, by in CHOKED_BY.items()}
+    takes: defaultdict[tuple[int, int, int], list[tuple[Played, int]]] = defaultdict(list)
+    times: Counter[int] = Counter()
+    for note in notes:
+        layer = min(int(note.loudness * _LAYERS), _LAYERS - 1)
+        # What is struck together with a piece does not silence it.
+        stops = chokes.get(note.pitch, [])
+        later = bisect_left(stops, note.begin + int(0.06 * rate))
+        choked = stops[later] if later < len(stops) else frames
+        takes[note.pitch, layer, times[note.pitch] % _HITS].append((note, choked))
+        times[note.pitch] += 1
+    out = np.zeros((2, frames), dtype=np.float32)
+    for (piece, layer, _), played in sorted(takes.items()):
+        strength = (layer + 0.5) / _LAYERS
+        hit = kit[piece].strike(strength, rng)
+        sides = np.array(_pan(kit[piece].pan), dtype=np.float32)[:, None] * hit
+        for note, choked in played:
+            end = min(note.begin + len(hit), choked)
+            sound = sides[:, : end - note.begin] * np.float32((note.loudness / strength) ** 1.5)
+            if end < note.begin + len(hit):
+                fade_out(sound, 0.01, rate)
+            out[:, note.begin : end] += sound
+    return out
+
+
+def _pan(pan: float) -> tuple[float, float]:
+    """The gains of left and right: their power is the same wherever it is, and both are 1 in the middle."""
+    angle = (float(np.clip(pan, -1, 1)) + 1) * np.pi / 4
+    return float(np.sqrt(2) * np.cos(angle)), float(np.sqrt(2) * np.sin(angle))
+
+
+def _loudness(played: Stereo, rate: int) -> float:
+    """RMS of the stretches of 50 ms in which there is sound."""
+    length = max(1, min(int(0.05 * rate), played.shape[1]))
+    pieces = played[:, : played.shape[1] // length * length].reshape(2, -1, length)
+    power = np.einsum("cpf,cpf->p", pieces, pieces) / (2 * length)
+    return float(np.sqrt(power[power >= 0.05 * power.max()].mean()))
+
+
+def _room(rate: int, rng: Rng) -> NDArray[np.float32]:
+    """Impulse responses of a small room, (2, frames): noise that dies away, other noise for each ear."""
+    seconds, dull = rng.uniform(0.25, 0.9), rng.uniform(3000, 7000)
+    clock = seconds_of(int(seconds * rate), rate)
+    ears = [
+        noise(len(clock), band(250, dull, 1), rate, rng) * np.exp(-SIXTY_DB * clock / seconds)
+        for _ in range(2)
+    ]
+    late = np.pad(np.stack(ears), ((0, 0), (int(rng.uniform(0.008, 0.025) * rate), 0)))
+    return (late / np.sqrt(np.sum(late**2) / 2)).astype(np.float32)
+
+
+def _peak(stems: Sequence[Audio]) -> float:
+    """The highest sample of the stems or of their sum."""
+    highest = 0.0
+    for begin, end in chunks(len(stems[0])):
+        pieces = [stem[begin:end] for stem in stems]
+        highest = max(highest, *(float(np.abs(piece).max()) for piece in (*pieces, np.sum(pieces, axis=0))))
+    return highest

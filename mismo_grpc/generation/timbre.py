@@ -1,0 +1,51 @@
+"""What an instrument is once it is drawn from a seed, and what several instruments share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mismo_grpc.generation.waves import Mono, Rng, Stereo, band, chorus, noise, seconds_of
+
+Tone = Callable[[int, float, int, Rng], Mono]
+"""One note for as long as it may be held: MIDI pitch, strength (0 to 1), frames, randomness."""
+Finish = Callable[[Mono], Stereo]
+"""What happens to the notes of a part together, from one channel to two."""
+
+
+def centred(signal: Mono) -> Stereo:
+    """The same in both channels."""
+    return np.stack([signal, signal])
+
+
+@dataclass(frozen=True)
+class Timbre:
+    """An instrument as drawn from the seed.
+
+    `tone` plays a note that is never let go; `release` is how long it takes to die once it is (seconds);
+    `variants` are the takes there are of each note, played in turn; `finish` treats all notes of a part together.
+    """
+
+    tone: Tone
+    release: float
+    variants: int = 1
+    finish: Finish = centred
+
+
+def knock(loud: float, low: float, high: float, frames: int, rate: int, rng: Rng) -> Mono:
+    """What is heard of a hammer, a pick or a key: 30 ms of noise, in silence of the length of the note."""
+    out = np.zeros(frames, dtype=np.float32)
+    length = min(frames, int(0.03 * rate))
+    burst = noise(length, band(low, high), rate, rng) * np.exp(-seconds_of(length, rate) / 0.005)
+    out[:length] = loud * burst
+    return out
+
+
+def chorused(depth: float, speed: float, rate: int, rng: Rng) -> Finish:
+    """A chorus with a will of its own: some copies of an instrument have more of it."""
+    depth *= rng.uniform(0.5, 1.5)
+    speed *= rng.uniform(0.7, 1.4)
+    turn = int(rng.integers(2**31))
+    return lambda signal: chorus(signal, depth, speed, rate, np.random.default_rng(turn))

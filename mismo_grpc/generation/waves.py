@@ -1,0 +1,234 @@
+"""Sound out of arithmetic: ringing partials, changing wavetables, shaped noise, filters and saturation.
+
+Nothing here loops over frames in Python: partials are summed by a matrix product, filters run as FFTs.
+Times are seconds and frequencies Hz unless a name says frames or cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rng = np.random.Generator
+Mono = NDArray[np.float32]
+"""One channel: (frames,)."""
+Stereo = NDArray[np.float32]
+"""Two channels apart: (2, frames)."""
+Curve = NDArray[np.floating[Any]]
+Spectra = NDArray[np.complex64]
+"""(moments, harmonics from the first up); each value is the harmonic's amplitude and phase."""
+Gain = Callable[[Curve], Curve]
+"""The gain of a filter at the given frequencies."""
+
+SIXTY_DB = float(np.log(1000.0))
+"""What a tone that falls by 60 dB in a second loses, in nepers."""
+TOP = 0.45
+"""Nothing is made above this share of the sample rate, so that nothing folds back."""
+
+_CHUNK = 1 << 18
+_LONGEST_NOISE = 1 << 18
+
+
+def hertz(pitch: float) -> float:
+    """The frequency of a MIDI pitch, tuned to A4 = 440 Hz."""
+    return float(440.0 * 2.0 ** ((pitch - 69.0) / 12.0))
+
+
+def ring(
+    frequencies: Curve,
+    decays: Curve | float,
+    amplitudes: Curve,
+    phases: Curve | float,
+    frames: int,
+    rate: int,
+) -> Mono:
+    """Partials that die away: a sum of cosines, each losing 60 dB in its own `decays`; those too high are left out.
+
+    Frame i * B + j of a partial is its value at i * B times its turn over j frames, so the sum over all of them
+    is a product of two small matrices.
+    """
+    heard = frequencies < TOP * rate
+    frequencies, amplitudes = frequencies[heard], amplitudes[heard]
+    decays, phases = (
+        np.broadcast_to(np.asarray(v, dtype=float), heard.shape)[heard] for v in (decays, phases)
+    )
+    block = max(64, int(np.sqrt(frames)))
+    turn = (2j * np.pi * frequencies - SIXTY_DB / decays) / rate
+    begins = np.exp(np.arange(0, frames, block)[:, None] * turn + 1j * phases) * amplitudes
+    within = np.exp(turn[:, None] * np.arange(block))
+    left = np.concatenate([np.real(begins), -np.imag(begins)], axis=1).astype(np.float32)
+    right = np.concatenate([np.real(within), np.imag(within)]).astype(np.float32)
+    return (left @ right).reshape(-1)[:frames]
+
+
+def oscillate(spectra: Spectra, hop: int, phase: Curve) -> Mono:
+    """A wave that changes: row k of `spectra` is its spectrum at frame k * hop, a single row that of every frame.
+
+    `phase` is in cycles, one value a frame. Between the rows the wave is mixed; harmonic h of amplitude a is
+    the real part of a * exp(2 pi i h phase).
+    """
+    rows, harmonics = spectra.shape
+    # Eight samples for the shortest wave keep what reading between them adds some 35 dB under that harmonic.
+    size = 1 << max(8, (8 * harmonics - 1).bit_length())
+    bins = np.zeros((rows, size // 2 + 1), dtype=np.complex64)
+    bins[:, 1 : harmonics + 1] = spectra * np.float32(size / 2)
+    tables = np.empty((rows, size + 1), dtype=np.float32)
+    tables[:, :size] = np.fft.irfft(bins, size, axis=1)
+    tables[:, size] = tables[:, 0]
+    flat = tables.reshape(-1)
+    place = (phase - np.floor(phase)) * size
+    at = place.astype(np.intp)
+    part = (place - at).astype(np.float32)
+    if rows == 1:
+        return _read(flat, at, part)
+    clock = np.arange(len(phase))
+    row = np.minimum(clock // hop, rows - 2)
+    later = np.minimum((clock - row * hop) / hop, 1.0).astype(np.float32)
+    at += row * (size + 1)
+    wave = _read(flat, at, part)
+    wave += (_read(flat, at + (size + 1), part) - wave) * later
+    return wave
+
+
+def _read(table: Mono, at: NDArray[np.intp], part: Mono) -> Mono:
+    """The table between its values `at` and the next ones."""
+    value = table[at]
+    value += (table[at + 1] - value) * part
+    return value
+
+
+def bent_sine(hz: float, ratio: float, index: float, decay: float, frames: int, rate: int) -> Mono:
+    """A sine whose phase is bent by a sine `ratio` times as fast, less and less (`decay` in seconds)."""
+    clock = seconds_of(frames, rate)
+    turn = 2 * np.pi * hz * clock
+    bend = np.sin(ratio * turn) * (index * np.exp(-clock / decay))
+    return np.sin(turn + bend).astype(np.float32)
+
+
+def noise(frames: int, gain: Gain, rate: int, rng: Rng) -> Mono:
+    """Noise of RMS 1 with the spectrum of a filter; longer than some six seconds it repeats, without a seam."""
+    size = min(1 << max(6, (frames - 1).bit_length()), _LONGEST_NOISE)
+    bins = rng.standard_normal((2, size // 2 + 1), dtype=np.float32)
+    shape = gain(np.fft.rfftfreq(size, 1 / rate)).astype(np.float32)
+    made = np.fft.irfft((bins[0] + 1j * bins[1]) * shape, size)
+    made /= max(float(np.sqrt(np.mean(np.square(made)))), 1e-12)
+    return np.resize(made, frames).astype(np.float32)
+
+
+def band(low: float, high: float, order: int = 2) -> Gain:
+    """A band-pass: 6 dB an octave for each order outside [low, high]; a 0 leaves that side open."""
+
+    def gain(frequencies: Curve) -> Curve:
+        passed = np.ones_like(frequencies)
+        if low:
+            with np.errstate(divide="ignore"):
+                passed /= np.sqrt(1 + (low / frequencies) ** (2 * order))
+        if high:
+            passed /= np.sqrt(1 + (frequencies / high) ** (2 * order))
+        return passed
+
+    return gain
+
+
+def resonant(frequencies: Curve, cutoff: Curve | float, q: float) -> Curve:
+    """The gain of a two-pole low-pass; it is `q` at the cutoff."""
+    ratio = (frequencies / cutoff) ** 2
+    return 1 / np.sqrt((1 - ratio) ** 2 + ratio / q**2)
+
+
+def minimum_phase(gain: Gain, taps: int, rate: int) -> NDArray[np.float32]:
+    """The impulse response (taps,) that has a gain and the least delay.
+
+    The cepstrum of the gain is folded onto positive times: Oppenheim & Schafer, Discrete-Time Signal Processing,
+    3rd edition, section 13.8.
+    """
+    size = 4 * taps
+    cepstrum = np.fft.irfft(np.log(np.maximum(gain(np.fft.rfftfreq(size, 1 / rate)), 1e-4)), size)
+    cepstrum[1 : size // 2] *= 2
+    cepstrum[size // 2 + 1 :] = 0
+    return np.fft.irfft(np.exp(np.fft.rfft(cepstrum)), size)[:taps].astype(np.float32)
+
+
+def convolve(signal: Mono, kernels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The signal through each of the kernels (n, taps), as (n, frames): blocks of FFTs, overlapped and added."""
+    count, taps = kernels.shape
+    size = max(1 << 15, 1 << (4 * taps - 1).bit_length())
+    responses = np.fft.rfft(kernels, size)
+    frames = len(signal)
+    out = np.zeros((count, frames), dtype=np.float32)
+    for begin in range(0, frames, size - taps + 1):
+        end = min(frames, begin + size)
+        block = np.fft.rfft(signal[begin : begin + size - taps + 1], size)
+        out[:, begin:end] += np.fft.irfft(block * responses, size)[:, : end - begin]
+    return out
+
+
+def equalise(signal: Mono, gain: Gain, rate: int) -> Mono:
+    """The signal through a filter of the given gain, without delay."""
+    return convolve(signal, minimum_phase(gain, 1024, rate)[None])[0]
+
+
+def saturate(signal: Mono) -> Mono:
+    """tanh of the signal, without most of the aliasing that tanh itself would bring.
+
+    Antiderivative antialiasing of first order: Parker, Zavalishin & Le Bivic, DAFx-16.
+    """
+    out = np.empty_like(signal)
+    for begin, end in chunks(len(signal)):
+        x = signal[max(0, begin - 1) : end].astype(np.float64)
+        x = x if begin else np.concatenate([x[:1], x])
+        area = np.abs(x)
+        area += np.log1p(np.exp(-2 * area))
+        step = np.diff(x)
+        still = np.abs(step) < 1e-4
+        slope = np.diff(area) / np.where(still, 1.0, step)
+        out[begin:end] = np.where(still, np.tanh((x[1:] + x[:-1]) / 2), slope)
+    return out
+
+
+def chorus(signal: Mono, depth: float, speed: float, rate: int, rng: Rng) -> Stereo:
+    """The signal beside itself, late by a time that swings: 8 ms and `depth` seconds more, `speed` times a second."""
+    out = np.empty((2, len(signal)), dtype=np.float32)
+    turn = rng.uniform(0, 1)
+    lead = int((0.008 + 2 * depth) * rate) + 2
+    for begin, end in chunks(len(signal)):
+        seconds = np.arange(begin, end) / rate
+        ahead = max(0, begin - lead)
+        near = np.concatenate([np.zeros(lead - (begin - ahead), dtype=np.float32), signal[ahead:end]])
+        for side in range(2):
+            swing = np.sin(2 * np.pi * (speed * seconds + turn + side / 4))
+            late = (0.008 + depth * (1 + swing)) * rate
+            place = np.arange(end - begin) + lead - late
+            at = place.astype(np.intp)
+            part = (place - at).astype(np.float32)
+            moved = near[at] + (near[at + 1] - near[at]) * part
+            out[side, begin:end] = 0.75 * signal[begin:end] + 0.5 * moved
+    return out
+
+
+def chunks(frames: int) -> Iterator[tuple[int, int]]:
+    """[begin, end) of stretches that are short enough to work on in double precision."""
+    return ((begin, min(begin + _CHUNK, frames)) for begin in range(0, frames, _CHUNK))
+
+
+def seconds_of(frames: int, rate: int) -> Curve:
+    """The time of each frame."""
+    return np.arange(frames) / rate
+
+
+def fade_in(signal: Mono, seconds: float, rate: int) -> Mono:
+    """The signal with a rise over its first moments, in place."""
+    rise = min(len(signal), max(1, int(seconds * rate)))
+    signal[:rise] *= (0.5 - 0.5 * np.cos(np.pi * np.arange(rise) / rise)).astype(np.float32)
+    return signal
+
+
+def fade_out(signal: NDArray[np.float32], seconds: float, rate: int) -> NDArray[np.float32]:
+    """The signal with a fall over the last moments of its last axis, in place; its last frame is 0."""
+    fall = min(int(signal.shape[-1]), max(1, int(seconds * rate)))
+    if fall:
+        signal[..., -fall:] *= (0.5 + 0.5 * np.cos(np.pi * np.arange(1, fall + 1) / fall)).astype(np.float32)
+    return signal
