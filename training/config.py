@@ -8,7 +8,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from demucs.htdemucs import HTDemucs
+import demucs.hdemucs
+import demucs.htdemucs
+from torch import nn
+
+CLASSES = {"HDemucs": demucs.hdemucs.HDemucs, "HTDemucs": demucs.htdemucs.HTDemucs}
 
 
 @dataclass(frozen=True)
@@ -25,50 +29,84 @@ class DataConfig:
     """How training examples are put together; see the comments in mismo_lite.toml."""
 
     crop_seconds: float
+    rendered_probability: float
     remix_probability: float
     drop_probability: float
     sounding_probability: float
     gain_db: float
     remix_level_db: float
     speed_range: float
+    equaliser_probability: float
+    saturation_probability: float
+    room_probability: float
+    compression_probability: float
+    mp3_probability: float
     leave_out: tuple[LeaveOut, ...]
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Optimiser and schedule; see the comments in mismo_lite.toml."""
+class PhaseConfig:
+    """Length and learning rates of one phase of training; see the comments in mismo_lite.toml."""
 
-    seed: int
     steps: int
-    batch: int
-    threads: int
     learning_rate: float
     warmup_steps: int
     final_learning_rate: float
+    evaluate_every: int
+    patience: int
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What both phases share; see the comments in mismo_lite.toml."""
+
+    seed: int
+    batch: int
+    threads: int
+    loaders: int
     clip_norm: float
     ema_decay: float
-    checkpoint_every: int
+    spectral_loss: float
+    pretrain: PhaseConfig
+    finetune: PhaseConfig
+
+    def phase(self, name: str) -> PhaseConfig:
+        """The phase "pretrain" or "finetune"."""
+        return {"pretrain": self.pretrain, "finetune": self.finetune}[name]
 
 
 @dataclass(frozen=True)
 class Config:
-    """A whole configuration; `model` holds the keyword arguments of HTDemucs."""
+    """A whole configuration; `model` holds the keyword arguments of the class `model_class` of demucs."""
 
+    model_class: str
     model: dict[str, Any]
     data: DataConfig
     train: TrainConfig
 
+    @property
+    def qualified_class(self) -> str:
+        """The class as demucs' loader names it."""
+        return f"{CLASSES[self.model_class].__module__}.{self.model_class}"
+
 
 def read_config(path: Path) -> Config:
     """Read a configuration from a TOML file; KeyError or TypeError for a missing or unknown entry."""
-    raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    return parse_config(tomllib.loads(path.read_text(encoding="utf-8")))
+
+
+def parse_config(raw: dict[str, Any]) -> Config:
+    """A configuration as TOML gives it; KeyError or TypeError for a missing or unknown entry."""
     data = dict(raw["data"])
     data["leave_out"] = tuple(LeaveOut(**entry) for entry in data.get("leave_out", []))
+    train = dict(raw["train"])
+    phases = {name: PhaseConfig(**train.pop(name)) for name in ("pretrain", "finetune")}
     model = dict(raw["model"])
+    model_class = model.pop("class")
     model["segment"] = Fraction(model["segment"]).limit_denominator(1000)
-    return Config(model=model, data=DataConfig(**data), train=TrainConfig(**raw["train"]))
+    return Config(model_class, model, DataConfig(**data), TrainConfig(**train, **phases))
 
 
-def build_model(config: Config) -> HTDemucs:
-    """An HTDemucs of the configured shape with fresh weights, drawn from torch's global generator."""
-    return HTDemucs(**config.model)
+def build_model(config: Config) -> nn.Module:
+    """A model of the configured shape with fresh weights, drawn from torch's global generator."""
+    return CLASSES[config.model_class](**config.model)

@@ -1,100 +1,161 @@
-"""Plain SDR of weights on an excerpt: python -m training.evaluate --music-eval DIR --weights DIR.
+"""How good weights are: python -m training.evaluate --weights DIR --music DIR --song NAME ...
 
-DIR of the excerpt holds mix, drums, bass, other and vocals as .flac or .wav. Beside the model stand two
-answers that need no model: silence, which is 0 dB by definition, and the mixture itself as every stem.
+Plain SDR of every stem over a whole song, beside answers that need no training: silence (0 dB by definition), the
+mixture as every stem, a split by signal processing alone, and the best that a mask of this resolution could do.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 import yaml
 from demucs.apply import apply_model
 from demucs.hf import load_safetensors_model
-from demucs.htdemucs import HTDemucs
 from numpy.typing import NDArray
+from torch import nn
 
-from training.config import build_model, read_config
+from benchmarks.dsp_split import HOP, WINDOW, dsp_split
+from training.config import Config, build_model, read_config
 from training.export import BAG_NAME
+from training.metrics import sdr
+from training.songs import SAMPLE_RATE, SOUNDING_DBFS, STEMS, Song, open_rendered, open_songs
 
 Audio = NDArray[np.float32]
+Method = Callable[[Audio, Audio], Mapping[str, Audio]]
+"""From a mix (2, frames) and the true stems (4, 2, frames) to estimates."""
 
 
-def sdr(reference: Audio, estimate: Audio) -> float:
-    """10 log10 of reference energy over error energy, in dB, over all frames and channels at once.
+def by_model(model: nn.Module) -> Method:
+    """Separates the way demucs does it: overlap 0.25."""
 
-    No scaling, no filter, no median over windows. NaN for a silent reference.
-    """
-    energy = float(np.square(reference, dtype=np.float64).sum())
-    error = float(np.square(reference - estimate, dtype=np.float64).sum())
-    return float("nan") if energy == 0 else 10 * float(np.log10(energy / max(error, 1e-20)))
+    def separate(mix: Audio, _: Audio) -> dict[str, Audio]:
+        mono = mix.mean(axis=0)
+        mean, std = float(mono.mean()), float(mono.std()) + 1e-8
+        normal = torch.from_numpy((mix - mean) / std)[None]
+        with torch.no_grad():
+            stems = apply_model(model, normal, shifts=0, split=True, overlap=0.25)[0]
+        audio = np.asarray(stems.numpy() * std + mean, dtype=np.float32)
+        return dict(zip(STEMS, audio, strict=True))
 
-
-def separate(model: HTDemucs, mix: Audio) -> Audio:
-    """Stems of `mix` (2, frames) as (stems, 2, frames) float32, the way demucs does it: overlap 0.25."""
-    mono = mix.mean(axis=0)
-    mean, std = float(mono.mean()), float(mono.std()) + 1e-8
-    normal = torch.from_numpy((mix - mean) / std)[None]
-    with torch.no_grad():
-        stems = apply_model(model, normal, shifts=0, split=True, overlap=0.25)[0]
-    return np.asarray(stems.numpy() * std + mean, dtype=np.float32)
+    return separate
 
 
-def load_bag(folder: Path) -> HTDemucs:
+def by_ideal_mask(mix: Audio, stems: Audio) -> dict[str, Audio]:
+    """The ratio of the true magnitudes as mask on the mixture, at the model's resolution."""
+    window = torch.hann_window(WINDOW)
+    estimates: dict[str, Audio] = {}
+    spectra = torch.stft(
+        torch.from_numpy(stems).flatten(0, 1), WINDOW, HOP, window=window, return_complex=True
+    )
+    magnitudes = spectra.reshape(len(STEMS), 2, *spectra.shape[-2:]).abs()
+    total = magnitudes.sum(dim=0) + 1e-9
+    mixed = torch.stft(torch.from_numpy(mix), WINDOW, HOP, window=window, return_complex=True)
+    for name, magnitude in zip(STEMS, magnitudes, strict=True):
+        masked = mixed * (magnitude / total)
+        estimates[name] = torch.istft(masked, WINDOW, HOP, window=window, length=mix.shape[1]).numpy()
+    return estimates
+
+
+METHODS: dict[str, Method] = {
+    "mixture": lambda mix, _: dict.fromkeys(STEMS, mix),
+    "dsp": lambda mix, _: dsp_split(mix),
+    "ideal mask": by_ideal_mask,
+}
+
+
+def evaluate(song: Song, method: Method, seconds: tuple[float, float] | None = None) -> dict[str, float]:
+    """SDR of every stem that sounds; of a silent one, as "NAME (silent)", the estimate's level in dB of the mix."""
+    begin, end = (int(s * SAMPLE_RATE) for s in seconds) if seconds else (0, song.frames)
+    stems = np.ascontiguousarray(song.stems[:, begin:end].transpose(0, 2, 1), dtype=np.float32)
+    mix = stems.sum(axis=0)
+    estimates = method(mix, stems)
+    found: dict[str, float] = {}
+    for name, truth in zip(STEMS, stems, strict=True):
+        if 10 * np.log10(np.square(truth, dtype=np.float64).mean() + 1e-20) > SOUNDING_DBFS:
+            found[name] = sdr(truth, estimates[name])
+        else:
+            found[f"{name} (silent)"] = -sdr(mix, mix - estimates[name])
+    return {name: round(value, 2) for name, value in found.items()}
+
+
+def load_bag(folder: Path) -> nn.Module:
     """The one model of the bag in `folder`, read by demucs' own loader."""
     bag = yaml.safe_load((folder / f"{BAG_NAME}.yaml").read_text(encoding="utf-8"))
     (signature,) = bag["models"]
-    model = load_safetensors_model(folder / f"{signature}.safetensors")
-    assert isinstance(model, HTDemucs)
+    return load_safetensors_model(folder / f"{signature}.safetensors").eval()
+
+
+def load_best(config: Config, weights: Path) -> nn.Module:
+    """The weights of a training run's best.pt."""
+    model = build_model(config)
+    model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return model.eval()
 
 
-def load_checkpoint(config_path: Path, checkpoint: Path) -> HTDemucs:
-    """The averaged weights of a training checkpoint."""
-    model = build_model(read_config(config_path))
-    model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"])
-    return model.eval()
-
-
-def _read(folder: Path, name: str) -> Audio:
-    path = next(p for p in (folder / f"{name}.flac", folder / f"{name}.wav") if p.exists())
-    audio, _ = soundfile.read(path, dtype="float32", always_2d=True)
-    return np.ascontiguousarray(audio.T, dtype=np.float32)
+def table(report: dict[str, dict[str, dict[str, float]]]) -> str:
+    """The report as a Markdown table: a line for every song and method, the mean over active stems last."""
+    lines = [f"| song | method | {' | '.join(STEMS)} | mean |", "|---|---|" + "---|" * (len(STEMS) + 1)]
+    totals: dict[str, dict[str, list[float]]] = {}
+    for song, methods in report.items():
+        for method, figures in methods.items():
+            active = [figures[stem] for stem in STEMS if stem in figures]
+            for stem in STEMS:
+                if stem in figures:
+                    totals.setdefault(method, {}).setdefault(stem, []).append(figures[stem])
+            cells = [
+                f"{figures[stem]:.2f}" if stem in figures else f"silent: {figures[f'{stem} (silent)']:.1f}"
+                for stem in STEMS
+            ]
+            lines.append(f"| {song} | {method} | {' | '.join(cells)} | {sum(active) / len(active):.2f} |")
+    for method, stems in totals.items():
+        means = [sum(stems[stem]) / len(stems[stem]) for stem in STEMS]
+        every = [value for values in stems.values() for value in values]
+        cells = " | ".join(f"**{mean:.2f}**" for mean in means)
+        lines.append(f"| **all** | {method} | {cells} | **{sum(every) / len(every):.2f}** |")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Command line: prints one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--music-eval", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, help="folder with the bag")
-    parser.add_argument("--config", type=Path, help="with --checkpoint: measure it instead of a bag")
-    parser.add_argument("--checkpoint", type=Path)
+    """Command line: prints a Markdown table, song by song and method by method."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, help="folder of a bag, or the best.pt of a run")
+    parser.add_argument("--music", type=Path, help="song folders with four .ogg stems")
+    parser.add_argument("--cache", type=Path, help="for decoded songs")
+    parser.add_argument("--song", action="append", default=[], help="only this one of --music; repeatable")
+    parser.add_argument("--seconds", type=float, nargs=2, metavar=("FROM", "TO"), help="only this stretch")
+    parser.add_argument("--rendered", type=Path, help="what training.rendering made")
+    parser.add_argument("--peers", action="store_true", help="the methods without training as well")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    if args.checkpoint and args.config:
-        model = load_checkpoint(args.config, args.checkpoint)
-    elif args.weights:
-        model = load_bag(args.weights)
-    else:
-        parser.error("give --weights, or --config and --checkpoint")
-    mix = _read(args.music_eval, "mix")
-    began = time.perf_counter()
-    estimates = separate(model, mix)
-    seconds = time.perf_counter() - began
-    report: dict[str, object] = {"times_realtime": round(mix.shape[1] / model.samplerate / seconds, 1)}
-    sources: list[str] = list(model.sources)
-    for name, estimate in zip(sources, estimates, strict=True):
-        reference = _read(args.music_eval, name)
-        figures = {"model": sdr(reference, estimate), "mixture": sdr(reference, mix), "silence": 0.0}
-        report[name] = {key: round(value, 2) for key, value in figures.items()}
-    print(json.dumps(report, indent=2))
+    songs: list[Song] = []
+    config = read_config(args.config)
+    if args.music:
+        songs = open_songs(args.music, args.cache or args.music, config.data)
+        songs = [song for song in songs if not args.song or song.name in args.song]
+    if args.rendered:
+        songs += open_rendered(args.rendered)
+    if not songs:
+        parser.error("give --music, --rendered or both")
+    methods = dict(METHODS) if args.peers else {}
+    if args.weights:
+        folder = args.weights.is_dir()
+        model = load_bag(args.weights) if folder else load_best(config, args.weights)
+        methods["model"] = by_model(model)
+    report: dict[str, dict[str, dict[str, float]]] = {}
+    for song in songs:
+        began = time.perf_counter()
+        report[song.name] = {name: evaluate(song, method, args.seconds) for name, method in methods.items()}
+        print(song.name, report[song.name], f"{time.perf_counter() - began:.0f} s", flush=True)
+    print(table(report))
 
 
 if __name__ == "__main__":

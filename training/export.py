@@ -29,7 +29,7 @@ def export_weights(config: Config, state: dict[str, torch.Tensor], folder: Path)
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise ValueError("a weight is not finite in float16: do not export this state")
     metadata = {
-        "klass": "demucs.htdemucs.HTDemucs",
+        "klass": config.qualified_class,
         "args": "[]",
         "kwargs": json.dumps(config.model, default=_encode_fraction, sort_keys=True),
         "license": "MIT",
@@ -65,15 +65,17 @@ def _encode_fraction(value: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Command line: export the averaged weights of a checkpoint, or fresh ones without a checkpoint."""
+    """Command line: export the weights of a best.pt, or fresh ones without a checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--checkpoint", type=Path, help="from training.train; without it: untrained weights")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="best.pt of training.train; without it: untrained weights"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights and the bag")
     args = parser.parse_args()
     config = read_config(args.config)
     if args.checkpoint:
-        state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)["ema"]
+        state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
     else:
         torch.manual_seed(config.train.seed)
         state = build_model(config).state_dict()

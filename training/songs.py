@@ -10,6 +10,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from training import augment
 from training.config import DataConfig
 
 STEMS = ("drums", "bass", "other", "vocals")
@@ -45,27 +46,42 @@ class Song:
         return np.asarray(self.stems[stem, start : start + frames], dtype=np.float32)
 
 
-def open_songs(music: Path, cache: Path, config: DataConfig) -> list[Song]:
+def open_rendered(folder: Path) -> list[Song]:
+    """Open every song that training.rendering put into `folder`; raises FileNotFoundError if there is none."""
+    paths = sorted(p for p in folder.glob("rendered-*.npy") if not p.name.endswith(".partial.npy"))
+    if not paths:
+        raise FileNotFoundError(f"no rendered-*.npy in {folder}; make some: python -m training.rendering")
+    return [_open(path, ()) for path in paths]
+
+
+def _open(path: Path, left_out: tuple[tuple[int, int], ...]) -> Song:
+    stems = np.load(path, mmap_mode="r")
+    return Song(path.stem, stems, tuple(_seconds_with_sound(stem) for stem in stems), left_out)
+
+
+def open_songs(music: Path, cache: Path, config: DataConfig, without: str = "") -> list[Song]:
     """Open every folder of `music` that holds {vocals,drums,bass,other}.ogg, decoding into `cache` once.
 
-    Raises FileNotFoundError if there is none, ValueError for another rate or channel count.
+    The song named `without` stays closed. Raises FileNotFoundError if there is none, ValueError for another rate
+    or channel count, or if no song is called `without`.
     """
     cache.mkdir(parents=True, exist_ok=True)
     folders = sorted(p for p in music.iterdir() if all((p / f"{stem}.ogg").is_file() for stem in STEMS))
     if not folders:
         raise FileNotFoundError(f"no folder with {', '.join(f'{stem}.ogg' for stem in STEMS)} in {music}")
+    if without and without not in [folder.name for folder in folders]:
+        raise ValueError(f"no song {without!r} in {music}; there are {', '.join(f.name for f in folders)}")
     songs: list[Song] = []
-    for folder in folders:
+    for folder in [folder for folder in folders if folder.name != without]:
         path = cache / f"{folder.name}.npy"
         if not path.exists():
             _decode(folder, path)
-        stems = np.load(path, mmap_mode="r")
         left_out = tuple(
             (int(entry.start_seconds * SAMPLE_RATE), int(entry.end_seconds * SAMPLE_RATE))
             for entry in config.leave_out
             if entry.song.lower() == folder.name.lower()
         )
-        songs.append(Song(folder.name, stems, tuple(_seconds_with_sound(stem) for stem in stems), left_out))
+        songs.append(_open(path, left_out))
     return songs
 
 
@@ -99,36 +115,69 @@ def _dbfs(audio: Audio) -> float:
 
 
 class Sampler:
-    """Draws training examples; an example depends on the seed and its number alone, so a run can resume."""
+    """Draws training examples; an example depends on the seed and its number alone, so a run can resume.
 
-    def __init__(self, songs: list[Song], config: DataConfig, seed: int) -> None:
-        self._songs = songs
+    `real` and `rendered` are drawn from with the configured probability; either may be empty, not both.
+    """
+
+    def __init__(self, real: list[Song], rendered: list[Song], config: DataConfig, seed: int) -> None:
+        if not real and not rendered:
+            raise ValueError("no songs: give --music, --rendered or both")
+        self._pools = (real, rendered)
         self._config = config
         self._seed = seed
         self._frames = int(config.crop_seconds * SAMPLE_RATE)
 
-    def batch(self, step: int, size: int) -> Audio:
-        """Stems of batch number `step`: (size, 4, 2, frames) float32. The mixture is their sum."""
-        return np.stack([self._example(np.random.default_rng([self._seed, step, i])) for i in range(size)])
+    def batch(self, step: int, size: int) -> tuple[Audio, Audio]:
+        """Batch number `step`: mixes (size, 2, frames) and their stems (size, 4, 2, frames), float32."""
+        examples = [self._example(np.random.default_rng([self._seed, step, i])) for i in range(size)]
+        mixes, stems = zip(*examples, strict=True)
+        return np.stack(mixes), np.stack(stems)
 
-    def _example(self, rng: np.random.Generator) -> Audio:
-        remix = rng.random() < self._config.remix_probability
+    def _example(self, rng: np.random.Generator) -> tuple[Audio, Audio]:
+        config = self._config
+        remix = rng.random() < config.remix_probability
         stems = self._remix(rng) if remix else self._one_place(rng)
-        kept = rng.random(len(STEMS)) >= self._config.drop_probability
+        kept = rng.random(len(STEMS)) >= config.drop_probability
         if not kept.any():
             kept[rng.integers(len(STEMS))] = True
-        for index, stem in enumerate(stems):
-            gain = 10 ** (rng.normal(0.0, self._config.gain_db) / 20) * kept[index]
-            polarity = 1 if rng.random() < 0.5 else -1
-            stem *= gain * polarity
-            if rng.random() < 0.5:
-                stem[:] = stem[:, ::-1]
+        stems = [
+            self._treated(stem, rng) if keep else np.zeros_like(stem)
+            for stem, keep in zip(stems, kept, strict=True)
+        ]
+        if rng.random() < config.compression_probability:
+            stems = augment.compressed(stems, rng)
         # The smallest peak that never clips nor amplifies: a model trained on clipped sums learns clipping.
-        peak = float(np.abs(sum(stems)).max())
-        return np.stack([stem.T / max(peak, 1.0) for stem in stems]).astype(np.float32)
+        peak = max(1.0, float(np.abs(np.sum(stems, axis=0)).max()))
+        stems = [stem / peak for stem in stems]
+        mix = np.sum(stems, axis=0)
+        if rng.random() < config.mp3_probability:
+            mix = augment.through_mp3(mix, rng)
+        return (
+            np.ascontiguousarray(mix.T, dtype=np.float32),
+            np.stack([stem.T for stem in stems]).astype(np.float32),
+        )
+
+    def _treated(self, stem: Audio, rng: np.random.Generator) -> Audio:
+        config = self._config
+        if rng.random() < config.saturation_probability:
+            stem = augment.saturated(stem, rng)
+        equaliser, room = rng.random() < config.equaliser_probability, rng.random() < config.room_probability
+        if equaliser or room:
+            stem = augment.coloured(stem, rng, equaliser=equaliser, room=room)
+        gain = 10 ** (rng.normal(0.0, config.gain_db) / 20)
+        if rng.random() < 0.5:
+            gain = -gain
+        return stem[:, ::-1] * gain if rng.random() < 0.5 else stem * gain
+
+    def _pool(self, rng: np.random.Generator) -> list[Song]:
+        real, rendered = self._pools
+        chosen = rendered if rng.random() < self._config.rendered_probability else real
+        return chosen or real or rendered
 
     def _one_place(self, rng: np.random.Generator) -> list[Audio]:
-        song = self._songs[rng.integers(len(self._songs))]
+        pool = self._pool(rng)
+        song = pool[rng.integers(len(pool))]
         sounding = [i for i in range(len(STEMS)) if len(song.seconds_with_sound[i])]
         start = self._start(rng, song, int(rng.choice(sounding)), self._frames)
         return [song.crop(index, start, self._frames) for index in range(len(STEMS))]
@@ -137,12 +186,14 @@ class Sampler:
         return [self._remixed_stem(rng, index) for index in range(len(STEMS))]
 
     def _remixed_stem(self, rng: np.random.Generator, index: int) -> Audio:
-        sounding = [song for song in self._songs if len(song.seconds_with_sound[index])]
+        sounding = [song for song in self._pool(rng) if len(song.seconds_with_sound[index])]
+        if not sounding:
+            return np.zeros((self._frames, 2), dtype=np.float32)
         song = sounding[rng.integers(len(sounding))]
         speed = 1 + rng.uniform(-self._config.speed_range, self._config.speed_range)
         source_frames = int(self._frames * speed) + 64
         stem = song.crop(index, self._start(rng, song, index, source_frames), source_frames)
-        stem = soxr.resample(stem, SAMPLE_RATE * speed, SAMPLE_RATE, quality="LQ")
+        stem = soxr.resample(stem, SAMPLE_RATE * speed, SAMPLE_RATE, quality="QQ")
         stem = np.resize(stem, (self._frames, 2)) if len(stem) < self._frames else stem[: self._frames].copy()
         level = _dbfs(stem)
         if level > SOUNDING_DBFS:
@@ -151,7 +202,7 @@ class Sampler:
 
     def _start(self, rng: np.random.Generator, song: Song, stem: int, frames: int) -> int:
         """A place allowed for training, mostly one at which `stem` sounds."""
-        while True:
+        for _ in range(1000):
             if rng.random() < self._config.sounding_probability:
                 second = int(rng.choice(song.seconds_with_sound[stem]))
                 # The sounding second may fall anywhere in the crop.
@@ -160,3 +211,4 @@ class Sampler:
                 start = int(rng.integers(song.frames - frames))
             if song.allows(start, frames):
                 return start
+        raise ValueError(f"{song.name}: no stretch of {frames} frames is allowed for training")

@@ -1,6 +1,7 @@
-"""Train the small separation model: python -m training.train --config FILE --music DIR --out DIR.
+"""Train mismo_lite: python -m training.train --config FILE --phase pretrain|finetune --out DIR ...
 
-Stopped at any moment it resumes from its last checkpoint and, on the same machine, the same examples.
+Stopped at any moment it goes on from its last checkpoint with the same examples. It stops early when the
+validation no longer improves, and keeps the averaged weights of its best moment in OUT/best.pt.
 """
 
 from __future__ import annotations
@@ -9,35 +10,35 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.config import TrainConfig, build_model, read_config
-from training.songs import Sampler, open_songs
+from mismo_grpc.separation.allocator import keep_freed_memory
+from training.config import Config, PhaseConfig, build_model, read_config
+from training.curves import draw_curves
+from training.loss import separation_loss
+from training.metrics import sdr
+from training.songs import STEMS, Audio, Sampler, open_rendered, open_songs
+
+VALIDATION_BATCHES = 6
+"""Drawn as training's are, from places of their own, and the same each time."""
+VALIDATION_SEED = 10**6
 
 
-def separation_loss(estimate: Tensor, target: Tensor) -> Tensor:
-    """Mean over batch and stems of the error's RMS, relative to the RMS of the mixture.
-
-    Both are (batch, stems, channels, frames). Squares inside a crop, as in the SDR, so that an uncertain
-    stem is answered with its mean and not with silence; the root makes loud and quiet crops count alike.
-    Relative to the mixture and not to the stem: silent stems would otherwise outweigh all others.
-    """
-    mixture = target.sum(dim=1).square().mean(dim=(-1, -2)).sqrt()
-    error = ((estimate - target).square().mean(dim=(-1, -2)) + 1e-10).sqrt()
-    return (error / (mixture[:, None] + 1e-4)).mean()
-
-
-def learning_rate(step: int, config: TrainConfig) -> float:
+def learning_rate(step: int, phase: PhaseConfig) -> float:
     """Linear warm-up, then half a cosine down to the final rate."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    if step < phase.warmup_steps:
+        return phase.learning_rate * (step + 1) / phase.warmup_steps
+    done = (step - phase.warmup_steps) / max(1, phase.steps - phase.warmup_steps)
     swing = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-    return config.final_learning_rate + swing * (config.learning_rate - config.final_learning_rate)
+    return phase.final_learning_rate + swing * (phase.learning_rate - phase.final_learning_rate)
 
 
 @torch.no_grad()
@@ -48,62 +49,190 @@ def update_average(average: dict[str, Tensor], model: nn.Module, step: int, deca
         average[name].lerp_(tensor, 1 - keep)
 
 
-def _save(path: Path, content: dict[str, Any]) -> None:
+def batches(
+    sampler: Sampler, first: int, last: int, size: int, loaders: int
+) -> Iterator[tuple[Audio, Audio]]:
+    """The batches `first` to `last` - 1 in order, made ahead by `loaders` threads."""
+    with ThreadPoolExecutor(loaders) as pool:
+        ahead = [
+            pool.submit(sampler.batch, step, size) for step in range(first, min(last, first + loaders + 1))
+        ]
+        for step in range(first, last):
+            batch = ahead.pop(0).result()
+            upcoming = step + loaders + 1
+            if upcoming < last:
+                ahead.append(pool.submit(sampler.batch, upcoming, size))
+            yield batch
+
+
+@dataclass
+class Progress:
+    """Where a run stands: what a checkpoint holds besides the weights."""
+
+    step: int = 0
+    best_sdr: float = -math.inf
+    best_step: int = 0
+
+
+class Trainer:
+    """One run of one phase on one device; `validation` are batches it is judged by."""
+
+    def __init__(
+        self,
+        config: Config,
+        phase: str,
+        device: torch.device,
+        out: Path,
+        validation: list[tuple[Audio, Audio]],
+    ) -> None:
+        self._config = config
+        self._phase = config.train.phase(phase)
+        self._device = device
+        self._out = out
+        self._validation = validation
+        torch.manual_seed(config.train.seed)
+        self.model = build_model(config).to(device)
+        self._optimizer = torch.optim.AdamW(
+            self.model.parameters(), self._phase.learning_rate, weight_decay=1e-4
+        )
+        self._average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.progress = Progress()
+
+    def start_from(self, weights: Path) -> None:
+        """Begins with the weights of another run (its best.pt)."""
+        self.model.load_state_dict(torch.load(weights, map_location=self._device, weights_only=True))
+        self._average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+
+    def resume(self) -> bool:
+        """Takes up the checkpoint of OUT, if there is one."""
+        path = self._out / "checkpoint.pt"
+        if not path.exists():
+            return False
+        saved = torch.load(path, map_location=self._device, weights_only=True)
+        self.model.load_state_dict(saved["model"])
+        self._optimizer.load_state_dict(saved["optimizer"])
+        self._average = saved["average"]
+        self.progress = Progress(**saved["progress"])
+        return True
+
+    def run(self, sampler: Sampler, seconds: float = math.inf) -> None:
+        """Trains to the end of the phase, or until the validation has not improved for its patience.
+
+        Or for so many seconds, the making of the batches included; then no schedule lowers the learning rate.
+        """
+        began = time.monotonic()
+        settings, phase, progress = self._config.train, self._phase, self.progress
+        with (self._out / "log.jsonl").open("a", encoding="utf-8") as log:
+            made = batches(sampler, progress.step, phase.steps, settings.batch, settings.loaders)
+            for mix, stems in made:
+                self._step(torch.from_numpy(mix), torch.from_numpy(stems), log)
+                over = progress.step >= phase.steps or time.monotonic() - began >= seconds
+                if progress.step % phase.evaluate_every and not over:
+                    continue
+                self._evaluate(log)
+                self._save()
+                if over or progress.step - progress.best_step >= phase.patience * phase.evaluate_every:
+                    break
+
+    def _step(self, mix: Tensor, stems: Tensor, log: TextIO) -> None:
+        began, settings, step = time.perf_counter(), self._config.train, self.progress.step
+        rate = learning_rate(step, self._phase)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        estimate = self._forward(mix)
+        loss = separation_loss(estimate, stems.to(self._device), settings.spectral_loss)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(f"the gradient of step {step} is not finite")
+        self._optimizer.step()
+        update_average(self._average, self.model, step, settings.ema_decay)
+        self.progress.step = step + 1
+        seconds = round(time.perf_counter() - began, 2)
+        _write(log, step=step + 1, loss=round(loss.item(), 4), rate=round(rate, 6), seconds=seconds)
+
+    def _forward(self, mix: Tensor) -> Tensor:
+        with torch.autocast(self._device.type, dtype=torch.bfloat16):
+            estimate: Tensor = self.model(mix.to(self._device))
+        return estimate.float()
+
+    @torch.no_grad()
+    def _evaluate(self, log: TextIO) -> None:
+        """Mean SDR of the averaged weights over the stems that sound."""
+        current = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.model.load_state_dict(self._average)
+        self.model.eval()
+        values: dict[str, list[float]] = {stem: [] for stem in STEMS}
+        for mix, stems in self._validation:
+            estimates = self._forward(torch.from_numpy(mix)).cpu().numpy()
+            for estimate, truth in zip(estimates, stems, strict=True):
+                for name, made, wanted in zip(STEMS, estimate, truth, strict=True):
+                    if np.square(wanted).mean() > 1e-6:
+                        values[name].append(float(np.clip(sdr(wanted, made), -20, 40)))
+        means = {name: round(float(np.mean(found)), 2) for name, found in values.items() if found}
+        mean = sum(means.values()) / len(means)
+        if mean > self.progress.best_sdr:
+            self.progress.best_sdr, self.progress.best_step = mean, self.progress.step
+            _save(self._out / "best.pt", self._average)
+        self.model.load_state_dict(current)
+        _write(log, step=self.progress.step, sdr=means, mean=round(mean, 3))
+        print(f"step {self.progress.step}: SDR {mean:.2f} dB {means}", flush=True)
+
+    def _save(self) -> None:
+        state: dict[str, Any] = {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
+        _save(
+            self._out / "checkpoint.pt", {**state, "average": self._average, "progress": vars(self.progress)}
+        )
+        draw_curves(self._out / "log.jsonl", self._out / "curves.png")
+
+
+def _save(path: Path, content: Any) -> None:
     partial = path.with_suffix(".partial")
     torch.save(content, partial)
     partial.replace(path)
 
 
+def _write(log: TextIO, **entry: object) -> None:
+    log.write(json.dumps(entry) + "\n")
+    log.flush()
+
+
 def main() -> None:
     """Command line: train, or go on with the training that --out holds."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--music", type=Path, required=True, help="song folders with four .ogg stems")
-    parser.add_argument("--out", type=Path, required=True, help="for checkpoint.pt and log.jsonl")
-    parser.add_argument("--cache", type=Path, help="for decoded songs (1.2 GB for six); default: OUT/cache")
-    args = parser.parse_args()
-    config = read_config(args.config)
-    settings = config.train
-    args.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(settings.threads)
-    torch.manual_seed(settings.seed)
-    sampler = Sampler(
-        open_songs(args.music, args.cache or args.out / "cache", config.data), config.data, settings.seed
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    model = build_model(config).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    average = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    checkpoint_path = args.out / "checkpoint.pt"
-    first = 0
-    if checkpoint_path.exists():
-        checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
-        model.load_state_dict(checkpoint["model"])
-        optimizer.load_state_dict(checkpoint["optimizer"])
-        average, first = checkpoint["ema"], checkpoint["step"]
-
-    with (args.out / "log.jsonl").open("a", encoding="utf-8") as log:
-        for step in range(first, settings.steps):
-            began = time.perf_counter()
-            target = torch.from_numpy(sampler.batch(step, settings.batch))
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, settings)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                estimate = model(target.sum(dim=1))
-            loss = separation_loss(estimate.float(), target)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-            if not torch.isfinite(norm):
-                raise FloatingPointError(f"the gradient of step {step} is not finite")
-            optimizer.step()
-            update_average(average, model, step, settings.ema_decay)
-            entry = {"step": step, "loss": round(loss.item(), 4), "gradient_norm": round(norm.item(), 3)}
-            entry["seconds"] = round(time.perf_counter() - began, 2)
-            log.write(json.dumps(entry) + "\n")
-            log.flush()
-            if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
-                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-                _save(checkpoint_path, {**state, "ema": average, "step": step + 1})
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--phase", choices=("pretrain", "finetune"), required=True)
+    parser.add_argument(
+        "--out", type=Path, required=True, help="for checkpoint.pt, best.pt, log.jsonl, curves.png"
+    )
+    parser.add_argument("--music", type=Path, help="song folders with four .ogg stems")
+    parser.add_argument("--leave-out", default="", metavar="SONG", help="a folder of --music not to be heard")
+    parser.add_argument("--cache", type=Path, help="for decoded songs (1.2 GB for six); default: OUT/cache")
+    parser.add_argument("--rendered", type=Path, help="what training.rendering made")
+    parser.add_argument("--validation", type=Path, help="rendered songs of other seeds, to be judged by")
+    parser.add_argument("--start", type=Path, help="best.pt of a run to start from")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    # Otherwise up to half of the time goes into mapping the tensors of a step anew.
+    keep_freed_memory()
+    config = read_config(args.config)
+    args.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(config.train.threads)
+    cache = args.cache or args.out / "cache"
+    real = open_songs(args.music, cache, config.data, args.leave_out) if args.music else []
+    rendered = open_rendered(args.rendered) if args.rendered else []
+    judges = Sampler(
+        [], open_rendered(args.validation) if args.validation else rendered, config.data, VALIDATION_SEED
+    )
+    validation = [judges.batch(step, config.train.batch) for step in range(VALIDATION_BATCHES)]
+    trainer = Trainer(config, args.phase, torch.device(args.device), args.out, validation)
+    if not trainer.resume() and args.start:
+        trainer.start_from(args.start)
+    trainer.run(Sampler(real, rendered, config.data, config.train.seed + (args.phase == "finetune")))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,65 @@
+"""Augmentation changes what it should and keeps the truth true."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training import augment
+
+RATE = augment.SAMPLE_RATE
+
+
+def tone(hertz: float, frames: int = RATE, level: float = 0.2) -> augment.Audio:
+    one = level * np.sin(2 * np.pi * hertz * np.arange(frames) / RATE)
+    return np.stack([one, one], axis=1).astype(np.float32)
+
+
+def test_compressed_stems_still_add_up_and_loud_places_come_down() -> None:
+    envelope = np.where(np.arange(RATE) < RATE * 0.9, 0.05, 1.0)[:, None].astype(np.float32)
+    stems = [tone(110) * envelope, tone(440) * envelope]
+    squeezed = augment.compressed(stems, np.random.default_rng(1))
+    gain = squeezed[0][100:, :] / np.where(np.abs(stems[0][100:]) < 1e-3, np.nan, stems[0][100:])
+    other = squeezed[1][100:, :] / np.where(np.abs(stems[1][100:]) < 1e-3, np.nan, stems[1][100:])
+    both = ~np.isnan(gain) & ~np.isnan(other)
+    assert np.allclose(gain[both], other[both], atol=1e-3), "one gain for all"
+    assert np.nanmax(gain) <= 1.001
+    assert np.nanmean(gain[-RATE // 20 :]) < 0.9 * np.nanmean(gain[: RATE // 4])
+
+
+def test_an_mp3_is_aligned_and_not_the_same() -> None:
+    rng = np.random.default_rng(2)
+    mix = (0.1 * rng.normal(size=(3 * RATE, 2))).astype(np.float32)
+    mix = augment.coloured(mix, rng, equaliser=True, room=False) + tone(330, 3 * RATE)
+    lossy = augment.through_mp3(mix, rng)
+    assert lossy.shape == mix.shape
+
+    # The best lag is none.
+    def product(lag: int) -> float:
+        return float((lossy[2000 + lag : -2000 + lag] * mix[2000:-2000]).sum())
+
+    assert max(range(-1300, 1301, 1), key=product) == 0
+    assert np.abs(lossy - mix).mean() > 0.001
+
+
+def test_saturation_adds_harmonics_and_keeps_the_loudness() -> None:
+    clean = tone(200, level=0.8)
+    bent = augment.saturated(clean, np.random.default_rng(3))
+    assert np.isclose(np.square(bent).mean(), np.square(clean).mean(), rtol=1e-3)
+    spectrum = np.abs(np.fft.rfft(bent[:, 0]))
+    assert spectrum[600] > 50 * spectrum[500]
+
+
+def test_an_equaliser_and_a_room_keep_the_frames_and_differ_from_draw_to_draw() -> None:
+    rng = np.random.default_rng(4)
+    noise = rng.normal(size=(RATE, 2)).astype(np.float32)
+    drawn = [augment.coloured(noise, rng, equaliser=True, room=True) for _ in range(2)]
+    assert all(stem.shape == noise.shape and stem.dtype == np.float32 for stem in drawn)
+    assert not np.allclose(drawn[0], drawn[1], atol=0.1)
+
+
+def test_a_room_rings_after_the_sound_has_ended() -> None:
+    click = np.zeros((RATE, 2), dtype=np.float32)
+    click[0] = 1.0
+    wet = augment.coloured(click, np.random.default_rng(5), equaliser=False, room=True)
+    assert np.allclose(wet[0], 1.0, atol=1e-3), "the direct sound"
+    assert 0.001 < np.square(wet[100:5000]).sum() < 1.0
