@@ -59,5 +59,6 @@ def _split_piece(mix: torch.Tensor) -> dict[str, Samples]:
 
 def _median(values: torch.Tensor, width: int) -> torch.Tensor:
     """The running median over the last axis."""
-    padded = torch.nn.functional.pad(values[None], (width // 2, width // 2), mode="replicate")[0]
-    return padded.unfold(-1, width, 1).median(dim=-1).values
+    padded = np.pad(values.numpy(), ((0, 0), (width // 2, width // 2)), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=-1)
+    return torch.from_numpy(np.partition(windows, width // 2, axis=-1)[..., width // 2])
