@@ -54,7 +54,7 @@ def draw_strips(
     axes[-1][0].set_xlabel("s")
     axes[-1][1].set_xlabel("s")
     figure.colorbar(image, ax=axes, label="dB", shrink=0.4)
-    figure.savefig(picture, dpi=70)
+    figure.savefig(picture, dpi=50)
     pyplot.close(figure)
 
 

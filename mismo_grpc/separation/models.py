@@ -86,7 +86,11 @@ def _is_htdemucs(network: object) -> bool:
 
 def _valid_frames(network: torch.nn.Module) -> Callable[[int], int]:
     valid = cast("Callable[[int], int] | None", getattr(network, "valid_length", None))
-    return valid if valid is not None else lambda length: length
+    if valid is not None:
+        return valid
+    # HDemucs takes any length but the shortest: its spectrogram reflects half a window at both ends.
+    least = int(getattr(network, "nfft", 0)) // 2 + 1
+    return lambda length: max(length, least)
 
 
 def _load_network(path: Path) -> torch.nn.Module:

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from demucs.hf import load_safetensors_model
-from demucs.htdemucs import HTDemucs
+from demucs.hdemucs import HDemucs
 
 FOLDER = Path(__file__).parents[2] / "mismo_grpc" / "separation" / "weights" / "mismo_lite"
 
@@ -23,9 +23,9 @@ def weights() -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(weights: Path) -> HTDemucs:
+def model(weights: Path) -> HDemucs:
     loaded = load_safetensors_model(weights)
-    assert isinstance(loaded, HTDemucs)
+    assert isinstance(loaded, HDemucs)
     return loaded.eval()
 
 
@@ -38,37 +38,37 @@ def test_the_bag_names_the_only_weights_and_their_digest(weights: Path) -> None:
     assert hashlib.sha256(weights.read_bytes()).hexdigest().startswith(weights.stem)
 
 
-def test_it_has_the_usual_stems_in_the_usual_order(model: HTDemucs) -> None:
+def test_it_has_the_usual_stems_in_the_usual_order(model: HDemucs) -> None:
     assert list(model.sources) == ["drums", "bass", "other", "vocals"]
     assert model.samplerate == 44100
     assert model.audio_channels == 2
 
 
-def test_it_is_small_enough_to_ship_and_large_enough_to_be_a_model(weights: Path, model: HTDemucs) -> None:
+def test_it_is_small_enough_to_ship_and_large_enough_to_be_a_model(weights: Path, model: HDemucs) -> None:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     assert 500_000 <= parameters <= 2_000_000
     assert weights.stat().st_size <= 2 * parameters + 64 * 1024
 
 
-def test_its_segment_is_short_enough_for_an_early_first_chunk(model: HTDemucs) -> None:
+def test_its_segment_is_short_enough_for_an_early_first_chunk(model: HDemucs) -> None:
     assert 4.0 <= float(model.segment) <= 7.8
 
 
-@pytest.mark.parametrize("frames", [1, 44100, 6 * 44100])
-def test_a_forward_gives_finite_stems_of_the_input_length(model: HTDemucs, frames: int) -> None:
+@pytest.mark.parametrize("frames", [2049, 44100, 6 * 44100])
+def test_a_forward_gives_finite_stems_of_the_input_length(model: HDemucs, frames: int) -> None:
     with torch.no_grad():
         stems = model(_noise(frames))
     assert stems.shape == (1, 4, 2, frames)
     assert bool(torch.isfinite(stems).all())
 
 
-def test_silence_stays_silent(model: HTDemucs) -> None:
+def test_silence_stays_silent(model: HDemucs) -> None:
     with torch.no_grad():
         stems = model(torch.zeros(1, 2, 44100))
     assert float(stems.abs().max()) < 1e-3
 
 
-def test_it_follows_the_level_of_its_input(model: HTDemucs) -> None:
+def test_it_follows_the_level_of_its_input(model: HDemucs) -> None:
     mix = _noise(44100)
     with torch.no_grad():
         quiet, loud = model(mix), model(8 * mix)

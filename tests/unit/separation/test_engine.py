@@ -170,6 +170,19 @@ def test_models_with_other_padding_equal_demucs(tmp_path: Path, models: Path, ri
     assert snr(offline(BagOfModels(networks, weights), mix), ours) > 80
 
 
+@pytest.mark.parametrize("frames", [1, 2048, 3 * 33_075 + 100])
+def test_a_last_segment_too_short_for_the_network_is_padded(
+    tmp_path: Path, models: Path, rig: Rig, frames: int
+) -> None:
+    write_th_bag(models, "bag", [tiny_hdemucs(1)])
+    mix = make_mix(tmp_path, frames)
+    short = rig.separate("bag", spec_of(tmp_path, mix))
+    assert short.shape[1] == frames
+    assert np.isfinite(short).all(), "demucs itself fails here"
+    if frames > 1:
+        assert np.square(short[:, -100:]).mean() > 0
+
+
 def test_bag_whose_models_have_different_segments_equals_demucs(
     tmp_path: Path, models: Path, rig: Rig
 ) -> None:
