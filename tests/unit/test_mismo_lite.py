@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from demucs.hf import load_safetensors_model
 from demucs.hdemucs import HDemucs
+from demucs.hf import load_safetensors_model
 
 FOLDER = Path(__file__).parents[2] / "mismo_grpc" / "separation" / "weights" / "mismo_lite"
 
