@@ -216,7 +216,7 @@ class Client:
         return StemSession(self, job_id, credit_bytes, fields)
 
     async def play(self, job_id: str, *, credit_bytes: int = 1 << 20, **fields: Any) -> Played:
-        """Plays a job to its end, granting again whatever came."""
+        """Plays a job to its end, granting again what came whenever half of the credit is used."""
         async with self.stream(job_id, credit_bytes=credit_bytes, **fields) as session:
             return await session.play()
 
@@ -285,6 +285,7 @@ class StemSession:
         opening = transfer_pb2.StreamOpen(job_id=job_id, credit_bytes=credit_bytes, **fields)
         self._opening = transfer_pb2.StreamStemsRequest(open=opening)
         self._start = opening.start_frame
+        self._credit_bytes = credit_bytes
         self.call: Any = client.transfer.StreamStems(timeout=PATIENCE)
 
     async def __aenter__(self) -> StemSession:
@@ -320,10 +321,13 @@ class StemSession:
         await self.call.write(transfer_pb2.StreamStemsRequest(seek=seek))
 
     async def play(self) -> Played:
-        """Reads up to End, granting what came."""
+        """Reads up to End, granting what came whenever half of the credit is used.
+
+        Not after each chunk: what is written while the server ends the call hides the status it ends with.
+        """
         info: transfer_pb2.StreamInfo | None = None
         played: Played | None = None
-        waited = 0
+        waited = owed = 0
         async for message in self.call:
             kind = message.WhichOneof("message")
             if kind == "info":
@@ -340,7 +344,10 @@ class StemSession:
                 if played.starts[chunk.stem_index] < 0:
                     played.starts[chunk.stem_index] = chunk.start_frame
                 played.chunks.append(chunk)
-                await self.credit(len(chunk.data))
+                owed += len(chunk.data)
+                if owed >= self._credit_bytes // 2:
+                    await self.credit(owed)
+                    owed = 0
             elif kind == "end_of_stem":
                 assert played is not None
                 played.sha256[message.end_of_stem.stem_index] = message.end_of_stem.sha256

@@ -93,7 +93,7 @@ async def test_draining_ends_streams_and_refuses_jobs_but_still_answers(served: 
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING")
     assert refusal.retry_seconds is not None
 
-    served.app.jobs.draining = True
+    served.app.jobs.refuse()
     submit = job_service_pb2.SubmitJobRequest(source=job_pb2.Source(path=str(served.track)))
     refusal = await refused(served.jobs.SubmitJob(submit))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING")
