@@ -128,6 +128,7 @@ class Admission:
             source_bytes=checked.size,
             source_mtime_ns=checked.mtime_ns,
             warnings=warnings,
+            delivery=request.delivery,
         )
         return Admitted(job, cached)
 

@@ -74,6 +74,22 @@ class Source:
     location: str
 
 
+class DeliveryMode(StrEnum):
+    """How a callback hands over the stems: as links to fetch, as paths on a shared disk, or in its body."""
+
+    POLL = "poll"
+    PATH = "path"
+    CALLBACK = "callback"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Who is told by HTTP how a job ends ("": nobody), and in which form the stems are handed over."""
+
+    callback_url: str = ""
+    mode: DeliveryMode = DeliveryMode.POLL
+
+
 @dataclass(frozen=True)
 class SeparationOptions:
     """How to separate; `playhead` is in seconds, `sample_rate` in Hz (0: the model's)."""
@@ -126,6 +142,7 @@ class JobRequest:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     result_ttl: float | None = None
     validate_only: bool = False
+    delivery: Delivery = Delivery()
     fingerprint: str = ""
     """Of the whole payload; tells a repeated request_id from a reused one."""
 
@@ -229,6 +246,7 @@ class Job:
     stem_sha256: tuple[str, ...] = ()
     """Of each finished stem's samples as stored, in layout order."""
     cache_hit: bool = False
+    delivery: Delivery = Delivery()
 
     def with_stage(self, status: StageStatus) -> Job:
         """The same job with one stage replaced."""
