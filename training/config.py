@@ -67,6 +67,7 @@ class TrainConfig:
     clip_norm: float
     ema_decay: float
     spectral_loss: float
+    stem_share: float
     pretrain: PhaseConfig
     finetune: PhaseConfig
 

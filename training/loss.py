@@ -8,17 +8,23 @@ from torch import Tensor
 SPECTRAL_SIZES = (512, 2048)
 
 
-def separation_loss(estimate: Tensor, target: Tensor, spectral: float) -> Tensor:
-    """Mean over batch and stems of the error's RMS, relative to the RMS of the mixture.
+QUIETEST = 0.05
+"""Of the mixture's RMS (-26 dB): a stem under it counts as one of this level."""
+
+
+def separation_loss(estimate: Tensor, target: Tensor, spectral: float, stem_share: float) -> Tensor:
+    """Mean over batch and stems of the error's RMS, relative to the RMS of the mixture and of the stem.
 
     Both are (batch, stems, channels, frames). Squares inside a crop, as in the SDR, so that an uncertain
     stem is answered with its mean and not with silence; the root makes loud and quiet crops count alike.
-    Relative to the mixture and not to the stem: silent stems would otherwise outweigh all others. `spectral`
+    `stem_share` is the exponent of the stem's own RMS in what the error is measured by, the rest being the mixture's:
+    at 0 a quiet stem under a loud bass hardly counts, at 1 the silent ones outweigh all others. `spectral`
     is the weight of the L1 distance of the magnitudes in two resolutions, added to it.
     """
     mixture = target.sum(dim=1).square().mean(dim=(-1, -2)).sqrt()[:, None] + 1e-4
     error = ((estimate - target).square().mean(dim=(-1, -2)) + 1e-10).sqrt()
-    loss = (error / mixture).mean()
+    stem = torch.maximum(target.square().mean(dim=(-1, -2)).sqrt(), QUIETEST * mixture)
+    loss = (error / (mixture ** (1 - stem_share) * stem**stem_share)).mean()
     if spectral:
         for size in SPECTRAL_SIZES:
             distance = (_magnitudes(estimate, size) - _magnitudes(target, size)).abs()

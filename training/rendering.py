@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mismo_grpc.generation.composer import Brief, compose
+from mismo_grpc.generation.composer import DRUM_MACHINES, Brief, compose
 from mismo_grpc.generation.score import Composition, Part
 from mismo_grpc.generation.synthetic import render_part
 from training.midi import play
@@ -27,6 +27,8 @@ Audio = NDArray[np.float32]
 
 NUMPY_VOICES_SHARE = 0.25
 """Of the instrumental stems."""
+NUMPY_MACHINES_SHARE = 0.75
+"""Of the drum machines: a font has two of them, and their kicks are short."""
 SPEECH_SHARE = 0.5
 """Of the sung parts."""
 STEM_LEVELS_DB = {"drums": -21.0, "bass": -21.0, "other": -24.0, "vocals": -23.0}
@@ -53,7 +55,8 @@ def _stem(song: Composition, name: str, frames: int, fonts: list[Path], rng: np.
     seed = int(rng.integers(2**31))
     if name == "vocals":
         return np.sum([_sung(part, song.tempo, frames, seed + i) for i, part in enumerate(parts)], axis=0)
-    if rng.random() < NUMPY_VOICES_SHARE:
+    machine = name == "drums" and any(part.program in DRUM_MACHINES for part in parts)
+    if rng.random() < (NUMPY_MACHINES_SHARE if machine else NUMPY_VOICES_SHARE):
         voices = [render_part(p, song.tempo, frames, SAMPLE_RATE, seed + i) for i, p in enumerate(parts)]
         return np.sum(voices, axis=0)
     font = fonts[int(rng.integers(len(fonts)))]

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from mismo_grpc.separation.allocator import keep_freed_memory
+from mismo_grpc.separation.device import measured_precision
 from training.config import Config, PhaseConfig, build_model, read_config
 from training.curves import draw_curves
 from training.loss import separation_loss
@@ -90,6 +91,7 @@ class Trainer:
         self._device = device
         self._out = out
         self._validation = validation
+        self._bf16 = measured_precision(device) == "bf16"
         torch.manual_seed(config.train.seed)
         self.model = build_model(config).to(device)
         self._optimizer = torch.optim.AdamW(
@@ -141,7 +143,7 @@ class Trainer:
             group["lr"] = rate
         self.model.train()
         estimate = self._forward(mix)
-        loss = separation_loss(estimate, stems.to(self._device), settings.spectral_loss)
+        loss = separation_loss(estimate, stems.to(self._device), settings.spectral_loss, settings.stem_share)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
@@ -154,7 +156,8 @@ class Trainer:
         _write(log, step=step + 1, loss=round(loss.item(), 4), rate=round(rate, 6), seconds=seconds)
 
     def _forward(self, mix: Tensor) -> Tensor:
-        with torch.autocast(self._device.type, dtype=torch.bfloat16):
+        # Where a processor only emulates bf16, a step would take ten times as long.
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._bf16):
             estimate: Tensor = self.model(mix.to(self._device))
         return estimate.float()
 

@@ -83,6 +83,7 @@ ACCOMPANISTS = (
     Instrument("lead", (56, 64, 65, 66, 68, 71, 73, 80, 81, 82), (play_lead,)),
 )
 DRUM_KITS = (0, 8, 16, 24, 25, 32, 40)
+DRUM_MACHINES = (24, 25)
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ def compose(brief: Brief, seed: int) -> Composition:
         key = Key(chords[0].root, "minor" if 3 in chords[0].intervals else "major")
     beats_in_bar = 3 if rng.random() < 0.06 else 4
     bars = _bars(math.ceil(brief.seconds * tempo / 60 / beats_in_bar), beats_in_bar, key, chords, rng)
-    parts = [_drums(bars, groove, rng), _bass(bars, key, rng), *_others(bars, key, rng)]
+    electronic = bool(rng.random() < groove.electronic)
+    drums = _drums(bars, groove, DRUM_MACHINES if electronic else DRUM_KITS, rng)
+    parts = [drums, _bass(bars, key, BASSES[1:] if electronic else BASSES, rng), *_others(bars, key, rng)]
     parts += _vocals(bars, key, rng)
     return Composition(tempo, key, tuple(bars), tuple(parts))
 
@@ -162,8 +165,8 @@ def _bars(count: int, beats: int, key: Key, chords: Sequence[Chord], rng: np.ran
     return bars
 
 
-def _drums(bars: Sequence[Bar], groove: Groove, rng: np.random.Generator) -> Part:
-    kit = int(rng.choice(DRUM_KITS))
+def _drums(bars: Sequence[Bar], groove: Groove, kits: Sequence[int], rng: np.random.Generator) -> Part:
+    kit = int(rng.choice(kits))
     notes: list[Note] = []
     for index, bar in enumerate(bars):
         last = index + 1 == len(bars) or bars[index + 1].section != bar.section
@@ -178,8 +181,8 @@ def _drums(bars: Sequence[Bar], groove: Groove, rng: np.random.Generator) -> Par
     return _part("drums", "drum kit", kit, notes, 0.0, 0.0)
 
 
-def _bass(bars: Sequence[Bar], key: Key, rng: np.random.Generator) -> Part:
-    instrument = BASSES[int(rng.integers(len(BASSES)))]
+def _bass(bars: Sequence[Bar], key: Key, basses: Sequence[Instrument], rng: np.random.Generator) -> Part:
+    instrument = basses[int(rng.integers(len(basses)))]
     playing = [bar for bar in bars if bar.intensity > 0.3 or rng.random() < 0.3] or list(bars)
     return _part("bass", instrument.voice, _program(instrument, rng), play_bass(playing, key, rng), -2.0, 0.0)
 

@@ -37,7 +37,8 @@ VELOCITIES = MappingProxyType({"x": 104, "o": 62, "?": 84})
 class Groove:
     """A style of drumming: the tempi it fits (beats a minute), its lines, and the swing of its sixteenths.
 
-    `swing` is the share of an eighth by which its second sixteenth comes late.
+    `swing` is the share of an eighth by which its second sixteenth comes late; `electronic` is the chance that
+    it is played by a drum machine and synthesisers.
     """
 
     name: str
@@ -45,12 +46,18 @@ class Groove:
     lines: MappingProxyType[int, str]
     extras: MappingProxyType[int, str]
     swing: float = 0.0
+    electronic: float = 0.1
 
 
 def _groove(
-    name: str, tempi: tuple[float, float], lines: dict[int, str], extras: dict[int, str], swing: float = 0.0
+    name: str,
+    tempi: tuple[float, float],
+    lines: dict[int, str],
+    extras: dict[int, str],
+    swing: float = 0.0,
+    electronic: float = 0.1,
 ) -> Groove:
-    return Groove(name, tempi, MappingProxyType(lines), MappingProxyType(extras), swing)
+    return Groove(name, tempi, MappingProxyType(lines), MappingProxyType(extras), swing, electronic)
 
 
 GROOVES = (
@@ -59,12 +66,14 @@ GROOVES = (
         (116, 132),
         {KICK: "x...x...x...x...", CLAP: "....x.......x...", OPEN_HAT: "..x...x...x...x."},
         {CLOSED_HAT: "o.oo o.oo o.oo o.oo".replace(" ", ""), SHAKER: "oooooooooooooooo"},
+        electronic=0.9,
     ),
     _groove(
         "techno",
         (124, 140),
         {KICK: "x...x...x...x...", CLOSED_HAT: "..x...x...x...x.", SIDE_STICK: "...?..x....?..?."},
         {RIDE: "x.x.x.x.x.x.x.x.", COWBELL: "..?..?....?..?.."},
+        electronic=1.0,
     ),
     _groove(
         "rock",
@@ -84,12 +93,14 @@ GROOVES = (
         {KICK: "x.x.......xx....", SNARE: "....x..o.o..x..o", CLOSED_HAT: "x.x.x.x.x.x.x.x."},
         {OPEN_HAT: "..............x.", SHAKER: "o.o.o.o.o.o.o.o."},
         0.12,
+        0.5,
     ),
     _groove(
         "drum and bass",
         (164, 176),
         {KICK: "x.........x.....", SNARE: "....x.......x...", CLOSED_HAT: "x.x.x.xox.x.x.xo"},
         {RIDE: "x...x...x...x...", SNARE: "....x..o.o..x..o"},
+        electronic=0.7,
     ),
     _groove(
         "hip hop",
@@ -97,12 +108,14 @@ GROOVES = (
         {KICK: "x..?..x...x..?..", SNARE: "....x.......x...", CLOSED_HAT: "x.x.x.x.x.x.x.x."},
         {OPEN_HAT: "......x.........", SHAKER: "o.oxo.oxo.oxo.ox"},
         0.2,
+        0.6,
     ),
     _groove(
         "trap",
         (128, 150),
         {KICK: "x.....?...x...?.", CLAP: "........x.......", CLOSED_HAT: "x.x.x.xxx.x.xxxx"},
         {OPEN_HAT: "..............x.", SIDE_STICK: "...?......?....."},
+        electronic=1.0,
     ),
     _groove(
         "ballad",
@@ -128,6 +141,7 @@ GROOVES = (
         (108, 126),
         {KICK: "x...x...x...x...", SNARE: "....x.......x...", CLOSED_HAT: "x...x...x...x..."},
         {OPEN_HAT: "..x...x...x...x.", TAMBOURINE: "o.o.o.o.o.o.o.o."},
+        electronic=0.4,
     ),
 )
 
