@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from mismo_grpc.errors import DiskFullError
+from mismo_grpc.jobs.callbacks import callbacks_due
 from mismo_grpc.jobs.events import Event, EventKind
 from mismo_grpc.jobs.feed import JobFeed, Pulse
 from mismo_grpc.jobs.job import Job, Progress, StageStatus
@@ -46,7 +48,14 @@ class ActiveJob:
 class JobLedger:
     """Active jobs in memory, all jobs in the store; store calls go through one writer thread."""
 
-    def __init__(self, store: JobStore, now: Callable[[], float], spare: SpareRoom | None = None) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        now: Callable[[], float],
+        spare: SpareRoom | None = None,
+        *,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
         self.store = store
         self.spare = spare
         self.now = now
@@ -55,6 +64,9 @@ class JobLedger:
         """Of the last jobs that ended, for watchers that come back."""
         self.changing_hands = asyncio.Lock()
         """Held while a job_id and its folder pass from one run to the next, or go: never while a job is waited for."""
+        self.on_callbacks: list[Callable[[], None]] = []
+        """Called on the event loop once callbacks are stored, for whoever sends them."""
+        self._new_id = new_id
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-read")
 
@@ -111,7 +123,8 @@ class JobLedger:
             job = change(active.job)
             job = replace(job, revision=active.job.revision + 1)
             event = Event(job.revision, self.now(), kind, body)
-            await call(self.store.save, job, (event,))
+            callbacks = callbacks_due(job, kind, event.time, self._new_id)
+            await call(self.store.save, job, (event,), callbacks)
             active.job = job
             if kind is EventKind.SEGMENT_READY and isinstance(body, tuple):
                 active.ready = active.ready.union(body)
@@ -119,7 +132,22 @@ class JobLedger:
                 self.active.pop(job.job_id, None)
                 self._keep_feed(active)
             active.feed.publish(event)
+            if callbacks:
+                self.tell_callbacks()
             return job
+
+    async def accept(self, job: Job, request_id: str, fingerprint: str) -> None:
+        """Stores a new run; one whose result was there already has ended, which is told."""
+        now = self.now()
+        callbacks = callbacks_due(job, EventKind.TERMINAL, now, self._new_id)
+        await self.call(self.store.accept, job, request_id, fingerprint, now, callbacks)
+        if callbacks:
+            self.tell_callbacks()
+
+    def tell_callbacks(self) -> None:
+        """Tells whoever sends callbacks that there are new ones."""
+        for listener in self.on_callbacks:
+            listener()
 
     def _keep_feed(self, active: ActiveJob) -> None:
         self.ended_feeds[active.job.job_id] = active.feed

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mismo_grpc.errors import RequestIdReusedError, StoreError
+from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
 from mismo_grpc.jobs.events import Event
 from mismo_grpc.jobs.job import Job, JobState
 from mismo_grpc.jobs.records import cache_key as cache_key_of
@@ -21,6 +22,7 @@ class _Kept:
     job: Job
     events: deque[Event] = field(default_factory=deque[Event])
     pruned_revision: int = 0
+    callbacks: dict[str, CallbackRow] = field(default_factory=dict[str, CallbackRow])
 
 
 class MemoryJobStore:
@@ -32,7 +34,14 @@ class MemoryJobStore:
         self._requests: dict[str, tuple[RequestRow, float]] = {}
         self._uploads: dict[str, UploadRow] = {}
 
-    def accept(self, job: Job, request_id: str, fingerprint: str, now: float) -> None:
+    def accept(
+        self,
+        job: Job,
+        request_id: str,
+        fingerprint: str,
+        now: float,
+        callbacks: Sequence[CallbackRow] = (),
+    ) -> None:
         """See JobStore."""
         with self._lock:
             there = self._jobs.get(job.job_id)
@@ -40,6 +49,7 @@ class MemoryJobStore:
                 raise StoreError(f"job {job.job_id} has not ended; it cannot run again yet")
             self._put_request(request_id, RequestRow(job.job_id, job.run, fingerprint), now)
             self._jobs[job.job_id] = _Kept(job)
+            self._put_callbacks(callbacks)
 
     def put_request(self, request_id: str, job_id: str, run: str, fingerprint: str, now: float) -> None:
         """See JobStore."""
@@ -70,14 +80,18 @@ class MemoryJobStore:
                 del self._requests[key]
             return len(old)
 
-    def save(self, job: Job, events: Sequence[Event] = ()) -> bool:
+    def save(self, job: Job, events: Sequence[Event] = (), callbacks: Sequence[CallbackRow] = ()) -> bool:
         """See JobStore."""
-        return self.save_many([(job, events)])[0]
+        return self.save_many([(job, events)], callbacks)[0]
 
-    def save_many(self, changes: Iterable[tuple[Job, Sequence[Event]]]) -> list[bool]:
+    def save_many(
+        self, changes: Iterable[tuple[Job, Sequence[Event]]], callbacks: Sequence[CallbackRow] = ()
+    ) -> list[bool]:
         """See JobStore."""
         with self._lock:
-            return [self._save(job, events) for job, events in changes]
+            saved = [self._save(job, events) for job, events in changes]
+            self._put_callbacks(callbacks)
+            return saved
 
     def _save(self, job: Job, events: Sequence[Event]) -> bool:
         kept = self._jobs.get(job.job_id)
@@ -148,6 +162,45 @@ class MemoryJobStore:
         )
         return found[-1] if found else None
 
+    def _put_callbacks(self, callbacks: Sequence[CallbackRow]) -> None:
+        for row in callbacks:
+            kept = self._jobs.get(row.job_id)
+            if kept is not None and kept.job.run == row.run:
+                kept.callbacks[row.callback_id] = row
+
+    def due_callbacks(self, now: float, limit: int) -> list[CallbackRow]:
+        """See JobStore."""
+        with self._lock:
+            first = [pending[0] for kept in self._jobs.values() if (pending := _pending(kept))]
+        due = [row for row in first if row.next_attempt_at <= now]
+        return sorted(due, key=lambda row: row.next_attempt_at)[:limit]
+
+    def next_callback_time(self, after: float) -> float | None:
+        """See JobStore."""
+        with self._lock:
+            times = [row.next_attempt_at for kept in self._jobs.values() for row in _pending(kept)]
+        return min((time for time in times if time > after), default=None)
+
+    def save_callback(self, row: CallbackRow) -> bool:
+        """See JobStore."""
+        with self._lock:
+            kept = self._jobs.get(row.job_id)
+            if kept is None or row.callback_id not in kept.callbacks:
+                return False
+            kept.callbacks[row.callback_id] = row
+            return True
+
+    def callbacks_of(self, job_id: str) -> list[CallbackRow]:
+        """See JobStore."""
+        with self._lock:
+            kept = self._jobs.get(job_id)
+            return [] if kept is None else list(kept.callbacks.values())
+
+    def jobs_with_pending_callbacks(self) -> frozenset[str]:
+        """See JobStore."""
+        with self._lock:
+            return frozenset(job_id for job_id, kept in self._jobs.items() if _pending(kept))
+
     def put_upload(self, row: UploadRow) -> None:
         """See JobStore."""
         with self._lock:
@@ -202,3 +255,7 @@ class MemoryJobStore:
             lambda job: job.created_at,
         )
         return found[::-1][:page_size]
+
+
+def _pending(kept: _Kept) -> list[CallbackRow]:
+    return [row for row in kept.callbacks.values() if row.state is CallbackState.PENDING]

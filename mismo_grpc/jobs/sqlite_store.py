@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from mismo_grpc.errors import RequestIdReusedError, StoreError
+from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
 from mismo_grpc.jobs.events import Event
 from mismo_grpc.jobs.job import Job, JobState
 from mismo_grpc.jobs.records import body_to_json, cache_key, event_from_json, job_from_json, job_to_json
@@ -56,7 +57,14 @@ class SqliteJobStore:
         for _ in range(READERS):
             self._idle_readers.put(None)
 
-    def accept(self, job: Job, request_id: str, fingerprint: str, now: float) -> None:
+    def accept(
+        self,
+        job: Job,
+        request_id: str,
+        fingerprint: str,
+        now: float,
+        callbacks: Sequence[CallbackRow] = (),
+    ) -> None:
         """See JobStore."""
         with self._transaction() as writer:
             standing = self._one(writer, "job_standing", job_id=job.job_id)
@@ -67,6 +75,7 @@ class SqliteJobStore:
             self._do(writer, "accept_job", run=job.run, **_columns(job))
             for key, value in job.labels.items():
                 self._do(writer, "put_label", label=_label(key, value), job_id=job.job_id)
+            self._put_callbacks(writer, callbacks)
 
     def put_request(self, request_id: str, job_id: str, run: str, fingerprint: str, now: float) -> None:
         """See JobStore."""
@@ -96,14 +105,18 @@ class SqliteJobStore:
         with self._transaction() as writer:
             return self._do(writer, "forget_requests", before=before).rowcount
 
-    def save(self, job: Job, events: Sequence[Event] = ()) -> bool:
+    def save(self, job: Job, events: Sequence[Event] = (), callbacks: Sequence[CallbackRow] = ()) -> bool:
         """See JobStore."""
-        return self.save_many([(job, events)])[0]
+        return self.save_many([(job, events)], callbacks)[0]
 
-    def save_many(self, changes: Iterable[tuple[Job, Sequence[Event]]]) -> list[bool]:
+    def save_many(
+        self, changes: Iterable[tuple[Job, Sequence[Event]]], callbacks: Sequence[CallbackRow] = ()
+    ) -> list[bool]:
         """See JobStore."""
         with self._transaction() as writer:
-            return [self._save(writer, job, events) for job, events in changes]
+            saved = [self._save(writer, job, events) for job, events in changes]
+            self._put_callbacks(writer, callbacks)
+            return saved
 
     def _save(self, writer: sqlite3.Connection, job: Job, events: Sequence[Event]) -> bool:
         row = self._one(writer, "save_job", run=job.run, event_count=len(events), **_columns(job))
@@ -163,6 +176,42 @@ class SqliteJobStore:
         """See JobStore."""
         row = self._read_one("find_result", source_sha256=source_sha256, cache_key=cache_key, now=now)
         return None if row is None else job_from_json(row[0])
+
+    def _put_callbacks(self, writer: sqlite3.Connection, callbacks: Sequence[CallbackRow]) -> None:
+        for row in callbacks:
+            # The query passes over a run that is no longer there.
+            self._do(writer, "put_callback", **vars(row) | {"url": json.dumps(row.url)})
+
+    def due_callbacks(self, now: float, limit: int) -> list[CallbackRow]:
+        """See JobStore."""
+        return [_callback(row) for row in self._read("due_callbacks", now=now, limit=limit)]
+
+    def next_callback_time(self, after: float) -> float | None:
+        """See JobStore."""
+        row = self._read_one("next_callback_time", after=after)
+        return None if row is None else row[0]
+
+    def save_callback(self, row: CallbackRow) -> bool:
+        """See JobStore."""
+        with self._transaction() as writer:
+            changed = self._do(
+                writer,
+                "save_callback",
+                callback_id=row.callback_id,
+                next_attempt_at=row.next_attempt_at,
+                state=row.state,
+                attempts=row.attempts,
+                last_error=row.last_error,
+            )
+            return changed.rowcount > 0
+
+    def callbacks_of(self, job_id: str) -> list[CallbackRow]:
+        """See JobStore."""
+        return [_callback(row) for row in self._read("callbacks_of", job_id=job_id)]
+
+    def jobs_with_pending_callbacks(self) -> frozenset[str]:
+        """See JobStore."""
+        return frozenset(row[0] for row in self._read("jobs_with_pending_callbacks"))
 
     def put_upload(self, row: UploadRow) -> None:
         """See JobStore."""
@@ -309,6 +358,23 @@ def _label(key: str, value: str) -> str:
 
 def _jobs(rows: list[Row]) -> JobList:
     return [job_from_json(row[0]) for row in rows]
+
+
+def _callback(row: Row) -> CallbackRow:
+    callback_id, job_id, run, stage, url, created_at, next_attempt_at, state, attempts, last_error = row
+    known = CallbackState(state)
+    return CallbackRow(
+        callback_id,
+        job_id,
+        run,
+        stage,
+        json.loads(url),
+        created_at,
+        next_attempt_at,
+        known,
+        attempts,
+        last_error,
+    )
 
 
 def _upload(row: Row) -> UploadRow:

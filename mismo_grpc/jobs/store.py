@@ -1,4 +1,4 @@
-"""The port to what must not be lost: jobs, their events, request ids, uploads."""
+"""The port to what must not be lost: jobs, their events and callbacks, request ids, uploads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.events import Event
 from mismo_grpc.jobs.job import Job, JobState
 
@@ -48,8 +49,15 @@ class JobStore(Protocol):
     writing ones DiskFullError if there is no room.
     """
 
-    def accept(self, job: Job, request_id: str, fingerprint: str, now: float) -> None:
-        """Stores a new run, in place of an ended run of the same job_id and its events.
+    def accept(
+        self,
+        job: Job,
+        request_id: str,
+        fingerprint: str,
+        now: float,
+        callbacks: Sequence[CallbackRow] = (),
+    ) -> None:
+        """Stores a new run and its callbacks, in place of an ended run of the same job_id and all that is its.
 
         A request_id ("" for none) is stored with it. Raises RequestIdReusedError if that came before with
         another fingerprint, StoreError if another run of the job_id has not ended.
@@ -71,14 +79,16 @@ class JobStore(Protocol):
         """Forgets the request ids accepted before this time; answers how many."""
         ...
 
-    def save(self, job: Job, events: Sequence[Event] = ()) -> bool:
-        """Stores a change of an accepted job together with its events.
+    def save(self, job: Job, events: Sequence[Event] = (), callbacks: Sequence[CallbackRow] = ()) -> bool:
+        """Stores a change of an accepted job together with its events and the callbacks it causes.
 
         False, and nothing is stored, if this run is no longer there: deleted or replaced meanwhile.
         """
         ...
 
-    def save_many(self, changes: Iterable[tuple[Job, Sequence[Event]]]) -> list[bool]:
+    def save_many(
+        self, changes: Iterable[tuple[Job, Sequence[Event]]], callbacks: Sequence[CallbackRow] = ()
+    ) -> list[bool]:
         """`save` for several jobs in one transaction."""
         ...
 
@@ -99,7 +109,7 @@ class JobStore(Protocol):
         ...
 
     def delete(self, job_id: str) -> bool:
-        """Removes a job with its events; False if there is none. Request ids that name it stay."""
+        """Removes a job with its events and callbacks; False if there is none. Request ids that name it stay."""
         ...
 
     def events_after(self, job_id: str, run: str, revision: int) -> EventList:
@@ -115,6 +125,26 @@ class JobStore(Protocol):
 
     def find_result(self, source_sha256: str, cache_key: str, now: float = 0.0) -> Job | None:
         """The newest succeeded job of this content and `records.cache_key` that expires after `now`."""
+        ...
+
+    def due_callbacks(self, now: float, limit: int) -> list[CallbackRow]:
+        """Of each run the first pending callback, if its time has come; the longest due first."""
+        ...
+
+    def next_callback_time(self, after: float) -> float | None:
+        """When the next pending callback is due past that time, in seconds since the epoch; None if none is."""
+        ...
+
+    def save_callback(self, row: CallbackRow) -> bool:
+        """Stores how a callback stands; False, and nothing is stored, if it is gone together with its job."""
+        ...
+
+    def callbacks_of(self, job_id: str) -> list[CallbackRow]:
+        """A job's callbacks in the order in which they were written."""
+        ...
+
+    def jobs_with_pending_callbacks(self) -> frozenset[str]:
+        """The ids of the jobs with callbacks that are neither delivered nor failed."""
         ...
 
     def put_upload(self, row: UploadRow) -> None:

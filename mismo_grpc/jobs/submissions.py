@@ -99,9 +99,7 @@ class Submissions:
             job = replace(job, revision=previous.revision + 1)
         try:
             job = await self._admission.prepare_files(job, admitted)
-            await self._ledger.call(
-                self._ledger.store.accept, job, request.request_id, request.fingerprint, self._ledger.now()
-            )
+            await self._ledger.accept(job, request.request_id, request.fingerprint)
         except BaseException:
             await self._admission.discard_files(job)
             raise

@@ -61,7 +61,9 @@ class Sweeper:
             self._tidied = True
         sized = await asyncio.to_thread(self._measure, ended)
         self.used_bytes = sum(job.bytes for job in sized)
-        due = jobs_to_remove(sized, now, self._budget, self._shelf.held)
+        # What is still to be told is kept until that was done, or has failed for good.
+        untold = await ledger.look(ledger.store.jobs_with_pending_callbacks)
+        due = jobs_to_remove(sized, now, self._budget, self._shelf.held | untold)
         runs = {job.job_id: job.run for job in ended}
         removed = [job_id for job_id in due if await unbroken(self._remove(job_id, runs[job_id]))]
         if ledger.spare is not None:

@@ -113,3 +113,37 @@ ORDER BY touched_at, upload_id
 
 -- name: count_unfinished_uploads
 SELECT count(*) FROM uploads WHERE complete = 0
+
+-- name: put_callback
+INSERT INTO callbacks (
+    callback_id, job_id, run, stage, url, created_at, next_attempt_at, state, attempts, last_error
+) SELECT
+    :callback_id, :job_id, :run, :stage, :url, :created_at, :next_attempt_at, :state, :attempts, :last_error
+WHERE EXISTS (SELECT 1 FROM jobs WHERE job_id = :job_id AND run = :run)
+
+-- name: save_callback
+UPDATE callbacks SET
+    next_attempt_at = :next_attempt_at, state = :state, attempts = :attempts, last_error = :last_error
+WHERE callback_id = :callback_id
+
+-- name: due_callbacks
+SELECT callback_id, job_id, run, stage, url, created_at, next_attempt_at, state, attempts, last_error
+FROM callbacks AS due
+WHERE state = 'pending' AND next_attempt_at <= :now
+    AND NOT EXISTS (
+        SELECT 1 FROM callbacks AS earlier
+        WHERE earlier.job_id = due.job_id AND earlier.number < due.number
+            AND earlier.run = due.run AND earlier.state = 'pending'
+    )
+ORDER BY next_attempt_at, number
+LIMIT :limit
+
+-- name: next_callback_time
+SELECT min(next_attempt_at) FROM callbacks WHERE state = 'pending' AND next_attempt_at > :after
+
+-- name: callbacks_of
+SELECT callback_id, job_id, run, stage, url, created_at, next_attempt_at, state, attempts, last_error
+FROM callbacks WHERE job_id = :job_id ORDER BY number
+
+-- name: jobs_with_pending_callbacks
+SELECT DISTINCT job_id FROM callbacks WHERE state = 'pending'

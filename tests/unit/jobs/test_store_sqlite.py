@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from mismo_grpc.errors import DiskFullError, StoreError
+from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.events import Event, EventKind
 from mismo_grpc.jobs.job import Job, JobState, Priority, SeparationOptions, Source, SourceKind
+from mismo_grpc.jobs.records import job_to_json
 from mismo_grpc.jobs.sqlite_store import SqliteJobStore
 
 
@@ -174,6 +178,50 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(StoreError, match="written by a newer version"):
         SqliteJobStore(path)
+
+
+def test_a_store_of_the_version_before_callbacks_is_taken_over_with_its_jobs(tmp_path: Path) -> None:
+    path, job = tmp_path / "jobs.db", a_job("old")
+    record = json.loads(job_to_json(job))
+    del record["delivery"]
+    columns = {
+        "job_id": job.job_id,
+        "run": job.run,
+        "state": int(job.state),
+        "priority": int(job.priority),
+        "created_at": job.created_at,
+        "source_sha256": "",
+        "source_bytes": 0,
+        "cache_key": "",
+        "record": json.dumps(record),
+    }
+    connection = sqlite3.connect(path)
+    first = resources.files("mismo_grpc.jobs").joinpath("sql", "migration_0001.sql").read_text()
+    connection.executescript(f"BEGIN;\n{first}\nPRAGMA user_version=1;\nCOMMIT;")
+    marks = ", ".join(f":{name}" for name in columns)
+    connection.execute(f"INSERT INTO jobs ({', '.join(columns)}) VALUES ({marks})", columns)
+    connection.commit()
+    connection.close()
+    store = SqliteJobStore(path)
+    assert store.active() == [job]
+    assert store.jobs_with_pending_callbacks() == frozenset()
+    row = CallbackRow("c1", "old", "old-1", "stems", "http://app/", 2.0, 2.0)
+    assert store.save(job, callbacks=[row])
+    store.close()
+    store = SqliteJobStore(path)
+    assert store.callbacks_of("old") == [row]
+    store.close()
+
+
+def test_a_change_that_fails_leaves_no_callback(tmp_path: Path) -> None:
+    store = SqliteJobStore(tmp_path / "jobs.db")
+    store.accept(a_job("a"), "", "", 1.0)
+    row = CallbackRow("c1", "a", "a-1", "stems", "http://app/", 2.0, 2.0)
+    with pytest.raises(StoreError):
+        store.save(a_job("a"), [Event(2, 1.0, EventKind.TERMINAL)], [row, row])
+    assert store.callbacks_of("a") == []
+    assert store.events_after("a", "a-1", 0) == []
+    store.close()
 
 
 def test_a_missing_folder_is_named_with_the_remedy(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""Callbacks that a job's changes cause: rows that are stored with the change and sent later, so none is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mismo_grpc.jobs.events import EventKind
+from mismo_grpc.jobs.job import Job, Stage
+
+TOLD_STAGES = (Stage.STEMS,)
+"""Stages whose outcome is told; each has a callback of its own."""
+
+
+class CallbackState(StrEnum):
+    """Where a callback stands; what is failed is not tried again."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class CallbackRow:
+    """One callback; times are seconds since the epoch.
+
+    `callback_id` is the same on every attempt, so that a receiver knows what it has seen before. `attempts`
+    counts those that came to an end. `last_error` tells why the latest one failed.
+    """
+
+    callback_id: str
+    job_id: str
+    run: str
+    stage: str
+    url: str
+    created_at: float
+    next_attempt_at: float
+    state: CallbackState = CallbackState.PENDING
+    attempts: int = 0
+    last_error: str = ""
+
+
+def callbacks_due(
+    job: Job, event_kind: EventKind, now: float, new_id: Callable[[], str]
+) -> tuple[CallbackRow, ...]:
+    """The callbacks that a job's change causes, in the order in which they go out; `now` as the rows' times."""
+    url = job.delivery.callback_url
+    if not url or event_kind is not EventKind.TERMINAL or not job.state.ended:
+        return ()
+    return tuple(
+        CallbackRow(new_id(), job.job_id, job.run, stage_name(stage), url, now, now) for stage in TOLD_STAGES
+    )
+
+
+def stage_name(stage: Stage) -> str:
+    """A stage as callbacks name it."""
+    return stage.name.lower()
