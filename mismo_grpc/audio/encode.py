@@ -80,6 +80,24 @@ def pcm_integers(buffer: PcmBuffer, encoding: Encoding, channels: int) -> PcmInt
     raise ValueError(f"{encoding} is not PCM")
 
 
+def pcm_s16(buffer: PcmBuffer, encoding: Encoding, channels: int) -> npt.NDArray[np.int16]:
+    """Interleaved bytes as 16-bit integers [frames, channels]; floats are clamped, others a view of the buffer.
+
+    Of 24 bits the upper 16. Raises ValueError as `from_pcm` does.
+    """
+    if encoding is Encoding.PCM_S24LE:
+        rows = _rows_s24(buffer, channels)
+        if len(rows) == 0:
+            return np.zeros((0, channels), "<i2")
+        # Every other way to these bytes copies all of them, at many times the cost.
+        return np.ndarray((len(rows), channels), "<i2", rows, offset=1, strides=(3 * channels, 3))
+    if encoding is Encoding.PCM_F32LE:
+        return _scaled(from_pcm(buffer, encoding, channels), 2**15 - 1).astype("<i2")
+    if encoding is Encoding.PCM_S16LE:
+        return _typed(buffer, "<i2", channels).astype(np.int16, copy=False)
+    raise ValueError(f"{encoding} is not PCM")
+
+
 def convert_pcm(buffer: PcmBuffer, from_encoding: Encoding, to_encoding: Encoding, channels: int) -> bytes:
     """PCM bytes in another PCM encoding.
 

@@ -1,4 +1,7 @@
-"""The growing result: one WAV file a stem, of its final size from the start, and a map of what is ready."""
+"""The growing result: one WAV file a stem, of its final size from the start, and a map of what is ready.
+
+The peaks that waveforms are drawn from grow beside the map: a finished file is not read again for them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,9 +17,14 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from mismo_grpc.audio.encode import Encoding, sample_bytes, to_pcm
+from mismo_grpc.audio.encode import Encoding, pcm_s16, sample_bytes, to_pcm
+from mismo_grpc.audio.peaks import PeakFile
 from mismo_grpc.audio.wav import wav_header
 from mismo_grpc.separation.ranges import RangeSet
+
+PEAKS_FILE = "peaks"
+"""Beside the state."""
+RECOUNT_FRAMES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,8 @@ class StemLayout:
 class StemSet:
     """Stem files that are written at offsets by the engine and read at once by anyone; thread-safe.
 
-    `state_path` holds the ready ranges and finished tiles, so that a restart goes on where it was.
+    `state_path` holds the ready ranges and finished tiles, so that a restart goes on where it was; what it says is
+    ready is also in `peaks`, which finished files do not have.
     """
 
     def __init__(self, folder: Path, layout: StemLayout, state_path: Path | None = None) -> None:
@@ -62,6 +72,7 @@ class StemSet:
         header = wav_header(layout.encoding, layout.total_frames, layout.sample_rate, layout.channels)
         self._header_bytes = len(header)
         self._files: list[int] = []
+        self.peaks: PeakFile | None = None
         try:
             if state_path is None:
                 for name in layout.stem_names:
@@ -71,6 +82,8 @@ class StemSet:
                 folder.mkdir(parents=True, exist_ok=True)
                 for name in layout.stem_names:
                     self._files.append(self._open_growing(folder / f"{name}.wav", header))
+                path = state_path.with_name(PEAKS_FILE)
+                self.peaks = PeakFile(path, len(layout.stem_names), layout.total_frames)
         except BaseException:
             self.close()
             raise
@@ -112,18 +125,31 @@ class StemSet:
         return self._done
 
     def restore(self) -> None:
-        """Takes up the persisted state, if there is one that fits the layout."""
+        """Takes up the persisted state, if there is one that fits the layout; raises OSError."""
         assert self._state_path is not None
-        try:
+        assert self.peaks is not None
+        state: dict[str, Any] = {}
+        with suppress(FileNotFoundError, ValueError):
             state = cast("dict[str, Any]", json.loads(self._state_path.read_text()))
-        except (FileNotFoundError, ValueError):
-            return
         if state.get("frames") == self.layout.total_frames and state.get("stems") == list(
             self.layout.stem_names
         ):
             self._ready = RangeSet(cast("list[tuple[int, int]]", [tuple(r) for r in state["ready"]]))
             self._final = RangeSet(cast("list[tuple[int, int]]", [tuple(r) for r in state["final"]]))
             self._done = RangeSet(cast("list[tuple[int, int]]", [tuple(r) for r in state["done"]]))
+            if self.peaks.fresh:
+                self._recount_peaks(self.peaks)
+        elif not self.peaks.fresh:
+            self.peaks.clear()
+        self.peaks.keep()
+
+    def _recount_peaks(self, peaks: PeakFile) -> None:
+        """The peaks of what was ready when their file was lost, or before this version kept one."""
+        for start, end in self._ready:
+            for first in range(start, end, RECOUNT_FRAMES):
+                for index in range(len(self._files)):
+                    pcm = self.read(index, first, min(RECOUNT_FRAMES, end - first))
+                    peaks.add(index, first, pcm_s16(pcm, self.layout.encoding, self.layout.channels))
 
     def forget_tiles(self, kept: RangeSet) -> None:
         """Keeps only these finished tiles (those whose waiting pieces were lost run again)."""
@@ -131,9 +157,13 @@ class StemSet:
 
     def write(self, start_frame: int, samples: npt.NDArray[np.float32]) -> None:
         """Writes final samples [stems, frames, channels] at their place; `commit` makes them readable."""
-        offset = self._header_bytes + start_frame * self.layout.frame_bytes
-        for descriptor, stem in zip(self._files, samples, strict=True):
-            _pwrite_all(descriptor, to_pcm(stem, self.layout.encoding).data, offset)
+        layout = self.layout
+        offset = self._header_bytes + start_frame * layout.frame_bytes
+        for index, (descriptor, stem) in enumerate(zip(self._files, samples, strict=True)):
+            pcm = to_pcm(stem, layout.encoding)
+            _pwrite_all(descriptor, pcm.data, offset)
+            if self.peaks is not None:
+                self.peaks.add(index, start_frame, pcm_s16(pcm, layout.encoding, layout.channels))
 
     def commit(self, tile: int, final: list[tuple[int, int]], ready: list[tuple[int, int]]) -> None:
         """Records a tile as done and ranges as final and as ready, persists that, and wakes the readers."""
@@ -192,6 +222,8 @@ class StemSet:
         """Closes the files."""
         while self._files:
             os.close(self._files.pop())
+        if self.peaks is not None:
+            self.peaks.close()
 
 
 def _pwrite_all(descriptor: int, data: memoryview, offset: int) -> None:

@@ -1,0 +1,211 @@
+"""The outline of a track: the lowest and the highest sample of every few frames, for whoever draws it.
+
+A sample is the mean of a frame's channels at 16 bits, cut towards zero; so the files are what audiowaveform
+(github.com/bbc/audiowaveform, doc/DataFormat.md) makes of the same samples, to the last bit.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+FRAMES_PER_PIXEL = 256
+"""Of the finest level; the coarser ones are merged from it."""
+ZOOM_LEVELS = {1: 16384, 2: 4096, 3: 1024}
+"""Frames a point of each zoom level of the waveforms in callbacks."""
+
+_DAT_VERSION = 2
+_DAT_HEADER = struct.Struct("<iIiiIi")
+"""Version, flags (0: 16 bits), sample rate, frames a pixel, pixels, channels."""
+_PIXEL_BYTES = 4
+_JSON_PIXELS = 1 << 14
+
+
+@dataclass(frozen=True, eq=False)
+class Waveform:
+    """`peaks` is [pixels, 2], the lowest and the highest sample of every `frames_per_pixel` frames; rate in Hz."""
+
+    sample_rate: int
+    frames_per_pixel: int
+    peaks: npt.NDArray[np.int16]
+
+    def at(self, frames_per_pixel: int) -> Waveform:
+        """A coarser level; raises ValueError unless its pixels are made of whole ones of this level."""
+        factor, rest = divmod(frames_per_pixel, self.frames_per_pixel)
+        if factor < 1 or rest:
+            raise ValueError(f"{frames_per_pixel} is no multiple of {self.frames_per_pixel} frames a pixel")
+        if factor == 1 or len(self.peaks) == 0:
+            return Waveform(self.sample_rate, frames_per_pixel, self.peaks)
+        cuts = np.arange(0, len(self.peaks), factor)
+        low = np.minimum.reduceat(self.peaks[:, 0], cuts)
+        high = np.maximum.reduceat(self.peaks[:, 1], cuts)
+        return Waveform(self.sample_rate, frames_per_pixel, np.stack([low, high], axis=1))
+
+    def to_dat(self) -> bytes:
+        """As an audiowaveform .dat file, version 2 with one channel of 16 bits."""
+        header = _DAT_HEADER.pack(
+            _DAT_VERSION, 0, self.sample_rate, self.frames_per_pixel, len(self.peaks), 1
+        )
+        return header + self.peaks.astype("<i2").tobytes()
+
+    @classmethod
+    def from_dat(cls, content: bytes) -> Waveform:
+        """What `to_dat` wrote; raises ValueError for anything else."""
+        if len(content) < _DAT_HEADER.size:
+            raise ValueError("a waveform file is shorter than its header")
+        version, flags, sample_rate, frames_per_pixel, length, channels = _DAT_HEADER.unpack_from(content)
+        if (version, flags, channels) != (_DAT_VERSION, 0, 1):
+            raise ValueError("a waveform file is not of version 2 with one channel of 16 bits")
+        if frames_per_pixel < 1 or len(content) != _DAT_HEADER.size + _PIXEL_BYTES * length:
+            raise ValueError("a waveform file is not as long as its header says")
+        peaks = np.frombuffer(content, "<i2", offset=_DAT_HEADER.size).reshape(-1, 2)
+        return cls(sample_rate, frames_per_pixel, peaks.astype(np.int16, copy=False))
+
+    def write_json(self, file: TextIO) -> None:
+        """The same in audiowaveform's JSON, piece by piece: as one string it would be many times its size."""
+        file.write(
+            f'{{"version":{_DAT_VERSION},"channels":1,"sample_rate":{self.sample_rate},'
+            f'"samples_per_pixel":{self.frames_per_pixel},"bits":16,"length":{len(self.peaks)},"data":['
+        )
+        for first in range(0, len(self.peaks), _JSON_PIXELS):
+            piece: list[int] = self.peaks[first : first + _JSON_PIXELS].reshape(-1).tolist()
+            file.write("," if first else "")
+            file.write(",".join(map(str, piece)))
+        file.write("]}\n")
+
+
+def waveforms_document(
+    waveforms: Mapping[str, Waveform], levels: Sequence[int] = tuple(ZOOM_LEVELS)
+) -> list[dict[str, object]]:
+    """`waveforms` of a callback: an entry a stem and zoom level, coarsest first.
+
+    `data` is the larger of the two peaks' sizes, 0 to 1 with four decimals. Points are 16384 frames apart at level 1,
+    4096 at 2, 1024 at 3. Raises KeyError for any other level.
+    """
+    document: list[dict[str, object]] = []
+    for stem, waveform in waveforms.items():
+        for level in levels:
+            peaks = waveform.at(ZOOM_LEVELS[level]).peaks.astype(np.float64)
+            sizes: npt.NDArray[np.float64] = np.abs(peaks).max(axis=1) / 32768
+            document.append({"zoom_level": level, "stem_type": stem, "data": sizes.round(4).tolist()})
+    return document
+
+
+class PeakFile:
+    """The peaks of `tracks` tracks of `frames` frames that come part by part, in any order and more than once.
+
+    All is in a file, which a killed process leaves as far as it had come. It holds 32767 - low and high + 32768
+    as unsigned numbers: what was never written is then 0, and of any two the larger is right. One writer at a time.
+    """
+
+    def __init__(self, path: Path, tracks: int, frames: int) -> None:
+        """Takes up the file at `path`, or begins a new one; raises OSError if there is no room for it."""
+        self._path = path
+        self._tracks = tracks
+        self._frames = frames
+        self._pixels = -(-frames // FRAMES_PER_PIXEL)
+        self._descriptor = -1
+        self.fresh = False
+        """Whether the file is new and not yet kept: whatever was written before is missing in it."""
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            if os.fstat(descriptor).st_size == self._bytes:
+                self._descriptor = descriptor
+                return
+            os.close(descriptor)
+        except FileNotFoundError:
+            pass
+        self.fresh = True
+        self._descriptor = os.open(self._fresh_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self.clear()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def _bytes(self) -> int:
+        return self._tracks * self._pixels * _PIXEL_BYTES
+
+    @property
+    def _fresh_path(self) -> Path:
+        return self._path.with_name(f"{self._path.name}.new")
+
+    def clear(self) -> None:
+        """Forgets all peaks; raises OSError if there is no room."""
+        os.ftruncate(self._descriptor, 0)
+        # Reserved now, so that a full disk shows before any work is done.
+        os.posix_fallocate(self._descriptor, 0, max(1, self._bytes))
+        os.ftruncate(self._descriptor, self._bytes)
+
+    def keep(self) -> None:
+        """Says that a fresh file now has all that was written before; from here on it is taken up."""
+        if self.fresh:
+            os.replace(self._fresh_path, self._path)
+            self.fresh = False
+
+    def add(self, track: int, start: int, samples: npt.NDArray[np.int16]) -> None:
+        """Takes frames of a track, [frames, channels], from frame `start` on.
+
+        Raises ValueError for frames outside the track, OSError if the file cannot be written.
+        """
+        count, channels = samples.shape
+        if not (0 <= track < self._tracks and start >= 0 and start + count <= self._frames):
+            raise ValueError("peaks of frames outside the track")
+        if count == 0:
+            return
+        sums: npt.NDArray[np.integer] = samples[:, 0]
+        for channel in range(1, channels):
+            sums = np.add(sums, samples[:, channel], dtype=np.int32)
+        pixel, inside = divmod(start, FRAMES_PER_PIXEL)
+        cuts: npt.NDArray[np.intp] = np.arange(-inside, count, FRAMES_PER_PIXEL, dtype=np.intp)
+        cuts[0] = 0
+        # Dividing keeps the order, so it can wait until few are left.
+        new = np.empty((len(cuts), 2), "<u2")
+        new[:, 0] = 32767 - _divided(np.minimum.reduceat(sums, cuts), channels)
+        new[:, 1] = 32768 + _divided(np.maximum.reduceat(sums, cuts), channels)
+        offset = (track * self._pixels + pixel) * _PIXEL_BYTES
+        old = np.frombuffer(self._pread(new.nbytes, offset), "<u2").reshape(-1, 2)
+        self._pwrite(np.maximum(new, old).tobytes(), offset)
+
+    def waveform(self, track: int, sample_rate: int) -> Waveform:
+        """What is known of a track at the finest level, 4 bytes a pixel; frames that never came are silent."""
+        size = self._pixels * _PIXEL_BYTES
+        raw = np.frombuffer(self._pread(size, track * size), "<u2").reshape(-1, 2)
+        peaks = np.stack([32767 - raw[:, 0].astype(np.int32), raw[:, 1].astype(np.int32) - 32768], axis=1)
+        peaks[peaks[:, 0] > peaks[:, 1]] = 0
+        return Waveform(sample_rate, FRAMES_PER_PIXEL, peaks.astype(np.int16))
+
+    def _pread(self, size: int, offset: int) -> bytes:
+        data = os.pread(self._descriptor, size, offset)
+        while len(data) < size:
+            more = os.pread(self._descriptor, size - len(data), offset + len(data))
+            if not more:
+                raise EOFError("the file of peaks became shorter")
+            data += more
+        return data
+
+    def _pwrite(self, data: bytes, offset: int) -> None:
+        left = memoryview(data)
+        while left:
+            written = os.pwrite(self._descriptor, left, offset)
+            left, offset = left[written:], offset + written
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _divided(sums: npt.NDArray[np.integer], channels: int) -> npt.NDArray[np.int32]:
+    """As integers are divided in C: towards zero."""
+    wide = sums.astype(np.int32)
+    return np.sign(wide) * (np.abs(wide) // channels)
