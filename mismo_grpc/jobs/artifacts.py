@@ -1,4 +1,4 @@
-"""What a finished job leaves beside its stems: stems.json, and stems.zip, which is read from the stems.
+"""What a finished job leaves beside its stems: stems.json, waveforms, and stems.zip, which is read from the stems.
 
 `stems.json` keeps size and CRC-32 of every stem, so the archive of an old job is planned without reading one.
 Functions block on the disk; call them in a thread. `ArtifactReader` is for the event loop.
@@ -23,6 +23,7 @@ from typing import Any, cast
 from mismo_grpc.errors import ArtifactNotFoundError, DiskFullError, InternalError, InvalidFieldError
 from mismo_grpc.jobs.job import Job
 from mismo_grpc.jobs.stored_zip import BytesSpan, FileSpan, Span, ZipEntry, ZipPlan
+from mismo_grpc.jobs.waveforms import WAVEFORM_PREFIX, WAVEFORM_TYPES, waveform_names
 from mismo_grpc.storage.disk import Disk, disk_errors
 
 STEMS_FOLDER = "stems"
@@ -289,12 +290,37 @@ def open_artifact(job_folder: Path, name: str) -> ArtifactReader:
             plan_stems_zip(job_folder, read_stem_files(job_folder)).spans, CONTENT_TYPES[name]
         )
     if name == STEMS_JSON:
+        return _file_reader(
+            job_folder / name, CONTENT_TYPES[name], "the job's stems.json is gone; submit the track again"
+        )
+    if name.startswith(WAVEFORM_PREFIX) and name in waveform_names(
+        stem.name for stem in read_stem_files(job_folder)
+    ):
         path = job_folder / name
-        try:
-            size = path.stat().st_size
-        except OSError as error:
-            raise ArtifactNotFoundError("the job's stems.json is gone; submit the track again") from error
-        return ArtifactReader([FileSpan(0, size, path)], CONTENT_TYPES[name])
+        return _file_reader(
+            path,
+            WAVEFORM_TYPES[path.suffix],
+            f"name: the job has no {name}; its artifacts tell what it has",
+            field="name",
+        )
     raise ArtifactNotFoundError(
-        f"name: there is no artifact {name!r}; there are {STEMS_JSON} and {STEMS_ZIP}", field="name"
+        f"name: there is no artifact {name!r}; there are {STEMS_JSON} and {STEMS_ZIP}, and waveforms of the stems",
+        field="name",
     )
+
+
+def _file_reader(path: Path, content_type: str, gone: str, field: str | None = None) -> ArtifactReader:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise ArtifactNotFoundError(gone, field=field) from error
+    return ArtifactReader([FileSpan(0, size, path)], content_type)
+
+
+def open_stem(job_folder: Path, stem: str) -> ArtifactReader:
+    """A reader of a finished stem's WAV file; the caller knows that the job has this stem.
+
+    Raises ArtifactNotFoundError if the file is gone.
+    """
+    path = job_folder / STEMS_FOLDER / f"{stem}.wav"
+    return _file_reader(path, "audio/wav", f"{path.name} is gone; submit the track again")

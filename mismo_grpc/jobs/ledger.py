@@ -66,6 +66,10 @@ class JobLedger:
         """Held while a job_id and its folder pass from one run to the next, or go: never while a job is waited for."""
         self.on_callbacks: list[Callable[[], None]] = []
         """Called on the event loop once callbacks are stored, for whoever sends them."""
+        self.on_change: list[Callable[[Job, Job, Event], None]] = []
+        """Called on the event loop with a job before and after each stored change."""
+        self.on_accepted: list[Callable[[Job], None]] = []
+        """Called on the event loop with each accepted job."""
         self._new_id = new_id
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-read")
@@ -125,24 +129,27 @@ class JobLedger:
             event = Event(job.revision, self.now(), kind, body)
             callbacks = callbacks_due(job, kind, event.time, self._new_id)
             await call(self.store.save, job, (event,), callbacks)
-            active.job = job
+            before, active.job = active.job, job
             if kind is EventKind.SEGMENT_READY and isinstance(body, tuple):
                 active.ready = active.ready.union(body)
             if job.state.ended:
                 self.active.pop(job.job_id, None)
                 self._keep_feed(active)
             active.feed.publish(event)
+            for tell in self.on_change:
+                tell(before, job, event)
             if callbacks:
                 self.tell_callbacks()
             return job
 
     async def accept(self, job: Job, request_id: str, fingerprint: str) -> None:
-        """Stores a new run; one whose result was there already has ended, which is told."""
+        """Stores a new run; one whose result was there already has ended, and its callbacks with it.
+
+        They are told by the caller, once the result's files are in their place.
+        """
         now = self.now()
         callbacks = callbacks_due(job, EventKind.TERMINAL, now, self._new_id)
         await self.call(self.store.accept, job, request_id, fingerprint, now, callbacks)
-        if callbacks:
-            self.tell_callbacks()
 
     def tell_callbacks(self) -> None:
         """Tells whoever sends callbacks that there are new ones."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import structlog
 
@@ -13,9 +14,11 @@ from mismo_grpc.errors import (
     InvalidFieldError,
     JobNotFoundError,
     JobNotReadyError,
+    StemNotFoundError,
 )
 from mismo_grpc.jobs.admission import Admission
-from mismo_grpc.jobs.artifacts import ArtifactReader, open_artifact
+from mismo_grpc.jobs.artifacts import ArtifactReader, open_artifact, open_stem
+from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.feed import JobFeed, JobView, WatchEvent, watch_feed
 from mismo_grpc.jobs.job import Job, JobRequest, JobState, Priority, Progress, StageState
@@ -261,12 +264,45 @@ class Jobs:
 
     # Read
 
+    async def callbacks_of(self, job_id: str) -> Sequence[CallbackRow]:
+        """What became of a job's callbacks, in the order in which they go out."""
+        return await self._ledger.look(self._ledger.store.callbacks_of, job_id)
+
+    @asynccontextmanager
+    async def open_stem_file(self, job_id: str, stem: str) -> AsyncGenerator[ArtifactReader]:
+        """The whole WAV file of a finished job's stem; held against removal meanwhile.
+
+        Raises as `open_artifact`, StemNotFoundError for a stem that the job does not have.
+        """
+        async with self._held(job_id) as job:
+            names = job.layout.stem_names if job.layout is not None else ()
+            if stem not in names:
+                raise StemNotFoundError(
+                    f"job {job_id} has no stem {stem[:64]!r}; there are {', '.join(names)}", field="stem"
+                )
+            async with await asyncio.to_thread(open_stem, self._runner.folder(job), stem) as reader:
+                yield reader
+
     @asynccontextmanager
     async def open_artifact(self, job_id: str, name: str) -> AsyncGenerator[ArtifactReader]:
         """One of a finished job's files; held against removal meanwhile.
 
         Raises JobNotFoundError, JobNotReadyError while the job runs or if it failed, ArtifactNotFoundError.
         """
+        async with (
+            self._held(job_id) as job,
+            await asyncio.to_thread(open_artifact, self._runner.folder(job), name) as reader,
+        ):
+            yield reader
+
+    @asynccontextmanager
+    async def finished(self, job_id: str) -> AsyncGenerator[tuple[Job, Path]]:
+        """A job that succeeded and its folder, held against removal meanwhile; raises as `open_artifact`."""
+        async with self._held(job_id) as job:
+            yield job, self._runner.folder(job)
+
+    @asynccontextmanager
+    async def _held(self, job_id: str) -> AsyncGenerator[Job]:
         job = await self.get(job_id)
         if not job.state.ended:
             raise JobNotReadyError(f"job {job_id} has no artifacts before it ends; watch it and ask again")
@@ -274,8 +310,7 @@ class Jobs:
             raise ended_without(job)
         self._shelf.hold(job_id)
         try:
-            async with await asyncio.to_thread(open_artifact, self._runner.folder(job), name) as reader:
-                yield reader
+            yield job
         finally:
             self._shelf.unhold(job_id)
 

@@ -116,7 +116,11 @@ class Submissions:
             priority=job.priority.name,
             cache_hit=job.cache_hit,
         )
-        if not job.state.ended:
+        for tell in self._ledger.on_accepted:
+            tell(job)
+        if job.state.ended:
+            self._ledger.tell_callbacks()
+        else:
             self._ledger.active[job.job_id] = ActiveJob(job, JobFeed(job.revision))
             self._queue.fill()
         return Submitted(job, cache_hit=job.cache_hit)

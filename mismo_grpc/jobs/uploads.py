@@ -165,6 +165,17 @@ class Uploads:
         """
         await asyncio.to_thread(self._link_into, upload_id, target)
 
+    async def adopt(self, path: Path, filename: str, size: int, sha256: str, now: float) -> str:
+        """Makes a complete upload of a file of this file system, which is moved; answers its id.
+
+        Raises EmptyAudioError, UploadTooLargeError, InvalidFieldError, DiskFullError.
+        """
+        return await asyncio.to_thread(self._adopt, path, filename, size, sha256, now)
+
+    async def discard(self, upload_id: str) -> None:
+        """Removes an upload at once, unless it is held or gone."""
+        await asyncio.to_thread(self._discard, upload_id)
+
     async def sweep(self, now: float) -> list[str]:
         """Removes abandoned and outlived uploads, and files that no row names; answers their ids."""
         return await asyncio.to_thread(self._sweep, now)
@@ -317,6 +328,25 @@ class Uploads:
                 # Between two names of one file a rename does nothing, and the old name stays.
                 temporary.unlink(missing_ok=True)
             sync(target.parent)
+
+    def _adopt(self, path: Path, filename: str, size: int, sha256: str, now: float) -> str:
+        check_header(filename, size, sha256, self._max_upload_bytes)
+        row = UploadRow(self._new_id(), filename, size, sha256, True, now)
+        self._store.put_upload(row)
+        with disk_errors():
+            sync(path)
+            os.replace(path, self._path(row.upload_id))
+            sync(self._root)
+        return row.upload_id
+
+    def _discard(self, upload_id: str) -> None:
+        try:
+            upload = self._upload(upload_id)
+        except UploadNotFoundError:
+            return
+        with upload.lock, self._holds_guard, disk_errors():
+            if not upload.gone and upload_id not in self._holds:
+                self._remove(upload)
 
     def _sweep(self, now: float) -> list[str]:
         removed: list[str] = []
