@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1 << 20
 GIB = 1 << 30
+
+_HOST_PATTERN = re.compile(r"(\*\.)?[^\W_]([\w.-]*\w)?\.?")
 
 
 class Settings(BaseSettings):
@@ -125,22 +129,50 @@ class Settings(BaseSettings):
     )
     grace_seconds: float = Field(4.0, gt=0, description="SIGTERM to exit, at most")
 
-    # Legacy names that later rooms use
+    # Callbacks
     callback_timeout: float = Field(
         30.0,
+        gt=0,
         validation_alias=AliasChoices("MISMO_CALLBACK_TIMEOUT", "CALLBACK_TIMEOUT"),
         description="seconds one attempt may take",
     )
     callback_retries: int = Field(
         3,
+        ge=0,
+        le=30,
         validation_alias=AliasChoices("MISMO_CALLBACK_RETRIES", "CALLBACK_RETRIES"),
         description="attempts after the first",
     )
     callback_retry_delay: float = Field(
         2.0,
+        ge=0,
         validation_alias=AliasChoices("MISMO_CALLBACK_RETRY_DELAY", "CALLBACK_RETRY_DELAY"),
         description="seconds before the first retry; doubles with each",
     )
+    callback_secret: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices("MISMO_CALLBACK_SECRET", "CALLBACK_SECRET"),
+        description="signs callbacks: X-Mismo-Signature is the HMAC-SHA256 of X-Mismo-Timestamp, a dot and the body",
+    )
+    callback_allowed_hosts: list[str] = Field(
+        default_factory=lambda: list[str](),
+        description="host names, *.domain patterns and address ranges that callbacks may go to; "
+        "empty: any but those where none ever goes",
+    )
+
+    @field_validator("callback_allowed_hosts")
+    @classmethod
+    def _hosts(cls, value: list[str]) -> list[str]:
+        for entry in value:
+            try:
+                ip_network(entry, strict=False)
+            except ValueError:
+                if not _HOST_PATTERN.fullmatch(entry):
+                    raise ValueError(
+                        f"{entry!r} is no host name (app-server), pattern (*.example.com) or address range "
+                        "(10.0.0.0/8); give it without scheme and port"
+                    ) from None
+        return value
 
     @field_validator("jobs_dir")
     @classmethod

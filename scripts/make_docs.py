@@ -8,7 +8,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import AliasChoices
+from pydantic import AliasChoices, SecretStr
 from pydantic.fields import FieldInfo
 
 from mismo_grpc.errors import DOMAIN, WIRE
@@ -62,9 +62,8 @@ def kind(annotation: Any) -> str:
         return " or ".join(kind(choice) for choice in arguments if choice is not NoneType)
     if origin is list:
         return f"list of {kind(arguments[0])}s"
-    return {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}[
-        annotation
-    ]
+    names = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}
+    return (names | {SecretStr: "secret"})[annotation]
 
 
 def limits(field: FieldInfo) -> Iterator[str]:
@@ -88,9 +87,9 @@ def quantity(value: object) -> str:
 
 
 def default(field: FieldInfo) -> str:
-    """A field's default; an empty list or none is a dash."""
+    """A field's default; an empty list or secret, or none, is a dash."""
     value: object = field.get_default(call_default_factory=True)
-    return "–" if value in (None, []) else f"`{quantity(value)}`"
+    return "–" if value in (None, [], SecretStr("")) else f"`{quantity(value)}`"
 
 
 def settings_page() -> str:

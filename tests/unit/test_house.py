@@ -13,6 +13,7 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from packaging.requirements import Requirement
 from packaging.version import Version
+from pydantic import SecretStr, ValidationError
 
 import mismo_grpc
 from mismo_grpc import errors
@@ -33,6 +34,7 @@ LEGACY_NAMES = {
     "CALLBACK_TIMEOUT": ("callback_timeout", "7.5", 7.5),
     "CALLBACK_RETRIES": ("callback_retries", "9", 9),
     "CALLBACK_RETRY_DELAY": ("callback_retry_delay", "0.5", 0.5),
+    "CALLBACK_SECRET": ("callback_secret", "s3cret", SecretStr("s3cret")),
     "DEMUCS_MODEL": ("model", "mdx_extra", "mdx_extra"),
     "DEMUCS_DEVICE": ("device", "cuda:1", "cuda:1"),
     "KEEP_DEMUCS_LOADED": ("keep_models_warm", "false", False),
@@ -55,6 +57,7 @@ OTHER_VALUES = {
     "keep_models_warm": "false",
     "allow_file_paths": "false",
     "model_dirs": '["/models"]',
+    "callback_allowed_hosts": '["app-server", "*.example.com", "10.0.0.0/8"]',
     "allowed_path_prefixes": '["/music"]',
 }
 
@@ -107,6 +110,16 @@ def test_bare_words_in_the_environment_are_not_settings(empty_environment: pytes
         if name.upper() not in documented:
             empty_environment.setenv(name.upper(), OTHER_VALUES.get(name, "5"))
     assert Settings() == before
+
+
+@pytest.mark.parametrize("entry", ["", "http://app", "app:3000", "10.0.0.0/33", "a b", "*", "*."])
+def test_an_allowed_host_that_is_none_is_named(entry: str) -> None:
+    with pytest.raises(ValidationError, match="without scheme and port"):
+        Settings(callback_allowed_hosts=["app-server", entry])
+
+
+def test_the_secret_shows_in_no_log_line() -> None:
+    assert "hush" not in repr(Settings(callback_secret=SecretStr("hush")))
 
 
 def test_what_is_passed_wins_over_the_environment(empty_environment: pytest.MonkeyPatch) -> None:

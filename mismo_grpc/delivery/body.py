@@ -1,0 +1,248 @@
+"""The JSON that tells how a job ended, as a stream of bytes of known length.
+
+Stems in base64 are made from their files piece by piece while they are sent: a body costs a few pieces of memory,
+however long the track. Callbacks have a frame around the part that `GET /jobs/{id}/stems` answers with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import errno
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from mismo_grpc.errors import ArtifactNotFoundError
+from mismo_grpc.jobs.artifacts import STEMS_FOLDER
+from mismo_grpc.jobs.job import DeliveryMode, Job, JobState
+from mismo_grpc.jobs.unbroken import unbroken
+
+FOUR_STEMS = ("bass", "drums", "other", "vocals")
+"""Keys that clients look for in every result; those of stems that were not asked for are null."""
+READ_BYTES = 3 << 17
+"""Read at once; a multiple of 3, so that the pieces' base64 can be strung together."""
+
+Waveforms = Callable[[Path, Sequence[str]], list[dict[str, object]]]
+"""The waveforms of a job's folder and stems; blocks."""
+
+
+@dataclass(frozen=True)
+class _StemFile:
+    """An open file that goes into the body as base64."""
+
+    descriptor: int
+    size: int
+
+
+class Body:
+    """JSON text of `length` bytes. Use it as a context manager, or `close` it: it holds files open."""
+
+    def __init__(self, parts: Sequence[bytes | _StemFile]) -> None:
+        self._parts = parts
+        self.length = sum(len(part) if isinstance(part, bytes) else -(-part.size // 3) * 4 for part in parts)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The pieces in order; may be asked for again. Raises OSError if a file cannot be read to its end."""
+        for read in self._reads():
+            yield await unbroken(asyncio.to_thread(read))
+
+    async def feed(self, consume: Callable[[bytes], object]) -> None:
+        """Hands every piece to a function that may take its time, in the thread that reads. Raises OSError."""
+        for read in self._reads():
+            await unbroken(asyncio.to_thread(_hand_over, read, consume))
+
+    def _reads(self) -> Iterator[Callable[[], bytes]]:
+        for part in self._parts:
+            if isinstance(part, bytes):
+                for place in range(0, len(part), READ_BYTES):
+                    yield partial(part.__getitem__, slice(place, place + READ_BYTES))
+            else:
+                for place in range(0, part.size, READ_BYTES):
+                    yield partial(_base64, part, place)
+
+    def close(self) -> None:
+        """Lets go of the files; once no piece is being read."""
+        for part in self._parts:
+            if isinstance(part, _StemFile):
+                os.close(part.descriptor)
+        self._parts = ()
+
+    def __enter__(self) -> Body:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Bodies:
+    """Makes the bodies of jobs whose files lie below `jobs_dir`."""
+
+    def __init__(self, jobs_dir: Path, waveforms: Waveforms) -> None:
+        self._jobs_dir = jobs_dir.absolute()
+        self._waveforms = waveforms
+
+    async def callback(self, job: Job, stage: str, at: float) -> Body:
+        """What a callback says of a job that has ended; `at` is its time in seconds since the epoch.
+
+        Raises ArtifactNotFoundError if the stems are gone, OSError if they cannot be opened.
+        """
+        return await _made(partial(self._callback, job, stage, at))
+
+    async def stems(self, job: Job, mode: DeliveryMode | None = None) -> Body:
+        """The `data` of a succeeded job's callback alone, delivered as the job asked for or as `mode` says.
+
+        Raises as `callback`.
+        """
+        return await _made(partial(self._stems, job, mode or job.delivery.mode))
+
+    def _callback(self, job: Job, stage: str, at: float) -> Body:
+        succeeded = job.state is JobState.SUCCEEDED
+        frame: dict[str, object] = {
+            "job_id": job.job_id,
+            "stage": stage,
+            "status": "completed" if succeeded else "failed",
+            "timestamp": timestamp(at),
+        }
+        if not succeeded:
+            return _body({**frame, "error": _error(job)}, {})
+        with _Stems(self._jobs_dir / job.job_id, job) as stems:
+            return stems.body(lambda data: {**frame, "data": data}, job.delivery.mode, self._waveforms)
+
+    def _stems(self, job: Job, mode: DeliveryMode) -> Body:
+        with _Stems(self._jobs_dir / job.job_id, job) as stems:
+            return stems.body(lambda data: data, mode, self._waveforms)
+
+
+class _Stems:
+    """The stems of one job on their way into a body; what does not get there is closed again."""
+
+    def __init__(self, folder: Path, job: Job) -> None:
+        self._folder = folder
+        self._job = job
+        self._names = job.layout.stem_names if job.layout is not None else ()
+        self._open: dict[str, _StemFile] = {}
+
+    def body(
+        self,
+        framed: Callable[[dict[str, object]], Mapping[str, object]],
+        mode: DeliveryMode,
+        waveforms: Waveforms,
+    ) -> Body:
+        body = _body(framed(self._data(mode, waveforms)), self._open)
+        self._open = {}
+        return body
+
+    def _data(self, mode: DeliveryMode, waveforms: Waveforms) -> dict[str, object]:
+        job = self._job
+        stems = {
+            name: self._stem(name, mode) if name in self._names else None
+            for name in sorted({*FOUR_STEMS, *self._names})
+        }
+        data: dict[str, object] = {
+            "delivery_mode": mode.value,
+            "stems": stems,
+            "waveforms": waveforms(self._folder, self._names),
+            "processing_time": _processing_seconds(job),
+            "model": job.model,
+        }
+        if job.fallback_from:
+            data["fallback_from"] = job.fallback_from
+        if mode is DeliveryMode.CALLBACK:
+            data |= {"format": "wav", "encoding": "base64"}
+        return data
+
+    def _stem(self, name: str, mode: DeliveryMode) -> str:
+        """The stem's path, its link, or the mark that its base64 will take the place of."""
+        path = self._folder / STEMS_FOLDER / f"{name}.wav"
+        try:
+            if mode is not DeliveryMode.CALLBACK:
+                path.stat()
+                return (
+                    str(path) if mode is DeliveryMode.PATH else f"/jobs/{self._job.job_id}/stems/{name}.wav"
+                )
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise ArtifactNotFoundError(
+                f"the stems of job {self._job.job_id} are gone; submit the track again"
+            ) from error
+        mark = secrets.token_hex(16)
+        self._open[mark] = _StemFile(descriptor, os.fstat(descriptor).st_size)
+        return mark
+
+    def __enter__(self) -> _Stems:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in self._open.values():
+            os.close(file.descriptor)
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since the epoch as in 2025-10-29T12:34:56.789Z."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _body(document: Mapping[str, object], files: Mapping[str, _StemFile]) -> Body:
+    """The document as JSON with files in the places of their marks, which come in the files' order."""
+    rest = json.dumps(document, separators=(",", ":")).encode("ascii")
+    parts: list[bytes | _StemFile] = []
+    for mark, file in files.items():
+        before, _, rest = rest.partition(mark.encode("ascii"))
+        parts += [before, file]
+    return Body([*parts, rest])
+
+
+def _hand_over(read: Callable[[], bytes], consume: Callable[[bytes], object]) -> None:
+    consume(read())
+
+
+def _base64(file: _StemFile, place: int) -> bytes:
+    missing = min(READ_BYTES, file.size - place)
+    blocks: list[bytes] = []
+    while missing:
+        block = os.pread(file.descriptor, missing, place)
+        if not block:
+            raise OSError(errno.EIO, "a stem file became shorter while it was sent")
+        blocks.append(block)
+        place += len(block)
+        missing -= len(block)
+    return binascii.b2a_base64(b"".join(blocks), newline=False)
+
+
+def _processing_seconds(job: Job) -> float:
+    if job.started_at is None or job.ended_at is None:
+        return 0.0
+    return round(max(0.0, job.ended_at - job.started_at), 3)
+
+
+def _error(job: Job) -> dict[str, str]:
+    if job.state is JobState.CANCELLED:
+        return {"code": "CANCELLED", "message": "the job was cancelled"}
+    if job.error is None:
+        return {"code": "INTERNAL", "message": "the job failed; the server's log says why"}
+    return {"code": job.error.reason, "message": job.error.message}
+
+
+async def _made(make: Callable[[], Body]) -> Body:
+    making = asyncio.ensure_future(asyncio.to_thread(make))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        making.add_done_callback(_close_unused)
+        raise
+
+
+def _close_unused(making: asyncio.Future[Body]) -> None:
+    if not making.cancelled() and making.exception() is None:
+        making.result().close()

@@ -1,0 +1,219 @@
+"""The outbox: carries every stored callback to its end, in order within a job and side by side across jobs.
+
+What is due stands in the job store, so nothing is lost with the process; an attempt that a crash cuts off was not
+made, and is made again. A receiver may therefore get a callback twice: `X-Mismo-Callback-ID` tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from mismo_grpc.delivery.attempts import Outcome, RetryPolicy, Verdict
+from mismo_grpc.delivery.body import Bodies, Body
+from mismo_grpc.delivery.guard import place_of
+from mismo_grpc.delivery.sender import Sender
+from mismo_grpc.errors import ArtifactNotFoundError, MismoError
+from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
+from mismo_grpc.jobs.job import Job
+from mismo_grpc.jobs.ledger import JobLedger
+from mismo_grpc.jobs.stem_shelf import StemShelf
+from mismo_grpc.jobs.unbroken import unbroken
+
+log = structlog.get_logger(__name__)
+
+SLOTS = 8
+"""Callbacks under way at once."""
+SLOTS_A_PLACE = 6
+"""Of them, to one host and port: one that hangs leaves some for the others."""
+LOOKED_AT = 256
+"""Due callbacks looked at when there is a free slot."""
+IDLE_SECONDS = 60.0
+"""The time of day may be set forward: then what is due is found by then."""
+STORE_RETRY_SECONDS = 2.0
+
+
+class Outbox:
+    """Sends the callbacks of the ledger's store: `start`, then `stop`. On the event loop.
+
+    `on_outcome` is told "delivered", "retried" or "failed" of every attempt whose outcome is stored.
+    """
+
+    def __init__(
+        self,
+        ledger: JobLedger,
+        shelf: StemShelf,
+        bodies: Bodies,
+        sender: Sender,
+        policy: RetryPolicy,
+        on_outcome: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._ledger = ledger
+        self._shelf = shelf
+        self._bodies = bodies
+        self._sender = sender
+        self._policy = policy
+        self._on_outcome = on_outcome
+        self._woken = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+        self._sending: dict[str, asyncio.Task[None]] = {}
+        self._places: Counter[str] = Counter()
+        self._ended: set[str] = set()
+        """Those that came to an end while the store was asked: its answer may be older than that."""
+
+    @property
+    def sending_count(self) -> int:
+        """Callbacks under way."""
+        return len(self._sending)
+
+    def start(self) -> None:
+        """Takes up what is due, also from before a restart, and whatever comes."""
+        self._ledger.on_callbacks.append(self.wake)
+        self._running = asyncio.create_task(self._run(), name="outbox")
+
+    def wake(self) -> None:
+        """Has the outbox look for what is due now."""
+        self._woken.set()
+
+    async def stop(self, grace: float) -> None:
+        """Takes up nothing more, and cuts off what is still under way after `grace` seconds; it is sent next time."""
+        if self._running is None:
+            return
+        running, self._running = self._running, None
+        self._ledger.on_callbacks.remove(self.wake)
+        running.cancel()
+        try:
+            await asyncio.wait((running,))
+            if self._sending:
+                await asyncio.wait(list(self._sending.values()), timeout=max(0.0, grace))
+        finally:
+            tasks = list(self._sending.values())
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+
+    async def _run(self) -> None:
+        while True:
+            self._woken.clear()
+            try:
+                pause = await self._take_up()
+            except Exception:
+                # Whatever it is, callbacks go on.
+                log.error("the outbox cannot look for what is due; it tries again", exc_info=True)
+                pause = STORE_RETRY_SECONDS
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._woken.wait()
+
+    async def _take_up(self) -> float:
+        """Starts what is due as far as there are slots; answers in how many seconds to look again at the latest."""
+        if len(self._sending) >= SLOTS:
+            # The next one to end wakes us.
+            return IDLE_SECONDS
+        ledger, now = self._ledger, self._ledger.now()
+        self._ended.clear()
+        for row in await ledger.look(ledger.store.due_callbacks, now, LOOKED_AT):
+            place = place_of(row.url)
+            if len(self._sending) >= SLOTS:
+                break
+            taken = row.callback_id in self._sending or row.callback_id in self._ended
+            if not taken and self._places[place] < SLOTS_A_PLACE:
+                self._begin(row, place)
+        soon = await ledger.look(ledger.store.next_callback_time, now)
+        return IDLE_SECONDS if soon is None else min(max(0.0, soon - ledger.now()), IDLE_SECONDS)
+
+    def _begin(self, row: CallbackRow, place: str) -> None:
+        task = asyncio.create_task(self._deliver(row), name=f"callback {row.callback_id}")
+        self._sending[row.callback_id] = task
+        self._places[place] += 1
+
+        def ended(_: asyncio.Task[None]) -> None:
+            del self._sending[row.callback_id]
+            self._ended.add(row.callback_id)
+            self._places[place] -= 1
+            if not self._places[place]:
+                del self._places[place]
+            self.wake()
+
+        task.add_done_callback(ended)
+
+    async def _deliver(self, row: CallbackRow) -> None:
+        self._shelf.hold(row.job_id)
+        try:
+            outcome = await self._attempt(row)
+        finally:
+            self._shelf.unhold(row.job_id)
+        # No await in between: an attempt that came to its end is stored, also if the server stops now.
+        await self._settle(row, outcome)
+
+    async def _attempt(self, row: CallbackRow) -> Outcome:
+        try:
+            with await self._body(row) as body:
+                return await self._sender.attempt(row, body)
+        except ArtifactNotFoundError as error:
+            return Outcome(Verdict.GIVE_UP, error.message)
+        except (MismoError, OSError) as error:
+            return Outcome(Verdict.TRY_AGAIN, f"the body cannot be made ({error})")
+        except Exception:
+            log.error("a callback failed unexpectedly", job_id=row.job_id, stage=row.stage, exc_info=True)
+            return Outcome(Verdict.TRY_AGAIN, "the server failed on it; its log says why")
+
+    async def _body(self, row: CallbackRow) -> Body:
+        # A job whose result was there already is stored before its folder is in place; here both are.
+        async with self._ledger.changing_hands:
+            job = await self._job(row)
+        body = await self._bodies.callback(job, row.stage, row.created_at)
+        try:
+            # A new run is stored before its files take the place of these: those that were opened are ours.
+            await self._job(row)
+        except BaseException:
+            body.close()
+            raise
+        return body
+
+    async def _job(self, row: CallbackRow) -> Job:
+        job = await self._ledger.find(row.job_id)
+        if job is None or job.run != row.run:
+            raise ArtifactNotFoundError("the job was deleted, or has run again")
+        return job
+
+    async def _settle(self, row: CallbackRow, outcome: Outcome) -> None:
+        settled = self._policy.after(row, outcome, self._ledger.now())
+        while True:
+            try:
+                there = await unbroken(self._ledger.insist(self._ledger.store.save_callback, settled))
+                break
+            except MismoError as error:
+                log.error(
+                    "how a callback went cannot be stored; it is tried again",
+                    job_id=row.job_id,
+                    reason=error.message,
+                )
+                await asyncio.sleep(STORE_RETRY_SECONDS)
+        if there:
+            self._tell(settled)
+
+    def _tell(self, row: CallbackRow) -> None:
+        about = {"job_id": row.job_id, "stage": row.stage, "attempt": row.attempts, "to": place_of(row.url)}
+        if row.state is CallbackState.DELIVERED:
+            log.info("callback delivered", **about)
+            self._on_outcome("delivered")
+        elif row.state is CallbackState.PENDING:
+            seconds = round(row.next_attempt_at - self._ledger.now(), 1)
+            log.warning(
+                "callback not delivered; it is tried again",
+                reason=row.last_error,
+                in_seconds=seconds,
+                **about,
+            )
+            self._on_outcome("retried")
+        else:
+            log.error(
+                "callback failed for good; its stems can still be fetched", reason=row.last_error, **about
+            )
+            self._on_outcome("failed")
