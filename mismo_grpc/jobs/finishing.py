@@ -16,6 +16,7 @@ from mismo_grpc.jobs.artifacts import (
     write_zip,
 )
 from mismo_grpc.jobs.job import Job, Stage
+from mismo_grpc.jobs.waveforms import write_waveforms
 from mismo_grpc.separation.stems import StemSet
 from mismo_grpc.storage.disk import Disk
 
@@ -31,7 +32,7 @@ class Results:
 def write_results(
     folder: Path, job: Job, stems: StemSet, disk: Disk, disk_reserve: int, ended_at: float
 ) -> Results:
-    """Checksums, stems.json and, if there is room, stems.zip; blocks on the disk.
+    """Checksums, stems.json and, if there is room, waveforms and stems.zip; blocks on the disk.
 
     `ended_at` is in seconds since the epoch. Raises DiskFullError or InternalError.
     """
@@ -48,6 +49,7 @@ def write_results(
         if status.started_at is not None:
             timings[stage.name.lower()] = (status.ended_at or ended_at) - status.started_at
     document = stems_document(replace(job, layout=layout), files, timings)
+    waveforms = write_waveforms(folder, stems, disk, disk_reserve)
     write_stems_json(folder, document)
     write_zip(plan_stems_zip(folder, files), folder / STEMS_ZIP, disk, disk_reserve)
-    return Results((STEMS_JSON, STEMS_ZIP), tuple(file.pcm_sha256 for file in files))
+    return Results((STEMS_JSON, STEMS_ZIP, *waveforms), tuple(file.pcm_sha256 for file in files))

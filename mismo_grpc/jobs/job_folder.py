@@ -17,6 +17,7 @@ from mismo_grpc.errors import disk_error
 from mismo_grpc.jobs.artifacts import STEMS_FOLDER, STEMS_JSON, STEMS_ZIP, write_stems_json
 from mismo_grpc.jobs.job import Job
 from mismo_grpc.jobs.retention import STATE_FOLDER, remove_job_files
+from mismo_grpc.jobs.waveforms import waveform_names
 
 STAGING_FOLDER = "staging"
 
@@ -51,8 +52,13 @@ class JobFolders:
         source, folder = self.of(earlier.job_id), self.stage(job)
         try:
             (folder / STEMS_FOLDER).mkdir()
-            for name in earlier.layout.stem_names if earlier.layout is not None else ():
+            stem_names = earlier.layout.stem_names if earlier.layout is not None else ()
+            for name in stem_names:
                 os.link(source / STEMS_FOLDER / f"{name}.wav", folder / STEMS_FOLDER / f"{name}.wav")
+            for name in waveform_names(stem_names):
+                # What an earlier version made has none.
+                if name in earlier.artifacts:
+                    os.link(source / name, folder / name)
             document = cast("dict[str, Any]", json.loads((source / STEMS_JSON).read_bytes()))
             write_stems_json(folder, {**document, "job_id": job.job_id, "taken_over_from": earlier.job_id})
             if (source / STEMS_ZIP).exists():

@@ -25,7 +25,7 @@ from tests.service.calls import (
     upload_header,
 )
 from tests.service.process import ServerProcess
-from tests.service.tracks import RATE, track_bytes, write_track
+from tests.service.tracks import RATE, RESULT_FILES, track_bytes, write_track
 
 SEGMENTS_LOST_AT_MOST = 2
 """For each kill and job: what was computed and not yet written."""
@@ -129,9 +129,10 @@ class Life:
         found = {path for path in jobs_dir.iterdir() if path.name not in {*TRACKS, ".mismo"}}
         for name in TRACKS:
             folder = jobs_dir / name
-            whole = {"stems", "stems.json", "stems.zip"}
             found |= {
-                path for path in (folder.iterdir() if folder.exists() else []) if path.name not in whole
+                path
+                for path in (folder.iterdir() if folder.exists() else [])
+                if path.name not in RESULT_FILES
             }
         for name in ("staging", "trash"):
             folder = jobs_dir / ".mismo" / name

@@ -22,7 +22,7 @@ from tests.service.calls import (
     upload_header,
 )
 from tests.service.conftest import Server, StartServer
-from tests.service.tracks import RATE, track_bytes, write_track
+from tests.service.tracks import RATE, RESULT_FILES, WAVEFORMS, track_bytes, write_track
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -73,7 +73,10 @@ async def whole_jobs_only(server: Server) -> None:
     assert {path.name for path in server.jobs_dir.iterdir()} == {".mismo", *kept}
     for job_id in kept:
         names = {path.name for path in server.folder(job_id).iterdir()}
-        assert names in ({"stems", "stems.json"}, {"stems", "stems.json", "stems.zip"})
+        assert {"stems", "stems.json"} <= names <= RESULT_FILES
+        assert names & WAVEFORMS in (set(), WAVEFORMS)
+        for name in ("waveform-bass.dat", "waveform-vocals.json"):
+            assert (name in (await server.client.get(job_id)).artifacts) == (name in names)
     staging = server.jobs_dir / ".mismo" / "staging"
     assert not staging.exists() or not list(staging.iterdir())
     trash = server.jobs_dir / ".mismo" / "trash"
@@ -108,7 +111,7 @@ async def test_without_room_for_the_archive_the_job_still_succeeds(start: StartS
     server.device.open()
     job = await server.client.succeeded("job")
     assert not (server.folder("job") / "stems.zip").exists()
-    assert "stems.zip" in job.artifacts
+    assert list(job.artifacts) == ["stems.json", "stems.zip"]
     assert len(await server.client.artifact("job", "stems.zip")) > 4 * RATE * 4
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import struct
 import zipfile
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from tests.service.calls import (
     stage_states,
 )
 from tests.service.conftest import Server
-from tests.service.tracks import RATE, stem_samples, write_track
+from tests.service.tracks import RATE, RESULT_FILES, WAVEFORMS, stem_samples, write_track
 
 STEMS = ["drums", "bass", "other", "vocals"]
 FRAMES = 3 * RATE
@@ -87,7 +88,7 @@ async def test_some_stems_alone(server: Server, music: Path) -> None:
 async def test_artifacts_are_whole_and_say_what_they_are(server: Server, music: Path) -> None:
     client, track = server.client, write_track(music / "a.wav", 2.0)
     job = await client.succeeded((await client.submit(track, wanted=options(playhead=0.5))).job.job_id)
-    assert sorted(job.artifacts) == ["stems.json", "stems.zip"]
+    assert set(job.artifacts) == {"stems.json", "stems.zip", *WAVEFORMS}
 
     archive = await client.artifact(job.job_id, "stems.zip")
     assert archive[1000:] == await client.artifact(job.job_id, "stems.zip", offset=1000)
@@ -115,7 +116,32 @@ async def test_artifacts_are_whole_and_say_what_they_are(server: Server, music: 
     assert 0 < document["timings"]["time_to_first_audio"] <= document["timings"]["total"]
     assert set(document["timings"]) == {"total", "time_to_first_audio", "decode", "stems"}
     await server.idle()
-    assert sorted(p.name for p in server.folder(job.job_id).iterdir()) == ["stems", "stems.json", "stems.zip"]
+    assert {p.name for p in server.folder(job.job_id).iterdir()} == RESULT_FILES
+
+
+@pytest.mark.parametrize("sample_rate", [0, 22_050])
+async def test_a_finished_job_has_a_waveform_of_every_stem(
+    server: Server, music: Path, sample_rate: int
+) -> None:
+    client, wanted = server.client, options(sample_rate=sample_rate)
+    job = await client.succeeded(
+        (await client.submit(write_track(music / "a.wav"), wanted=wanted)).job.job_id
+    )
+    again = await client.submit(write_track(music / "b.wav"), wanted=wanted)
+    assert again.cache_hit
+    assert list(again.job.artifacts) == list(job.artifacts)
+    for name in STEMS:
+        document = json.loads(await client.artifact(job.job_id, f"waveform-{name}.json"))
+        stem = np.frombuffer(await client.read_stem(job.job_id, name), "<i2").reshape(-1, 2)
+        assert document["sample_rate"] == (sample_rate or RATE)
+        assert (document["samples_per_pixel"], document["bits"], document["channels"]) == (256, 16, 1)
+        mono = np.trunc(stem.astype(np.int32).sum(axis=1) / 2).astype(int)
+        pixels = [mono[at : at + 256] for at in range(0, len(mono), 256)]
+        assert document["data"] == [int(v) for pixel in pixels for v in (pixel.min(), pixel.max())]
+        binary = await client.artifact(job.job_id, f"waveform-{name}.dat")
+        assert struct.unpack("<iIiiIi", binary[:24]) == (2, 0, sample_rate or RATE, 256, len(pixels), 1)
+        assert np.frombuffer(binary[24:], "<i2").tolist() == document["data"]
+        assert await client.artifact(again.job.job_id, f"waveform-{name}.dat") == binary
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from tests.service.calls import (
     upload_header,
 )
 from tests.service.conftest import Server, StartServer
-from tests.service.tracks import RATE, track_bytes, write_track
+from tests.service.tracks import RATE, RESULT_FILES, track_bytes, write_track
 
 
 def source(upload_id: str) -> job_pb2.Source:
@@ -44,7 +44,7 @@ async def test_an_uploaded_track_is_separated_as_one_by_path(server: Server, mus
     assert (await client.submit(music / "a.wav")).cache_hit
     assert job.stem_set.total_frames == 2 * RATE
     await server.idle()
-    assert sorted(p.name for p in server.folder(job.job_id).iterdir()) == ["stems", "stems.json", "stems.zip"]
+    assert {p.name for p in server.folder(job.job_id).iterdir()} == RESULT_FILES
 
 
 async def test_a_broken_upload_goes_on_where_it_stopped(server: Server) -> None:

@@ -12,6 +12,11 @@ import numpy.typing as npt
 import soundfile
 
 RATE = 44_100
+WAVEFORMS = {
+    f"waveform-{stem}.{kind}" for stem in ("drums", "bass", "other", "vocals") for kind in ("dat", "json")
+}
+RESULT_FILES = {"stems", "stems.json", "stems.zip", *WAVEFORMS}
+"""What a job of four stems leaves in its folder."""
 
 
 def noise(seconds: float, *, seed: int = 1, rate: int = RATE, channels: int = 2) -> npt.NDArray[np.float32]:

@@ -442,6 +442,29 @@ def test_a_name_is_never_a_path(folder: Path, name: str) -> None:
     assert caught.value.field == "name"
 
 
+def test_waveforms_are_served_by_the_names_of_the_stems(folder: Path) -> None:
+    finish(folder)
+    for name, content_type in (
+        ("waveform-bass.dat", "application/octet-stream"),
+        ("waveform-bass.json", "application/json"),
+    ):
+        with pytest.raises(ArtifactNotFoundError, match=f"the job has no {name}") as caught:
+            open_artifact(folder, name)
+        assert caught.value.field == "name"
+        (folder / name).write_bytes(b"peaks")
+        reader = open_artifact(folder, name)
+        assert reader.content_type == content_type
+        assert read_all(reader) == b"peaks"
+        reader.close()
+    (folder / "waveform-x.dat").write_bytes(b"of no stem")
+    for name in ("waveform-x.dat", "waveform-bass.txt", "waveform-", "waveform-../a/stems.json"):
+        with pytest.raises(ArtifactNotFoundError, match="there is no artifact"):
+            open_artifact(folder, name)
+    archive = read_all(open_artifact(folder, "stems.zip"))
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        assert opened.namelist() == [f"{name}.wav" for name in NAMES], "the archive is of the stems alone"
+
+
 def test_one_read_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "stems.json").write_bytes(bytes(MAX_READ_BYTES + 1))
     reader = open_artifact(tmp_path, "stems.json")

@@ -37,12 +37,17 @@ def folders(tmp_path: Path) -> JobFolders:
     return JobFolders(tmp_path)
 
 
+WAVEFORMS = ("waveform-drums.dat", "waveform-drums.json")
+
+
 def finish(folders: JobFolders, done: Job) -> None:
     folder = folders.of(done.job_id)
     (folder / "stems").mkdir(parents=True)
     (folder / "stems" / "drums.wav").write_bytes(b"drums")
     (folder / "stems.json").write_text(json.dumps({"job_id": done.job_id, "frames": 10}))
     (folder / "stems.zip").write_bytes(b"zip")
+    for name in set(WAVEFORMS) & set(done.artifacts):
+        (folder / name).write_text(name)
 
 
 def test_an_earlier_result_stays_until_the_new_run_is_sure_of_its_own(folders: JobFolders) -> None:
@@ -73,9 +78,21 @@ def test_a_result_taken_over_says_whose_it_was(folders: JobFolders) -> None:
     assert json.loads((folders.of("a") / "stems.json").read_text())["job_id"] == "a"
 
 
-@pytest.mark.parametrize("lost", ["stems/drums.wav", "stems.json"])
+def test_waveforms_are_taken_over_where_there_are_any(folders: JobFolders) -> None:
+    """Results of earlier versions have none."""
+    old, new = replace(job("a", "old"), artifacts=("stems.json", *WAVEFORMS)), job("b", "new")
+    older, newer = job("c", "old"), job("d", "new")
+    for earlier, later in ((old, new), (older, newer)):
+        finish(folders, earlier)
+        assert folders.stage_result(later, earlier)
+        folders.adopt(later)
+    assert [(folders.of("b") / name).read_text() for name in WAVEFORMS] == list(WAVEFORMS)
+    assert sorted(p.name for p in folders.of("d").iterdir()) == ["stems", "stems.json", "stems.zip"]
+
+
+@pytest.mark.parametrize("lost", ["stems/drums.wav", "stems.json", "waveform-drums.dat"])
 def test_a_result_with_a_file_gone_is_not_taken_over(folders: JobFolders, lost: str) -> None:
-    old, new = job("a", "old"), job("b", "new")
+    old, new = replace(job("a", "old"), artifacts=WAVEFORMS), job("b", "new")
     finish(folders, old)
     (folders.of("a") / lost).unlink()
     assert not folders.stage_result(new, old)
