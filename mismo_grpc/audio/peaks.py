@@ -25,7 +25,8 @@ _DAT_VERSION = 2
 _DAT_HEADER = struct.Struct("<iIiiIi")
 """Version, flags (0: 16 bits), sample rate, frames a pixel, pixels, channels."""
 _PIXEL_BYTES = 4
-_JSON_PIXELS = 1 << 14
+_JSON_PIXELS = 1 << 12
+"""Written at once: a millisecond in which no other Python thread gets on."""
 
 
 @dataclass(frozen=True, eq=False)
