@@ -1,0 +1,289 @@
+/** The client. */
+
+import type { Writable } from "node:stream";
+
+import { ArtifactFetch, type OnBytes } from "./artifacts.js";
+import { Connection, type UnaryOptions } from "./connection.js";
+import { duration } from "./durations.js";
+import { JobFailedError } from "./errors.js";
+import { type Job, JobState, Priority } from "./generated/mismo/analysis/v1/job.js";
+import {
+  CancelJobRequest,
+  DeleteJobRequest,
+  GetJobRequest,
+  ListJobsRequest,
+  type ListJobsResponse,
+  UpdateJobRequest,
+} from "./generated/mismo/analysis/v1/job_service.js";
+import {
+  GetServerInfoRequest,
+  type GetServerInfoResponse,
+  ListModelsRequest,
+  type Model,
+  WatchResourcesRequest,
+  type WatchResourcesResponse,
+} from "./generated/mismo/analysis/v1/system_service.js";
+import { GetUploadRequest, type GetUploadResponse } from "./generated/mismo/analysis/v1/transfer_service.js";
+import {
+  jobOf,
+  type JobSource,
+  type JobUpdate,
+  type ListOptions,
+  type SubmitOptions,
+  submitRequest,
+  type Submitted,
+} from "./jobs.js";
+import { ClosableIterator } from "./lifetime.js";
+import { type ConnectOptions, Settings } from "./options.js";
+import { type ReadChunk, type ReadStemOptions, StemReading } from "./reading.js";
+import type { StemFormat } from "./stem-format.js";
+import { StemPlayer, type StemStreamOptions } from "./stems.js";
+import { unbroken } from "./unbroken.js";
+import { Upload, type UploadedTrack } from "./upload.js";
+import { openSource, type UploadSource } from "./upload-source.js";
+import { type JobEvent, watchJob, type WatchOptions } from "./watch.js";
+import { wholeNumber } from "./whole-number.js";
+import { writeAll, type WriteOptions } from "./write-all.js";
+
+/** How to upload. */
+export interface UploadOptions {
+  /** For a person; a path's last part if unset. */
+  filename?: string;
+  /** Told of committed and total bytes. */
+  onProgress?: OnBytes;
+  /** Stops; the upload can be taken up again for a while. */
+  signal?: AbortSignal;
+}
+
+/** What `readStem` wrote. */
+export interface StemRead {
+  readonly format: StemFormat;
+  /** The first frame written. */
+  readonly startFrame: number;
+  readonly frameCount: number;
+  /** Bytes written. */
+  readonly bytes: number;
+}
+
+/** What `getArtifact` wrote. */
+export interface ArtifactRead {
+  readonly bytes: number;
+  readonly contentType: string;
+}
+
+/** A client of the server at `address` (host:port); connects when it is first used. */
+export function connect(address: string, options: ConnectOptions = {}): MismoClient {
+  return new MismoClient(new Connection(address, new Settings(options)));
+}
+
+/**
+ * Calls repeat themselves while the server is away or busy, streams go on after a break, within the bounds
+ * of the ConnectOptions. Frames are frames of audio (one sample for every channel), times are seconds.
+ *
+ * Everything throws MismoError; with a signal that aborts, the signal's reason.
+ */
+export class MismoClient implements Disposable {
+  readonly #connection: Connection;
+
+  /** @internal */
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** Ends all calls, which then throw MismoError (CANCELLED); jobs live on. */
+  close(): void {
+    this.#connection.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /**
+   * Submits a track: a path that the server can read, or what `upload` returned. It takes effect once, however
+   * often it had to be sent. Throws RangeError too.
+   */
+  async submit(source: JobSource, options: SubmitOptions & UnaryOptions = {}): Promise<Submitted> {
+    const request = submitRequest(source, options);
+    const answer = await this.#connection.unary<{ job: Job | undefined; deduplicated: boolean; cacheHit: boolean }>(
+      (stubs, ...rest) => stubs.jobs.submitJob(request, ...rest),
+      options,
+    );
+    return { job: jobOf(answer), deduplicated: answer.deduplicated, cacheHit: answer.cacheHit };
+  }
+
+  /** One job. */
+  async getJob(jobId: string, options?: UnaryOptions): Promise<Job> {
+    const request = GetJobRequest.fromPartial({ jobId });
+    return jobOf(await this.#connection.unary((stubs, ...rest) => stubs.jobs.getJob(request, ...rest), options));
+  }
+
+  /** Jobs in any of these states with all of these labels, newest first, over all pages. */
+  async *listJobs(options: ListOptions = {}): AsyncGenerator<Job, void> {
+    const { states = [], labels = {}, signal } = options;
+    const pageSize = wholeNumber("pageSize", options.pageSize ?? 0);
+    for (let pageToken = ""; ; ) {
+      const request = ListJobsRequest.fromPartial({ pageSize, pageToken, states: [...states], labels: { ...labels } });
+      const page = await this.#connection.unary<ListJobsResponse>(
+        (stubs, ...rest) => stubs.jobs.listJobs(request, ...rest),
+        { signal },
+      );
+      yield* page.jobs;
+      pageToken = page.nextPageToken;
+      if (pageToken === "") return;
+    }
+  }
+
+  /** Ends a job; changes nothing where it has ended. */
+  async cancel(jobId: string, options?: UnaryOptions): Promise<Job> {
+    const request = CancelJobRequest.fromPartial({ jobId });
+    return jobOf(await this.#connection.unary((stubs, ...rest) => stubs.jobs.cancelJob(request, ...rest), options));
+  }
+
+  /** Changes the priority or the playhead of a job that has not ended. Throws RangeError too. */
+  async update(jobId: string, change: JobUpdate, options?: UnaryOptions): Promise<Job> {
+    const { priority = Priority.UNSPECIFIED, playhead } = change;
+    const request = UpdateJobRequest.fromPartial({ jobId, priority, playhead: duration(playhead) });
+    return jobOf(await this.#connection.unary((stubs, ...rest) => stubs.jobs.updateJob(request, ...rest), options));
+  }
+
+  /** Ends a job and removes its files. */
+  async delete(jobId: string, options?: UnaryOptions): Promise<void> {
+    const request = DeleteJobRequest.fromPartial({ jobId });
+    await this.#connection.unary((stubs, ...rest) => stubs.jobs.deleteJob(request, ...rest), options);
+  }
+
+  /**
+   * A job's events until it ends, none of them twice, over broken streams and server restarts. A snapshot comes
+   * first, and again where a restarted server cannot replay. Leaving the iteration cancels the call.
+   */
+  watch(jobId: string, options: WatchOptions = {}): ClosableIterator<JobEvent> {
+    return new ClosableIterator((signal) => watchJob(this.#connection, jobId, options, signal), options.signal);
+  }
+
+  /** The job once it succeeded. Throws JobFailedError if it failed or was cancelled. */
+  async wait(jobId: string, options: Pick<WatchOptions, "signal"> = {}): Promise<Job> {
+    for await (const event of this.watch(jobId, options)) {
+      if (event.type !== "terminal") continue;
+      if (event.job.state !== JobState.SUCCEEDED) throw new JobFailedError(event.job);
+      return event.job;
+    }
+    return this.getJob(jobId, options);
+  }
+
+  /** All or some stems, interleaved by time; see StemPlayer. Throws RangeError. */
+  streamStems(jobId: string, options: StemStreamOptions = {}): StemPlayer {
+    return new StemPlayer(this.#connection, jobId, options);
+  }
+
+  /**
+   * One stem into a Writable, no faster than it takes it; resolves when all is written. PCM comes without a
+   * header (see `wavHeader`), FLAC with the stream header first, so that it is a FLAC stream of its own.
+   *
+   * Throws StreamCorruptError, JobChangedError, RangeError and the errors of `target` too.
+   */
+  async readStem(
+    jobId: string,
+    stemName: string,
+    target: Writable,
+    options: ReadStemOptions & WriteOptions = {},
+  ): Promise<StemRead> {
+    const reading = new StemReading(this.#connection, jobId, stemName, options);
+    let startFrame: number | undefined;
+    let frameCount = 0;
+    let bytes = 0;
+    const pieces = async function* (signal: AbortSignal): AsyncGenerator<Buffer, void> {
+      for await (const chunk of reading.chunks(signal)) {
+        const { codecHeader } = chunk.format;
+        if (startFrame === undefined && codecHeader.length > 0) {
+          yield codecHeader;
+          bytes += codecHeader.length;
+        }
+        startFrame ??= chunk.startFrame;
+        yield chunk.data;
+        frameCount += chunk.frameCount;
+        bytes += chunk.data.length;
+      }
+    };
+    await writeAll(pieces, target, options);
+    return { format: reading.format!, startFrame: startFrame ?? options.startFrame ?? 0, frameCount, bytes };
+  }
+
+  /** The same as an async iterator of chunks. Throws RangeError at once. */
+  stemChunks(
+    jobId: string,
+    stemName: string,
+    options: ReadStemOptions & { signal?: AbortSignal } = {},
+  ): ClosableIterator<ReadChunk> {
+    const reading = new StemReading(this.#connection, jobId, stemName, options);
+    return new ClosableIterator((signal) => reading.chunks(signal), options.signal);
+  }
+
+  /**
+   * Sends a track for `submit`: a file's path, its bytes, or a stream of them. A content that the server has is not
+   * sent again; a broken upload goes on where the server stopped taking it.
+   *
+   * Throws SourceChangedError, and the errors of the file system or of the stream too.
+   */
+  async upload(source: UploadSource, options: UploadOptions = {}): Promise<UploadedTrack> {
+    const content = await openSource(source, options.filename, options.signal);
+    try {
+      return await new Upload(this.#connection, content, options.signal, options.onProgress).run();
+    } finally {
+      await content.close();
+    }
+  }
+
+  /** How far an upload got. */
+  getUpload(uploadId: string, options?: UnaryOptions): Promise<GetUploadResponse> {
+    const request = GetUploadRequest.fromPartial({ uploadId });
+    return this.#connection.unary((stubs, ...rest) => stubs.transfers.getUpload(request, ...rest), options);
+  }
+
+  /**
+   * A finished file of a job, such as stems.zip, into a Writable; resolves when all is written.
+   *
+   * Throws StreamCorruptError, JobChangedError and the errors of `target` too.
+   */
+  async getArtifact(
+    jobId: string,
+    name: string,
+    target: Writable,
+    options: WriteOptions & { onProgress?: OnBytes } = {},
+  ): Promise<ArtifactRead> {
+    const fetch = new ArtifactFetch(this.#connection, jobId, name, options.onProgress);
+    await writeAll((signal) => fetch.chunks(signal), target, options);
+    return { bytes: fetch.offset, contentType: fetch.contentType };
+  }
+
+  /** What the server is and how it fares. */
+  serverInfo(options?: UnaryOptions): Promise<GetServerInfoResponse> {
+    const request = GetServerInfoRequest.fromPartial({});
+    return this.#connection.unary((stubs, ...rest) => stubs.system.getServerInfo(request, ...rest), options);
+  }
+
+  /** Every model the server knows, usable or not. */
+  async listModels(options?: UnaryOptions): Promise<Model[]> {
+    const request = ListModelsRequest.fromPartial({});
+    const answer = await this.#connection.unary<{ models: Model[] }>(
+      (stubs, ...rest) => stubs.system.listModels(request, ...rest),
+      options,
+    );
+    return answer.models;
+  }
+
+  /** Samples of processor, memory, disk and queue every `interval` seconds (1) until the consumer leaves. */
+  watchResources(options: { interval?: number; signal?: AbortSignal } = {}): ClosableIterator<WatchResourcesResponse> {
+    const connection = this.#connection;
+    const request = WatchResourcesRequest.fromPartial({ interval: duration(options.interval) });
+    const attempts = connection.settings.streamAttempts();
+    const samples = async function* (signal: AbortSignal): AsyncGenerator<WatchResourcesResponse, void> {
+      const begin = (stubs: ReturnType<Connection["stubs"]>) => stubs.system.watchResources(request);
+      for await (const sample of unbroken({ connection, attempts, signal, begin })) {
+        attempts.progressed();
+        yield sample;
+      }
+    };
+    return new ClosableIterator(samples, options.signal);
+  }
+}

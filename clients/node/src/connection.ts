@@ -1,0 +1,126 @@
+/** The connection to a server, replaced when it turns out to be dead, and the calls open on it. */
+
+import { type CallOptions, Channel, type ClientUnaryCall, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+
+import { asMismoError, MismoError } from "./errors.js";
+import { JobServiceClient } from "./generated/mismo/analysis/v1/job_service.js";
+import { SystemServiceClient } from "./generated/mismo/analysis/v1/system_service.js";
+import { TransferServiceClient } from "./generated/mismo/analysis/v1/transfer_service.js";
+import type { Settings } from "./options.js";
+
+/** The services over one channel. */
+export interface Stubs {
+  readonly jobs: JobServiceClient;
+  readonly transfers: TransferServiceClient;
+  readonly system: SystemServiceClient;
+}
+
+/** A call that can be cancelled and tells of its end. */
+export interface OpenCall {
+  cancel(): void;
+  once(event: "status", listener: () => void): unknown;
+}
+
+/** A method of a stub, as grpc-js has it. */
+export type UnaryMethod<Response> = (
+  stubs: Stubs,
+  metadata: Metadata,
+  options: Partial<CallOptions>,
+  callback: (error: ServiceError | null, response: Response) => void,
+) => ClientUnaryCall;
+
+/** Connects when it is first used. */
+export class Connection {
+  #channel: Channel | undefined;
+  #stubs: Stubs | undefined;
+  #open = new Set<OpenCall>();
+  #closed = false;
+
+  constructor(
+    readonly address: string,
+    readonly settings: Settings,
+  ) {}
+
+  /** The services. Throws MismoError (CANCELLED) once closed. */
+  stubs(): Stubs {
+    if (this.#closed) throw new MismoError(status.CANCELLED, "the client is closed");
+    if (this.#stubs !== undefined) return this.#stubs;
+    const { credentials, channel: options } = this.settings;
+    const channel = new Channel(this.address, credentials, options);
+    const over = { channelOverride: channel };
+    this.#channel = channel;
+    this.#stubs = {
+      jobs: new JobServiceClient(this.address, credentials, over),
+      transfers: new TransferServiceClient(this.address, credentials, over),
+      system: new SystemServiceClient(this.address, credentials, over),
+    };
+    return this.#stubs;
+  }
+
+  /** Begins a stream; `close` cancels it. */
+  open<Call extends OpenCall>(begin: (stubs: Stubs) => Call): Call {
+    const call = begin(this.stubs());
+    this.#open.add(call);
+    call.once("status", () => this.#open.delete(call));
+    return call;
+  }
+
+  /** What begins later gets a connection of its own: `dead` was silent. Calls open on it are left to it. */
+  renew(dead: Stubs): void {
+    if (dead !== this.#stubs) return;
+    this.#channel?.close();
+    this.#channel = this.#stubs = undefined;
+  }
+
+  /**
+   * One unary call, again while the server is away or busy; `timeout` in seconds is for each try.
+   *
+   * Every call of the contract may be repeated: reads change nothing, submits carry their request id, the
+   * others are idempotent. Throws MismoError, or the signal's reason.
+   */
+  async unary<Response>(method: UnaryMethod<Response>, options: UnaryOptions = {}): Promise<Response> {
+    const attempts = this.settings.callAttempts();
+    for (;;) {
+      options.signal?.throwIfAborted();
+      let failed: MismoError;
+      try {
+        return await this.#once(method, options);
+      } catch (error) {
+        options.signal?.throwIfAborted();
+        failed = asMismoError(error);
+      }
+      await attempts.after(failed, options.signal, "call");
+    }
+  }
+
+  #once<Response>(method: UnaryMethod<Response>, { timeout, signal }: UnaryOptions): Promise<Response> {
+    const deadline = Date.now() + (timeout ?? this.settings.callTimeout) * 1000;
+    return new Promise((resolve, reject) => {
+      const call = this.open((stubs) =>
+        method(stubs, new Metadata(), { deadline }, (error, response) => {
+          signal?.removeEventListener("abort", cancel);
+          if (error === null) resolve(response);
+          else reject(error);
+        }),
+      );
+      const cancel = (): void => call.cancel();
+      signal?.addEventListener("abort", cancel, { once: true });
+    });
+  }
+
+  /** Cancels every open call; jobs live on. */
+  close(): void {
+    this.#closed = true;
+    for (const call of this.#open) call.cancel();
+    this.#channel?.close();
+    this.#channel = this.#stubs = undefined;
+  }
+}
+
+/** For one call. */
+export interface UnaryOptions {
+  /** Seconds for each try; the client's `callTimeout` if unset. */
+  timeout?: number | undefined;
+  /** Cancels the call and its retries; the promise rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+}

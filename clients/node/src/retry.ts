@@ -1,0 +1,93 @@
+/** When to try again, and how long to wait before: exponential, jittered, bounded. */
+
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { MismoError, StreamCorruptError } from "./errors.js";
+
+/** Why a server ends a stream whose consumer paused; it goes on when the consumer does. */
+const REOPENED_REASONS: ReadonlySet<string> = new Set(["STREAM_IDLE"]);
+/** Seconds; a server that asks for more is not waited for any longer. */
+const LONGEST_RETRY_AFTER = 60;
+
+/** `attempts` in all; times in seconds. */
+export interface RetryPolicy {
+  attempts: number;
+  initial: number;
+  factor: number;
+  longest: number;
+}
+
+/** For calls, and for streams that never brought anything. */
+export const CALL_RETRY: RetryPolicy = { attempts: 6, initial: 0.1, factor: 2, longest: 3 };
+/** For streams that did: rides out a restart of the server. */
+export const STREAM_RETRY: RetryPolicy = { ...CALL_RETRY, attempts: 12 };
+
+/** Told of every wait, with the error and the seconds. */
+export type OnRetry = (error: MismoError, delay: number) => void;
+
+/** What broke: a stream can go on after more kinds of errors than a call can be repeated; "mended" errors always can. */
+export type Broken = "call" | "stream" | "mended";
+
+/**
+ * Seconds to wait after that many failures (from 1); `fraction` (0 to 1) places the jitter.
+ *
+ * Half of it is fixed, so that a retry never comes at once; half is spread, so that many clients of a
+ * restarted server do not come together.
+ */
+export function retryDelay(policy: RetryPolicy, failures: number, fraction: number): number {
+  const whole = Math.min(policy.initial * policy.factor ** (failures - 1), policy.longest);
+  return whole * (0.5 + 0.5 * fraction);
+}
+
+/**
+ * Counts the failures of one call, or of one stream since it last brought something.
+ *
+ * A stream that never brought anything is given up as early as a plain call (`first`); one that did is
+ * worth the patience a restarting server needs (`then`).
+ */
+export class Attempts {
+  #policy: RetryPolicy;
+  #then: RetryPolicy | undefined;
+  #failures = 0;
+
+  constructor(
+    first: RetryPolicy,
+    then?: RetryPolicy,
+    private readonly onRetry?: OnRetry,
+  ) {
+    this.#policy = first;
+    this.#then = then;
+  }
+
+  /** The server answered: what follows is worth more patience. */
+  connected(): void {
+    if (this.#then === undefined) return;
+    this.#policy = this.#then;
+    this.#then = undefined;
+  }
+
+  /** Something new arrived whole: failures before it no longer count. */
+  progressed(): void {
+    this.#failures = 0;
+    this.connected();
+  }
+
+  /** Waits until the next try is due. Throws `error` where there shall be none, or the signal's reason. */
+  async after(error: MismoError, signal: AbortSignal | undefined, kind: Broken): Promise<void> {
+    this.#failures += 1;
+    if (this.#failures >= this.#policy.attempts || !worthIt(error, kind)) throw error;
+    const own = retryDelay(this.#policy, this.#failures, Math.random());
+    const delay = Math.max(own, Math.min(error.retryAfter ?? 0, LONGEST_RETRY_AFTER));
+    this.onRetry?.(error, delay);
+    try {
+      await sleep(delay * 1000, undefined, { signal });
+    } catch {
+      signal?.throwIfAborted();
+    }
+  }
+}
+
+function worthIt(error: MismoError, kind: Broken): boolean {
+  if (kind === "mended" || error instanceof StreamCorruptError || error.retryable) return true;
+  return kind === "stream" && (error.brokenStream || REOPENED_REASONS.has(error.reason));
+}

@@ -1,0 +1,80 @@
+/** What streamed stems are made of, and the WAV header that belongs before them. */
+
+import { Encoding } from "./generated/mismo/analysis/v1/audio.js";
+import type { StreamInfo } from "./generated/mismo/analysis/v1/transfer_service.js";
+import { wholeNumber } from "./whole-number.js";
+
+/** The stems of a stream. */
+export interface StemFormat {
+  readonly encoding: Encoding;
+  /** `stemIndex` of a chunk counts these. */
+  readonly stemNames: readonly string[];
+  /** Of each stem. */
+  readonly totalFrames: number;
+  /** Hz. */
+  readonly sampleRate: number;
+  readonly channels: number;
+  /** FLAC: the stream header, to go before the first chunk of each stem. Empty for PCM. */
+  readonly codecHeader: Buffer;
+}
+
+/** From the first message of a stream. */
+export function stemFormat(info: StreamInfo): StemFormat {
+  const { encoding, stemNames, totalFrames, sampleRate, channels, codecHeader } = info;
+  return { encoding, stemNames, totalFrames, sampleRate, channels, codecHeader };
+}
+
+/** Whether a stream that began anew is still of the same form. */
+export function sameFormat(a: StemFormat, b: StemFormat): boolean {
+  return (
+    a.encoding === b.encoding &&
+    a.totalFrames === b.totalFrames &&
+    a.sampleRate === b.sampleRate &&
+    a.channels === b.channels &&
+    a.stemNames.join("\0") === b.stemNames.join("\0") &&
+    a.codecHeader.equals(b.codecHeader)
+  );
+}
+
+/** What a frame of PCM is made of; a StemFormat and a job's `stemSet` have it. */
+export type PcmFormat = Pick<StemFormat, "encoding" | "sampleRate" | "channels">;
+
+const SAMPLE_BYTES: Partial<Record<Encoding, number>> = {
+  [Encoding.PCM_S16LE]: 2,
+  [Encoding.PCM_S24LE]: 3,
+  [Encoding.PCM_F32LE]: 4,
+};
+
+/** Bytes of one PCM frame, all channels. Throws RangeError for FLAC. */
+export function frameBytes(format: Pick<PcmFormat, "encoding" | "channels">): number {
+  const sampleBytes = SAMPLE_BYTES[format.encoding];
+  if (sampleBytes === undefined) throw new RangeError(`${Encoding[format.encoding]} has no fixed frame size`);
+  return sampleBytes * format.channels;
+}
+
+const HEADER_BYTES = 44;
+const LARGEST_RIFF = 0xffff_ffff;
+const WAVE_FORMAT_PCM = 1;
+const WAVE_FORMAT_IEEE_FLOAT = 3;
+
+/** The 44 bytes before `frames` frames of PCM. Throws RangeError for FLAC and past 4 GiB. */
+export function wavHeader(format: PcmFormat, frames: number): Buffer {
+  const bytesPerFrame = frameBytes(format);
+  const dataBytes = wholeNumber("frames", frames) * bytesPerFrame;
+  if (dataBytes + HEADER_BYTES > LARGEST_RIFF) throw new RangeError("a WAV file holds 4 GiB at most");
+  const header = Buffer.alloc(HEADER_BYTES);
+  header.write("RIFF", 0, "latin1");
+  // RIFF pads chunks to an even size.
+  header.writeUInt32LE(dataBytes + (dataBytes % 2) + HEADER_BYTES - 8, 4);
+  header.write("WAVEfmt ", 8, "latin1");
+  header.writeUInt32LE(16, 16);
+  header.writeUInt16LE(format.encoding === Encoding.PCM_F32LE ? WAVE_FORMAT_IEEE_FLOAT : WAVE_FORMAT_PCM, 20);
+  header.writeUInt16LE(format.channels, 22);
+  header.writeUInt32LE(format.sampleRate, 24);
+  header.writeUInt32LE(format.sampleRate * bytesPerFrame, 28);
+  header.writeUInt16LE(bytesPerFrame, 32);
+  header.writeUInt16LE((bytesPerFrame / format.channels) * 8, 34);
+  header.write("data", 36, "latin1");
+  header.writeUInt32LE(dataBytes, 40);
+  return header;
+}

@@ -1,0 +1,149 @@
+/** Sends a track, and goes on where the server stopped taking it. */
+
+import { type ClientDuplexStream, status } from "@grpc/grpc-js";
+
+import type { OnBytes } from "./artifacts.js";
+import type { Connection } from "./connection.js";
+import { crc32c } from "./crc32c.js";
+import { asMismoError, MismoError, SourceChangedError } from "./errors.js";
+import type { UploadAudioRequest, UploadAudioResponse } from "./generated/mismo/analysis/v1/transfer_service.js";
+import { endWell, Messages } from "./messages.js";
+import type { Attempts } from "./retry.js";
+import type { UploadContent } from "./upload-source.js";
+
+type Call = ClientDuplexStream<UploadAudioRequest, UploadAudioResponse>;
+type ClientMessage = NonNullable<UploadAudioRequest["message"]>;
+
+const CHUNK_BYTES = 256 * 1024;
+/** The server forgot the upload: it expired. */
+const START_OVER_REASON = "UPLOAD_NOT_FOUND";
+/** The upload goes on from what the server has, as long as the content is still the same. */
+const TRY_AGAIN_REASONS: ReadonlySet<string> = new Set(["UPLOAD_CHECKSUM_MISMATCH", "UPLOAD_GAP"]);
+
+/** A complete upload, ready to be a job's source. */
+export interface UploadedTrack {
+  readonly uploadId: string;
+  readonly totalBytes: number;
+  /** Of the content, lower-case hex. */
+  readonly sha256: string;
+}
+
+/** One track on its way to the server. */
+export class Upload {
+  readonly #attempts: Attempts;
+  #uploadId = "";
+  #mostCommitted = 0;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly content: UploadContent,
+    private readonly signal: AbortSignal | undefined,
+    private readonly onProgress: OnBytes | undefined,
+  ) {
+    this.#attempts = connection.settings.streamAttempts();
+  }
+
+  /**
+   * Sends what the server does not have yet until it has all.
+   *
+   * Throws MismoError, SourceChangedError, the errors of the file system, or the signal's reason.
+   */
+  async run(): Promise<UploadedTrack> {
+    for (;;) {
+      this.signal?.throwIfAborted();
+      let failed: MismoError;
+      try {
+        const uploaded = await this.#sendOnce();
+        if (uploaded !== undefined) return uploaded;
+        failed = new MismoError(status.UNAVAILABLE, "the upload ended before it was complete");
+      } catch (error) {
+        this.signal?.throwIfAborted();
+        failed = asMismoError(error);
+      }
+      if (failed.reason === START_OVER_REASON && this.#uploadId !== "") {
+        this.#uploadId = "";
+      } else if (TRY_AGAIN_REASONS.has(failed.reason)) {
+        if ((await this.content.hash()) !== this.content.sha256) throw this.#changed();
+        await this.#attempts.after(failed, this.signal, "mended");
+      } else {
+        await this.#attempts.after(failed, this.signal, "stream");
+      }
+    }
+  }
+
+  #changed(): SourceChangedError {
+    return new SourceChangedError(`${this.content.filename} changed while it was uploaded; upload it again`);
+  }
+
+  /** One call; undefined if the server ended it early without an error. */
+  async #sendOnce(): Promise<UploadedTrack | undefined> {
+    const { filename, totalBytes, sha256 } = this.content;
+    const call = this.connection.open((stubs) => stubs.transfers.uploadAudio());
+    const acks = new Messages<UploadAudioResponse>(call);
+    const ended = new Promise<void>((resolve) => call.once("status", () => resolve()));
+    const cancel = (): void => call.cancel();
+    this.signal?.addEventListener("abort", cancel, { once: true });
+    try {
+      await write(call, ended, { $case: "header", value: { uploadId: this.#uploadId, filename, totalBytes, sha256 } });
+      // The first answer tells where to begin; a content that the server knows is complete with it.
+      let ack = await acks.next();
+      if (ack === undefined) return undefined;
+      this.#note(ack);
+      if (!ack.complete) {
+        const [complete] = await Promise.all([
+          this.#awaitComplete(acks),
+          this.#sendFrom(call, ended, acks, ack.committedBytes),
+        ]);
+        ack = complete;
+      }
+      if (ack === undefined) return undefined;
+      endWell(call, acks);
+      return { uploadId: ack.uploadId, totalBytes, sha256: ack.sha256 };
+    } catch (error) {
+      call.cancel();
+      throw error;
+    } finally {
+      this.signal?.removeEventListener("abort", cancel);
+    }
+  }
+
+  async #awaitComplete(acks: Messages<UploadAudioResponse>): Promise<UploadAudioResponse | undefined> {
+    for (let ack; (ack = await acks.next()) !== undefined; ) {
+      this.#note(ack);
+      if (ack.complete) return ack;
+    }
+    return undefined;
+  }
+
+  #note({ uploadId, committedBytes }: UploadAudioResponse): void {
+    this.#uploadId = uploadId;
+    // An answer alone is no progress: bytes that are damaged each time must not be sent for ever.
+    if (committedBytes > this.#mostCommitted) this.#attempts.progressed();
+    else this.#attempts.connected();
+    this.#mostCommitted = Math.max(this.#mostCommitted, committedBytes);
+    this.onProgress?.(committedBytes, this.content.totalBytes);
+  }
+
+  /** Sends the chunks from `offset` on and the end; stops when the call is over, reading it tells why. */
+  async #sendFrom(
+    call: Call,
+    ended: Promise<void>,
+    acks: Messages<UploadAudioResponse>,
+    offset: number,
+  ): Promise<void> {
+    while (offset < this.content.totalBytes) {
+      const length = Math.min(CHUNK_BYTES, this.content.totalBytes - offset);
+      const data = await this.content.read(offset, length);
+      if (data.length === 0) throw this.#changed();
+      if (acks.over) return;
+      await write(call, ended, { $case: "chunk", value: { offset, data, crc32c: crc32c(data) } });
+      offset += data.length;
+    }
+    if (!acks.over) await write(call, ended, { $case: "finish", value: {} });
+  }
+}
+
+/** Waits until the connection took the message, or the call has ended: a call that did may never answer. */
+async function write(call: Call, ended: Promise<void>, message: ClientMessage): Promise<void> {
+  await Promise.race([ended, new Promise<unknown>((taken) => call.write({ message }, taken))]);
+}
