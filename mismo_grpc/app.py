@@ -11,14 +11,26 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from mismo_grpc import __version__
+from mismo_grpc.delivery.attempts import RetryPolicy
+from mismo_grpc.delivery.body import Bodies
+from mismo_grpc.delivery.guard import UrlGuard
+from mismo_grpc.delivery.outbox import Outbox
+from mismo_grpc.delivery.resolver import Resolver
+from mismo_grpc.delivery.sender import Sender
 from mismo_grpc.errors import MismoError, StoreError
+from mismo_grpc.gateway.application import build_application
+from mismo_grpc.gateway.metrics import Gauges, Metrics
+from mismo_grpc.gateway.server import HttpServer
+from mismo_grpc.gateway.services import Services
 from mismo_grpc.jobs.admission import Admission, default_model
 from mismo_grpc.jobs.decoding import TrackDecoder
+from mismo_grpc.jobs.incoming import Incoming
 from mismo_grpc.jobs.job_folder import JobFolders
 from mismo_grpc.jobs.ledger import JobLedger
 from mismo_grpc.jobs.queue import JobQueue
@@ -31,6 +43,7 @@ from mismo_grpc.jobs.status import ServerStatus, TilePace
 from mismo_grpc.jobs.stem_shelf import StemShelf
 from mismo_grpc.jobs.sweeper import Sweeper
 from mismo_grpc.jobs.uploads import Uploads
+from mismo_grpc.jobs.waveforms import read_waveforms
 from mismo_grpc.rpc.server import GrpcServer
 from mismo_grpc.separation.catalog import ModelCatalog, download
 from mismo_grpc.separation.device import torch_device
@@ -52,9 +65,16 @@ class App:
     """One server: `start`, then `stop`. On the event loop."""
 
     def __init__(
-        self, settings: Settings, *, disk: Disk | None = None, now: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        *,
+        disk: Disk | None = None,
+        now: Callable[[], float] = time.time,
+        serve_http: bool = True,
     ) -> None:
+        """`serve_http` is off where somebody else listens and passes the requests on to `services`."""
         self.settings = settings
+        self._serve_http = serve_http
         self.epoch = uuid.uuid4().hex
         self._disk = disk or FileSystemDisk()
         self._now = now
@@ -62,9 +82,11 @@ class App:
         self._engine_ready: asyncio.Future[SegmentEngine] | None = None
         self._warming: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
+        self._warm = False
         self.failed = asyncio.Event()
         """Set when the server cannot go on; the log says why."""
         self.grpc_port = 0
+        self.http_port = 0
 
     async def start(self) -> None:
         """Brings everything up; returns once jobs are accepted.
@@ -72,11 +94,14 @@ class App:
         Raises StoreError if the jobs folder cannot be used, OSError if the port or the ready file cannot.
         """
         settings, begin = self.settings, time.perf_counter()
-        await asyncio.to_thread(check_address, settings.host, settings.grpc_port)
+        await asyncio.to_thread(check_address, settings.host, settings.grpc_port, "--grpc-port")
         self._build(await asyncio.to_thread(self._open_store, settings.jobs_dir))
         try:
             recovered = await self.jobs.recover()
             self.grpc_port = await self._listen()
+            if self._serve_http:
+                self.http_port = await self._listen_http()
+            self.outbox.start()
             self._warming = asyncio.create_task(self._warm_up(), name="warm up")
             self._sweeping = asyncio.create_task(self.sweeper.run(), name="sweeper")
             self._write_ready_file()
@@ -87,6 +112,7 @@ class App:
             "accepting jobs",
             version=__version__,
             grpc=f"{settings.host}:{self.grpc_port}",
+            http=f"{settings.host}:{self.http_port}" if self._serve_http else None,
             jobs_dir=str(settings.jobs_dir),
             taken_up=recovered,
             seconds=round(time.perf_counter() - begin, 3),
@@ -96,7 +122,16 @@ class App:
         try:
             return await self.server.start()
         except RuntimeError as error:
-            raise cannot_listen(self.settings.host, self.settings.grpc_port, "taken a moment ago") from error
+            raise cannot_listen(
+                self.settings.host, self.settings.grpc_port, "taken a moment ago", "--grpc-port"
+            ) from error
+
+    async def _listen_http(self) -> int:
+        try:
+            return await self.http.start()
+        except OSError as error:
+            settings = self.settings
+            raise cannot_listen(settings.host, settings.http_port, error.strerror, "--http-port") from error
 
     def _build(self, store: SqliteJobStore) -> None:
         settings = self.settings
@@ -170,11 +205,61 @@ class App:
             used_by_jobs=lambda: self.sweeper.used_bytes,
             started_at=self._now(),
         )
+        guard = UrlGuard(Resolver(), settings.callback_allowed_hosts)
+        bodies = Bodies(jobs_dir, read_waveforms)
         loop = asyncio.get_running_loop()
         # Reads, checksums and model loads wait on the disk side by side; the default is a handful of threads.
         loop.set_default_executor(ThreadPoolExecutor(BLOCKING_THREADS, thread_name_prefix="blocking"))
         self._engine_ready = loop.create_future()
-        self.server = GrpcServer(self.jobs, self.uploads, self.status, settings)
+        self.metrics = Metrics(self._gauges)
+        self.ledger.on_accepted.append(self.metrics.on_accepted)
+        self.ledger.on_change.append(self.metrics.on_change)
+        self.server = GrpcServer(
+            self.jobs, self.uploads, self.status, settings, partial(self.metrics.on_bytes, "grpc")
+        )
+        incoming = Incoming(
+            jobs_dir / STATE_FOLDER / "incoming",
+            self.uploads,
+            self._disk,
+            max_bytes=settings.max_upload_bytes,
+            reserve_bytes=settings.disk_reserve_bytes,
+        )
+        self.services = Services(
+            self.jobs,
+            self.uploads,
+            incoming,
+            self.status,
+            settings,
+            self.metrics,
+            check_url=guard.check_callback_url,
+            bodies=bodies,
+            model_is_warm=lambda: self._warm,
+        )
+        self.outbox = Outbox(
+            self.ledger,
+            self.shelf,
+            bodies,
+            Sender(
+                guard,
+                timeout=settings.callback_timeout,
+                secret=settings.callback_secret.get_secret_value(),
+                now=self._now,
+            ),
+            RetryPolicy(settings.callback_retries, settings.callback_retry_delay),
+            self.metrics.on_callback,
+        )
+        self.http = HttpServer(build_application(self.services), settings.host, settings.http_port)
+
+    def _gauges(self) -> Gauges:
+        return Gauges(
+            queued=self.jobs.queued_count,
+            running=self.jobs.running_count,
+            queue_capacity=self.jobs.queue_capacity,
+            segments_waiting=self.scheduler.waiting,
+            streams_open=self.server.streams.count,
+            model_warm=self._warm,
+            device_memory={device.name: device.memory_used for device in self.status.devices()},
+        )
 
     def _open_store(self, jobs_dir: Path) -> SqliteJobStore:
         try:
@@ -226,6 +311,7 @@ class App:
             begin = time.perf_counter()
             await asyncio.to_thread(engine.load, chosen)
             self.server.model_is_warm(True)
+            self._warm = True
             device = engine.devices[0].info()
             log.info(
                 "model warm",
@@ -249,7 +335,12 @@ class App:
             max_batch=settings.max_batch,
             cpu_threads=settings.cpu_threads,
         )
-        return SegmentEngine([device], self.scheduler, self.pace.report)
+
+        def on_segment(model: str, seconds: float) -> None:
+            self.pace.report(model, seconds)
+            self.metrics.on_segment(model, seconds)
+
+        return SegmentEngine([device], self.scheduler, on_segment)
 
     def _fetch(self, model: str) -> None:
         if download(model, lambda text: log.info("model hub", message=text)):
@@ -260,7 +351,9 @@ class App:
         if path is None:
             return
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps({"grpc_port": self.grpc_port, "http_port": 0, "pid": os.getpid()}))
+        temporary.write_text(
+            json.dumps({"grpc_port": self.grpc_port, "http_port": self.http_port, "pid": os.getpid()})
+        )
         os.replace(temporary, path)
 
     async def stop(self) -> None:
@@ -271,8 +364,10 @@ class App:
         if self.settings.ready_file is not None:
             self.settings.ready_file.unlink(missing_ok=True)
         engine = self._engine
-        # The segment in work is finished and kept while streams play out.
+        # The segment in work is finished and kept while streams play out and answers go out.
         await asyncio.gather(
+            self.http.stop(min(STREAM_PATIENCE_SECONDS, grace / 4)),
+            self.outbox.stop(min(STREAM_PATIENCE_SECONDS, grace / 4)),
             self.server.drain(min(STREAM_PATIENCE_SECONDS, grace / 4)),
             asyncio.to_thread(engine.stop, grace * 0.6) if engine is not None else asyncio.sleep(0),
         )
@@ -292,7 +387,7 @@ class App:
         log.info("stopped", seconds=round(time.perf_counter() - begin, 3))
 
 
-def check_address(host: str, port: int) -> None:
+def check_address(host: str, port: int, option: str) -> None:
     """Raises OSError, in words for a person, if nothing can listen there; blocks on name look-up."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -303,11 +398,11 @@ def check_address(host: str, port: int) -> None:
             probe.bind(address)
             probe.listen(1)
     except OSError as error:
-        raise cannot_listen(host, port, error.strerror) from error
+        raise cannot_listen(host, port, error.strerror, option) from error
 
 
-def cannot_listen(host: str, port: int, reason: str | None) -> OSError:
+def cannot_listen(host: str, port: int, reason: str | None, option: str) -> OSError:
     """The error of an address that is taken or not this machine's."""
     return OSError(
-        f"cannot listen on {host}:{port} ({reason}); choose another --grpc-port (0: a free one) or --host"
+        f"cannot listen on {host}:{port} ({reason}); choose another {option} (0: a free one) or --host"
     )

@@ -46,7 +46,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     )
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--grpc-port", type=int, help="gRPC port, 0 picks a free one (50051)")
-    parser.add_argument("--http-port", type=int, help="HTTP port (8000); not served by this version")
+    parser.add_argument("--http-port", type=int, help="HTTP port, 0 picks a free one (8000)")
     parser.add_argument("--device", help="auto, cpu or cuda:N (auto)")
     parser.add_argument(
         "--model", help="model of jobs that name none (htdemucs; mismo_lite where it is not available)"
@@ -141,13 +141,13 @@ async def serve(settings: Settings, stopping: StopSignal) -> int:
     for task in waits:
         task.cancel()
     status = 1 if app.failed.is_set() else 0
-    _exit_at_last(settings.grace_seconds - LAST_MOMENT_SECONDS, status)
+    exit_at_last(settings.grace_seconds, status)
     await app.stop()
     return status
 
 
-def _exit_at_last(seconds: float, status: int) -> None:
-    """Ends the process after so long, whatever still runs: a segment, a download, a library that is being loaded.
+def exit_at_last(grace_seconds: float, status: int) -> None:
+    """Ends the process before the grace time is over, whatever runs: a segment, a download, a library being loaded.
 
     Nothing that was told to a client is lost by that: all of it is stored when it is told.
     """
@@ -156,7 +156,7 @@ def _exit_at_last(seconds: float, status: int) -> None:
         log.warning("the grace time is over; what is not done goes on at the next start")
         _exit(status)
 
-    timer = threading.Timer(max(0.0, seconds), give_up)
+    timer = threading.Timer(max(0.0, grace_seconds - LAST_MOMENT_SECONDS), give_up)
     timer.daemon = True
     timer.start()
 

@@ -46,7 +46,16 @@ def main() -> int:
         begin = time.perf_counter()
         server = subprocess.Popen(
             [
-                *(sys.executable, str(ROOT / "server.py"), "--grpc-port", "0", "--ready-file", str(ready)),
+                *(
+                    sys.executable,
+                    str(ROOT / "server.py"),
+                    "--grpc-port",
+                    "0",
+                    "--http-port",
+                    "0",
+                    "--ready-file",
+                    str(ready),
+                ),
                 *(
                     "--jobs-dir",
                     str(Path(folder, "jobs")),

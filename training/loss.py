@@ -8,8 +8,8 @@ from torch import Tensor
 SPECTRAL_SIZES = (512, 2048)
 
 
-QUIETEST = 0.05
-"""Of the mixture's RMS (-26 dB): a stem under it counts as one of this level."""
+QUIETEST = 0.1
+"""Of the mixture's RMS (-20 dB): a stem under it counts as one of this level."""
 
 
 def separation_loss(estimate: Tensor, target: Tensor, spectral: float, stem_share: float) -> Tensor:

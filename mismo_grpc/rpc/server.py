@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -50,7 +51,15 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 class GrpcServer:
     """All services on one grpc.aio server; make, start and stop it on one event loop."""
 
-    def __init__(self, jobs: Jobs, uploads: Uploads, status: ServerStatus, settings: Settings) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        uploads: Uploads,
+        status: ServerStatus,
+        settings: Settings,
+        on_bytes: Callable[[int], None],
+    ) -> None:
+        """`on_bytes` is told of the payload that is streamed out."""
         self.streams = OpenStreams(settings.max_streams)
         self._host = settings.host
         self._port = settings.grpc_port
@@ -60,7 +69,7 @@ class GrpcServer:
         self._server = grpc.aio.server(interceptors=[gate], options=OPTIONS)
         add_JobServiceServicer_to_server(JobService(jobs), self._server)
         add_TransferServiceServicer_to_server(
-            TransferService(jobs, uploads, idle_seconds=settings.stream_idle_seconds), self._server
+            TransferService(jobs, uploads, on_bytes, idle_seconds=settings.stream_idle_seconds), self._server
         )
         add_SystemServiceServicer_to_server(SystemService(jobs, status, settings), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -30,7 +30,10 @@ ARTIFACT_CHUNK_BYTES = 1 << 18
 class TransferService(TransferServiceServicer):
     """Moves audio: tracks in, stems out."""
 
-    def __init__(self, jobs: Jobs, uploads: Uploads, *, idle_seconds: float) -> None:
+    def __init__(
+        self, jobs: Jobs, uploads: Uploads, on_bytes: Callable[[int], None], *, idle_seconds: float
+    ) -> None:
+        self._on_bytes = on_bytes
         self._jobs = jobs
         self._uploads = uploads
         self._idle_seconds = idle_seconds
@@ -69,7 +72,9 @@ class TransferService(TransferServiceServicer):
         )
         async with _beside(_listen(request_iterator, session)), aclosing(session.messages()) as messages:
             async for message in messages:
-                yield outgoing(message)
+                response = outgoing(message)
+                self._on_bytes(len(response.chunk.data))
+                yield response
 
     async def ReadStem(  # noqa: N802
         self, request: pb.ReadStemRequest, context: Context
@@ -95,6 +100,7 @@ class TransferService(TransferServiceServicer):
             )
             async with aclosing(reading.pieces()) as pieces:
                 async for piece in pieces:
+                    self._on_bytes(len(piece.data))
                     yield pb.ReadStemResponse(
                         start_frame=piece.start_frame,
                         frame_count=piece.frame_count,
@@ -115,6 +121,7 @@ class TransferService(TransferServiceServicer):
             first.content_type = artifact.content_type
             yield first
             while data:
+                self._on_bytes(len(data))
                 offset += len(data)
                 data = await artifact.read(offset, ARTIFACT_CHUNK_BYTES)
                 if data:

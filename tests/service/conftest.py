@@ -118,6 +118,7 @@ async def start(models: Path, music: Path, tmp_path: Path) -> AsyncIterator[Star
             settings = Settings(
                 **{
                     "grpc_port": 0,
+                    "http_port": 0,
                     "jobs_dir": tmp_path / "jobs",
                     "model_dirs": [models],
                     "model": MODEL,

@@ -59,7 +59,16 @@ class ServerProcess:
             "OMP_NUM_THREADS": "1",
         }
         command = [
-            *(sys.executable, str(ROOT / "server.py"), "--grpc-port", "0", "--device", "cpu"),
+            *(
+                sys.executable,
+                str(ROOT / "server.py"),
+                "--grpc-port",
+                "0",
+                "--http-port",
+                "0",
+                "--device",
+                "cpu",
+            ),
             *("--model", self.model, "--model-dir", str(self.models), "--precision", "fp32"),
             *("--jobs-dir", str(self.jobs_dir), "--allow-path", str(self.music)),
             *("--ready-file", str(self.ready_file), "--log-level", "debug", *arguments),

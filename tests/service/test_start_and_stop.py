@@ -179,7 +179,7 @@ async def test_a_failed_start_lets_the_jobs_folder_go(
     start: StartServer, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The port is taken between the look at it and the listening."""
-    monkeypatch.setattr("mismo_grpc.app.check_address", lambda host, port: None)
+    monkeypatch.setattr("mismo_grpc.app.check_address", lambda host, port, option: None)
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="--grpc-port"):
         await start(grpc_port=taken.getsockname()[1])
     server = await start()

@@ -73,6 +73,7 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
     return Settings(
         **{
             "grpc_port": 0,
+            "http_port": 0,
             "jobs_dir": folder / "jobs",
             "allowed_path_prefixes": [folder],
             "model": "mismo_lite",

@@ -1,0 +1,112 @@
+"""The server as an application of somebody else's uvicorn: HTTP comes from there, gRPC is brought up beside it.
+
+Settings come from the environment alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
+
+# gRPC reads its log level while it is imported; its INFO lines tell of clients that went away.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+import structlog
+from fastapi import FastAPI
+
+from mismo_grpc.app import App
+from mismo_grpc.command import configure_logging, exit_at_last
+from mismo_grpc.errors import MismoError
+from mismo_grpc.gateway.application import build_application
+from mismo_grpc.separation.allocator import keep_freed_memory
+from mismo_grpc.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+def create_app() -> FastAPI:
+    """An application that starts the server with its lifespan and stops it within the grace time."""
+    return build_application(lifespan=_lifespan)
+
+
+@asynccontextmanager
+async def _lifespan(application: FastAPI) -> AsyncGenerator[None]:
+    settings = Settings()  # pyright: ignore[reportCallIssue]
+    keep_freed_memory()
+    configure_logging(settings.log_level)
+    log.info("Starting Mismo Audio Analysis Server")
+    server = App(settings, serve_http=False)
+    try:
+        await server.start()
+    except (MismoError, OSError) as error:
+        log.critical("the server cannot start", reason=str(error))
+        raise
+    application.state.services = server.services
+    stop = _Stop(server)
+    with stop.at_the_first_signal():
+        watching = asyncio.create_task(_watch(server), name="watch for failure")
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await stop.done()
+
+
+class _Stop:
+    """Stops the server once: at the first signal, or when uvicorn is done, whichever comes first.
+
+    uvicorn waits for its last connection before it tells the application, and would wait for a download of hours.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self, server: App) -> None:
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._stopping: asyncio.Task[None] | None = None
+
+    def begin(self) -> asyncio.Task[None]:
+        """On the event loop."""
+        if self._stopping is None:
+            exit_at_last(self._server.settings.grace_seconds, 0)
+            self._stopping = asyncio.create_task(self._server.stop(), name="stop")
+        return self._stopping
+
+    async def done(self) -> None:
+        """Once everything is stopped and stored."""
+        await asyncio.shield(self.begin())
+
+    @contextmanager
+    def at_the_first_signal(self) -> Iterator[None]:
+        """uvicorn's own handlers are called as before."""
+        before = {number: signal.getsignal(number) for number in self.SIGNALS}
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            handler = before[signal.Signals(number)]
+            if callable(handler):
+                handler(number, frame)
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self.begin)
+
+        try:
+            for number in self.SIGNALS:
+                signal.signal(number, on_signal)
+        except ValueError:
+            # Not in the main thread: whoever runs uvicorn there stops it by other means.
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+async def _watch(server: App) -> None:
+    """A server that cannot go on ends its uvicorn."""
+    await server.failed.wait()
+    signal.raise_signal(signal.SIGTERM)

@@ -1,0 +1,63 @@
+"""The HTTP application: its routes over the services, errors in one shape, bytes counted."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
+
+from mismo_grpc import __version__
+from mismo_grpc.errors import InvalidFieldError
+from mismo_grpc.gateway import files, jobs, system
+from mismo_grpc.gateway.errors import add_error_handlers, error_response
+from mismo_grpc.gateway.lingering import Lingering
+from mismo_grpc.gateway.services import Services
+
+DESCRIPTION = """\
+Separates tracks into stems. This is the HTTP side, for clients that submit, poll and take callbacks; over gRPC
+(`mismo.analysis.v1`) the stems stream while they are made.
+
+Errors have one shape: `{"error": {"code", "message", "field", "retryable", "metadata"}}`.
+"""
+
+
+def build_application(services: Services | None = None, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """The application; without `services` the lifespan puts them into `app.state.services`."""
+    app = FastAPI(
+        title="mismo_grpc", version=__version__, description=DESCRIPTION, lifespan=lifespan, redoc_url=None
+    )
+    app.state.services = services
+    add_error_handlers(app)
+
+    async def wrong_parameter(_: object, error: Exception) -> object:
+        assert isinstance(error, RequestValidationError)
+        problem = error.errors()[0]
+        name = ".".join(str(part) for part in problem["loc"][1:]) or "request"
+        return error_response(InvalidFieldError(f"{name}: {problem['msg']}", field=name))
+
+    app.add_exception_handler(RequestValidationError, wrong_parameter)  # type: ignore[arg-type]
+    for room in (system, jobs, files):
+        app.include_router(room.router)
+    app.add_middleware(_CountedBytes)
+    app.add_middleware(Lingering)
+    return app
+
+
+class _CountedBytes:
+    """Counts what goes out of the routes of jobs."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/jobs/"):
+            await self._app(scope, receive, send)
+            return
+        services: Services = scope["app"].state.services
+
+        async def counted(message: Message) -> None:
+            await send(message)
+            if message["type"] == "http.response.body":
+                services.metrics.on_bytes("http", len(message.get("body", b"")))
+
+        await self._app(scope, receive, counted)

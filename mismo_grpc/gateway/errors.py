@@ -1,0 +1,87 @@
+"""Every error as JSON in one shape, whatever raised it.
+
+    {"error": {"code": "INVALID_FIELD", "message": "...", "field": "options.stems",
+               "retryable": false, "metadata": {}}}
+
+`field` is null where no field is at fault. A retryable error of known delay has a Retry-After header.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Mapping
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from mismo_grpc.errors import MismoError, wire
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mismo_grpc.gateway")
+
+HTTP_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
+
+
+def error_body(
+    code: str,
+    message: str,
+    *,
+    field: str | None = None,
+    retryable: bool = False,
+    metadata: Mapping[str, str] | None = None,
+) -> dict[str, object]:
+    """The one shape of an error."""
+    return {
+        "error": {
+            "code": code,
+            "message": message,
+            "field": field,
+            "retryable": retryable,
+            "metadata": dict(metadata or {}),
+        }
+    }
+
+
+def error_response(error: MismoError) -> JSONResponse:
+    """An error of ours with its status."""
+    form = wire(error)
+    headers: dict[str, str] = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if form.http_status in (408, 413):
+        # What the client still sends is not read.
+        headers["Connection"] = "close"
+    body = error_body(
+        form.reason, error.message, field=error.field, retryable=form.retryable, metadata=error.metadata
+    )
+    return JSONResponse(body, form.http_status, headers)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Routes every exception of a handler through the one shape."""
+
+    async def ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, MismoError)
+        return error_response(error)
+
+    async def framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code = HTTP_CODES.get(error.status_code, "INVALID_REQUEST")
+        message = str(error.detail)
+        if error.status_code == 404:
+            message = f"there is nothing at {request.url.path[:200]}; /docs lists what there is"
+        if error.status_code == 405:
+            message = f"{request.method} is not served here; /docs lists what is"
+        return JSONResponse(error_body(code, message), error.status_code, error.headers)
+
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        incident = uuid.uuid4().hex
+        log.error("a request failed", path=request.url.path, incident=incident, exc_info=error)
+        message = "the server failed on this request; its log says why under this incident"
+        return JSONResponse(error_body("INTERNAL", message, metadata={"incident": incident}), 500)
+
+    app.add_exception_handler(MismoError, ours)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(Exception, unforeseen)

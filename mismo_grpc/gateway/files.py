@@ -1,0 +1,84 @@
+"""What a finished job left, over HTTP: its stems in the mode of the job, and each file with ranges."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from mismo_grpc.delivery.body import Body
+from mismo_grpc.errors import InvalidFieldError
+from mismo_grpc.gateway.ranges import HeldResponse, file_response
+from mismo_grpc.gateway.services import services_of
+from mismo_grpc.jobs.artifacts import STEMS_JSON, STEMS_ZIP
+from mismo_grpc.jobs.job import DeliveryMode
+
+router = APIRouter(tags=["stems"])
+
+
+@router.get("/jobs/{job_id}/stems", summary="All stems: paths, links or base64, as the job asked for")
+async def stems(
+    request: Request,
+    job_id: str,
+    mode: Annotated[str, Query(description="poll, path or callback, instead of the job's own")] = "",
+) -> Response:
+    """The `data` of the stems callback: for clients that poll, and for those that a callback never reached."""
+    if mode and mode not in {known.value for known in DeliveryMode}:
+        raise InvalidFieldError(f"mode must be one of {', '.join(DeliveryMode)}", field="mode")
+    services = services_of(request)
+    stack = AsyncExitStack()
+    try:
+        job, _ = await stack.enter_async_context(services.jobs.finished(job_id))
+        body = await services.bodies.stems(job, DeliveryMode(mode) if mode else None)
+        stack.callback(body.close)
+    except BaseException:
+        await stack.aclose()
+        raise
+    headers = {"Content-Length": str(body.length)}
+    return HeldResponse(stack, _pieces(body), 200, headers, "application/json")
+
+
+async def _pieces(body: Body) -> AsyncGenerator[bytes]:
+    async for piece in body:
+        yield piece
+
+
+@router.head("/jobs/{job_id}/stems/{stem}.wav", include_in_schema=False)
+@router.get("/jobs/{job_id}/stems/{stem}.wav", summary="One stem as WAV; ranges are served")
+async def stem(request: Request, job_id: str, stem: str) -> Response:
+    """16-bit PCM unless the job asked for another encoding."""
+    jobs = services_of(request).jobs
+    job = await jobs.get(job_id)
+    opening = jobs.open_stem_file(job_id, stem)
+    return await file_response(request, opening, etag=f"{job.run}-{stem}", filename=f"{job_id}-{stem}.wav")
+
+
+@router.head("/jobs/{job_id}/stems.zip", include_in_schema=False)
+@router.get("/jobs/{job_id}/stems.zip", summary="All stems in one archive")
+async def stems_zip(request: Request, job_id: str) -> Response:
+    """Stored, not compressed: ranges are served here too."""
+    return await _artifact(request, job_id, STEMS_ZIP)
+
+
+@router.head("/jobs/{job_id}/stems.json", include_in_schema=False)
+@router.get("/jobs/{job_id}/stems.json", summary="Checksums, settings, timings")
+async def stems_json(request: Request, job_id: str) -> Response:
+    """What the job's folder says of its stems."""
+    return await _artifact(request, job_id, STEMS_JSON)
+
+
+@router.head("/jobs/{job_id}/artifacts/{name}", include_in_schema=False)
+@router.get("/jobs/{job_id}/artifacts/{name}", summary="Any artifact, a waveform say")
+async def artifact(request: Request, job_id: str, name: str) -> Response:
+    """The job's `artifacts` over gRPC have the names."""
+    return await _artifact(request, job_id, name)
+
+
+async def _artifact(request: Request, job_id: str, name: str) -> Response:
+    jobs = services_of(request).jobs
+    job = await jobs.get(job_id)
+    opening = jobs.open_artifact(job_id, name)
+    return await file_response(request, opening, etag=f"{job.run}-{name}", filename=f"{job_id}-{name}")

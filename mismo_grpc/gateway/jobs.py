@@ -1,0 +1,138 @@
+"""Jobs over HTTP: submit, look, list, delete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from mismo_grpc.errors import InvalidFieldError, MismoError, RequestError
+from mismo_grpc.gateway.intake import body_chunks, whole_body
+from mismo_grpc.gateway.multipart import FormReader
+from mismo_grpc.gateway.services import Services, services_of
+from mismo_grpc.gateway.submission import MAX_JSON_BYTES, Submission, from_form, from_json
+from mismo_grpc.gateway.views import STATUSES, accepted, job_view
+from mismo_grpc.jobs.job import Source, SourceKind
+
+FORM_OVERHEAD_BYTES = 1 << 20
+"""What a form may have besides its file."""
+FIELDS = {"source.path": "file_path", "source.upload_id": "file", "job_id": "track_hash"}
+"""Fields by the name that this API gives them."""
+
+router = APIRouter(tags=["jobs"])
+
+_SUBMIT_BODY: dict[str, Any] = {
+    "required": ["track_hash"],
+    "properties": {
+        "track_hash": {"type": "string", "description": "becomes the job_id: 1 to 128 of A-Z a-z 0-9 . _ -"},
+        "options": {"type": "object", "example": {"stems": True}},
+        "callback_url": {"type": "string", "example": "http://127.0.0.1:3000/api/analysis/callback"},
+        "stem_delivery_mode": {"type": "string", "enum": ["poll", "path", "callback"], "default": "poll"},
+        "priority": {"type": "string", "enum": ["high", "normal", "low"], "default": "normal"},
+    },
+}
+
+
+def _with(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    properties: dict[str, Any] = {name: schema, **_SUBMIT_BODY["properties"]}
+    return {"type": "object", "required": [name, "track_hash"], "properties": properties}
+
+
+_PATH = {"type": "string", "description": "absolute path of the track on the server, in an allowed folder"}
+SUBMIT_DOC: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _with("file_path", _PATH)},
+            "multipart/form-data": {"schema": _with("file", {"type": "string", "format": "binary"})},
+        },
+    }
+}
+
+
+@router.post("/jobs", openapi_extra=SUBMIT_DOC, summary="Submit a track by its path (JSON) or whole (form)")
+async def submit(request: Request) -> dict[str, object]:
+    """Answers once the job is stored; what happens to it is told by callback, or to whoever looks."""
+    services = services_of(request)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    with _named_as_here():
+        if kind == "multipart/form-data":
+            return await _submit_form(request, services)
+        if kind in ("application/json", ""):
+            submission = from_json(await whole_body(request, MAX_JSON_BYTES), services.check_url)
+            return await _accept(services, submission, submission.path_source)
+    raise RequestError("Content-Type must be application/json or multipart/form-data")
+
+
+async def _submit_form(request: Request, services: Services) -> dict[str, object]:
+    limit = services.settings.max_upload_bytes + FORM_OVERHEAD_BYTES
+    async with services.incoming.file("file") as file:
+        reader = FormReader(request.headers["content-type"], "file", file)
+        form = await reader.read(body_chunks(request, limit, field="file"))
+        submission = from_form(form.fields, form.filename is not None, services.check_url)
+        upload_id = await file.finish((form.filename or "")[:255], time.time())
+    async with _for_once(services, upload_id):
+        return await _accept(services, submission, Source(SourceKind.UPLOAD, upload_id))
+
+
+async def _accept(services: Services, submission: Submission, source: Source) -> dict[str, object]:
+    submitted = await services.jobs.submit(submission.request(source))
+    return accepted(submitted.job)
+
+
+@asynccontextmanager
+async def _for_once(services: Services, upload_id: str) -> AsyncGenerator[None]:
+    """The job has the file under a name of its own by the end, or was refused: the upload goes either way."""
+    try:
+        yield
+    finally:
+        await services.uploads.discard(upload_id)
+
+
+class _named_as_here:  # noqa: N801 reads as a function
+    """Errors about a field name it as this API does."""
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, MismoError) and error.field in FIELDS:
+            here = FIELDS[error.field]
+            error.message = error.message.replace(error.field, here)
+            error.field = here
+
+
+@router.get("/jobs", summary="All jobs, newest first, in pages")
+async def list_jobs(
+    request: Request,
+    page_size: Annotated[int, Query(description="0 to 1000; 0 is 100")] = 0,
+    page_token: Annotated[str, Query(description="next_page_token of the page before")] = "",
+    status: Annotated[list[str] | None, Query(description=f"any of {', '.join(STATUSES.values())}")] = None,
+) -> dict[str, object]:
+    """`next_page_token` is empty on the last page."""
+    services = services_of(request)
+    by_name = {name: state for state, name in STATUSES.items()}
+    unknown = [name for name in status or () if name not in by_name]
+    if unknown:
+        raise InvalidFieldError(f"status must be any of {', '.join(by_name)}", field="status")
+    states = [by_name[name] for name in status or ()]
+    jobs, token = await services.jobs.list(states, {}, page_size, page_token)
+    return {"jobs": [job_view(services.jobs.view(job)) for job in jobs], "next_page_token": token}
+
+
+@router.get("/jobs/{job_id}", summary="One job: status, progress, stages, error, callbacks")
+async def get_job(request: Request, job_id: str) -> dict[str, object]:
+    """`progress` is 0 to 1; `error` is null unless the job failed."""
+    services = services_of(request)
+    job = await services.jobs.get(job_id)
+    return job_view(services.jobs.view(job), await services.jobs.callbacks_of(job_id))
+
+
+@router.delete("/jobs/{job_id}", summary="End a job, forget it and remove its files")
+async def delete_job(request: Request, job_id: str) -> dict[str, object]:
+    """A second time there is nothing left: 404."""
+    await services_of(request).jobs.delete(job_id)
+    return {"job_id": job_id, "status": "deleted"}

@@ -1,0 +1,123 @@
+"""What Prometheus asks for: counters that events feed, and gauges that are read when somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from mismo_grpc.jobs.events import Event, EventKind
+from mismo_grpc.jobs.job import Job, StageState, StageStatus
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
+SEGMENT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True)
+class Gauges:
+    """What is read when somebody looks; cheap, on the event loop. Bytes by the name of the device."""
+
+    queued: int
+    running: int
+    queue_capacity: int
+    segments_waiting: int
+    streams_open: int
+    model_warm: bool
+    device_memory: Mapping[str, int]
+
+
+class Metrics:
+    """All figures of one server; `registry` is its own, so that two servers in a process do not mix."""
+
+    def __init__(self, gauges: Callable[[], Gauges]) -> None:
+        self.registry = CollectorRegistry()
+        make = {"registry": self.registry, "namespace": "mismo"}
+        self._ended = Counter("jobs_ended", "Jobs that ended, by state", ["state"], **make)
+        self._accepted = Counter(
+            "jobs_accepted", "Jobs that were accepted, by priority", ["priority"], **make
+        )
+        self._stages = Histogram(
+            "stage_seconds", "Duration of a job's stage", ["stage", "state"], buckets=SECONDS, **make
+        )
+        self._first = Histogram(
+            "first_audio_seconds", "From submit to the first final frames", buckets=SECONDS, **make
+        )
+        self._segments = Histogram(
+            "segment_seconds", "One segment through the model", ["model"], buckets=SEGMENT_SECONDS, **make
+        )
+        self._bytes = Counter("bytes_sent", "Audio and results sent, by way", ["way"], **make)
+        self._callbacks = Counter("callbacks", "Attempts of callbacks, by outcome", ["outcome"], **make)
+        for way in ("grpc", "http", "callback"):
+            self._bytes.labels(way)
+        for outcome in ("delivered", "retried", "failed"):
+            self._callbacks.labels(outcome)
+        self.registry.register(_Looked(gauges))
+
+    def on_accepted(self, job: Job) -> None:
+        """A job was accepted; one that takes over an earlier result has ended with that."""
+        self._accepted.labels(job.priority.name.lower()).inc()
+        if job.state.ended:
+            self._ended.labels(job.state.name.lower()).inc()
+
+    def on_change(self, before: Job, job: Job, event: Event) -> None:
+        """A job has changed."""
+        status = event.body
+        if before.time_to_first_audio is None and job.time_to_first_audio is not None:
+            self._first.observe(job.time_to_first_audio)
+        if event.kind is EventKind.TERMINAL:
+            self._ended.labels(job.state.name.lower()).inc()
+        elif isinstance(status, StageStatus):
+            over = status.state not in (StageState.PENDING, StageState.RUNNING)
+            if over and status.started_at is not None and status.ended_at is not None:
+                labels = (status.stage.name.lower(), status.state.name.lower())
+                self._stages.labels(*labels).observe(status.ended_at - status.started_at)
+
+    def on_segment(self, model: str, seconds: float) -> None:
+        """A segment went through the model; any thread may tell."""
+        self._segments.labels(model).observe(seconds)
+
+    def on_bytes(self, way: str, count: int) -> None:
+        """Payload went out by "grpc", "http" or "callback"."""
+        self._bytes.labels(way).inc(count)
+
+    def on_callback(self, outcome: str) -> None:
+        """An attempt of a callback ended: "delivered", "retried" or "failed"."""
+        self._callbacks.labels(outcome).inc()
+
+    def text(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _Looked(Collector):
+    def __init__(self, gauges: Callable[[], Gauges]) -> None:
+        self._gauges = gauges
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing, so that registering does not look yet."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """See Collector."""
+        seen = self._gauges()
+        jobs = GaugeMetricFamily("mismo_jobs", "Jobs that have not ended, by state", labels=["state"])
+        jobs.add_metric(["queued"], seen.queued)
+        jobs.add_metric(["running"], seen.running)
+        yield jobs
+        memory = GaugeMetricFamily(
+            "mismo_device_memory_bytes", "Memory in use on a device", labels=["device"]
+        )
+        for name, used in seen.device_memory.items():
+            memory.add_metric([name], used)
+        yield memory
+        for name, text, value in (
+            ("mismo_queue_capacity", "Jobs that may be queued or running at once", seen.queue_capacity),
+            ("mismo_segments_waiting", "Segments that wait for a device", seen.segments_waiting),
+            ("mismo_streams_open", "gRPC streams that are open", seen.streams_open),
+            ("mismo_model_warm", "1 once the default model is in memory", int(seen.model_warm)),
+        ):
+            yield GaugeMetricFamily(name, text, value=value)

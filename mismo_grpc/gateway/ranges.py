@@ -1,0 +1,109 @@
+"""Files of a job over HTTP: whole or in part (RFC 9110, section 14), held against removal meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+from starlette.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from mismo_grpc.gateway.errors import error_body
+from mismo_grpc.jobs.artifacts import ArtifactReader
+
+PIECE_BYTES = 256 << 10
+STALLED_SECONDS = 120.0
+"""A client that takes nothing for so long loses its download; it can go on with a range."""
+_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
+
+
+async def file_response(
+    request: Request,
+    opening: AbstractAsyncContextManager[ArtifactReader],
+    *,
+    etag: str,
+    filename: str,
+) -> Response:
+    """The file that `opening` gives, or the one range of it that the request asks for.
+
+    Several ranges at once are answered with the whole file, as RFC 9110 allows. `etag` is of the content and
+    goes with If-None-Match and If-Range. Raises what opening raises.
+    """
+    stack = AsyncExitStack()
+    reader = await stack.enter_async_context(opening)
+    try:
+        total = reader.total_bytes
+        headers = {
+            "Accept-Ranges": "bytes",
+            "ETag": f'"{etag}"',
+            "Content-Disposition": f'attachment; filename="{filename}"',
+        }
+        if _matches(request.headers.get("if-none-match", ""), etag):
+            await stack.aclose()
+            return Response(status_code=304, headers=headers)
+        start, end, status = 0, total, 200
+        wanted = _RANGE.fullmatch(request.headers.get("range", ""))
+        if wanted and any(wanted.groups()) and request.headers.get("if-range", f'"{etag}"') == f'"{etag}"':
+            start, end = _span(wanted[1], wanted[2], total)
+            if start >= end:
+                await stack.aclose()
+                message = f"Range: the file has {total} bytes; ask for some of them"
+                body = error_body("RANGE_NOT_SATISFIABLE", message, field="Range")
+                return JSONResponse(body, 416, {"Content-Range": f"bytes */{total}"})
+            status = 206
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{total}"
+        headers["Content-Length"] = str(end - start)
+        if request.method == "HEAD":
+            await stack.aclose()
+            return Response(status_code=status, headers=headers, media_type=reader.content_type)
+        return HeldResponse(stack, _pieces(reader, start, end), status, headers, reader.content_type)
+    except BaseException:
+        await stack.aclose()
+        raise
+
+
+class HeldResponse(StreamingResponse):
+    """A stream that lets go of its file however it ends, and ends if its client reads nothing for too long."""
+
+    def __init__(
+        self,
+        stack: AsyncExitStack,
+        pieces: AsyncGenerator[bytes],
+        status: int,
+        headers: dict[str, str],
+        media_type: str,
+    ) -> None:
+        super().__init__(pieces, status, headers, media_type)
+        self._stack = stack
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def patient(message: Message) -> None:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await send(message)
+
+        async with self._stack:
+            await super().__call__(scope, receive, patient)
+
+
+async def _pieces(reader: ArtifactReader, start: int, end: int) -> AsyncGenerator[bytes]:
+    while start < end:
+        piece = await reader.read(start, min(PIECE_BYTES, end - start))
+        yield piece
+        start += len(piece)
+
+
+def _span(first: str, last: str, total: int) -> tuple[int, int]:
+    """[start, end) of a range; empty if it holds nothing of the file."""
+    if not first:
+        return max(0, total - int(last)), total
+    end = total if not last else min(total, int(last) + 1)
+    return int(first), end
+
+
+def _matches(header: str, etag: str) -> bool:
+    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
+    return "*" in tags or f'"{etag}"' in tags

@@ -1,0 +1,37 @@
+"""What the routes call: the same objects as the gRPC services."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from mismo_grpc.delivery.body import Bodies
+from mismo_grpc.gateway.metrics import Metrics
+from mismo_grpc.jobs.incoming import Incoming
+from mismo_grpc.jobs.service import Jobs
+from mismo_grpc.jobs.status import ServerStatus
+from mismo_grpc.jobs.uploads import Uploads
+from mismo_grpc.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a route needs; `check_url` raises InvalidFieldError for a callback URL that is refused."""
+
+    jobs: Jobs
+    uploads: Uploads
+    incoming: Incoming
+    status: ServerStatus
+    settings: Settings
+    metrics: Metrics
+    bodies: Bodies
+    check_url: Callable[[str], object]
+    model_is_warm: Callable[[], bool]
+
+
+def services_of(request: Request) -> Services:
+    """The services behind a request."""
+    services: Services = request.app.state.services
+    return services

@@ -1,0 +1,49 @@
+"""Health, readiness and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from mismo_grpc import __version__
+from mismo_grpc.gateway.errors import error_body
+from mismo_grpc.gateway.metrics import CONTENT_TYPE
+from mismo_grpc.gateway.services import services_of
+
+router = APIRouter(tags=["system"])
+
+
+@router.get("/health", summary="Whether jobs are accepted; the model may still be loading")
+async def health(request: Request) -> Response:
+    """503 once the server shuts down."""
+    jobs = services_of(request).jobs
+    if jobs.draining:
+        body = error_body("SERVER_DRAINING", "the server is shutting down; try again shortly", retryable=True)
+        return JSONResponse({"status": "draining", **body}, 503, {"Retry-After": "5"})
+    return JSONResponse(
+        {
+            "status": "ok",
+            "version": __version__,
+            "jobs_queued": jobs.queued_count,
+            "jobs_processing": jobs.running_count,
+        }
+    )
+
+
+@router.get("/ready", summary="200 once the default model is in memory")
+async def ready(request: Request) -> Response:
+    """Before that, and while the server shuts down, 503."""
+    services = services_of(request)
+    if services.jobs.draining or not services.model_is_warm():
+        message = "the model is not in memory yet; jobs are accepted and wait for it"
+        return JSONResponse(error_body("NOT_READY", message, retryable=True), 503, {"Retry-After": "1"})
+    model = await asyncio.to_thread(services.status.default_model)
+    return JSONResponse({"status": "ready", "model": model})
+
+
+@router.get("/metrics", summary="Figures for Prometheus")
+async def metrics(request: Request) -> Response:
+    """In Prometheus' text format."""
+    return Response(services_of(request).metrics.text(), media_type=CONTENT_TYPE)

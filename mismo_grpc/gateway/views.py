@@ -1,0 +1,76 @@
+"""Jobs as the gateway's clients see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from mismo_grpc.jobs.callbacks import CallbackRow
+from mismo_grpc.jobs.feed import JobView
+from mismo_grpc.jobs.job import Job, JobState, Stage, StageState
+
+STATUSES = {
+    JobState.QUEUED: "queued",
+    JobState.RUNNING: "processing",
+    JobState.SUCCEEDED: "completed",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "cancelled",
+}
+TOLD_STAGES = (Stage.STEMS,)
+"""Decoding is no stage to these clients."""
+
+
+def moment(seconds: float | None) -> str | None:
+    """A time in seconds since the epoch as RFC 3339 in UTC with milliseconds."""
+    if seconds is None:
+        return None
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def accepted(job: Job) -> dict[str, object]:
+    """The answer to a submit."""
+    return {
+        "job_id": job.job_id,
+        "status": STATUSES[job.state],
+        "track_hash": job.job_id,
+        "created_at": moment(job.created_at),
+        "callback_url": job.delivery.callback_url or None,
+        "stem_delivery_mode": job.delivery.mode.value,
+    }
+
+
+def job_view(view: JobView, callbacks: Sequence[CallbackRow] = ()) -> dict[str, object]:
+    """One job with its progress (0 to 1) and what became of its callbacks."""
+    job, progress = view.job, view.progress
+    status = STATUSES[job.state]
+    stages = [s for s in job.stages if s.stage in TOLD_STAGES and s.state is StageState.SUCCEEDED]
+    error = job.error
+    return {
+        **accepted(job),
+        "state": status,
+        "priority": job.priority.name.lower(),
+        "started_at": moment(job.started_at),
+        "completed_at": moment(job.ended_at),
+        "expires_at": moment(job.expires_at),
+        "stages_completed": [s.stage.name.lower() for s in stages],
+        "progress": round(progress.fraction, 4),
+        "eta_seconds": None if progress.eta is None else round(progress.eta, 1),
+        "queue_position": progress.queue_position,
+        "model": job.model,
+        "fallback_from": job.fallback_from or None,
+        "warnings": list(job.warnings),
+        "error": None
+        if error is None
+        else {"code": error.reason, "message": error.message, "retryable": error.retryable},
+        "callbacks": [
+            {
+                "callback_id": row.callback_id,
+                "stage": row.stage,
+                "status": row.state.value,
+                "attempts": row.attempts,
+                "last_error": row.last_error or None,
+            }
+            for row in callbacks
+        ],
+    }
