@@ -18,6 +18,7 @@ COPY pyproject.toml README.md LICENSE CHANGELOG.md server.py ./
 COPY mismo_grpc mismo_grpc
 COPY generated generated
 COPY clients/python clients/python
+COPY src src
 COPY scripts/healthcheck.py scripts/healthcheck.py
 RUN pip install --no-deps . \
     && useradd --create-home --uid 10001 mismo \

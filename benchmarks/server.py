@@ -47,7 +47,8 @@ class ServerPlan:
     @property
     def command(self) -> list[str]:
         """Its command line."""
-        command = [sys.executable, str(ROOT / "server.py"), "--grpc-port", "0", "--http-port", "0", "--log-level", "warning"]
+        command = [sys.executable, str(ROOT / "server.py"), "--grpc-port", "0", "--http-port", "0"]
+        command += ["--log-level", "warning"]
         command += ["--ready-file", str(self.ready_file), "--jobs-dir", str(self.folder / self.jobs)]
         command += ["--allow-path", str(self.folder), "--device", self.device]
         command += ["--model", self.model, "--precision", self.precision]

@@ -35,7 +35,7 @@ def create_app() -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(application: FastAPI) -> AsyncGenerator[None]:
-    settings = Settings()  # pyright: ignore[reportCallIssue]
+    settings = Settings()
     keep_freed_memory()
     configure_logging(settings.log_level)
     log.info("Starting Mismo Audio Analysis Server")

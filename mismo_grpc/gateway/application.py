@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.responses import Response
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from mismo_grpc import __version__
@@ -29,13 +30,13 @@ def build_application(services: Services | None = None, lifespan: Lifespan[FastA
     app.state.services = services
     add_error_handlers(app)
 
-    async def wrong_parameter(_: object, error: Exception) -> object:
+    async def wrong_parameter(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         problem = error.errors()[0]
         name = ".".join(str(part) for part in problem["loc"][1:]) or "request"
         return error_response(InvalidFieldError(f"{name}: {problem['msg']}", field=name))
 
-    app.add_exception_handler(RequestValidationError, wrong_parameter)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, wrong_parameter)
     for room in (system, jobs, files):
         app.include_router(room.router)
     app.add_middleware(_CountedBytes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -35,22 +36,21 @@ class Metrics:
 
     def __init__(self, gauges: Callable[[], Gauges]) -> None:
         self.registry = CollectorRegistry()
-        make = {"registry": self.registry, "namespace": "mismo"}
-        self._ended = Counter("jobs_ended", "Jobs that ended, by state", ["state"], **make)
-        self._accepted = Counter(
-            "jobs_accepted", "Jobs that were accepted, by priority", ["priority"], **make
+        counter = partial(Counter, namespace="mismo", registry=self.registry)
+        histogram = partial(Histogram, namespace="mismo", registry=self.registry)
+        self._ended = counter("jobs_ended", "Jobs that ended, by state", ["state"])
+        self._accepted = counter("jobs_accepted", "Jobs that were accepted, by priority", ["priority"])
+        self._stages = histogram(
+            "stage_seconds", "Duration of a job's stage", ["stage", "state"], buckets=SECONDS
         )
-        self._stages = Histogram(
-            "stage_seconds", "Duration of a job's stage", ["stage", "state"], buckets=SECONDS, **make
+        self._first = histogram(
+            "first_audio_seconds", "From submit to the first final frames", buckets=SECONDS
         )
-        self._first = Histogram(
-            "first_audio_seconds", "From submit to the first final frames", buckets=SECONDS, **make
+        self._segments = histogram(
+            "segment_seconds", "One segment through the model", ["model"], buckets=SEGMENT_SECONDS
         )
-        self._segments = Histogram(
-            "segment_seconds", "One segment through the model", ["model"], buckets=SEGMENT_SECONDS, **make
-        )
-        self._bytes = Counter("bytes_sent", "Audio and results sent, by way", ["way"], **make)
-        self._callbacks = Counter("callbacks", "Attempts of callbacks, by outcome", ["outcome"], **make)
+        self._bytes = counter("bytes_sent", "Audio and results sent, by way", ["way"])
+        self._callbacks = counter("callbacks", "Attempts of callbacks, by outcome", ["outcome"])
         for way in ("grpc", "http", "callback"):
             self._bytes.labels(way)
         for outcome in ("delivered", "retried", "failed"):

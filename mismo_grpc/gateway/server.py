@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
@@ -19,7 +20,7 @@ BACKLOG = 256
 class _Protocol(H11Protocol):
     """Closes connections whose first request head dribbles in, which uvicorn would wait for without end."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self._head_timer = self.loop.call_later(HEADER_SECONDS, self._give_up, transport)
 
@@ -28,7 +29,8 @@ class _Protocol(H11Protocol):
         super().connection_lost(exc)
 
     def _give_up(self, transport: asyncio.Transport) -> None:
-        if self.cycle is None:
+        # uvicorn's annotation leaves out that there is none before the first request.
+        if getattr(self, "cycle", None) is None:
             transport.close()
 
 
@@ -42,9 +44,10 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.listening.set()
 
-    def capture_signals(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
         """The process has handlers of its own."""
-        return nullcontext()
+        yield
 
 
 class HttpServer:
@@ -84,7 +87,7 @@ class HttpServer:
         """Takes no more requests; what is still being answered after `grace` seconds is cut."""
         if self._server is None or self._serving is None:
             return
-        self._server.config.timeout_graceful_shutdown = grace  # type: ignore[assignment]
+        self._server.config.timeout_graceful_shutdown = max(1, round(grace))
         self._server.should_exit = True
         _, late = await asyncio.wait([self._serving], timeout=grace + 1)
         for task in late:
