@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import (
+    delivery,
     first_audio,
     memory,
     overtaking,
@@ -44,6 +45,7 @@ CASES: tuple[Case, ...] = (
     start_up.DEMO_CASE,
     throughput.CASE,
     watchers.CASE,
+    delivery.CASE,
 )
 PLAIN_WIDTH = 160
 BUSY_LOAD = 0.5

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.commands import plain_environment
 from benchmarks.models import demucs_repository, server_model_dirs
+from benchmarks.network import Link
 from benchmarks.server import Server, ServerPlan, running_server
 from benchmarks.table import Row
 from benchmarks.tracks import Tracks
@@ -56,8 +57,12 @@ class Bench:
         model: str | None = None,
         precision: str = "auto",
         warm: bool = True,
+        link: Link | None = None,
     ) -> AbstractAsyncContextManager[Server]:
-        """A server of its own, with the jobs folder of that name; `warm`: once its model is in memory."""
+        """A server of its own, with the jobs folder of that name; `warm`: once its model is in memory.
+
+        With a `link` it runs on the host at the other end.
+        """
         chosen = model or self.model
         return running_server(
             ServerPlan(
@@ -68,6 +73,7 @@ class Bench:
                 device=self.device,
                 precision=precision,
                 environment=self.environment,
+                link=link,
             ),
             warm=warm,
         )

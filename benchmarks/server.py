@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.commands import CommandError, child, last_lines
+from benchmarks.network import Link
 from mismo.analysis.v1.system_service_pb2 import MODEL_STATE_WARM, Model
 from mismo_client import AsyncClient
 
@@ -33,6 +34,13 @@ class ServerPlan:
     device: str
     precision: str
     environment: Mapping[str, str]
+    link: Link | None = None
+    """To the host that it runs on; None: this one."""
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return self.link.far_address if self.link else "127.0.0.1"
 
     @property
     def ready_file(self) -> Path:
@@ -47,8 +55,8 @@ class ServerPlan:
     @property
     def command(self) -> list[str]:
         """Its command line."""
-        command = [sys.executable, str(ROOT / "server.py"), "--grpc-port", "0", "--http-port", "0"]
-        command += ["--log-level", "warning"]
+        command = [*(self.link.prefix if self.link else ()), sys.executable, str(ROOT / "server.py")]
+        command += ["--host", self.address, "--grpc-port", "0", "--http-port", "0", "--log-level", "warning"]
         command += ["--ready-file", str(self.ready_file), "--jobs-dir", str(self.folder / self.jobs)]
         command += ["--allow-path", str(self.folder), "--device", self.device]
         command += ["--model", self.model, "--precision", self.precision]
@@ -59,10 +67,14 @@ class ServerPlan:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server and a client of it; `start_seconds` from its spawn to its ready file."""
+    """A running server and a client of it; `start_seconds` from its spawn to its ready file.
+
+    `target` is its gRPC address, `http` the URL of its gateway.
+    """
 
     process: asyncio.subprocess.Process
     target: str
+    http: str
     client: AsyncClient
     model: str
     start_seconds: float
@@ -102,20 +114,21 @@ async def running_server(plan: ServerPlan, *, warm: bool) -> AsyncGenerator[Serv
     plan.ready_file.unlink(missing_ok=True)
     begin = time.perf_counter()
     async with child(plan.command, plan.log, plan.environment) as process:
-        port = await _wait_ready(process, plan)
+        grpc_port, http_port = await _wait_ready(process, plan)
         seconds = time.perf_counter() - begin
-        target = f"127.0.0.1:{port}"
+        target, http = f"{plan.address}:{grpc_port}", f"http://{plan.address}:{http_port}"
         async with AsyncClient(target) as client:
-            server = Server(process, target, client, plan.model, seconds)
+            server = Server(process, target, http, client, plan.model, seconds)
             if warm:
                 await server.wait_warm()
             yield server
 
 
-async def _wait_ready(process: asyncio.subprocess.Process, plan: ServerPlan) -> int:
+async def _wait_ready(process: asyncio.subprocess.Process, plan: ServerPlan) -> tuple[int, int]:
     deadline = time.perf_counter() + READY_SECONDS
     while not plan.ready_file.exists():
         if process.returncode is not None or time.perf_counter() > deadline:
             raise CommandError(f"the server did not start{last_lines(plan.log)}")
         await asyncio.sleep(GLANCE_SECONDS)
-    return int(json.loads(plan.ready_file.read_text())["grpc_port"])
+    ready = json.loads(plan.ready_file.read_text())
+    return int(ready["grpc_port"]), int(ready["http_port"])
