@@ -215,7 +215,12 @@ class App:
         self.ledger.on_accepted.append(self.metrics.on_accepted)
         self.ledger.on_change.append(self.metrics.on_change)
         self.server = GrpcServer(
-            self.jobs, self.uploads, self.status, settings, partial(self.metrics.on_bytes, "grpc")
+            self.jobs,
+            self.uploads,
+            self.status,
+            settings,
+            on_bytes=partial(self.metrics.on_bytes, "grpc"),
+            check_url=guard.check_callback_url,
         )
         incoming = Incoming(
             jobs_dir / STATE_FOLDER / "incoming",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import grpc
@@ -24,11 +24,16 @@ PAGE_BYTES = 1 << 20
 class JobService(JobServiceServicer):
     """Submits jobs and tells what becomes of them."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, check_url: Callable[[str, str], object]) -> None:
+        """`check_url` gets a callback's URL and its field, and raises InvalidFieldError if it will never be called."""
         self._jobs = jobs
+        self._check_url = check_url
 
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:  # noqa: N802 named by the contract
-        submitted = await self._jobs.submit(job_request(request))
+        asked = job_request(request)
+        if asked.delivery.callback_url:
+            self._check_url(asked.delivery.callback_url, "callback.url")
+        submitted = await self._jobs.submit(asked)
         return pb.SubmitJobResponse(
             job=job_message(self._jobs.view(submitted.job)),
             deduplicated=submitted.deduplicated,

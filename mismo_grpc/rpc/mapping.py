@@ -15,6 +15,7 @@ from mismo.analysis.v1 import audio_pb2, job_pb2, job_service_pb2
 from mismo_grpc.errors import InvalidFieldError, NotSupportedYetError
 from mismo_grpc.jobs.feed import Ended, Heartbeat, JobView, SegmentsReady, WatchEvent
 from mismo_grpc.jobs.job import (
+    Delivery,
     JobFailure,
     JobRequest,
     JobState,
@@ -41,8 +42,10 @@ def job_request(message: job_service_pb2.SubmitJobRequest) -> JobRequest:
     """A submit; raises InvalidFieldError, InvalidJobIdError, NotSupportedYetError."""
     if message.request_id and not UUID_PATTERN.fullmatch(message.request_id):
         raise InvalidFieldError("request_id must be a UUID, or empty for none", field="request_id")
-    if message.HasField("callback"):
-        raise NotSupportedYetError("callback is not served yet; watch the job instead", field="callback")
+    if message.HasField("callback") and not message.callback.url:
+        raise InvalidFieldError(
+            "callback.url must not be empty; leave callback out for none", field="callback.url"
+        )
     return JobRequest(
         source=source_of(message.source if message.HasField("source") else None),
         options=options_of(message.options),
@@ -53,6 +56,8 @@ def job_request(message: job_service_pb2.SubmitJobRequest) -> JobRequest:
         result_ttl=seconds_of(message.result_ttl, "result_ttl") if message.HasField("result_ttl") else None,
         validate_only=message.validate_only,
         fingerprint=fingerprint(message),
+        # Whoever submits by gRPC fetches the stems by gRPC: the callback brings links, not base64.
+        delivery=Delivery(message.callback.url),
     )
 
 

@@ -57,9 +57,11 @@ class GrpcServer:
         uploads: Uploads,
         status: ServerStatus,
         settings: Settings,
+        *,
         on_bytes: Callable[[int], None],
+        check_url: Callable[[str, str], object],
     ) -> None:
-        """`on_bytes` is told of the payload that is streamed out."""
+        """`on_bytes` is told of the payload that is streamed out; `check_url` as for JobService."""
         self.streams = OpenStreams(settings.max_streams)
         self._host = settings.host
         self._port = settings.grpc_port
@@ -67,7 +69,7 @@ class GrpcServer:
         self._reporting: asyncio.Task[None] | None = None
         gate = Gate(self.streams, idle_seconds=settings.stream_idle_seconds)
         self._server = grpc.aio.server(interceptors=[gate], options=OPTIONS)
-        add_JobServiceServicer_to_server(JobService(jobs), self._server)
+        add_JobServiceServicer_to_server(JobService(jobs, check_url), self._server)
         add_TransferServiceServicer_to_server(
             TransferService(jobs, uploads, on_bytes, idle_seconds=settings.stream_idle_seconds), self._server
         )

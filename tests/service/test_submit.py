@@ -28,6 +28,7 @@ from tests.service.calls import (
     until,
 )
 from tests.service.conftest import Server, StartServer
+from tests.service.http import receiver
 from tests.service.tracks import write_track
 
 
@@ -280,14 +281,26 @@ async def test_what_is_not_served_yet_says_so_by_name(
     assert field in refusal.message
 
 
-async def test_blobs_and_callbacks_are_not_served_yet(server: Server, music: Path) -> None:
+async def test_blobs_are_not_served_yet(server: Server) -> None:
     blob = job_pb2.Source(blob_uri="s3://bucket/a.wav")
     assert (await refused(server.client.submit(blob))).field == "source.blob_uri"
-    call = server.client.submit(
-        write_track(music / "a.wav"), callback=job_pb2.Callback(url="https://example.org/")
-    )
+
+
+async def test_a_callback_of_a_job_that_came_by_grpc(server: Server, music: Path) -> None:
+    track = write_track(music / "a.wav")
+    async with receiver() as app_server:
+        callback = job_pb2.Callback(url=app_server.url)
+        job = (await server.client.submit(track, callback=callback)).job
+        (post,) = await app_server.received()
+    assert (post.body["job_id"], post.body["status"]) == (job.job_id, "completed")
+    assert post.body["data"]["stems"]["bass"] == f"/jobs/{job.job_id}/stems/bass.wav"
+
+
+@pytest.mark.parametrize("url", ["", "ftp://host/", "http://169.254.169.254/", "http://[fe80::1]/"])
+async def test_callbacks_that_go_nowhere(server: Server, music: Path, url: str) -> None:
+    call = server.client.submit(write_track(music / "a.wav"), callback=job_pb2.Callback(url=url))
     refusal = await refused(call)
-    assert (refusal.code, refusal.field) == ("UNIMPLEMENTED", "callback")
+    assert (refusal.code, refusal.field) == ("INVALID_ARGUMENT", "callback.url")
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,14 @@ async def test_health_tells_jobs_and_the_model_apart(served: Served) -> None:
 async def test_two_servers_cannot_share_a_port(served: Served) -> None:
     app = served.app
     settings = app.settings.model_copy(update={"grpc_port": app.grpc_port})
-    second = GrpcServer(app.jobs, app.uploads, app.status, settings, lambda count: None)
+    second = GrpcServer(
+        app.jobs,
+        app.uploads,
+        app.status,
+        settings,
+        on_bytes=lambda _: None,
+        check_url=lambda url, field: None,
+    )
     with pytest.raises(RuntimeError):
         await second.start()
 
