@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import httpcore2
 
 CONNECT_SECONDS = 5.0
 """For one address of several; the last one may take as long as the attempt."""
+LINGER_SECONDS = 2.0
 READ_BYTES = 1 << 16
 _STATUS_AT = len(b"HTTP/1.1 ")
 
@@ -51,6 +53,8 @@ class ListeningStream(httpcore2.AsyncNetworkStream):
         self._inner = inner
         self._listening: asyncio.Task[bytes] | None = None
         self._heard = b""
+        self._thanked = False
+        """Whether the answer was a good one and came before all was written."""
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -60,18 +64,21 @@ class ListeningStream(httpcore2.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """See AsyncNetworkStream; raises httpcore2.WriteError once there is an answer that makes it needless."""
+        if not buffer:
+            return
         writing = asyncio.ensure_future(self._inner.write(buffer, timeout))
         try:
             while not writing.done():
+                self._hear()
                 if self._refused:
                     raise httpcore2.WriteError("the answer came before the request was sent")
                 if len(self._heard) > _STATUS_AT:
                     # It goes on reading, or says so: what else it says can wait.
+                    self._thanked = True
                     await asyncio.wait((writing,))
                 else:
                     self._listening = self._listening or asyncio.ensure_future(self._inner.read(READ_BYTES))
                     await asyncio.wait((writing, self._listening), return_when=asyncio.FIRST_COMPLETED)
-                    self._hear()
             writing.result()
         finally:
             await _ended(writing)
@@ -114,6 +121,12 @@ class ListeningStream(httpcore2.AsyncNetworkStream):
         """See AsyncNetworkStream."""
         if self._listening is not None:
             await _ended(self._listening)
+        if self._thanked:
+            # Who answered before it had read all still does so; closing would cut off what is on its way.
+            with suppress(TimeoutError, httpcore2.NetworkError):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    while await self._inner.read(READ_BYTES):
+                        pass
         await self._inner.aclose()
 
     def get_extra_info(self, info: str) -> Any:
