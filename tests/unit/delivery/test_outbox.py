@@ -373,6 +373,10 @@ async def test_a_result_that_was_there_already_is_told_once_its_files_are(house:
         async with house.ledger.changing_hands:
             await house.accept(job)
             await house.until(lambda: house.outbox.sending_count == 1)
+            # Time enough to stumble over files that are not there yet.
+            for _ in range(3):
+                await house.ledger.look(house.store.get, "track")
+                await asyncio.to_thread(house.rows, "track")
             files = write_stems(house.jobs_dir, job)
         await house.told("delivered")
         stems = told_of(receiver.visits)[0]["data"]["stems"]
