@@ -1,0 +1,209 @@
+/** Jobs as a client meets them: submitted, watched, changed, refused. */
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+
+import {
+  connect,
+  type Job,
+  JobFailedError,
+  JobState,
+  MismoError,
+  type MismoClient,
+  Priority,
+  StageState,
+  status,
+} from "mismo-client";
+
+import { Proxy } from "./support/proxy.js";
+import { noServer, Server } from "./support/server.js";
+import { track } from "./support/track.js";
+
+async function refusal(call: Promise<unknown>): Promise<MismoError> {
+  try {
+    await call;
+  } catch (error) {
+    assert.ok(error instanceof MismoError, String(error));
+    return error;
+  }
+  assert.fail("it was not refused");
+}
+
+async function all<T>(values: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = [];
+  for await (const value of values) found.push(value);
+  return found;
+}
+
+describe("jobs", { skip: noServer }, () => {
+  let server: Server;
+  let client: MismoClient;
+  let short: string;
+  let long: string;
+
+  before(async () => {
+    server = new Server({ MISMO_QUEUE_CAPACITY: "2" });
+    await server.start();
+    client = connect(server.address);
+    short = track(server.music, "short.wav", 3);
+    long = track(server.music, "long.wav", 60);
+  });
+
+  after(async () => {
+    client?.close();
+    await server.close();
+  });
+
+  test("a submitted job is watched to its success", async () => {
+    const { job } = await client.submit(short, { labels: { deck: "a" }, priority: Priority.HIGH });
+    assert.equal(job.priority, Priority.HIGH);
+    const events = await all(client.watch(job.jobId));
+    assert.equal(events[0]!.type, "snapshot");
+    const last = events.at(-1)!;
+    assert.ok(last.type === "terminal");
+    assert.equal(last.job.state, JobState.SUCCEEDED);
+    assert.ok(last.job.stages.every((stage) => stage.state === StageState.SUCCEEDED));
+    const ready = events.flatMap((event) => (event.type === "segmentReady" ? event.ranges : []));
+    assert.equal(
+      ready.reduce((sum, range) => sum + range.endFrame - range.startFrame, 0),
+      last.job.stemSet!.totalFrames,
+    );
+    for (const [before, event] of events.slice(1).map((event, i) => [events[i]!, event] as const)) {
+      assert.ok(event.revision >= before.revision);
+    }
+    // From an event on, nothing before it comes again.
+    const { revision, serverEpoch } = events.findLast((event) => event.type === "segmentReady")!;
+    const rest = await all(client.watch(job.jobId, { afterRevision: revision, serverEpoch }));
+    assert.ok(rest.every((event) => event.revision > revision || event.type === "progress"));
+    assert.deepEqual((await client.wait(job.jobId)).artifacts, last.job.artifacts);
+    assert.deepEqual(await client.getJob(job.jobId), last.job);
+  });
+
+  test("the same request id gets the same job", async () => {
+    const requestId = "8a9c6f0e-6f5b-4c39-9a55-3c8a0a4b7d11";
+    const first = await client.submit(short, { requestId });
+    const second = await client.submit(short, { requestId });
+    assert.equal(second.job.jobId, first.job.jobId);
+    assert.ok(second.deduplicated);
+    const reused = await refusal(client.submit(short, { requestId, model: "mismo_lite", shifts: 2 }));
+    assert.equal(reused.reason, "REQUEST_ID_REUSED");
+    await client.wait(first.job.jobId);
+  });
+
+  test("a job is listed by its labels, updated, cancelled and deleted", async () => {
+    const { job } = await client.submit(long, { labels: { list: "me" }, shifts: 3 });
+    const found = await all(client.listJobs({ labels: { list: "me" }, pageSize: 1 }));
+    assert.deepEqual(
+      found.map((one) => one.jobId),
+      [job.jobId],
+    );
+    assert.deepEqual(await all(client.listJobs({ labels: { list: "nobody" } })), []);
+    assert.equal((await client.update(job.jobId, { priority: Priority.LOW })).priority, Priority.LOW);
+    await client.cancel(job.jobId);
+    const failed = await refusal(client.wait(job.jobId));
+    assert.ok(failed instanceof JobFailedError);
+    assert.equal(failed.job.state, JobState.CANCELLED);
+    await client.delete(job.jobId);
+    assert.equal((await refusal(client.getJob(job.jobId))).reason, "JOB_NOT_FOUND");
+  });
+
+  test("the server and its models introduce themselves", async () => {
+    const info = await client.serverInfo();
+    assert.ok(info.serverEpoch);
+    const models = await client.listModels();
+    const lite = models.find((model) => model.name === "mismo_lite");
+    assert.equal(lite?.sampleRate, 44_100);
+    for await (const sample of client.watchResources({ interval: 0.1 })) {
+      assert.ok(sample.memoryUsedBytes > 0);
+      break;
+    }
+  });
+
+  test("errors carry code, reason, fields and metadata", async () => {
+    const unknown = await refusal(client.getJob("nobody"));
+    assert.deepEqual([unknown.code, unknown.reason], [status.NOT_FOUND, "JOB_NOT_FOUND"]);
+    assert.match(unknown.message, /nobody/);
+    assert.equal(unknown.retryable, false);
+
+    const badOverlap = await refusal(client.submit(short, { overlap: 2 }));
+    assert.deepEqual([badOverlap.codeName, badOverlap.reason], ["INVALID_ARGUMENT", "INVALID_FIELD"]);
+    assert.deepEqual(
+      badOverlap.fieldViolations.map((violation) => violation.field),
+      ["options.overlap"],
+    );
+    const badPath = await refusal(client.submit("/etc/hostname"));
+    assert.equal(badPath.reason, "SOURCE_PATH_FORBIDDEN");
+    const badModel = await refusal(client.submit(short, { model: "no_such_model" }));
+    assert.equal(badModel.reason, "MODEL_UNAVAILABLE");
+    assert.ok(badModel.message.length > 20, badModel.message);
+
+    assert.throws(() => client.streamStems("x", { startFrame: 0.5 }), RangeError);
+    assert.equal((await refusal(all(client.watch("nobody")))).reason, "JOB_NOT_FOUND");
+    assert.equal((await refusal(all(client.streamStems("nobody")))).reason, "JOB_NOT_FOUND");
+  });
+
+  test("a full queue is tried again after the time it asks for", async () => {
+    const filling: Job[] = [];
+    for (let i = 0; i < 2; i++) filling.push((await client.submit(long, { shifts: 4 + i })).job);
+    const once = connect(server.address, { callRetry: { attempts: 1 } });
+    const refused = await refusal(once.submit(short, { shifts: 1 }));
+    once.close();
+    assert.deepEqual([refused.code, refused.reason], [status.RESOURCE_EXHAUSTED, "QUEUE_FULL"]);
+    assert.ok(refused.retryable && refused.retryAfter! > 0);
+
+    // With patience it waits as long as it was told to; this test does not.
+    const controller = new AbortController();
+    const reason = new Error("seen enough");
+    const waits: number[] = [];
+    const patient = connect(server.address, {
+      onRetry: (_, delay) => {
+        waits.push(delay);
+        controller.abort(reason);
+      },
+    });
+    await assert.rejects(patient.submit(short, { shifts: 1, signal: controller.signal }), reason);
+    assert.ok(waits.length === 1 && waits[0]! >= refused.retryAfter!);
+    patient.close();
+    for (const { jobId } of filling) await client.delete(jobId);
+  });
+
+  test("a server that cannot be reached is given up after the attempts allowed", async () => {
+    const waits: number[] = [];
+    const lost = connect("127.0.0.1:1", { callRetry: { attempts: 3 }, onRetry: (_, delay) => waits.push(delay) });
+    const error = await refusal(lost.serverInfo());
+    assert.deepEqual([error.code, error.reason], [status.UNAVAILABLE, ""]);
+    assert.ok(error.message.length > 0 && error.cause !== undefined);
+    assert.equal(waits.length, 2);
+    lost.close();
+    assert.equal((await refusal(lost.serverInfo())).code, status.CANCELLED);
+  });
+
+  test("a signal ends calls and iterations with its reason", async () => {
+    const { job } = await client.submit(long, { shifts: 7 });
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const watching = all(client.watch(job.jobId, { signal: controller.signal }));
+    const playing = all(client.streamStems(job.jobId, { signal: controller.signal }));
+    controller.abort(reason);
+    await assert.rejects(watching, reason);
+    await assert.rejects(playing, reason);
+    await assert.rejects(client.getJob(job.jobId, { signal: controller.signal }), reason);
+    await client.delete(job.jobId);
+  });
+
+  test("a connection that falls silent is replaced, and the watch goes on", async (context) => {
+    const { job } = await client.submit(long, { shifts: 8 });
+    const waits: MismoError[] = [];
+    const { proxy, distant } = await Proxy.before(server.port, context, { onRetry: (error) => waits.push(error) });
+    const watching = distant.watch(job.jobId, { heartbeatInterval: 1, heartbeatTimeout: 2 });
+    const first = (await watching.next()).value!;
+    assert.equal(first.type, "snapshot");
+    proxy.freeze();
+    const cancelled = client.cancel(job.jobId);
+    const last = (await all(watching)).at(-1)!;
+    assert.ok(last.type === "terminal" && last.job.state === JobState.CANCELLED);
+    assert.equal(waits[0]!.code, status.UNAVAILABLE);
+    assert.equal(proxy.connections, 2);
+    await cancelled;
+  });
+});
