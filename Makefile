@@ -18,7 +18,7 @@ ifeq ($(filter true 1,$(CI) $(HEAVY)),)
 MARKS := -m "not heavy"
 endif
 
-.PHONY: help demo run test check bench proto lock docs format clean base dev \
+.PHONY: help demo run test test-node check bench proto lock docs format clean base dev \
 	check-format check-lint check-types check-rooms check-protos check-generated check-breaking check-docs
 
 help: ## this list
@@ -32,6 +32,23 @@ run: base ## start the server (ARGS='--grpc-port 0 ...')
 
 test: dev ## all tests but the minutes-long ones (HEAVY=1 for those too, ARGS=... for pytest)
 	$(PY) -m pytest $(MARKS) $(ARGS)
+ifeq ($(ARGS),)
+	@$(MAKE) --no-print-directory test-node
+endif
+
+NODE_MODULES := clients/node/node_modules/.package-lock.json
+# Node 20.4 is the first that has all the client uses.
+NODE := $(shell command -v npm >/dev/null && node -e \
+	'const [a, b] = process.versions.node.split("."); console.log(a > 20 || (a == 20 && b > 3) ? "fits" : "")' 2>/dev/null)
+
+ifeq ($(NODE),fits)
+test-node: dev $(NODE_MODULES) ## the Node client's tests, against real servers (skipped without Node 20 and npm)
+	cd clients/node && MISMO_PYTHON="$(CURDIR)/$(PY)" npm run --silent generate -- --check
+	cd clients/node && MISMO_PYTHON="$(CURDIR)/$(PY)" npm test --silent
+else
+test-node:
+	@echo "no Node 20.4 or newer with npm: the tests of the Node client are skipped"
+endif
 
 check: check-format check-lint check-types check-rooms check-protos check-generated check-breaking check-docs ## all that CI checks besides tests
 
@@ -88,6 +105,10 @@ $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+
+$(NODE_MODULES): clients/node/package-lock.json
+	cd clients/node && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 $(VENV)/.base: requirements.lock pyproject.toml | $(PY)
 	$(PIP) install -r requirements.lock
