@@ -19,12 +19,13 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.jobs.artifacts import STEMS_FOLDER
 from mismo_grpc.jobs.job import DeliveryMode, Job, JobState
-from mismo_grpc.jobs.unbroken import unbroken
+
+T = TypeVar("T")
 
 FOUR_STEMS = ("bass", "drums", "other", "vocals")
 """Keys that clients look for in every result; those of stems that were not asked for are null."""
@@ -48,6 +49,8 @@ class Body:
 
     def __init__(self, parts: Sequence[bytes | _StemFile]) -> None:
         self._parts = parts
+        self._closed = False
+        self._at_work: set[asyncio.Future[Any]] = set()
         self.length = sum(len(part) if isinstance(part, bytes) else -(-part.size // 3) * 4 for part in parts)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -56,15 +59,11 @@ class Body:
         The next one is read while one is sent: on a busy machine a thread waits long for its turn.
         """
         reads = self._reads()
-        ahead = _begun(next(reads, None))
-        try:
-            while ahead is not None:
-                piece = await asyncio.shield(ahead)
-                ahead = _begun(next(reads, None))
-                yield piece
-        finally:
-            if ahead is not None:
-                await unbroken(_over(ahead))
+        ahead = self._begin(next(reads, None))
+        while ahead is not None:
+            piece = await asyncio.shield(ahead)
+            ahead = self._begin(next(reads, None))
+            yield piece
 
     async def feed(self, consume: Callable[[bytes], object]) -> None:
         """Hands every piece to a function that may take its time, all in one thread. Raises OSError."""
@@ -76,13 +75,27 @@ class Body:
                     return
                 consume(read())
 
-        handing = asyncio.ensure_future(asyncio.to_thread(hand_over))
         try:
-            await asyncio.shield(handing)
-        except asyncio.CancelledError:
+            await asyncio.shield(self._in_thread(hand_over))
+        finally:
             stopped.set()
-            await unbroken(_over(handing))
-            raise
+
+    def _begin(self, read: Callable[[], bytes] | None) -> asyncio.Future[bytes] | None:
+        return None if read is None else self._in_thread(read)
+
+    def _in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        task = asyncio.ensure_future(asyncio.to_thread(work))
+        self._at_work.add(task)
+        task.add_done_callback(self._worked)
+        return task
+
+    def _worked(self, task: asyncio.Future[Any]) -> None:
+        self._at_work.discard(task)
+        if not task.cancelled():
+            # Whoever waits for it gets its error; perhaps nobody does any more.
+            task.exception()
+        if self._closed:
+            self.close()
 
     def _reads(self) -> Iterator[Callable[[], bytes]]:
         for part in self._parts:
@@ -94,7 +107,10 @@ class Body:
                     yield partial(_base64, part, place)
 
     def close(self) -> None:
-        """Lets go of the files; once no piece is being read."""
+        """Lets go of the files, or has the last thread that still reads one do so; closing twice is fine."""
+        self._closed = True
+        if self._at_work:
+            return
         for part in self._parts:
             if isinstance(part, _StemFile):
                 os.close(part.descriptor)
@@ -227,17 +243,6 @@ def _body(document: Mapping[str, object], files: Mapping[str, _StemFile]) -> Bod
         before, _, rest = rest.partition(mark.encode("ascii"))
         parts += [before, file]
     return Body([*parts, rest])
-
-
-def _begun(read: Callable[[], bytes] | None) -> asyncio.Future[bytes] | None:
-    return None if read is None else asyncio.ensure_future(asyncio.to_thread(read))
-
-
-async def _over(task: asyncio.Future[Any]) -> None:
-    """Waits for a thread's end before its files are closed; nobody asks for its result any more."""
-    await asyncio.wait((task,))
-    if not task.cancelled():
-        task.exception()
 
 
 def _base64(file: _StemFile, place: int) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import threading
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
@@ -205,6 +206,33 @@ async def test_a_body_whose_maker_was_cancelled_is_closed(tmp_path: Path) -> Non
     await loop.shutdown_default_executor()
     await asyncio.sleep(0)
     assert not [path for path in open_files() if path.startswith(str(tmp_path))]
+
+
+async def test_a_file_stays_open_until_the_thread_that_reads_it_is_done(
+    bodies: Bodies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, read = threading.Event(), threading.Event(), os.pread
+
+    def slow_pread(descriptor: int, count: int, place: int) -> bytes:
+        begun.set()
+        assert go_on.wait(30)
+        return read(descriptor, count, place)
+
+    job = a_job()
+    write_stems(tmp_path, job)
+    monkeypatch.setattr(os, "pread", slow_pread)
+    body = await bodies.callback(job, "stems", AT)
+    pieces = aiter(body)
+    await anext(pieces)
+    assert await asyncio.to_thread(begun.wait, 30)
+    body.close()
+    assert [path for path in open_files() if path.startswith(str(tmp_path))]
+    go_on.set()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not [path for path in open_files() if path.startswith(str(tmp_path))]
+    await pieces.aclose()
 
 
 async def test_the_loop_is_free_while_a_body_is_read(bodies: Bodies, tmp_path: Path) -> None:
