@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
+from typing import Any
 
 # gRPC reads its log level while it is imported; its INFO lines tell of clients that went away.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -35,7 +36,8 @@ def create_app() -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(application: FastAPI) -> AsyncGenerator[None]:
-    settings = Settings()
+    from_environment: dict[str, Any] = {}
+    settings = Settings(**from_environment)
     keep_freed_memory()
     configure_logging(settings.log_level)
     log.info("Starting Mismo Audio Analysis Server")
@@ -81,7 +83,7 @@ class _Stop:
         await asyncio.shield(self.begin())
 
     @contextmanager
-    def at_the_first_signal(self) -> Iterator[None]:
+    def at_the_first_signal(self) -> Generator[None]:
         """uvicorn's own handlers are called as before."""
         before = {number: signal.getsignal(number) for number in self.SIGNALS}
 

@@ -65,7 +65,9 @@ def main() -> None:
         "--stretch", type=float, nargs=2, default=(120.0, 135.0), help="of each real song, in seconds"
     )
     parser.add_argument("--seconds", type=float, default=150.0, help="of training for each variant")
-    parser.add_argument("--threads", type=int, help="instead of the configured; 1 to run two searches at once")
+    parser.add_argument(
+        "--threads", type=int, help="instead of the configured; 1 to run two searches at once"
+    )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     keep_freed_memory()

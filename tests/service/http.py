@@ -48,6 +48,7 @@ class Receiver:
         writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
         await writer.drain()
         writer.close()
+        await writer.wait_closed()
         self._arrived.set()
 
 

@@ -21,7 +21,7 @@ import pytest
 from tests.service.calls import PATIENCE, Client
 from tests.service.http import receiver
 from tests.service.process import ROOT
-from tests.service.test_gateway import ended, request_for, told
+from tests.service.test_gateway import ended, gone, request_for, told
 from tests.service.tracks import write_track
 
 
@@ -145,7 +145,7 @@ async def test_a_download_does_not_hold_up_the_stop(spawned: Spawned, music: Pat
         await asyncio.to_thread(spawned.process.wait, PATIENCE)
         # The app server waits five seconds.
         assert time.monotonic() - began < 5.0
-        writer.close()
+        await gone(writer)
 
 
 async def test_a_callback_outlives_the_server(spawned: Spawned, music: Path) -> None:

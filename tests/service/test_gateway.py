@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
 import itertools
 import json
@@ -314,7 +315,7 @@ async def test_an_upload_is_cut_off_at_the_limit(start: StartServer) -> None:
     # The length is announced truthfully: refused before anything is sent.
     writer.write(head(f"Content-Length: {10_000_000}"))
     assert (await asyncio.wait_for(reader.read(), PATIENCE)).startswith(b"HTTP/1.1 413")
-    writer.close()
+    await gone(writer)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.app.http_port)
     writer.write(head("Transfer-Encoding: chunked"))
     begin = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
@@ -328,7 +329,7 @@ async def test_an_upload_is_cut_off_at_the_limit(start: StartServer) -> None:
         await asyncio.sleep(0)
     assert answer.result().startswith(b"HTTP/1.1 413")
     assert sent < 20_000_000
-    writer.close()
+    await gone(writer)
     await settled(server, before)
 
 
@@ -342,7 +343,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_upload(server: Server) 
     )
     await writer.drain()
     await asyncio.sleep(0.1)
-    writer.transport.abort()
+    await gone(writer)
     await settled(server, before)
 
 
@@ -351,13 +352,14 @@ async def test_an_upload_that_dribbles_is_ended(server: Server, monkeypatch: pyt
     before = tree(server.jobs_dir)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.app.http_port)
     writer.write(head("Content-Length: 5000000"))
+    writer.write(b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n')
     answer = asyncio.ensure_future(reader.readline())
     async with asyncio.timeout(PATIENCE):
         while not answer.done():
-            writer.write(b"-")
+            writer.write(b"x")
             await asyncio.sleep(0.05)
     assert answer.result().startswith(b"HTTP/1.1 408")
-    writer.close()
+    await gone(writer)
     await settled(server, before)
 
 
@@ -376,7 +378,7 @@ async def test_a_client_that_leaves_in_the_middle_of_a_download(
         writer.write(f"GET /jobs/abc123def456/{target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert await reader.readexactly(1000)
         assert server.app.shelf.held == {"abc123def456"}
-        writer.transport.abort()
+        await gone(writer)
         await until(lambda: not server.app.shelf.held)
 
 
@@ -428,6 +430,13 @@ async def test_health_readiness_metrics_and_docs(
     assert error_of(await http.put("/jobs"), 405)["code"] == "METHOD_NOT_ALLOWED"
     assert error_of(await http.get("/jobs", params={"page_size": "many"}), 422)["field"] == "page_size"
     assert error_of(await http.get("/jobs", params={"status": "odd"}), 422)["field"] == "status"
+
+
+async def gone(writer: asyncio.StreamWriter) -> None:
+    """Leaves without a word; what was not sent is dropped."""
+    writer.transport.abort()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 def head(length: str) -> bytes:
