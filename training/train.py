@@ -24,6 +24,7 @@ from mismo_grpc.separation.allocator import keep_freed_memory
 from mismo_grpc.separation.device import measured_precision
 from training.config import Config, PhaseConfig, build_model, read_config
 from training.curves import draw_curves
+from training.evaluate import load_bag
 from training.loss import separation_loss
 from training.metrics import sdr
 from training.songs import STEMS, Audio, Sampler, open_rendered, open_songs
@@ -101,8 +102,12 @@ class Trainer:
         self.progress = Progress()
 
     def start_from(self, weights: Path) -> None:
-        """Begins with the weights of another run (its best.pt)."""
-        self.model.load_state_dict(torch.load(weights, map_location=self._device, weights_only=True))
+        """Begins with the weights of another run: its best.pt, or the folder they were exported to."""
+        if weights.is_dir():
+            state = load_bag(weights).state_dict()
+        else:
+            state = torch.load(weights, map_location=self._device, weights_only=True)
+        self.model.load_state_dict(state)
         self._average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
     def resume(self) -> bool:
@@ -217,7 +222,9 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="for decoded songs (1.2 GB for six); default: OUT/cache")
     parser.add_argument("--rendered", type=Path, help="what training.rendering made")
     parser.add_argument("--validation", type=Path, help="rendered songs of other seeds, to be judged by")
-    parser.add_argument("--start", type=Path, help="best.pt of a run to start from")
+    parser.add_argument(
+        "--start", type=Path, help="best.pt of a run to start from, or a folder of exported weights"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     # Otherwise up to half of the time goes into mapping the tensors of a step anew.
