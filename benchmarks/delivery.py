@@ -161,7 +161,7 @@ async def _by_stream(server: Server, track: Path, encoding: Encoding.ValueType) 
 
 
 def _frames(data: bytes, pcm: bool) -> int:
-    """Frames of a stem once it is decoded."""
+    """Frames of a stem once it is decoded: bare samples, or a file that tells its format."""
     if pcm:
         return len(data) // 4
     samples, _ = soundfile.read(io.BytesIO(data), dtype="int16")
@@ -191,7 +191,7 @@ async def _by_callback(server: Server, track: Path, receiver: _Receiver) -> Deli
 
 def _decoded(body: bytes) -> dict[str, int]:
     stems = json.loads(body)["data"]["stems"]
-    return {name: (len(base64.b64decode(text)) - 44) // 4 for name, text in stems.items()}
+    return {name: _frames(base64.b64decode(text), pcm=False) for name, text in stems.items()}
 
 
 @dataclass
