@@ -17,17 +17,13 @@ SLOWEST_BYTES_PER_SECOND = 1024
 """After START_SECONDS a body must have come at this rate on average."""
 
 
-class DisconnectedError(RequestError):
-    """The client went away before its body was whole; nobody reads the answer."""
-
-
 async def body_chunks(
     request: Request, limit: int, *, field: str = "body", idle_seconds: float = IDLE_SECONDS
 ) -> AsyncGenerator[bytes]:
     """The body in pieces, at most `limit` bytes of it.
 
     Raises UploadTooLargeError (before anything is read if the length is announced), StreamIdleError for a client
-    that stalls or dribbles, DisconnectedError.
+    that stalls or dribbles, RequestError for one that leaves.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
@@ -44,7 +40,8 @@ async def body_chunks(
                 f"{field}: nothing came for {idle_seconds:g} s; send the request again"
             ) from error
         except ClientDisconnect as error:
-            raise DisconnectedError("the connection ended before the body was whole") from error
+            # Nobody reads the answer.
+            raise RequestError("the connection ended before the body was whole") from error
         if chunk is None:
             return
         received += len(chunk)
