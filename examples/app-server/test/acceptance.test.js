@@ -2,9 +2,12 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+
+import { WebSocket } from "ws";
 
 import { AppServerProcess, noPython, temporaryFolder, until } from "./support/appServer.js";
 import { FRAME_BYTES, HEADER_BYTES, writeTrack } from "./support/track.js";
@@ -64,8 +67,24 @@ describe("an engine gets its stems", { skip: noPython }, () => {
       if (mode === "path") assert.ok(stems.bass.endsWith("/stems/bass.wav"), "the server's own files");
       const { jobs } = (await server.call("/analysis/queue")).body;
       assert.deepEqual(jobs.map(({ status, attempts }) => [status, attempts]), [["completed", 1]]);
+
+      const forged = { job_id: jobs[0].trackHash, stage: "stems", status: "failed" };
+      const now = `${Math.floor(Date.now() / 1000)}`;
+      for (const headers of [{}, { "X-Mismo-Timestamp": now, "X-Mismo-Signature": `sha256=${"0".repeat(64)}` }]) {
+        const refused = await server.call("/analysis/callback", { method: "POST", body: forged, headers });
+        assert.deepEqual([refused.status, refused.body.error.code], [401, "CALLBACK_REFUSED"]);
+      }
+
       await server.stop();
       assert.equal(existsSync(stems.bass), mode === "path", "files that came over the network go");
+    });
+  }
+
+  for (const mode of ["poll", "grpc"]) {
+    test(`in mode ${mode} with the track sent, as between two machines`, async (t) => {
+      const remote = { ANALYSIS_SERVER_REMOTE: "true", PYTHON_SERVER_AUTO_START: "true" };
+      const server = await AppServerProcess.start(t, { mode, music, ...remote });
+      checkStems("short", await stemsFor(server, "short"));
     });
   }
 
@@ -143,6 +162,12 @@ describe("an engine gets its stems", { skip: noPython }, () => {
     assert.equal(failed.error.code, "UNSUPPORTED_AUDIO");
     engine.ask("no such track");
     assert.equal((await engine.next()).success, false);
+    engine.send({ command: "selfDestruct" });
+    assert.equal((await engine.next()).success, false);
+
+    const page = new WebSocket(`${server.url.replace("http", "ws")}/engine`, { origin: "https://elsewhere.example" });
+    const [error] = await once(page, "error");
+    assert.match(error.message, /401/, "a web page is no engine");
   });
 });
 
