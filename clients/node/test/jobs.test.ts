@@ -46,7 +46,7 @@ describe("jobs", { skip: noServer }, () => {
     await server.start();
     client = connect(server.address);
     short = track(server.music, "short.wav", 3);
-    long = track(server.music, "long.wav", 60);
+    long = track(server.music, "long.wav", 40);
   });
 
   after(async () => {

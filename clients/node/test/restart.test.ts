@@ -49,7 +49,7 @@ describe("restarts", { skip: noServer }, () => {
 
   test("a connection cut in the middle costs nothing but time", async (context) => {
     const { proxy, distant } = await Proxy.before(server.port, context);
-    const { job } = await client.submit(track(server.music, "short.wav", 8));
+    const { job } = await client.submit(track(server.music, "short.wav", 5));
     await client.wait(job.jobId);
     const assembled = new Assembled();
     let chunks = 0;
@@ -87,7 +87,7 @@ describe("restarts", { skip: noServer }, () => {
   });
 
   test("watch, stream, read and upload go on where they were", async () => {
-    const { job } = await client.submit(track(server.music, "song.wav", 24));
+    const { job } = await client.submit(track(server.music, "song.wav", 18));
     const epoch = (await client.serverInfo()).serverEpoch;
     const content = randomBytes(24 << 20);
     const path = join(server.music, "upload.bin");
@@ -142,7 +142,7 @@ describe("restarts", { skip: noServer }, () => {
     assert.equal(events.filter((event) => event.type === "terminal").length, 1);
     assert.ok(events.some((event) => event.serverEpoch === epoch) && last.serverEpoch !== epoch);
     const { totalFrames, stemNames } = last.job.stemSet!;
-    assert.equal(totalFrames, 24 * RATE);
+    assert.equal(totalFrames, 18 * RATE);
     for (const name of stemNames) {
       const whole = await stemBytes(client, job.jobId, name);
       assert.ok(assembled.bytes(name).equals(whole), name);

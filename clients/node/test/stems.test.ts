@@ -14,7 +14,7 @@ import { noServer, Server } from "./support/server.js";
 import { Assembled, Memory, stemBytes } from "./support/sinks.js";
 import { RATE, track } from "./support/track.js";
 
-const SECONDS = 14;
+const SECONDS = 12;
 const FRAME_BYTES = 4;
 const CREDIT = 256 * 1024;
 
@@ -198,7 +198,7 @@ describe("stems", { skip: noServer }, () => {
     await assert.rejects(client.readStem(done, "bass", full), /disk full/);
     const { job } = await client.submit(song, { shifts: 6 });
     const gone = new Memory();
-    const reading = client.readStem(job.jobId, "bass", gone, { startFrame: 12 * RATE, follow: true });
+    const reading = client.readStem(job.jobId, "bass", gone, { startFrame: 11 * RATE, follow: true });
     setTimeout(() => gone.destroy(), 200);
     await assert.rejects(reading, { code: "ERR_STREAM_PREMATURE_CLOSE" });
     await client.delete(job.jobId);
@@ -208,7 +208,7 @@ describe("stems", { skip: noServer }, () => {
     const { job } = await client.submit(song, { shifts: 7 });
     await client.streamStems(job.jobId).format();
     const memory = new Memory();
-    await assert.rejects(client.readStem(job.jobId, "bass", memory, { startFrame: 12 * RATE }), (error) => {
+    await assert.rejects(client.readStem(job.jobId, "bass", memory, { startFrame: 11 * RATE }), (error) => {
       return error instanceof MismoError && error.reason === "JOB_NOT_READY";
     });
     const cancelled = assert.rejects(client.readStem(job.jobId, "bass", new Memory(), { follow: true }), MismoError);
