@@ -18,7 +18,7 @@ ifeq ($(filter true 1,$(CI) $(HEAVY)),)
 MARKS := -m "not heavy"
 endif
 
-.PHONY: help demo run test test-node check bench proto lock docs format clean base dev \
+.PHONY: help demo run test test-node test-example check bench proto lock docs format clean base dev \
 	check-format check-lint check-types check-rooms check-protos check-generated check-breaking check-docs
 
 help: ## this list
@@ -45,8 +45,16 @@ ifeq ($(NODE),fits)
 test-node: dev $(NODE_MODULES) ## the Node client's tests, against real servers (skipped without Node 20 and npm)
 	cd clients/node && MISMO_PYTHON="$(CURDIR)/$(PY)" npm run --silent generate -- --check
 	cd clients/node && MISMO_PYTHON="$(CURDIR)/$(PY)" npm test --silent
+ifeq ($(MARKS),)
+	@$(MAKE) --no-print-directory test-example
+endif
+
+test-example: dev $(NODE_MODULES) ## the example app server, old ways and new, against real servers
+	cd clients/node && npm run --silent build
+	cd examples/app-server && npm ci --no-audit --no-fund --loglevel=error
+	cd examples/app-server && MISMO_PYTHON="$(CURDIR)/$(PY)" npm test --silent
 else
-test-node:
+test-node test-example:
 	@echo "no Node 20.4 or newer with npm: the tests of the Node client are skipped"
 endif
 

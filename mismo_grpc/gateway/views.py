@@ -29,10 +29,16 @@ def moment(seconds: float | None) -> str | None:
 
 
 def accepted(job: Job) -> dict[str, object]:
-    """The answer to a submit."""
+    """The answer to a submit.
+
+    It says "queued" also of a job whose result was there already: clients have known nothing else, and ask later.
+    """
+    return {**_identity(job), "status": STATUSES[JobState.QUEUED]}
+
+
+def _identity(job: Job) -> dict[str, object]:
     return {
         "job_id": job.job_id,
-        "status": STATUSES[job.state],
         "track_hash": job.job_id,
         "created_at": moment(job.created_at),
         "callback_url": job.delivery.callback_url or None,
@@ -47,7 +53,8 @@ def job_view(view: JobView, callbacks: Sequence[CallbackRow] = ()) -> dict[str, 
     stages = [s for s in job.stages if s.stage in TOLD_STAGES and s.state is StageState.SUCCEEDED]
     error = job.error
     return {
-        **accepted(job),
+        **_identity(job),
+        "status": status,
         "state": status,
         "priority": job.priority.name.lower(),
         "started_at": moment(job.started_at),
@@ -56,7 +63,7 @@ def job_view(view: JobView, callbacks: Sequence[CallbackRow] = ()) -> dict[str, 
         "stages_completed": [s.stage.name.lower() for s in stages],
         "progress": round(progress.fraction, 4),
         "eta_seconds": None if progress.eta is None else round(progress.eta, 1),
-        "queue_position": progress.queue_position,
+        "queue_position": progress.queue_position if job.state is JobState.QUEUED else None,
         "model": job.model,
         "fallback_from": job.fallback_from or None,
         "warnings": list(job.warnings),
