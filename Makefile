@@ -63,8 +63,9 @@ check: check-format check-lint check-types check-rooms check-protos check-genera
 bench: base ## the table of figures of docs/performance.md (ARGS=... for benchmarks)
 	$(PY) -m benchmarks $(ARGS)
 
-proto: dev ## the stubs in generated/ from protos/
+proto: dev $(if $(NODE),$(NODE_MODULES)) ## the stubs from protos/: generated/, and clients/node/src/generated where there is a Node
 	$(WITH_VENV) buf generate
+	$(if $(NODE),cd clients/node && MISMO_PYTHON="$(CURDIR)/$(PY)" npm run --silent generate)
 
 docs: base ## docs/settings.md and docs/errors.md from the code
 	$(PY) scripts/make_docs.py

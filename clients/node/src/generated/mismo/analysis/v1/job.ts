@@ -132,7 +132,7 @@ export interface JobOptions {
   generation: GenerationOptions | undefined;
 }
 
-/** Where to send callbacks. Not served yet. */
+/** Where to tell of the job's end: a POST of JSON, whose stems are links to the HTTP gateway. */
 export interface Callback {
   url: string;
 }
