@@ -39,6 +39,8 @@ export interface SubmitOptions {
   jobId?: string;
   /** How long the result is kept after the end. */
   resultTtl?: number;
+  /** A URL that gets a POST when the job has ended. */
+  callback?: string;
   /** Check everything, start nothing. */
   validateOnly?: boolean;
   /** A UUID that gives an earlier submit's answer again; a fresh one if unset. */
@@ -99,6 +101,7 @@ export function submitRequest(source: JobSource, options: SubmitOptions): Submit
     priority: options.priority ?? Priority.UNSPECIFIED,
     labels: { ...options.labels },
     resultTtl: duration(options.resultTtl),
+    callback: options.callback === undefined ? undefined : { url: options.callback },
     validateOnly: options.validateOnly ?? false,
   });
 }

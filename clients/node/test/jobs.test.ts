@@ -131,6 +131,8 @@ describe("jobs", { skip: noServer }, () => {
       badOverlap.fieldViolations.map((violation) => violation.field),
       ["options.overlap"],
     );
+    const badCallback = await refusal(client.submit(short, { callback: "no url" }));
+    assert.match(badCallback.fieldViolations[0]?.field ?? "", /^callback/);
     const badPath = await refusal(client.submit("/etc/hostname"));
     assert.equal(badPath.reason, "SOURCE_PATH_FORBIDDEN");
     const badModel = await refusal(client.submit(short, { model: "no_such_model" }));
