@@ -252,6 +252,7 @@ class App:
             ),
             RetryPolicy(settings.callback_retries, settings.callback_retry_delay),
             self.metrics.on_callback,
+            partial(self.metrics.on_bytes, "callback"),
         )
         self.http = HttpServer(build_application(self.services), settings.host, settings.http_port)
 

@@ -40,7 +40,8 @@ STORE_RETRY_SECONDS = 2.0
 class Outbox:
     """Sends the callbacks of the ledger's store: `start`, then `stop`. On the event loop.
 
-    `on_outcome` is told "delivered", "retried" or "failed" of every attempt whose outcome is stored.
+    `on_outcome` is told "delivered", "retried" or "failed" of every attempt whose outcome is stored, `on_bytes` the
+    length of every body that arrived.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Outbox:
         sender: Sender,
         policy: RetryPolicy,
         on_outcome: Callable[[str], None] = lambda _: None,
+        on_bytes: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._shelf = shelf
@@ -58,6 +60,7 @@ class Outbox:
         self._sender = sender
         self._policy = policy
         self._on_outcome = on_outcome
+        self._on_bytes = on_bytes
         self._woken = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._sending: dict[str, asyncio.Task[None]] = {}
@@ -154,7 +157,10 @@ class Outbox:
     async def _attempt(self, row: CallbackRow) -> Outcome:
         try:
             with await self._body(row) as body:
-                return await self._sender.attempt(row, body)
+                outcome = await self._sender.attempt(row, body)
+                if outcome.verdict is Verdict.DELIVERED:
+                    self._on_bytes(body.length)
+                return outcome
         except ArtifactNotFoundError as error:
             return Outcome(Verdict.GIVE_UP, error.message)
         except (MismoError, OSError) as error:

@@ -246,6 +246,7 @@ async def test_a_callback_is_tried_again_and_what_failed_is_marked(
         text = (await http.get("/metrics")).text
         assert 'mismo_callbacks_total{outcome="failed"} 1.0' in text
         assert 'mismo_callbacks_total{outcome="retried"} 3.0' in text
+        assert 'mismo_bytes_sent_total{way="callback"} 0.0' not in text
 
 
 @pytest.mark.parametrize(
