@@ -364,6 +364,22 @@ async def test_an_upload_that_dribbles_is_ended(server: Server, monkeypatch: pyt
     await settled(server, before)
 
 
+async def test_a_request_head_that_dribbles_is_ended(
+    start: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mismo_grpc.gateway.server.HEADER_SECONDS", 0.3)
+    server = await start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.app.http_port)
+    writer.write(b"GET /health HTTP/1.1\r\nX-Slow: ")
+    assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+    await gone(writer)
+    async with client_of(server) as http:
+        # One that has said what it wants is left alone.
+        assert (await http.get("/health")).status_code == 200
+        await asyncio.sleep(0.4)
+        assert (await http.get("/health")).status_code == 200
+
+
 async def test_a_client_that_leaves_in_the_middle_of_a_download(
     server: Server, http: httpx2.AsyncClient, music: Path
 ) -> None:
