@@ -31,7 +31,7 @@ async def stems(
     services = services_of(request)
     stack = AsyncExitStack()
     try:
-        job, _ = await stack.enter_async_context(services.jobs.finished(job_id))
+        job = await stack.enter_async_context(services.jobs.finished(job_id))
         body = await services.bodies.stems(job, DeliveryMode(mode) if mode else None)
         stack.callback(body.close)
     except BaseException:

@@ -17,9 +17,7 @@ SLOWEST_BYTES_PER_SECOND = 1024
 """After START_SECONDS a body must have come at this rate on average."""
 
 
-async def body_chunks(
-    request: Request, limit: int, *, field: str = "body", idle_seconds: float = IDLE_SECONDS
-) -> AsyncGenerator[bytes]:
+async def body_chunks(request: Request, limit: int, *, field: str = "body") -> AsyncGenerator[bytes]:
     """The body in pieces, at most `limit` bytes of it.
 
     Raises UploadTooLargeError (before anything is read if the length is announced), StreamIdleError for a client
@@ -27,17 +25,17 @@ async def body_chunks(
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
-        raise too_large(field, limit)
+        raise _too_large(field, limit)
     clock = asyncio.get_running_loop().time
     began, received = clock(), 0
     chunks = request.stream()
     while True:
         try:
-            async with asyncio.timeout(idle_seconds):
+            async with asyncio.timeout(IDLE_SECONDS):
                 chunk = await anext(chunks, None)
         except TimeoutError as error:
             raise StreamIdleError(
-                f"{field}: nothing came for {idle_seconds:g} s; send the request again"
+                f"{field}: nothing came for {IDLE_SECONDS:g} s; send the request again"
             ) from error
         except ClientDisconnect as error:
             # Nobody reads the answer.
@@ -46,7 +44,7 @@ async def body_chunks(
             return
         received += len(chunk)
         if received > limit:
-            raise too_large(field, limit)
+            raise _too_large(field, limit)
         if received < (clock() - began - START_SECONDS) * SLOWEST_BYTES_PER_SECOND:
             raise StreamIdleError(
                 f"{field}: it comes at less than {SLOWEST_BYTES_PER_SECOND} bytes a second; send the request again"
@@ -60,10 +58,10 @@ async def whole_body(request: Request, limit: int) -> bytes:
     return b"".join([chunk async for chunk in body_chunks(request, limit)])
 
 
-def too_large(field: str, limit: int) -> UploadTooLargeError:
+def _too_large(field: str, limit: int) -> UploadTooLargeError:
     """More than the limit came, or was announced."""
     return UploadTooLargeError(
-        f"{field}: more than the {limit} bytes this server takes (MAX_UPLOAD_SIZE)",
+        f"{field}: more than the {limit} bytes that are taken here; send less",
         field=field,
         metadata={"limit_bytes": str(limit)},
     )

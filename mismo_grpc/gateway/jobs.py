@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -24,20 +24,17 @@ FIELDS = {"source.path": "file_path", "source.upload_id": "file", "job_id": "tra
 
 router = APIRouter(tags=["jobs"])
 
-_SUBMIT_BODY: dict[str, Any] = {
-    "required": ["track_hash"],
-    "properties": {
-        "track_hash": {"type": "string", "description": "becomes the job_id: 1 to 128 of A-Z a-z 0-9 . _ -"},
-        "options": {"type": "object", "example": {"stems": True}},
-        "callback_url": {"type": "string", "example": "http://127.0.0.1:3000/api/analysis/callback"},
-        "stem_delivery_mode": {"type": "string", "enum": ["poll", "path", "callback"], "default": "poll"},
-        "priority": {"type": "string", "enum": ["high", "normal", "low"], "default": "normal"},
-    },
+_SHARED_PROPERTIES: dict[str, Any] = {
+    "track_hash": {"type": "string", "description": "becomes the job_id: 1 to 128 of A-Z a-z 0-9 . _ -"},
+    "options": {"type": "object", "example": {"stems": True}},
+    "callback_url": {"type": "string", "example": "http://127.0.0.1:3000/api/analysis/callback"},
+    "stem_delivery_mode": {"type": "string", "enum": ["poll", "path", "callback"], "default": "poll"},
+    "priority": {"type": "string", "enum": ["high", "normal", "low"], "default": "normal"},
 }
 
 
-def _with(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    properties: dict[str, Any] = {name: schema, **_SUBMIT_BODY["properties"]}
+def _body_schema(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    properties = {name: schema, **_SHARED_PROPERTIES}
     return {"type": "object", "required": [name, "track_hash"], "properties": properties}
 
 
@@ -46,8 +43,8 @@ SUBMIT_DOC: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": _with("file_path", _PATH)},
-            "multipart/form-data": {"schema": _with("file", {"type": "string", "format": "binary"})},
+            "application/json": {"schema": _body_schema("file_path", _PATH)},
+            "multipart/form-data": {"schema": _body_schema("file", {"type": "string", "format": "binary"})},
         },
     }
 }
@@ -58,7 +55,7 @@ async def submit(request: Request) -> dict[str, object]:
     """Answers once the job is stored; what happens to it is told by callback, or to whoever looks."""
     services = services_of(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    with _named_as_here():
+    with _fields_named_as_here():
         if kind == "multipart/form-data":
             return await _submit_form(request, services)
         if kind in ("application/json", ""):
@@ -92,17 +89,17 @@ async def _for_once(services: Services, upload_id: str) -> AsyncGenerator[None]:
         await services.uploads.discard(upload_id)
 
 
-class _named_as_here:  # noqa: N801 reads as a function
+@contextmanager
+def _fields_named_as_here() -> Generator[None]:
     """Errors about a field name it as this API does."""
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, MismoError) and error.field in FIELDS:
+    try:
+        yield
+    except MismoError as error:
+        if error.field in FIELDS:
             here = FIELDS[error.field]
             error.message = error.message.replace(error.field, here)
             error.field = here
+        raise
 
 
 @router.get("/jobs", summary="All jobs, newest first, in pages")

@@ -15,6 +15,8 @@ HEADER_SECONDS = 20.0
 """A connection that has sent no whole request head by then is closed."""
 KEEP_ALIVE_SECONDS = 15
 BACKLOG = 256
+MAX_CONNECTIONS = 1024
+"""Open at once, idle ones included; a request past that is answered 503."""
 
 
 class _Protocol(H11Protocol):
@@ -73,6 +75,7 @@ class HttpServer:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            limit_concurrency=MAX_CONNECTIONS,
         )
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve([listener]), name="http")

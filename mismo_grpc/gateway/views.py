@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
-from mismo_grpc.jobs.callbacks import CallbackRow
+from mismo_grpc.delivery.body import timestamp
+from mismo_grpc.jobs.callbacks import TOLD_STAGES, CallbackRow, stage_name
 from mismo_grpc.jobs.feed import JobView
-from mismo_grpc.jobs.job import Job, JobState, Stage, StageState
+from mismo_grpc.jobs.job import Job, JobState, StageState
 
 STATUSES = {
     JobState.QUEUED: "queued",
@@ -16,16 +16,11 @@ STATUSES = {
     JobState.FAILED: "failed",
     JobState.CANCELLED: "cancelled",
 }
-TOLD_STAGES = (Stage.STEMS,)
-"""Decoding is no stage to these clients."""
 
 
 def moment(seconds: float | None) -> str | None:
-    """A time in seconds since the epoch as RFC 3339 in UTC with milliseconds."""
-    if seconds is None:
-        return None
-    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+    """A time in seconds since the epoch as callbacks write it, None if there is none."""
+    return None if seconds is None else timestamp(seconds)
 
 
 def accepted(job: Job) -> dict[str, object]:
@@ -60,7 +55,7 @@ def job_view(view: JobView, callbacks: Sequence[CallbackRow] = ()) -> dict[str, 
         "started_at": moment(job.started_at),
         "completed_at": moment(job.ended_at),
         "expires_at": moment(job.expires_at),
-        "stages_completed": [s.stage.name.lower() for s in stages],
+        "stages_completed": [stage_name(s.stage) for s in stages],
         "progress": round(progress.fraction, 4),
         "eta_seconds": None if progress.eta is None else round(progress.eta, 1),
         "queue_position": progress.queue_position if job.state is JobState.QUEUED else None,

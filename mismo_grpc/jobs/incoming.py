@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from mismo_grpc.errors import UploadTooLargeError
+from mismo_grpc.jobs.unbroken import unbroken
 from mismo_grpc.jobs.uploads import Uploads
 from mismo_grpc.storage.disk import Disk, disk_errors
 
@@ -56,6 +57,9 @@ class IncomingFile:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await unbroken(asyncio.to_thread(self._close))
+
+    def _close(self) -> None:
         os.close(self._descriptor)
         self._path.unlink(missing_ok=True)
 
@@ -82,13 +86,8 @@ class IncomingFile:
 
     async def _flush(self) -> None:
         data, self._buffer = bytes(self._buffer), bytearray()
-        # Shielded: the descriptor is closed by whoever cancels, but not under a write.
-        writing = asyncio.ensure_future(asyncio.to_thread(self._write, data))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait([writing])
-            raise
+        # The descriptor is closed by whoever cancels, but not under a write.
+        await unbroken(asyncio.to_thread(self._write, data))
 
     def _write(self, data: bytes) -> None:
         with disk_errors():

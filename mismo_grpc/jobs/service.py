@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import structlog
 
@@ -274,7 +273,7 @@ class Jobs:
 
         Raises as `open_artifact`, StemNotFoundError for a stem that the job does not have.
         """
-        async with self._held(job_id) as job:
+        async with self.finished(job_id) as job:
             names = job.layout.stem_names if job.layout is not None else ()
             if stem not in names:
                 raise StemNotFoundError(
@@ -290,19 +289,14 @@ class Jobs:
         Raises JobNotFoundError, JobNotReadyError while the job runs or if it failed, ArtifactNotFoundError.
         """
         async with (
-            self._held(job_id) as job,
+            self.finished(job_id) as job,
             await asyncio.to_thread(open_artifact, self._runner.folder(job), name) as reader,
         ):
             yield reader
 
     @asynccontextmanager
-    async def finished(self, job_id: str) -> AsyncGenerator[tuple[Job, Path]]:
-        """A job that succeeded and its folder, held against removal meanwhile; raises as `open_artifact`."""
-        async with self._held(job_id) as job:
-            yield job, self._runner.folder(job)
-
-    @asynccontextmanager
-    async def _held(self, job_id: str) -> AsyncGenerator[Job]:
+    async def finished(self, job_id: str) -> AsyncGenerator[Job]:
+        """A job that succeeded, its files held against removal meanwhile; raises as `open_artifact`."""
         job = await self.get(job_id)
         if not job.state.ended:
             raise JobNotReadyError(f"job {job_id} has no artifacts before it ends; watch it and ask again")

@@ -343,7 +343,9 @@ async def test_a_client_that_leaves_in_the_middle_of_its_upload(server: Server) 
         b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"x" * 3_000_000
     )
     await writer.drain()
-    await asyncio.sleep(0.1)
+    await until(
+        lambda: any(path.stat().st_size for path in (server.jobs_dir / ".mismo" / "incoming").iterdir())
+    )
     await gone(writer)
     await settled(server, before)
 
@@ -364,20 +366,57 @@ async def test_an_upload_that_dribbles_is_ended(server: Server, monkeypatch: pyt
     await settled(server, before)
 
 
+async def test_an_upload_that_stops_is_ended(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mismo_grpc.gateway.intake.IDLE_SECONDS", 0.2)
+    before = tree(server.jobs_dir)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.app.http_port)
+    writer.write(head("Content-Length: 5000000"))
+    assert (await asyncio.wait_for(reader.readline(), PATIENCE)).startswith(b"HTTP/1.1 408")
+    await gone(writer)
+    await settled(server, before)
+
+
 async def test_a_request_head_that_dribbles_is_ended(
     start: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mismo_grpc.gateway.server.HEADER_SECONDS", 0.3)
     server = await start()
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.app.http_port)
-    writer.write(b"GET /health HTTP/1.1\r\nX-Slow: ")
-    assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
-    await gone(writer)
+    early, asking = await asyncio.open_connection("127.0.0.1", server.app.http_port)
+    asking.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await early.readline()).startswith(b"HTTP/1.1 200")
+    late, dribbling = await asyncio.open_connection("127.0.0.1", server.app.http_port)
+    dribbling.write(b"GET /health HTTP/1.1\r\nX-Slow: ")
+    assert await asyncio.wait_for(late.read(), PATIENCE) == b""
+    # The earlier one has said what it wants, and is left alone.
+    asking.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert b"HTTP/1.1 200" in await asyncio.wait_for(early.read(), PATIENCE)
+    await gone(asking)
+    await gone(dribbling)
+
+
+async def test_connections_are_bounded(start: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mismo_grpc.gateway.server.MAX_CONNECTIONS", 3)
+    server = await start()
     async with client_of(server) as http:
-        # One that has said what it wants is left alone.
         assert (await http.get("/health")).status_code == 200
-        await asyncio.sleep(0.4)
-        assert (await http.get("/health")).status_code == 200
+        idle = [await asyncio.open_connection("127.0.0.1", server.app.http_port) for _ in range(3)]
+        assert (await http.get("/health")).status_code == 503
+        for _, writer in idle:
+            await gone(writer)
+        await answers(http, "/health", lambda response: response.status_code == 200)
+
+
+async def test_a_download_that_nobody_takes_is_ended(
+    server: Server, http: httpx2.AsyncClient, music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mismo_grpc.gateway.ranges.STALLED_SECONDS", 0.3)
+    track = write_track(music / "track.wav", 10.0)
+    (await http.post("/jobs", json=request_for(track))).raise_for_status()
+    await ended(http)
+    with narrow_socket(server) as narrow:
+        narrow.sendall(b"GET /jobs/abc123def456/stems.zip HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: server.app.shelf.held == {"abc123def456"})
+        await until(lambda: not server.app.shelf.held)
 
 
 async def test_a_client_that_leaves_in_the_middle_of_a_download(
@@ -388,10 +427,7 @@ async def test_a_client_that_leaves_in_the_middle_of_a_download(
     await ended(http)
     for target in ("stems.zip", "stems?mode=callback"):
         # With little room on the way, most of the answer is still with the server when the client leaves.
-        narrow = socket.socket()
-        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-        narrow.connect(("127.0.0.1", server.app.http_port))
-        reader, writer = await asyncio.open_connection(sock=narrow, limit=4096)
+        reader, writer = await asyncio.open_connection(sock=narrow_socket(server), limit=4096)
         writer.write(f"GET /jobs/abc123def456/{target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert await reader.readexactly(1000)
         assert server.app.shelf.held == {"abc123def456"}
@@ -447,6 +483,14 @@ async def test_health_readiness_metrics_and_docs(
     assert error_of(await http.put("/jobs"), 405)["code"] == "METHOD_NOT_ALLOWED"
     assert error_of(await http.get("/jobs", params={"page_size": "many"}), 422)["field"] == "page_size"
     assert error_of(await http.get("/jobs", params={"status": "odd"}), 422)["field"] == "status"
+
+
+def narrow_socket(server: Server) -> socket.socket:
+    """A connection with room for little."""
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    narrow.connect(("127.0.0.1", server.app.http_port))
+    return narrow
 
 
 async def gone(writer: asyncio.StreamWriter) -> None:
