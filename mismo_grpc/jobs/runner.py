@@ -107,21 +107,28 @@ class JobRunner:
             raise
         finally:
             active.separation = None
-            await unbroken(asyncio.to_thread(engine.quiesce, separation))
-            self._shelf.release(active.job.run)
+            try:
+                await unbroken(asyncio.to_thread(engine.quiesce, separation))
+            finally:
+                # Also if the job was stopped a second time while it waited.
+                self._shelf.release(active.job.run)
 
     async def _open(self, engine: SegmentEngine, spec: SeparationSpec, bag: Bag) -> Separation:
         opening = asyncio.ensure_future(asyncio.to_thread(engine.open, spec, bag))
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            await unbroken(_settled([opening]))
-            if not opening.cancelled() and opening.exception() is None:
-                separation = opening.result()
-                engine.cancel(separation, JobNotReadyError("the job was stopped"))
-                await unbroken(asyncio.to_thread(engine.quiesce, separation))
-                separation.stems.close()
+            await unbroken(self._discard(opening, engine))
             raise
+
+    async def _discard(self, opening: asyncio.Future[Separation], engine: SegmentEngine) -> None:
+        """Closes a separation that nobody wants any more, once it is open."""
+        await _settled([opening])
+        if not opening.cancelled() and opening.exception() is None:
+            separation = opening.result()
+            engine.cancel(separation, JobNotReadyError("the job was stopped"))
+            await asyncio.to_thread(engine.quiesce, separation)
+            separation.stems.close()
 
     async def _decode_and_load(self, active: ActiveJob, engine: SegmentEngine) -> tuple[DecodedMix, Bag]:
         decoding = asyncio.ensure_future(self._decoder.decode(active.job))

@@ -174,6 +174,28 @@ async def test_a_client_that_leaves_in_the_middle_of_a_cancel_leaves_a_cancelled
     await goes_on(server, music)
 
 
+async def test_a_job_that_is_stopped_again_while_it_ends_leaves_no_open_files(
+    one_slot: Server, music: Path
+) -> None:
+    """A job that fails and is cancelled, or that is cancelled when the server stops."""
+    server, client = one_slot, one_slot.client
+    await separating(server, music)
+    active = server.app.ledger.active["job"]
+    task = active.task
+    assert task is not None
+    assert active.separation is not None
+    with active.separation.committing:
+        cancelling = asyncio.create_task(client.cancel("job"))
+        # From here on it waits for what is being written.
+        await until(lambda: active.separation is None)
+        task.cancel()
+        await server.heard(client)
+        assert not task.done()
+    assert (await cancelling).state == CANCELLED
+    let_go(server)
+    await goes_on(server, music)
+
+
 async def test_readers_of_a_finished_job_read_on_when_it_is_deleted(server: Server, music: Path) -> None:
     client = server.client
     await client.submit(write_track(music / "a.wav", 3.0), job_id="job")

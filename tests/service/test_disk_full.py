@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
@@ -54,12 +55,20 @@ class Ballast:
         self._path = folder / "ballast"
 
     def leave(self, free: int) -> None:
-        """Fills the disk up to that many bytes."""
+        """Fills the disk up to that many bytes, also while a server writes to it."""
         self._path.write_bytes(b"")
-        room = os.statvfs(self._path.parent)
-        size = room.f_bavail * room.f_frsize - free
         with self._path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, size))
+            for _ in range(100):
+                room = os.statvfs(self._path.parent)
+                size = room.f_bavail * room.f_frsize - free
+                try:
+                    os.posix_fallocate(file.fileno(), 0, max(1, size))
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                else:
+                    return
+        raise AssertionError("the disk never held still")
 
     def go(self) -> None:
         self._path.unlink(missing_ok=True)
