@@ -27,6 +27,21 @@ def coloured(stem: Audio, rng: Rng, *, equaliser: bool, room: bool) -> Audio:
     return np.fft.irfft(spectrum, size, axis=0)[:frames].astype(np.float32)
 
 
+def echoed(stem: Audio, rng: Rng) -> Audio:
+    """A stem (frames, 2) with echoes of itself, each duller than the one before, at times from side to side."""
+    delay = int(rng.uniform(0.12, 0.55) * SAMPLE_RATE)
+    feedback, dullness = rng.uniform(0.2, 0.65), rng.uniform(0.2, 0.7)
+    crossed = rng.random() < 0.3
+    out = stem.copy()
+    echo = stem * np.float32(rng.uniform(0.25, 0.8))
+    for begin in range(delay, len(stem), delay):
+        # Of a one-pole low-pass two taps are enough to lose the brightness.
+        echo = (1 - dullness) * echo + dullness * np.roll(echo, 1, axis=0)
+        out[begin:] += echo[: len(out) - begin]
+        echo = echo[:, ::-1] * np.float32(feedback) if crossed else echo * np.float32(feedback)
+    return np.asarray(out, dtype=np.float32)
+
+
 def saturated(stem: Audio, rng: Rng) -> Audio:
     """Soft clipping at a random drive; as loud as before."""
     peak = float(np.abs(stem).max())

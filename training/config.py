@@ -12,7 +12,14 @@ import demucs.hdemucs
 import demucs.htdemucs
 from torch import nn
 
-CLASSES = {"HDemucs": demucs.hdemucs.HDemucs, "HTDemucs": demucs.htdemucs.HTDemucs}
+from training.spectral import MagnitudeHDemucs
+
+CLASSES: dict[str, type[nn.Module]] = {
+    "HDemucs": demucs.hdemucs.HDemucs,
+    "HTDemucs": demucs.htdemucs.HTDemucs,
+}
+TRAINED_AS: dict[str, type[nn.Module]] = {"HDemucs": MagnitudeHDemucs}
+"""In whose place a class is trained."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +41,14 @@ class DataConfig:
     drop_probability: float
     sounding_probability: float
     gain_db: float
+    loud_probability: float
+    loud_db: float
     remix_level_db: float
     speed_range: float
     equaliser_probability: float
     saturation_probability: float
     room_probability: float
+    echo_probability: float
     compression_probability: float
     mp3_probability: float
     leave_out: tuple[LeaveOut, ...]
@@ -57,6 +67,16 @@ class PhaseConfig:
 
 
 @dataclass(frozen=True)
+class LossConfig:
+    """How errors count; see training.loss."""
+
+    power: float
+    stem_share: float
+    log_floor: float
+    spectral: float
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """What both phases share; see the comments in mismo_lite.toml."""
 
@@ -66,8 +86,6 @@ class TrainConfig:
     loaders: int
     clip_norm: float
     ema_decay: float
-    spectral_loss: float
-    stem_share: float
     pretrain: PhaseConfig
     finetune: PhaseConfig
 
@@ -83,6 +101,7 @@ class Config:
     model_class: str
     model: dict[str, Any]
     data: DataConfig
+    loss: LossConfig
     train: TrainConfig
 
     @property
@@ -105,9 +124,11 @@ def parse_config(raw: dict[str, Any]) -> Config:
     model = dict(raw["model"])
     model_class = model.pop("class")
     model["segment"] = Fraction(model["segment"]).limit_denominator(1000)
-    return Config(model_class, model, DataConfig(**data), TrainConfig(**train, **phases))
+    loss = LossConfig(**raw["loss"])
+    return Config(model_class, model, DataConfig(**data), loss, TrainConfig(**train, **phases))
 
 
 def build_model(config: Config) -> nn.Module:
     """A model of the configured shape with fresh weights, drawn from torch's global generator."""
-    return CLASSES[config.model_class](**config.model)
+    made = TRAINED_AS.get(config.model_class, CLASSES[config.model_class])
+    return made(**config.model)

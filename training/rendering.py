@@ -56,7 +56,9 @@ def _stem(song: Composition, name: str, frames: int, fonts: list[Path], rng: np.
     if name == "vocals":
         return np.sum([_sung(part, song.tempo, frames, seed + i) for i, part in enumerate(parts)], axis=0)
     machine = name == "drums" and any(part.program in DRUM_MACHINES for part in parts)
-    if rng.random() < (NUMPY_MACHINES_SHARE if machine else NUMPY_VOICES_SHARE):
+    # No font has a bass an octave under the bass guitar's.
+    sub = any(part.voice == "sub bass" for part in parts)
+    if sub or rng.random() < (NUMPY_MACHINES_SHARE if machine else NUMPY_VOICES_SHARE):
         voices = [render_part(p, song.tempo, frames, SAMPLE_RATE, seed + i) for i, p in enumerate(parts)]
         return np.sum(voices, axis=0)
     font = fonts[int(rng.integers(len(fonts)))]

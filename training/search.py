@@ -25,13 +25,16 @@ UNSET = "unset"
 """As a value: the entry is left to demucs' default."""
 
 
-def varied(raw: dict[str, Any], changes: dict[str, dict[str, Any]]) -> Config:
+def varied(
+    raw: dict[str, Any], changes: dict[str, dict[str, Any]], learning_rate: float | None = None
+) -> Config:
     """The configuration with the entries of a variant changed, and a steady learning rate."""
     merged = {section: {**entries, **changes.get(section, {})} for section, entries in raw.items()}
     merged["model"] = {name: value for name, value in merged["model"].items() if value != UNSET}
     pretrain = dict(merged["train"]["pretrain"])
     pretrain["steps"] = 10**9
     pretrain["evaluate_every"] = 10**9
+    pretrain["learning_rate"] = learning_rate or pretrain["learning_rate"]
     merged["train"] = {**merged["train"], "pretrain": pretrain}
     return parse_config(merged)
 
@@ -68,6 +71,8 @@ def main() -> None:
     parser.add_argument(
         "--threads", type=int, help="instead of the configured; 1 to run two searches at once"
     )
+    parser.add_argument("--start", type=Path, help="go on from these weights instead of fresh ones")
+    parser.add_argument("--learning-rate", type=float, help="instead of the configured")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     keep_freed_memory()
@@ -79,13 +84,15 @@ def main() -> None:
     for name, changes in variants.items():
         if args.only and name not in args.only:
             continue
-        config = varied(raw, changes)
+        config = varied(raw, changes, args.learning_rate)
         torch.set_num_threads(args.threads or config.train.threads)
         out = args.out / name.replace(" ", "-")
         out.mkdir(parents=True, exist_ok=True)
         judges = Sampler([], validation, config.data, VALIDATION_SEED)
         batches = [judges.batch(step, config.train.batch) for step in range(VALIDATION_BATCHES)]
         trainer = Trainer(config, "pretrain", torch.device("cpu"), out, batches)
+        if args.start:
+            trainer.start_from(args.start)
         trainer.run(Sampler([], rendered, config.data, config.train.seed), args.seconds)
         real = open_songs(args.music, args.cache, config.data)
         figures = _on_real(config, out, real, tuple(args.stretch))

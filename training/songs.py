@@ -14,6 +14,8 @@ from training import augment
 from training.config import DataConfig
 
 STEMS = ("drums", "bass", "other", "vocals")
+ECHOES = {"vocals": 1.0, "other": 0.5}
+"""Who has echoes, and how often for each time that the vocals have some."""
 SAMPLE_RATE = 44100
 SOUNDING_DBFS = -60.0
 DECODE_FRAMES = 10 * SAMPLE_RATE
@@ -142,9 +144,12 @@ class Sampler:
         if not kept.any():
             kept[rng.integers(len(STEMS))] = True
         stems = [
-            self._treated(stem, rng) if keep else np.zeros_like(stem)
-            for stem, keep in zip(stems, kept, strict=True)
+            self._treated(stem, name, rng) if keep else np.zeros_like(stem)
+            for name, stem, keep in zip(STEMS, stems, kept, strict=True)
         ]
+        if rng.random() < config.loud_probability:
+            loud = int(rng.integers(len(STEMS)))
+            stems[loud] = stems[loud] * 10 ** (rng.uniform(0, config.loud_db) / 20)
         if rng.random() < config.compression_probability:
             stems = augment.compressed(stems, rng)
         # The smallest peak that never clips nor amplifies: a model trained on clipped sums learns clipping.
@@ -158,8 +163,10 @@ class Sampler:
             np.stack([stem.T for stem in stems]).astype(np.float32),
         )
 
-    def _treated(self, stem: Audio, rng: np.random.Generator) -> Audio:
+    def _treated(self, stem: Audio, name: str, rng: np.random.Generator) -> Audio:
         config = self._config
+        if rng.random() < config.echo_probability * ECHOES.get(name, 0.0):
+            stem = augment.echoed(stem, rng)
         if rng.random() < config.saturation_probability:
             stem = augment.saturated(stem, rng)
         equaliser, room = rng.random() < config.equaliser_probability, rng.random() < config.room_probability

@@ -25,9 +25,10 @@ from mismo_grpc.separation.device import measured_precision
 from training.config import Config, PhaseConfig, build_model, read_config
 from training.curves import draw_curves
 from training.evaluate import load_bag
-from training.loss import separation_loss
+from training.loss import error_loss, separation_loss
 from training.metrics import sdr
 from training.songs import STEMS, Audio, Sampler, open_rendered, open_songs
+from training.spectral import MagnitudeHDemucs, relative_errors, spectral_target
 
 VALIDATION_BATCHES = 6
 """Drawn as training's are, from places of their own, and the same each time."""
@@ -107,7 +108,9 @@ class Trainer:
             state = load_bag(weights).state_dict()
         else:
             state = torch.load(weights, map_location=self._device, weights_only=True)
-        self.model.load_state_dict(state)
+        # A model that was given more layers since begins with them as drawn: residual, and next to nothing at first.
+        known = {name: tensor for name, tensor in self.model.state_dict().items() if name not in state}
+        self.model.load_state_dict({**state, **known})
         self._average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
     def resume(self) -> bool:
@@ -147,8 +150,7 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
-        estimate = self._forward(mix)
-        loss = separation_loss(estimate, stems.to(self._device), settings.spectral_loss, settings.stem_share)
+        loss = self._loss(mix.to(self._device), stems.to(self._device))
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
@@ -159,6 +161,12 @@ class Trainer:
         self.progress.step = step + 1
         seconds = round(time.perf_counter() - began, 2)
         _write(log, step=step + 1, loss=round(loss.item(), 4), rate=round(rate, 6), seconds=seconds)
+
+    def _loss(self, mix: Tensor, stems: Tensor) -> Tensor:
+        estimate, config = self._forward(mix), self._config.loss
+        if not (isinstance(self.model, MagnitudeHDemucs) and self.model.magnitudes_alone):
+            return separation_loss(estimate, stems, config)
+        return error_loss(*relative_errors(estimate, spectral_target(self.model, mix, stems)), config)
 
     def _forward(self, mix: Tensor) -> Tensor:
         # Where a processor only emulates bf16, a step would take ten times as long.

@@ -16,6 +16,8 @@ Player = Callable[[Sequence[Bar], Key, Rng], list[Note]]
 
 BASS_LOW, BASS_HIGH = 28, 48
 """E1 to C3: the strings of a bass guitar, and a little over them."""
+SUB_LOW = 23
+"""B0, 31 Hz: what clubs are built for."""
 
 BASS_RHYTHMS = (
     "x.......x.......",
@@ -27,6 +29,15 @@ BASS_RHYTHMS = (
     "x...............",
     "x..xx...x..x..x.",
     "xxxxxxxxxxxxxxxx",
+)
+SUB_RHYTHMS = (
+    "x...............",
+    "x...............",
+    "x.......x.......",
+    "x.....x.........",
+    "x.........x.....",
+    "..x...x...x...x.",
+    "x..x..x.........",
 )
 CHORD_RHYTHMS = (
     "x...............",
@@ -71,6 +82,20 @@ def play_bass(bars: Sequence[Bar], key: Key, rng: Rng) -> list[Note]:
             elif manner == "walk" and i:
                 wanted = root + (goal - root) * i / len(steps) + rng.normal(0, 2)
                 pitch = min(scale, key=lambda p, wanted=wanted: abs(p - wanted))
+            notes.append(_note(bar, step, length * hold, pitch, 92, rng))
+    return notes
+
+
+def play_sub(bars: Sequence[Bar], key: Key, rng: Rng) -> list[Note]:
+    """The roots, an octave under a bass guitar's, long and mostly bound to each other."""
+    rhythm = str(rng.choice(SUB_RHYTHMS))
+    hold = float(rng.choice((0.6, 0.9, 1.02)))
+    leaps = float(rng.choice((0.0, 0.0, 0.15)))
+    notes: list[Note] = []
+    for bar in bars:
+        root = _into(bar.chord.bass, SUB_LOW)
+        for step, length in _steps(rhythm, bar):
+            pitch = root + 12 * int(rng.random() < leaps)
             notes.append(_note(bar, step, length * hold, pitch, 92, rng))
     return notes
 

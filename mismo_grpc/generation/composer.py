@@ -17,6 +17,7 @@ from mismo_grpc.generation.arranging import (
     play_chords,
     play_lead,
     play_pad,
+    play_sub,
     play_vocal,
 )
 from mismo_grpc.generation.grooves import GROOVES, Groove, crash, play_bar, play_fill
@@ -67,7 +68,8 @@ class Instrument:
 
 BASSES = (
     Instrument("electric bass", (32, 33, 34, 35, 36, 37), (play_bass,)),
-    Instrument("synth bass", (38, 39), (play_bass,)),
+    Instrument("synth bass", (38, 39), (play_bass, play_sub)),
+    Instrument("sub bass", (38, 39), (play_sub, play_sub, play_bass)),
 )
 ACCOMPANISTS = (
     Instrument("piano", (0, 1, 2, 3), (play_chords, play_arpeggio)),
@@ -119,7 +121,7 @@ def compose(brief: Brief, seed: int) -> Composition:
     bars = _bars(math.ceil(brief.seconds * tempo / 60 / beats_in_bar), beats_in_bar, key, chords, rng)
     electronic = bool(rng.random() < groove.electronic)
     drums = _drums(bars, groove, DRUM_MACHINES if electronic else DRUM_KITS, rng)
-    parts = [drums, _bass(bars, key, BASSES[1:] if electronic else BASSES, rng), *_others(bars, key, rng)]
+    parts = [drums, _bass(bars, key, BASSES[1:] if electronic else BASSES[:2], rng), *_others(bars, key, rng)]
     parts += _vocals(bars, key, rng)
     return Composition(tempo, key, tuple(bars), tuple(parts))
 
@@ -184,7 +186,8 @@ def _drums(bars: Sequence[Bar], groove: Groove, kits: Sequence[int], rng: np.ran
 def _bass(bars: Sequence[Bar], key: Key, basses: Sequence[Instrument], rng: np.random.Generator) -> Part:
     instrument = basses[int(rng.integers(len(basses)))]
     playing = [bar for bar in bars if bar.intensity > 0.3 or rng.random() < 0.3] or list(bars)
-    return _part("bass", instrument.voice, _program(instrument, rng), play_bass(playing, key, rng), -2.0, 0.0)
+    player = instrument.players[int(rng.integers(len(instrument.players)))]
+    return _part("bass", instrument.voice, _program(instrument, rng), player(playing, key, rng), -2.0, 0.0)
 
 
 def _others(bars: Sequence[Bar], key: Key, rng: np.random.Generator) -> list[Part]:

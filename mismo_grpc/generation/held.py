@@ -19,6 +19,7 @@ from mismo_grpc.generation.waves import (
     oscillate,
     resonant,
     ring,
+    saturate,
     seconds_of,
 )
 
@@ -51,6 +52,23 @@ def synth_bass(program: int, rate: int, rng: Rng) -> Timbre:
         return fade_in(wave, 0.003, rate)
 
     return Timbre(tone, rng.uniform(0.03, 0.12))
+
+
+def sub_bass(program: int, rate: int, rng: Rng) -> Timbre:
+    """A synthesiser's deepest bass: a sine or a triangle, driven a little, with next to nothing above 200 Hz."""
+    triangle = float(rng.choice((0.0, 0.0, 1.0)))
+    drive, octave = rng.uniform(0.2, 1.8), rng.uniform(0.0, 0.4)
+    attack = float(rng.choice((0.005, 0.02, rng.uniform(0.05, 0.3))))
+    # Two oscillators that are not quite in tune make it swell and sink.
+    beating, second = rng.uniform(0.1, 0.8), float(rng.choice((0.0, 0.0, rng.uniform(0.2, 0.7))))
+
+    def tone(pitch: int, strength: float, frames: int, rng: Rng) -> Mono:
+        turn = 2 * np.pi * hertz(pitch) * seconds_of(frames, rate)
+        wave = np.sin(turn) - triangle * np.sin(3 * turn) / 9 + octave * np.sin(2 * turn)
+        wave += second * np.sin(turn + 2 * np.pi * beating * seconds_of(frames, rate))
+        return fade_in(saturate((drive * wave).astype(np.float32)) / np.float32(drive), attack, rate)
+
+    return Timbre(tone, rng.uniform(0.03, 0.25))
 
 
 def organ(program: int, rate: int, rng: Rng) -> Timbre:

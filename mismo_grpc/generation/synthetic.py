@@ -42,6 +42,7 @@ INSTRUMENTS = MappingProxyType(
     {
         "electric bass": struck.electric_bass,
         "synth bass": held.synth_bass,
+        "sub bass": held.sub_bass,
         "piano": struck.piano,
         "electric piano": struck.electric_piano,
         "organ": held.organ,

@@ -5,7 +5,14 @@ import math
 import pytest
 
 from mismo_grpc.errors import InvalidFieldError
-from mismo_grpc.generation.arranging import BASS_LOW, BASS_RHYTHMS, CHORD_RHYTHMS, SYLLABLE_RHYTHMS
+from mismo_grpc.generation.arranging import (
+    BASS_LOW,
+    BASS_RHYTHMS,
+    CHORD_RHYTHMS,
+    SUB_LOW,
+    SUB_RHYTHMS,
+    SYLLABLE_RHYTHMS,
+)
 from mismo_grpc.generation.composer import MAX_CHORDS, MAX_SECONDS, Brief, compose
 from mismo_grpc.generation.grooves import GROOVES, STEPS
 from mismo_grpc.generation.score import STEMS, Bar, Composition, Note
@@ -105,7 +112,15 @@ def test_the_bass_plays_the_bass_of_the_chord_at_its_first_stroke_in_a_bar(songs
             firsts.setdefault(bar_of(song, note).start, note)
         downbeats = [n for start, n in firsts.items() if abs(n.start - start) < 0.1]
         assert all(note.pitch % 12 == bar_of(song, note).chord.bass for note in downbeats)
-        assert all(BASS_LOW <= note.pitch <= 52 for note in bass.notes)
+        low = BASS_LOW if bass.voice == "electric bass" else SUB_LOW
+        assert all(low <= note.pitch <= 52 for note in bass.notes)
+
+
+def test_only_synthesisers_go_under_the_strings_of_a_bass_guitar(songs: list[Composition]) -> None:
+    basses = [part for song in songs for part in song.parts if part.stem == "bass"]
+    deep = [part for part in basses if min(note.pitch for note in part.notes) < BASS_LOW]
+    assert {part.voice for part in deep} == {"synth bass", "sub bass"}
+    assert len(deep) < 0.6 * len(basses)
 
 
 def test_a_singer_sings_one_note_at_a_time_within_a_voice_and_breathes(songs: list[Composition]) -> None:
@@ -159,6 +174,6 @@ def test_every_pattern_has_the_steps_of_a_bar() -> None:
         for line in (*groove.lines.values(), *groove.extras.values()):
             assert len(line) == STEPS
             assert set(line) <= set("xo?.")
-    for line in (*BASS_RHYTHMS, *CHORD_RHYTHMS, *SYLLABLE_RHYTHMS):
+    for line in (*BASS_RHYTHMS, *SUB_RHYTHMS, *CHORD_RHYTHMS, *SYLLABLE_RHYTHMS):
         assert len(line) == STEPS
         assert set(line) <= set("x.")

@@ -63,3 +63,17 @@ def test_a_room_rings_after_the_sound_has_ended() -> None:
     wet = augment.coloured(click, np.random.default_rng(5), equaliser=False, room=True)
     assert np.allclose(wet[0], 1.0, atol=1e-3), "the direct sound"
     assert 0.001 < np.square(wet[100:5000]).sum() < 1.0
+
+
+def test_an_echo_comes_again_and_again_weaker_and_duller() -> None:
+    click = np.zeros((2 * RATE, 2), dtype=np.float32)
+    click[0] = 1.0
+    for seed in range(8):
+        wet = augment.echoed(click, np.random.default_rng(seed))
+        assert np.array_equal(wet[0], click[0]), "the direct sound"
+        starts = np.flatnonzero(wet[1:].any(axis=1)) + 1
+        delay = int(starts[0])
+        assert 0.12 * RATE <= delay <= 0.55 * RATE
+        energy = [float(np.square(wet[k * delay : (k + 1) * delay]).sum()) for k in (1, 2, 3)]
+        assert energy[0] > energy[1] > energy[2] > 0
+    assert not click[1:].any(), "what came in stays as it is"

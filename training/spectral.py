@@ -1,0 +1,73 @@
+"""Training on spectra: what the loss needs to know of an estimate, without a way back to samples.
+
+The spectral model multiplies a magnitude for each stem with the mixture's phase. Its error against the true spectrum is
+the error of that magnitude against the part of the true spectrum that is in phase with the mixture, and a rest that no
+magnitude can change. By Parseval's theorem the energies are those of the samples, up to what overlapping windows blur.
+The inverse transform and its gradient, 40 % of a step, are not needed then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from demucs.hdemucs import HDemucs
+from torch import Tensor
+
+
+class MagnitudeHDemucs(HDemucs):
+    """HDemucs that, while it is trained, answers with magnitudes (batch, stems, channels, bins, times).
+
+    In evaluation it answers with samples, as ever; weights are interchangeable with HDemucs'.
+    """
+
+    @property
+    def magnitudes_alone(self) -> bool:
+        """Whether the answer of this moment is magnitudes."""
+        return bool(self.training and not self.cac and not self.hybrid and self.end_iters < 0)
+
+    def _mask(self, z: Tensor, m: Tensor) -> Any:
+        return m if self.magnitudes_alone else super()._mask(z, m)
+
+    def _ispec(self, z: Tensor, length: int | None = None, scale: int = 0) -> Any:
+        return z if self.magnitudes_alone else super()._ispec(z, length, scale)
+
+    def spectra(self, samples: Tensor) -> Tensor:
+        """Of (..., frames): complex (..., bins, times), as the model takes them."""
+        spectra: Tensor = self._spec(samples)
+        return spectra
+
+
+@dataclass(frozen=True)
+class SpectralTarget:
+    """`in_phase` is (batch, stems, channels, bins, times); energies are (batch, stems), the mixture's (batch, 1)."""
+
+    in_phase: Tensor
+    rest: Tensor
+    stems: Tensor
+    mixture: Tensor
+
+
+@torch.no_grad()
+def spectral_target(model: MagnitudeHDemucs, mix: Tensor, stems: Tensor) -> SpectralTarget:
+    """What there is to reach for mixes (batch, channels, frames) of stems (batch, stems, channels, frames)."""
+    mixed = model.spectra(mix)[:, None]
+    true = model.spectra(stems)
+    turn = mixed.conj() / (mixed.abs() + 1e-8)
+    in_phase = (true * turn).real
+    energy = _energy(true)
+    return SpectralTarget(
+        in_phase, (energy - in_phase.square().sum(dim=(2, 3, 4))).clamp_min(0.0), energy, _energy(mixed)
+    )
+
+
+def _energy(spectra: Tensor) -> Tensor:
+    return (spectra.real.square() + spectra.imag.square()).sum(dim=(2, 3, 4))
+
+
+def relative_errors(magnitudes: Tensor, target: SpectralTarget) -> tuple[Tensor, Tensor]:
+    """RMS of the errors and of the true stems, each (batch, stems), in parts of the mixture's RMS."""
+    mixture = target.mixture + 1e-6 * magnitudes[0, 0].numel()
+    error = (magnitudes - target.in_phase).square().sum(dim=(2, 3, 4)) + target.rest
+    return (error / mixture + 1e-8).sqrt(), (target.stems / mixture).sqrt()
