@@ -130,5 +130,8 @@ def parse_config(raw: dict[str, Any]) -> Config:
 
 def build_model(config: Config) -> nn.Module:
     """A model of the configured shape with fresh weights, drawn from torch's global generator."""
-    made = TRAINED_AS.get(config.model_class, CLASSES[config.model_class])
+    made = CLASSES[config.model_class]
+    # The distance in other resolutions needs samples.
+    if not config.loss.spectral:
+        made = TRAINED_AS.get(config.model_class, made)
     return made(**config.model)

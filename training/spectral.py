@@ -3,7 +3,7 @@
 The spectral model multiplies a magnitude for each stem with the mixture's phase. Its error against the true spectrum is
 the error of that magnitude against the part of the true spectrum that is in phase with the mixture, and a rest that no
 magnitude can change. By Parseval's theorem the energies are those of the samples, up to what overlapping windows blur.
-The inverse transform and its gradient, 40 % of a step, are not needed then.
+The inverse transform and its gradient are not needed then.
 """
 
 from __future__ import annotations

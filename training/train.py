@@ -109,8 +109,8 @@ class Trainer:
         else:
             state = torch.load(weights, map_location=self._device, weights_only=True)
         # A model that was given more layers since begins with them as drawn: residual, and next to nothing at first.
-        known = {name: tensor for name, tensor in self.model.state_dict().items() if name not in state}
-        self.model.load_state_dict({**state, **known})
+        added = {name: tensor for name, tensor in self.model.state_dict().items() if name not in state}
+        self.model.load_state_dict({**state, **added})
         self._average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
     def resume(self) -> bool:

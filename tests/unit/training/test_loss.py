@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from demucs.hdemucs import HDemucs
 from torch import Tensor
 
-from training.config import LossConfig
+from training.config import LossConfig, build_model, read_config
 from training.loss import error_loss, separation_loss
 from training.spectral import MagnitudeHDemucs, relative_errors, spectral_target
 
 PLAIN = LossConfig(power=1.0, stem_share=0.0, log_floor=0.0, spectral=0.0)
 RATE = 44100
+SHAPE = {"depth": 3, "channels": 4, "hybrid": False, "cac": False, "wiener_iters": -1, "end_iters": -1}
+SHAPE |= {"dconv_attn": 9, "dconv_lstm": 9}
 
 
 @pytest.fixture(scope="module")
 def model() -> MagnitudeHDemucs:
     torch.manual_seed(1)
     sources = ["drums", "bass", "other", "vocals"]
-    shape = {
-        "hybrid": False,
-        "cac": False,
-        "wiener_iters": -1,
-        "end_iters": -1,
-        "dconv_attn": 9,
-        "dconv_lstm": 9,
-    }
-    return MagnitudeHDemucs(sources, depth=3, channels=4, **shape)
+    return MagnitudeHDemucs(sources, **SHAPE)
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +74,7 @@ def test_silence_in_and_out_has_no_error_and_finite_gradients(model: MagnitudeHD
 
 
 def test_weights_go_to_demucs_and_back(model: MagnitudeHDemucs, stems: Tensor) -> None:
-    base = MagnitudeHDemucs.__mro__[1]
-    shape = {
-        "hybrid": False,
-        "cac": False,
-        "wiener_iters": -1,
-        "end_iters": -1,
-        "dconv_attn": 9,
-        "dconv_lstm": 9,
-    }
-    plain = base(model.sources, depth=3, channels=4, **shape)
+    plain = HDemucs(model.sources, **SHAPE)
     plain.load_state_dict(model.state_dict())
     mix = stems.sum(dim=1)
     with torch.no_grad():
@@ -107,6 +96,13 @@ def test_what_is_more_than_a_magnitude_answers_with_samples_in_training_too(shap
         given |= {"cac": True, "end_iters": 0}
     model = MagnitudeHDemucs(["drums", "bass"], **given).train()
     assert model(torch.zeros(1, 2, RATE)).shape == (1, 2, 2, RATE)
+
+
+def test_a_loss_that_needs_samples_gets_a_model_that_gives_them() -> None:
+    config = read_config(Path(__file__).parents[3] / "training" / "mismo_lite.toml")
+    assert isinstance(build_model(config), MagnitudeHDemucs)
+    heard = replace(config, loss=replace(config.loss, spectral=0.3))
+    assert not isinstance(build_model(heard), MagnitudeHDemucs)
 
 
 def test_a_share_of_the_stem_lifts_quiet_stems_and_a_floor_ends_it() -> None:
