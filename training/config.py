@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import demucs.demucs
 import demucs.hdemucs
 import demucs.htdemucs
 from torch import nn
@@ -15,6 +16,7 @@ from torch import nn
 from training.spectral import MagnitudeHDemucs
 
 CLASSES: dict[str, type[nn.Module]] = {
+    "Demucs": demucs.demucs.Demucs,
     "HDemucs": demucs.hdemucs.HDemucs,
     "HTDemucs": demucs.htdemucs.HTDemucs,
 }
@@ -45,6 +47,7 @@ class DataConfig:
     loud_db: float
     remix_level_db: float
     speed_range: float
+    octave_down_probability: float
     equaliser_probability: float
     saturation_probability: float
     room_probability: float
@@ -86,6 +89,7 @@ class TrainConfig:
     loaders: int
     clip_norm: float
     ema_decay: float
+    blend: float
     pretrain: PhaseConfig
     finetune: PhaseConfig
 

@@ -13,17 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from demucs.apply import apply_model
-from demucs.hf import load_safetensors_model
 from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.dsp_split import HOP, WINDOW, dsp_split
-from training.config import Config, build_model, read_config
-from training.export import BAG_NAME
+from mismo_grpc.separation.allocator import keep_freed_memory
+from training.config import read_config
 from training.metrics import sdr
 from training.songs import SAMPLE_RATE, SOUNDING_DBFS, STEMS, Song, open_rendered, open_songs
+from training.weights import load_weights
 
 Audio = NDArray[np.float32]
 Method = Callable[[Audio, Audio], Mapping[str, Audio]]
@@ -83,20 +82,6 @@ def evaluate(song: Song, method: Method, seconds: tuple[float, float] | None = N
     return {name: round(value, 2) for name, value in found.items()}
 
 
-def load_bag(folder: Path) -> nn.Module:
-    """The one model of the bag in `folder`, read by demucs' own loader."""
-    bag = yaml.safe_load((folder / f"{BAG_NAME}.yaml").read_text(encoding="utf-8"))
-    (signature,) = bag["models"]
-    return load_safetensors_model(folder / f"{signature}.safetensors").eval()
-
-
-def load_best(config: Config, weights: Path) -> nn.Module:
-    """The weights of a training run's best.pt."""
-    model = build_model(config)
-    model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    return model.eval()
-
-
 def table(report: dict[str, dict[str, dict[str, float]]]) -> str:
     """The report as a Markdown table: a line for every song and method, the mean over active stems last."""
     lines = [f"| song | method | {' | '.join(STEMS)} | mean |", "|---|---|" + "---|" * (len(STEMS) + 1)]
@@ -127,6 +112,7 @@ def main() -> None:
     )
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="folder of a bag, or the best.pt of a run")
+    parser.add_argument("--start", type=Path, help="what --weights began with, to be blended with them")
     parser.add_argument("--music", type=Path, help="song folders with four .ogg stems")
     parser.add_argument("--cache", type=Path, help="for decoded songs")
     parser.add_argument("--song", action="append", default=[], help="only this one of --music; repeatable")
@@ -135,6 +121,8 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="the methods without training as well")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
+    # Otherwise a third of the time goes into mapping the tensors of a segment anew.
+    keep_freed_memory()
     torch.set_num_threads(args.threads)
     songs: list[Song] = []
     config = read_config(args.config)
@@ -147,9 +135,7 @@ def main() -> None:
         parser.error("give --music, --rendered or both")
     methods = dict(METHODS) if args.peers else {}
     if args.weights:
-        folder = args.weights.is_dir()
-        model = load_bag(args.weights) if folder else load_best(config, args.weights)
-        methods["model"] = by_model(model)
+        methods["model"] = by_model(load_weights(config, args.weights, args.start))
     report: dict[str, dict[str, dict[str, float]]] = {}
     for song in songs:
         began = time.perf_counter()

@@ -16,8 +16,7 @@ import torch
 from safetensors.torch import save
 
 from training.config import Config, build_model, read_config
-
-BAG_NAME = "mismo_lite"
+from training.weights import BAG_NAME, blended, read_state
 
 
 def export_weights(config: Config, state: dict[str, torch.Tensor], folder: Path) -> Path:
@@ -71,11 +70,14 @@ def main() -> None:
     parser.add_argument(
         "--checkpoint", type=Path, help="best.pt of training.train; without it: untrained weights"
     )
+    parser.add_argument("--start", type=Path, help="what the checkpoint began with, to be blended with it")
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights and the bag")
     args = parser.parse_args()
     config = read_config(args.config)
     if args.checkpoint:
-        state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
+        state = read_state(args.checkpoint)
+        if args.start:
+            state = blended(read_state(args.start), state, config.train.blend)
     else:
         torch.manual_seed(config.train.seed)
         state = build_model(config).state_dict()

@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 
 from training.config import read_config
-from training.evaluate import METHODS, by_model, evaluate, load_best, table
+from training.evaluate import METHODS, by_model, evaluate, table
 from training.songs import open_songs
+from training.weights import load_weights
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="for decoded songs")
     parser.add_argument("--rendered", type=Path, required=True)
     parser.add_argument("--validation", type=Path, required=True)
-    parser.add_argument("--start", type=Path, required=True, help="best.pt of the phase pretrain")
+    parser.add_argument("--start", type=Path, required=True, help="weights of the phase pretrain")
     parser.add_argument("--out", type=Path, required=True, help="a folder for each fold, and report.json")
     parser.add_argument("--peers", action="store_true", help="the methods without training as well")
     args = parser.parse_args()
@@ -47,7 +48,8 @@ def main() -> None:
         given = [text for name in options for text in (f"--{name}", str(getattr(args, name)))]
         train = [sys.executable, "-m", "training.train", "--phase", "finetune", "--leave-out", song.name]
         subprocess.run([*train, "--out", str(fold), *given], check=True)
-        methods = {**(METHODS if args.peers else {}), "model": by_model(load_best(config, fold / "best.pt"))}
+        model = load_weights(config, fold / "best.pt", args.start)
+        methods = {**(METHODS if args.peers else {}), "model": by_model(model)}
         report[song.name] = {name: evaluate(song, method) for name, method in methods.items()}
         kept.write_text(json.dumps(report, indent=2), encoding="utf-8")
         print(song.name, report[song.name], flush=True)

@@ -17,10 +17,13 @@ import torch
 
 from mismo_grpc.separation.allocator import keep_freed_memory
 from training.config import Config, parse_config
-from training.evaluate import by_model, evaluate, load_best
+from training.evaluate import by_model, evaluate
 from training.songs import SAMPLE_RATE, STEMS, Sampler, Song, open_rendered, open_songs
 from training.train import VALIDATION_BATCHES, VALIDATION_SEED, Trainer
+from training.weights import load_weights
 
+WARMUP_STEPS = 20
+"""At most: a variant has not many more than a hundred."""
 UNSET = "unset"
 """As a value: the entry is left to demucs' default."""
 
@@ -34,6 +37,7 @@ def varied(
     pretrain = dict(merged["train"]["pretrain"])
     pretrain["steps"] = 10**9
     pretrain["evaluate_every"] = 10**9
+    pretrain["warmup_steps"] = min(WARMUP_STEPS, pretrain["warmup_steps"])
     pretrain["learning_rate"] = learning_rate or pretrain["learning_rate"]
     merged["train"] = {**merged["train"], "pretrain": pretrain}
     return parse_config(merged)
@@ -96,7 +100,7 @@ def main() -> None:
         trainer.run(Sampler([], rendered, config.data, config.train.seed), args.seconds)
         real = open_songs(args.music, args.cache, config.data)
         figures = _on_real(config, out, real, tuple(args.stretch))
-        model = load_best(config, out / "best.pt")
+        model = load_weights(config, out / "best.pt")
         row = [
             name,
             f"{sum(p.numel() for p in model.parameters()):,}",
@@ -108,7 +112,7 @@ def main() -> None:
 
 
 def _on_real(config: Config, out: Path, songs: list[Song], stretch: tuple[float, float]) -> list[float]:
-    method = by_model(load_best(config, out / "best.pt"))
+    method = by_model(load_weights(config, out / "best.pt"))
     found = [evaluate(song, method, stretch) for song in songs]
     return [float(np.mean([figures[stem] for figures in found if stem in figures])) for stem in STEMS]
 

@@ -16,6 +16,8 @@ from training.config import DataConfig
 STEMS = ("drums", "bass", "other", "vocals")
 ECHOES = {"vocals": 1.0, "other": 0.5}
 """Who has echoes, and how often for each time that the vocals have some."""
+OCTAVE_DOWN_SPEEDS = (0.4, 0.7)
+"""Around half as fast: the lowest notes of a real bass, at 40 to 80 Hz, become a sub-bass."""
 SAMPLE_RATE = 44100
 SOUNDING_DBFS = -60.0
 DECODE_FRAMES = 10 * SAMPLE_RATE
@@ -197,7 +199,10 @@ class Sampler:
         if not sounding:
             return np.zeros((self._frames, 2), dtype=np.float32)
         song = sounding[rng.integers(len(sounding))]
-        speed = 1 + rng.uniform(-self._config.speed_range, self._config.speed_range)
+        if STEMS[index] == "bass" and rng.random() < self._config.octave_down_probability:
+            speed = rng.uniform(*OCTAVE_DOWN_SPEEDS)
+        else:
+            speed = 1 + rng.uniform(-self._config.speed_range, self._config.speed_range)
         source_frames = int(self._frames * speed) + 64
         stem = song.crop(index, self._start(rng, song, index, source_frames), source_frames)
         stem = soxr.resample(stem, SAMPLE_RATE * speed, SAMPLE_RATE, quality="QQ")

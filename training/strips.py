@@ -15,9 +15,10 @@ from matplotlib import pyplot
 from numpy.typing import NDArray
 
 from training.config import read_config
-from training.evaluate import by_model, load_bag, load_best
+from training.evaluate import by_model
 from training.metrics import sdr
 from training.songs import SAMPLE_RATE, STEMS, open_rendered, open_songs
+from training.weights import load_weights
 
 WINDOW, HOP = 2048, 1024
 FLOOR_DB = -70.0
@@ -82,6 +83,7 @@ def main() -> None:
     parser.add_argument("--rendered", type=Path, help="folder of rendered songs; the first is drawn")
     parser.add_argument("--from", dest="begin", type=float, default=60.0, help="seconds")
     parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument("--start", type=Path, help="what --weights began with, to be blended with them")
     parser.add_argument("--picture", type=Path, required=True)
     args = parser.parse_args()
     if args.music:
@@ -91,9 +93,7 @@ def main() -> None:
         song = open_rendered(args.rendered)[0]
     begin, end = int(args.begin * SAMPLE_RATE), int((args.begin + args.seconds) * SAMPLE_RATE)
     stems = np.ascontiguousarray(song.stems[:, begin:end].transpose(0, 2, 1), dtype=np.float32)
-    model = (
-        load_bag(args.weights) if args.weights.is_dir() else load_best(read_config(args.config), args.weights)
-    )
+    model = load_weights(read_config(args.config), args.weights, args.start)
     mix = stems.sum(axis=0)
     estimates = by_model(model)(mix, stems)
     draw_strips(mix, stems, np.stack([estimates[name] for name in STEMS]), args.picture)

@@ -24,11 +24,11 @@ from mismo_grpc.separation.allocator import keep_freed_memory
 from mismo_grpc.separation.device import measured_precision
 from training.config import Config, PhaseConfig, build_model, read_config
 from training.curves import draw_curves
-from training.evaluate import load_bag
 from training.loss import error_loss, separation_loss
 from training.metrics import sdr
 from training.songs import STEMS, Audio, Sampler, open_rendered, open_songs
 from training.spectral import MagnitudeHDemucs, relative_errors, spectral_target
+from training.weights import read_state
 
 VALIDATION_BATCHES = 6
 """Drawn as training's are, from places of their own, and the same each time."""
@@ -103,14 +103,22 @@ class Trainer:
         self.progress = Progress()
 
     def start_from(self, weights: Path) -> None:
-        """Begins with the weights of another run: its best.pt, or the folder they were exported to."""
-        if weights.is_dir():
-            state = load_bag(weights).state_dict()
-        else:
-            state = torch.load(weights, map_location=self._device, weights_only=True)
-        # A model that was given more layers since begins with them as drawn: residual, and next to nothing at first.
-        added = {name: tensor for name, tensor in self.model.state_dict().items() if name not in state}
-        self.model.load_state_dict({**state, **added})
+        """Begins with the weights of another run: its best.pt, or the folder they were exported to.
+
+        What they lack, or have in another shape, begins as drawn. Raises ValueError if nothing fits.
+        """
+        state = read_state(weights)
+        own = self.model.state_dict()
+        known = {
+            name: tensor for name, tensor in state.items() if name in own and tensor.shape == own[name].shape
+        }
+        if not known:
+            raise ValueError(
+                f"nothing in {weights} fits the model of the configuration: another --start, or none"
+            )
+        if len(known) < max(len(own), len(state)):
+            print(f"of {len(own)} tensors {len(known)} begin as in {weights}, which has {len(state)}")
+        self.model.load_state_dict({**own, **known})
         self._average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
     def resume(self) -> bool:

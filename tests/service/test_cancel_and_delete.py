@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mismo_grpc.separation.engine import SegmentEngine, Separation
 from tests.service.calls import CANCELLED, QUEUED, RUNNING, SUCCEEDED, refused, until
 from tests.service.conftest import Server, StartServer
 from tests.service.gates import GatedDisk
@@ -193,6 +196,37 @@ async def test_a_job_that_is_stopped_again_while_it_ends_leaves_no_open_files(
         assert not task.done()
     assert (await cancelling).state == CANCELLED
     let_go(server)
+    await goes_on(server, music)
+
+
+async def test_a_job_that_is_stopped_twice_while_its_files_are_opened_leaves_none_open(
+    one_slot: Server, music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, client = one_slot, one_slot.client
+    opened, go = threading.Event(), threading.Event()
+    whole = SegmentEngine.open
+
+    def slow(engine: SegmentEngine, *args: Any) -> Separation:
+        separation = whole(engine, *args)
+        opened.set()
+        assert go.wait(60)
+        return separation
+
+    monkeypatch.setattr(SegmentEngine, "open", slow)
+    await client.submit(write_track(music / "a.wav", 2.0), job_id="job")
+    await until(opened.is_set)
+    task = server.app.ledger.active["job"].task
+    assert task is not None
+    cancelling = asyncio.create_task(client.cancel("job"))
+    try:
+        await until(lambda: task.cancelling() == 1)
+        task.cancel()
+        await server.heard(client)
+        assert not task.done()
+    finally:
+        go.set()
+    assert (await cancelling).state == CANCELLED
+    monkeypatch.undo()
     await goes_on(server, music)
 
 

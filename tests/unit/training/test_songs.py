@@ -23,6 +23,7 @@ CONFIG = DataConfig(
     loud_db=12.0,
     remix_level_db=-25.0,
     speed_range=0.1,
+    octave_down_probability=0.0,
     equaliser_probability=0.5,
     saturation_probability=0.5,
     room_probability=0.5,
@@ -99,6 +100,22 @@ def test_a_stretch_that_is_left_out_is_not_heard(music: Path, tmp_path: Path) ->
     nothing = open_songs(music, tmp_path / "cache", everything, without="second")
     with pytest.raises(ValueError, match="first: no stretch"):
         Sampler(nothing, [], everything, seed=1).batch(0, 1)
+
+
+def test_a_bass_is_played_an_octave_lower_and_nothing_else_is(music: Path, tmp_path: Path) -> None:
+    lower = replace(CONFIG, remix_probability=1.0, drop_probability=0.0, saturation_probability=0.0)
+    lower = replace(lower, octave_down_probability=1.0)
+    sampler = Sampler(open_songs(music, tmp_path / "cache", lower, without="second"), [], lower, seed=1)
+    found: dict[str, set[float]] = {name: set() for name in STEMS}
+    for step in range(6):
+        _, stems = sampler.batch(step, 1)
+        for name, stem in zip(STEMS, stems[0], strict=True):
+            spectrum = np.abs(np.fft.rfft(stem[0] * np.hanning(stem.shape[1])))
+            found[name].add(float(spectrum.argmax()))
+    assert all(200 * 0.4 - 2 <= hertz <= 200 * 0.7 + 2 for hertz in found["bass"])
+    for place, name in enumerate(STEMS):
+        if name != "bass":
+            assert all(abs(hertz / (100 * (1 + place)) - 1) <= 0.12 for hertz in found[name])
 
 
 def test_no_songs_say_what_to_give(tmp_path: Path) -> None:
