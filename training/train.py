@@ -10,7 +10,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from mismo_grpc.separation.allocator import keep_freed_memory
 from mismo_grpc.separation.device import measured_precision
 from training.config import Config, PhaseConfig, build_model, read_config
-from training.curves import draw_curves
 from training.loss import error_loss, separation_loss
 from training.metrics import sdr
 from training.songs import STEMS, Audio, Sampler, open_rendered, open_songs
@@ -133,10 +132,13 @@ class Trainer:
         self.progress = Progress(**saved["progress"])
         return True
 
-    def run(self, sampler: Sampler, seconds: float = math.inf) -> None:
+    def run(
+        self, sampler: Sampler, seconds: float = math.inf, saved: Callable[[], None] = lambda: None
+    ) -> None:
         """Trains to the end of the phase, or until the validation has not improved for its patience.
 
         Or for so many seconds, the making of the batches included; then no schedule lowers the learning rate.
+        `saved` is called after each evaluation, when OUT holds the log and the weights of that moment.
         """
         began = time.monotonic()
         settings, phase, progress = self._config.train, self._phase, self.progress
@@ -149,6 +151,7 @@ class Trainer:
                     continue
                 self._evaluate(log)
                 self._save()
+                saved()
                 if over or progress.step - progress.best_step >= phase.patience * phase.evaluate_every:
                     break
 
@@ -209,7 +212,6 @@ class Trainer:
         _save(
             self._out / "checkpoint.pt", {**state, "average": self._average, "progress": vars(self.progress)}
         )
-        draw_curves(self._out / "log.jsonl", self._out / "curves.png")
 
 
 def _save(path: Path, content: Any) -> None:
@@ -243,6 +245,9 @@ def main() -> None:
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
+    # Not with the others: matplotlib is an extra, and the loop itself does without it.
+    from training.curves import draw_curves
+
     # Otherwise up to half of the time goes into mapping the tensors of a step anew.
     keep_freed_memory()
     config = read_config(args.config)
@@ -258,7 +263,10 @@ def main() -> None:
     trainer = Trainer(config, args.phase, torch.device(args.device), args.out, validation)
     if not trainer.resume() and args.start:
         trainer.start_from(args.start)
-    trainer.run(Sampler(real, rendered, config.data, config.train.seed + (args.phase == "finetune")))
+    trainer.run(
+        Sampler(real, rendered, config.data, config.train.seed + (args.phase == "finetune")),
+        saved=lambda: draw_curves(args.out / "log.jsonl", args.out / "curves.png"),
+    )
 
 
 if __name__ == "__main__":
