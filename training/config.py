@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,14 +14,16 @@ import demucs.hdemucs
 import demucs.htdemucs
 from torch import nn
 
+from mismo_grpc.separation.spatial import SpatialHDemucs
 from training.spectral import MagnitudeHDemucs
 
 CLASSES: dict[str, type[nn.Module]] = {
     "Demucs": demucs.demucs.Demucs,
     "HDemucs": demucs.hdemucs.HDemucs,
     "HTDemucs": demucs.htdemucs.HTDemucs,
+    "SpatialHDemucs": SpatialHDemucs,
 }
-TRAINED_AS: dict[str, type[nn.Module]] = {"HDemucs": MagnitudeHDemucs}
+TRAINED_AS: dict[str, type[nn.Module]] = {"SpatialHDemucs": MagnitudeHDemucs}
 """In whose place a class is trained."""
 
 
@@ -40,14 +43,14 @@ class DataConfig:
     crop_seconds: float
     rendered_probability: float
     remix_probability: float
-    drop_probability: float
+    drop_probability: Mapping[str, float]
     sounding_probability: float
     gain_db: float
     loud_probability: float
     loud_db: float
     remix_level_db: float
     speed_range: float
-    octave_down_probability: float
+    octave_down_probability: Mapping[str, float]
     equaliser_probability: float
     saturation_probability: float
     room_probability: float

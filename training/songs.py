@@ -142,7 +142,7 @@ class Sampler:
         config = self._config
         remix = rng.random() < config.remix_probability
         stems = self._remix(rng) if remix else self._one_place(rng)
-        kept = rng.random(len(STEMS)) >= config.drop_probability
+        kept = rng.random(len(STEMS)) >= [config.drop_probability.get(name, 0.0) for name in STEMS]
         if not kept.any():
             kept[rng.integers(len(STEMS))] = True
         stems = [
@@ -199,7 +199,7 @@ class Sampler:
         if not sounding:
             return np.zeros((self._frames, 2), dtype=np.float32)
         song = sounding[rng.integers(len(sounding))]
-        if STEMS[index] == "bass" and rng.random() < self._config.octave_down_probability:
+        if rng.random() < self._config.octave_down_probability.get(STEMS[index], 0.0):
             speed = rng.uniform(*OCTAVE_DOWN_SPEEDS)
         else:
             speed = 1 + rng.uniform(-self._config.speed_range, self._config.speed_range)

@@ -16,14 +16,14 @@ CONFIG = DataConfig(
     crop_seconds=1.0,
     rendered_probability=0.5,
     remix_probability=0.5,
-    drop_probability=0.2,
+    drop_probability=dict.fromkeys(STEMS, 0.2),
     sounding_probability=0.9,
     gain_db=4.0,
     loud_probability=0.3,
     loud_db=12.0,
     remix_level_db=-25.0,
     speed_range=0.1,
-    octave_down_probability=0.0,
+    octave_down_probability={},
     equaliser_probability=0.5,
     saturation_probability=0.5,
     room_probability=0.5,
@@ -102,9 +102,9 @@ def test_a_stretch_that_is_left_out_is_not_heard(music: Path, tmp_path: Path) ->
         Sampler(nothing, [], everything, seed=1).batch(0, 1)
 
 
-def test_a_bass_is_played_an_octave_lower_and_nothing_else_is(music: Path, tmp_path: Path) -> None:
-    lower = replace(CONFIG, remix_probability=1.0, drop_probability=0.0, saturation_probability=0.0)
-    lower = replace(lower, octave_down_probability=1.0)
+def test_the_stems_that_are_to_be_are_played_an_octave_lower(music: Path, tmp_path: Path) -> None:
+    lower = replace(CONFIG, remix_probability=1.0, drop_probability={}, saturation_probability=0.0)
+    lower = replace(lower, octave_down_probability={"bass": 1.0})
     sampler = Sampler(open_songs(music, tmp_path / "cache", lower, without="second"), [], lower, seed=1)
     found: dict[str, set[float]] = {name: set() for name in STEMS}
     for step in range(6):
