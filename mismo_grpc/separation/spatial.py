@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from demucs.hdemucs import HDemucs
 from torch import Tensor
@@ -24,8 +26,7 @@ class SpatialHDemucs(HDemucs):
 
     def _mask(self, z: Tensor, m: Tensor) -> Tensor:
         if self.training or self.cac or z.shape[1] != 2:
-            unfiltered: Tensor = super()._mask(z, m)
-            return unfiltered
+            return cast("Tensor", super()._mask(z, m))
         # Half floats do not hold the determinant of a covariance.
         with torch.autocast(z.device.type, enabled=False):
             magnitudes = m.float()
