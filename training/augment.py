@@ -8,7 +8,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from mismo_grpc.generation.kit import MACHINES, draw_kit
+from mismo_grpc.generation.score import KICK
+
 SAMPLE_RATE = 44100
+KICKS_FROM_DBFS = -30.0
+"""Level that added kicks are measured by where there is no drum to measure them by."""
 
 Audio = NDArray[np.float32]
 Rng = np.random.Generator
@@ -40,6 +45,20 @@ def echoed(stem: Audio, rng: Rng) -> Audio:
         out[begin:] += echo[: len(out) - begin]
         echo = echo[:, ::-1] * np.float32(feedback) if crossed else echo * np.float32(feedback)
     return np.asarray(out, dtype=np.float32)
+
+
+def kicked(drums: Audio, rng: Rng) -> Audio:
+    """Drums (frames, 2) and a drum machine's kick on almost every beat of a tempo of its own, often the louder."""
+    strike = draw_kit(int(rng.choice(MACHINES)), SAMPLE_RATE, rng)[KICK].strike
+    beat = 60 / rng.uniform(85, 175) * SAMPLE_RATE
+    kicks = np.zeros(len(drums), dtype=np.float32)
+    for start in np.arange(rng.uniform(0, beat), len(drums), beat).astype(int):
+        if rng.random() < 0.9:
+            hit = strike(rng.uniform(0.7, 1.0), rng)[: len(drums) - start]
+            kicks[start : start + len(hit)] += hit
+    rms = max(float(np.sqrt(np.square(drums, dtype=np.float64).mean())), 10 ** (KICKS_FROM_DBFS / 20))
+    gain = rms * 10 ** (rng.uniform(-3, 9) / 20) / (float(np.sqrt(np.square(kicks).mean())) + 1e-9)
+    return drums + np.float32(gain) * kicks[:, None]
 
 
 def saturated(stem: Audio, rng: Rng) -> Audio:

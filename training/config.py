@@ -51,6 +51,7 @@ class DataConfig:
     remix_level_db: float
     speed_range: float
     octave_down_probability: Mapping[str, float]
+    kick_probability: float
     equaliser_probability: float
     saturation_probability: float
     room_probability: float

@@ -167,6 +167,8 @@ class Sampler:
 
     def _treated(self, stem: Audio, name: str, rng: np.random.Generator) -> Audio:
         config = self._config
+        if name == "drums" and rng.random() < config.kick_probability:
+            stem = augment.kicked(stem, rng)
         if rng.random() < config.echo_probability * ECHOES.get(name, 0.0):
             stem = augment.echoed(stem, rng)
         if rng.random() < config.saturation_probability:

@@ -26,6 +26,24 @@ def test_compressed_stems_still_add_up_and_loud_places_come_down() -> None:
     assert np.nanmean(gain[-RATE // 20 :]) < 0.9 * np.nanmean(gain[: RATE // 4])
 
 
+def test_added_kicks_are_deep_on_a_beat_and_as_loud_as_asked_with_drums_or_without() -> None:
+    frames = 4 * RATE
+    for seed, drums in enumerate((tone(3000, frames), np.zeros((frames, 2), dtype=np.float32))):
+        kicks = augment.kicked(drums, np.random.default_rng(seed)) - drums
+        assert kicks.shape == drums.shape
+        assert kicks.dtype == np.float32
+        assert np.array_equal(kicks[:, 0], kicks[:, 1])
+        power = np.square(np.abs(np.fft.rfft(kicks[:, 0])))
+        assert power[: 200 * 4].sum() > 0.8 * power.sum()
+        rms = max(float(np.sqrt(np.square(drums).mean())), 10 ** (augment.KICKS_FROM_DBFS / 20))
+        assert -3.1 <= 20 * np.log10(np.sqrt(np.square(kicks).mean()) / rms) <= 9.1
+        envelope = np.square(kicks[: frames // 1000 * 1000, 0]).reshape(-1, 1000).mean(axis=1)
+        spectrum = np.abs(np.fft.rfft(envelope - envelope.mean(), 8 * len(envelope)))
+        beats_per_second = np.arange(len(spectrum)) * (RATE / 1000) / (8 * len(envelope))
+        strongest = beats_per_second[spectrum.argmax()]
+        assert 85 / 60 * 0.9 <= strongest <= 175 / 60 * 1.1
+
+
 def test_an_mp3_is_aligned_and_not_the_same() -> None:
     rng = np.random.default_rng(2)
     mix = (0.1 * rng.normal(size=(3 * RATE, 2))).astype(np.float32)

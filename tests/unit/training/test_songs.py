@@ -24,6 +24,7 @@ CONFIG = DataConfig(
     remix_level_db=-25.0,
     speed_range=0.1,
     octave_down_probability={},
+    kick_probability=0.0,
     equaliser_probability=0.5,
     saturation_probability=0.5,
     room_probability=0.5,
