@@ -95,7 +95,7 @@ def _kick(program: int, rate: int, rng: Rng) -> Strike:
     machine = program in MACHINES
     low = rng.uniform(32, 80) if machine else rng.uniform(48, 66)
     high, sweep = low + rng.uniform(60, 320), rng.uniform(0.012, 0.035)
-    # A drum machine's kick is often as long as a beat, and then it is the deepest thing in the song.
+    # A drum machine's kick is often as long as a beat, and rests where a bass does or deeper.
     length = rng.uniform(0.45, 1.3) if machine and rng.random() < 0.7 else rng.uniform(0.16, 0.35)
     click, push = rng.uniform(0.05, 0.4), rng.uniform(0.8, 2.5)
     soft = program in (JAZZ, BRUSHES)

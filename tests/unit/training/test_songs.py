@@ -119,6 +119,20 @@ def test_the_stems_that_are_to_be_are_played_an_octave_lower(music: Path, tmp_pa
             assert all(abs(hertz / (100 * (1 + place)) - 1) <= 0.12 for hertz in found[name])
 
 
+def test_kicks_are_added_to_the_drums_alone(music: Path, tmp_path: Path) -> None:
+    changes = dict.fromkeys(("remix_probability", "loud_probability", "compression_probability"), 0.0)
+    changes |= dict.fromkeys(("equaliser_probability", "saturation_probability", "room_probability"), 0.0)
+    plain = replace(CONFIG, **changes, drop_probability={}, echo_probability=0.0)
+    songs = open_songs(music, tmp_path / "cache", plain, without="second")
+    deep: dict[float, dict[str, float]] = {}
+    for probability in (0.0, 1.0):
+        _, stems = Sampler(songs, [], replace(plain, kick_probability=probability), seed=1).batch(0, 1)
+        power = np.square(np.abs(np.fft.rfft(stems[0], axis=-1))).sum(axis=1)
+        deep[probability] = dict(zip(STEMS, power[:, :90].sum(axis=1) / power.sum(axis=1), strict=True))
+    assert max(deep[0.0].values()) < 0.05
+    assert [name for name in STEMS if deep[1.0][name] > 0.1] == ["drums"]
+
+
 def test_no_songs_say_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--music, --rendered"):
         Sampler([], [], CONFIG, seed=1)
