@@ -57,6 +57,7 @@ class DecodedMix:
     peak: float
     nonfinite_samples: int
     source_sha256: str | None
+    crc32c: int = 0
 
 
 def decode_blocks(

@@ -8,7 +8,7 @@ waits for the followed ones of its class, but not for ever.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator, Hashable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -202,6 +202,12 @@ class Scheduler:
         with self._changed:
             task.lane.running.discard(task.tile.index)
             task.lane.pending.add(task.tile.index)
+            self._changed.notify_all()
+
+    def run_again(self, lane: Lane, indexes: Iterable[int]) -> None:
+        """Tiles that were done must run again."""
+        with self._changed:
+            lane.pending.update(index for index in indexes if index not in lane.running)
             self._changed.notify_all()
 
     @property

@@ -24,6 +24,7 @@ from mismo_grpc.separation.device import Recipe, Samples, TileInput, TorchDevice
 from mismo_grpc.separation.engine import SegmentEngine, Separation, SeparationSpec
 from mismo_grpc.separation.models import ModelPool
 from mismo_grpc.separation.scheduler import Scheduler
+from mismo_grpc.storage.run_files import RunFiles
 from tests.unit.separation.bags import (
     SOURCES,
     tiny_demucs,
@@ -152,7 +153,7 @@ def rig(models: Path) -> Iterator[Rig]:
 
 
 def spec_of(tmp_path: Path, mix: DecodedMix, name: str = "job") -> SeparationSpec:
-    return SeparationSpec(mix, tmp_path / name, encoding=Encoding.PCM_F32LE)
+    return SeparationSpec(mix, RunFiles(tmp_path / name), encoding=Encoding.PCM_F32LE, boot="this boot")
 
 
 @pytest.mark.parametrize("frames", [1, 5_000, 22_050, 100_003])
@@ -281,7 +282,7 @@ def test_another_sample_rate_gives_the_same_bytes_in_any_order(
     spec = replace(spec_of(tmp_path, mix, "straight"), sample_rate=48_000)
     straight = rig.separate("tiny", spec)
     assert straight.shape[1] == round(150_000 * 48_000 / RATE)
-    separation = rig.open("tiny", replace(spec, folder=tmp_path / "sought", start_frame=90_000, playing=True))
+    separation = rig.open("tiny", replace(spec, files=RunFiles(tmp_path / "sought"), start_frame=90_000, playing=True))
     separation.finished.result(60)
     assert read_all(separation).tobytes() == straight.tobytes()
     np.testing.assert_array_equal(peaks_of(separation), direct_peaks(straight))
