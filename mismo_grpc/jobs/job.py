@@ -224,6 +224,8 @@ class Job:
     labels: Mapping[str, str]
     model: str
     created_at: float
+    playhead_moved: bool = False
+    """`options.playhead` came by an update, when nobody may have known the track's length: it is never too late."""
     fallback_from: str = ""
     result_ttl: float | None = None
     started_at: float | None = None
@@ -237,7 +239,7 @@ class Job:
     segments_total: int = 0
     time_to_first_audio: float | None = None
     recipe: str = ""
-    """Of the weights and the arithmetic: results are taken over only from the same."""
+    """Of the weights, the device and the precision: results are taken over only from the same. "" until known."""
     source_sha256: str = ""
     source_bytes: int = 0
     source_mtime_ns: int = 0
@@ -245,6 +247,8 @@ class Job:
     artifacts: tuple[str, ...] = ()
     stem_sha256: tuple[str, ...] = ()
     """Of each finished stem's samples as stored, in layout order."""
+    result_bytes: int = 0
+    """Of all files of a finished run."""
     cache_hit: bool = False
     delivery: Delivery = Delivery()
 

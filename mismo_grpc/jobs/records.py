@@ -19,6 +19,7 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 from mismo_grpc.errors import MismoError, StoreError
 from mismo_grpc.jobs.events import Event, EventKind
 from mismo_grpc.jobs.job import Job, SeparationOptions, StageStatus
+from mismo_grpc.separation.device import DeviceInfo
 
 ReadyRanges = tuple[tuple[int, int], ...]
 
@@ -74,6 +75,11 @@ def result_key(model: str, options: SeparationOptions, recipe: str = "") -> str:
         "sample_rate": options.sample_rate,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def recipe_of(fingerprint: str, device: DeviceInfo) -> str:
+    """What decides how a model's samples come out besides the options: its weights, the device and the precision."""
+    return f"{fingerprint} {device.name} {device.precision}"
 
 
 _REMEDY = "start the version that wrote it, or move the store's file away to begin with an empty one"
