@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -332,6 +333,15 @@ def test_an_unknown_stem_costs_nothing(tmp_path: Path, models: Path, rig: Rig) -
     write_safetensors_bag(models, "tiny", [tiny_htdemucs(1)])
     with pytest.raises(InvalidFieldError):
         rig.open("tiny", replace(spec_of(tmp_path, make_mix(tmp_path, 1000)), stem_names=("kazoo",)))
+    assert not (tmp_path / "job").exists()
+
+
+def test_more_work_than_a_job_may_ask_for_costs_nothing(tmp_path: Path, models: Path, rig: Rig) -> None:
+    write_safetensors_bag(models, "tiny", [tiny_htdemucs(1)])
+    mix = replace(make_mix(tmp_path, 1000), frames=200 * RATE)
+    os.truncate(mix.path, mix.frames * 8)
+    with pytest.raises(InvalidFieldError, match=r"options\.overlap: 0\.95 with options\.shifts 20"):
+        rig.open("tiny", replace(spec_of(tmp_path, mix), overlap=0.95, shifts=20))
     assert not (tmp_path / "job").exists()
 
 
