@@ -47,7 +47,7 @@ def make_mix(folder: Path, frames: int, seed: int = 1) -> DecodedMix:
     noise.astype("<f4").tofile(path)
     mono = noise.astype(np.float64).mean(axis=1)
     std = float(mono.std(ddof=1)) if frames > 1 else float("nan")
-    return DecodedMix(path, frames, RATE, 2, float(mono.mean()), std, float(np.abs(noise).max()), 0, None)
+    return DecodedMix(path, frames, RATE, 2, float(mono.mean()), std, float(np.abs(noise).max()), 0, None, 0)
 
 
 def offline(bag: object, mix: DecodedMix, shifts: int = 0, overlap: float = 0.25) -> Samples:
@@ -295,7 +295,9 @@ def test_silence_and_a_device_that_recovers(tmp_path: Path, models: Path, rig: R
     path = folder / "mix.f32"
     np.zeros((50_000, 2), dtype="<f4").tofile(path)
     rig.device.fail_next = 1
-    ours = rig.separate("tiny", spec_of(tmp_path, DecodedMix(path, 50_000, RATE, 2, 0.0, 0.0, 0.0, 0, None)))
+    ours = rig.separate(
+        "tiny", spec_of(tmp_path, DecodedMix(path, 50_000, RATE, 2, 0.0, 0.0, 0.0, 0, None, 0))
+    )
     assert np.isfinite(ours).all()
     assert np.abs(ours).max() < 1e-4
 
