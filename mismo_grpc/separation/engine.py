@@ -17,7 +17,7 @@ from mismo_grpc.audio.decode import DecodedMix, open_mix
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import EngineError, MismoError, SeparationFailedError, disk_error
 from mismo_grpc.separation.device import Device, Recipe, Samples, TileInput
-from mismo_grpc.separation.grid import Plan, Tile, plan_track
+from mismo_grpc.separation.grid import Plan, Tile, check_work, plan_track
 from mismo_grpc.separation.models import Bag
 from mismo_grpc.separation.output import StemOutput
 from mismo_grpc.separation.overlap import OverlapAdd, PieceStore
@@ -185,18 +185,15 @@ class SegmentEngine:
     def open(self, spec: SeparationSpec, bag: Bag) -> Separation:
         """Plans a job, makes or takes up its stem files, and queues what is missing; blocks on the disk.
 
-        Raises InvalidFieldError for stems that the model does not have, OSError if the disk is full.
+        Raises InvalidFieldError for stems that the model does not have and for more than MAX_SEGMENTS segments,
+        OSError if the disk is full.
         """
         selection = select_stems(bag.sources, spec.stem_names, spec.two_stems)
         needed = bag.needed_members(selection.needed_sources)
         mix = spec.mix
-        plan = plan_track(
-            mix.frames,
-            mix.sample_rate,
-            [bag.members[i].segment_frames for i in needed],
-            overlap=spec.overlap,
-            shifts=spec.shifts,
-        )
+        lengths = [bag.members[i].segment_frames for i in needed]
+        check_work(mix.frames, mix.sample_rate, lengths, overlap=spec.overlap, shifts=spec.shifts)
+        plan = plan_track(mix.frames, mix.sample_rate, lengths, overlap=spec.overlap, shifts=spec.shifts)
         plan = Plan(
             plan.total_frames, [replace(g, members=tuple(needed[m] for m in g.members)) for g in plan.grids]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -47,7 +48,7 @@ def make_mix(folder: Path, frames: int, seed: int = 1) -> DecodedMix:
     noise.astype("<f4").tofile(path)
     mono = noise.astype(np.float64).mean(axis=1)
     std = float(mono.std(ddof=1)) if frames > 1 else float("nan")
-    return DecodedMix(path, frames, RATE, 2, float(mono.mean()), std, float(np.abs(noise).max()), 0, None)
+    return DecodedMix(path, frames, RATE, 2, float(mono.mean()), std, float(np.abs(noise).max()), 0, None, 0)
 
 
 def offline(bag: object, mix: DecodedMix, shifts: int = 0, overlap: float = 0.25) -> Samples:
@@ -295,7 +296,9 @@ def test_silence_and_a_device_that_recovers(tmp_path: Path, models: Path, rig: R
     path = folder / "mix.f32"
     np.zeros((50_000, 2), dtype="<f4").tofile(path)
     rig.device.fail_next = 1
-    ours = rig.separate("tiny", spec_of(tmp_path, DecodedMix(path, 50_000, RATE, 2, 0.0, 0.0, 0.0, 0, None)))
+    ours = rig.separate(
+        "tiny", spec_of(tmp_path, DecodedMix(path, 50_000, RATE, 2, 0.0, 0.0, 0.0, 0, None, 0))
+    )
     assert np.isfinite(ours).all()
     assert np.abs(ours).max() < 1e-4
 
@@ -333,6 +336,15 @@ def test_an_unknown_stem_costs_nothing(tmp_path: Path, models: Path, rig: Rig) -
     write_safetensors_bag(models, "tiny", [tiny_htdemucs(1)])
     with pytest.raises(InvalidFieldError):
         rig.open("tiny", replace(spec_of(tmp_path, make_mix(tmp_path, 1000)), stem_names=("kazoo",)))
+    assert not (tmp_path / "job").exists()
+
+
+def test_more_work_than_a_job_may_ask_for_costs_nothing(tmp_path: Path, models: Path, rig: Rig) -> None:
+    write_safetensors_bag(models, "tiny", [tiny_htdemucs(1)])
+    mix = replace(make_mix(tmp_path, 1000), frames=200 * RATE)
+    os.truncate(mix.path, mix.frames * 8)
+    with pytest.raises(InvalidFieldError, match=r"options\.overlap: 0\.95 with options\.shifts 20"):
+        rig.open("tiny", replace(spec_of(tmp_path, mix), overlap=0.95, shifts=20))
     assert not (tmp_path / "job").exists()
 
 
