@@ -6,27 +6,17 @@ import os
 import secrets
 import shutil
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mismo_grpc.errors import StoreError
+from mismo_grpc.jobs.store import EndedResult
 
 STATE_FOLDER = ".mismo"
 TRASH_FOLDER = "trash"
 
 
-@dataclass(frozen=True)
-class EndedJob:
-    """An ended job and the bytes of its files; times are seconds since the epoch, None: never."""
-
-    job_id: str
-    ended_at: float
-    expires_at: float | None
-    bytes: int
-
-
 def jobs_to_remove(
-    ended: Sequence[EndedJob], now: float, budget_bytes: int, in_use: Collection[str] = ()
+    ended: Sequence[EndedResult], now: float, budget_bytes: int, in_use: Collection[str] = ()
 ) -> list[str]:
     """The ids of the jobs whose results go now: first the expired, then, over budget, the oldest ended.
 
@@ -39,19 +29,19 @@ def jobs_to_remove(
     if budget_bytes <= 0:
         return removed
     kept = sorted(
-        (job for job in ended if job.job_id not in gone), key=lambda job: (job.ended_at, job.job_id)
+        (job for job in ended if job.job_id not in gone), key=lambda job: (job.ended_at or 0.0, job.job_id)
     )
-    used = sum(job.bytes for job in kept)
+    used = sum(job.result_bytes for job in kept)
     for job in kept[:-1]:
         if used <= budget_bytes:
             break
         if job.job_id not in in_use:
             removed.append(job.job_id)
-            used -= job.bytes
+            used -= job.result_bytes
     return removed
 
 
-def _expiry(job: EndedJob) -> tuple[float, str]:
+def _expiry(job: EndedResult) -> tuple[float, str]:
     return (job.expires_at or 0.0, job.job_id)
 
 
