@@ -32,6 +32,7 @@ CONTENT_TYPES = {STEMS_JSON: "application/json", STEMS_ZIP: "application/zip"}
 BLOCK_BYTES = 1 << 20
 MAX_READ_BYTES = 4 << 20
 
+
 @dataclass(frozen=True)
 class StemFile:
     """A finished stem file of `size` bytes; `pcm_sha256` is of its samples alone, the rest of the file."""

@@ -84,7 +84,9 @@ def _mend_links(runs: Runs, jobs: dict[str, RunStanding]) -> int:
             runs.link(job.job_id, job.run)
             mended += 1
         except IsADirectoryError:
-            log.warning("a folder that is no job's has the name of a job; its link is missing", job_id=job.job_id)
+            log.warning(
+                "a folder that is no job's has the name of a job; its link is missing", job_id=job.job_id
+            )
     return mended
 
 

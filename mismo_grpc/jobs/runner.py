@@ -143,9 +143,7 @@ class JobRunner:
                 task.cancel()
             await unbroken(_settled(both))
 
-    def _spec(
-        self, active: ActiveJob, mix: DecodedMix, bag: Bag, engine: SegmentEngine
-    ) -> SeparationSpec:
+    def _spec(self, active: ActiveJob, mix: DecodedMix, bag: Bag, engine: SegmentEngine) -> SeparationSpec:
         job, options = active.job, active.job.options
         seconds = mix.frames / mix.sample_rate
         playhead = active.playhead if active.playhead is not None else options.playhead

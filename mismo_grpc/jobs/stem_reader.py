@@ -67,7 +67,9 @@ class StemReader:
         if self.ready_end(start_frame) > start_frame:
             return True
         if not self._current().state.ended:
-            raise StreamInterruptedError("the job was stopped and has begun again; open the stream again here")
+            raise StreamInterruptedError(
+                "the job was stopped and has begun again; open the stream again here"
+            )
         raise ended_without(self._current())
 
     async def wait_finished(self, timeout: float) -> bool:

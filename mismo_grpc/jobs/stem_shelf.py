@@ -68,7 +68,9 @@ class StemShelf:
         """
         shelved = self._sets.get(job.run)
         if shelved is None:
-            shelved = self._sets[job.run] = _Shelved(asyncio.ensure_future(asyncio.to_thread(self._open, job)))
+            shelved = self._sets[job.run] = _Shelved(
+                asyncio.ensure_future(asyncio.to_thread(self._open, job))
+            )
         lease = StemLease(self, job.run, shelved)
         try:
             await lease.opened()

@@ -102,9 +102,7 @@ class Sweeper:
         ]
         if unknown:
             self._measured |= await asyncio.to_thread(self._measure, unknown)
-        return [
-            replace(each, result_bytes=self._measured.get(each.run, each.result_bytes)) for each in ended
-        ]
+        return [replace(each, result_bytes=self._measured.get(each.run, each.result_bytes)) for each in ended]
 
     def _measure(self, runs: list[str]) -> dict[str, int]:
         return {run: folder_bytes(self._runs.files(run).folder) for run in runs}

@@ -11,7 +11,13 @@ from typing import Any, cast
 import structlog
 
 from mismo_grpc.errors import ArtifactNotFoundError
-from mismo_grpc.jobs.artifacts import STEMS_JSON, STEMS_ZIP, read_stem_files, read_stems_json, write_stems_json
+from mismo_grpc.jobs.artifacts import (
+    STEMS_JSON,
+    STEMS_ZIP,
+    read_stem_files,
+    read_stems_json,
+    write_stems_json,
+)
 from mismo_grpc.jobs.job import Job
 from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.storage.run_files import RunFiles
@@ -51,7 +57,10 @@ def _link(source: RunFiles, target: RunFiles, earlier: Job) -> list[str]:
     document = read_stems_json(source)
     stems = read_stem_files(source)
     names = earlier.layout.stem_names if earlier.layout is not None else ()
-    if tuple(stem.name for stem in stems) != names or tuple(s.pcm_sha256 for s in stems) != earlier.stem_sha256:
+    if (
+        tuple(stem.name for stem in stems) != names
+        or tuple(s.pcm_sha256 for s in stems) != earlier.stem_sha256
+    ):
         raise _DamagedError("stems.json is not of this job")
     target.stems.mkdir(parents=True, exist_ok=True)
     for stem in stems:

@@ -324,9 +324,7 @@ class SegmentEngine:
                 except OSError as error:
                     self._end(separation, disk_error(error))
                 except Exception as error:
-                    log.error(
-                        "a segment could not be kept", job_id=separation.spec.job_id, exc_info=True
-                    )
+                    log.error("a segment could not be kept", job_id=separation.spec.job_id, exc_info=True)
                     self._end(
                         separation,
                         SeparationFailedError(f"a segment could not be kept: {type(error).__name__}"),

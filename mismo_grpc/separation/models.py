@@ -78,7 +78,9 @@ def load_bag(files: ModelFiles, device: torch.device) -> Bag:
         members.append(
             Member(network, int(other.samplerate * other.segment), _valid_frames(network), tuple(row))
         )
-    return Bag(files.name, sources, int(first.samplerate), int(first.audio_channels), tuple(members), size, loaded)
+    return Bag(
+        files.name, sources, int(first.samplerate), int(first.audio_channels), tuple(members), size, loaded
+    )
 
 
 def _is_htdemucs(network: object) -> bool:

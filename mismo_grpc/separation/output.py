@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from mismo_grpc.audio.checksum import crc32c
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.rates import RateConverter
 from mismo_grpc.separation.stems import StemSet
@@ -75,7 +75,7 @@ class StemOutput:
 
 
 def _checksum(samples: Samples) -> tuple[int, ...]:
-    return (google_crc32c.value(np.ascontiguousarray(samples, dtype="<f4").tobytes()),)
+    return (crc32c(np.ascontiguousarray(samples, dtype="<f4").tobytes()),)
 
 
 def _reserve(path: Path, size: int) -> None:

@@ -12,10 +12,10 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from mismo_grpc.audio.checksum import crc32c
 from mismo_grpc.separation.grid import Plan, Tile
 from mismo_grpc.separation.ranges import RangeSet
 
@@ -54,7 +54,7 @@ class PieceStore:
         temporary = path.with_suffix(".tmp")
         content = np.ascontiguousarray(samples, dtype="<f4").tobytes()
         # Not `tofile`: its error does not say that the disk is full.
-        temporary.write_bytes(_CHECKSUM.pack(google_crc32c.value(content)) + content)
+        temporary.write_bytes(_CHECKSUM.pack(crc32c(content)) + content)
         os.replace(temporary, path)
 
     def get(self, tile: int, start: int, end: int) -> Samples:
@@ -66,7 +66,7 @@ class PieceStore:
         if len(content) != self._file_bytes(start, end):
             raise PieceLostError(tile)
         samples = content[_CHECKSUM.size :]
-        if _CHECKSUM.unpack_from(content) != (google_crc32c.value(samples),):
+        if _CHECKSUM.unpack_from(content) != (crc32c(samples),):
             raise PieceLostError(tile)
         return np.frombuffer(samples, dtype="<f4").reshape(self._stems, end - start, self._channels)
 

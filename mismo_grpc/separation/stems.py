@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from mismo_grpc.audio.checksum import crc32c
 from mismo_grpc.audio.encode import Encoding, pcm_s16, sample_bytes, to_pcm
 from mismo_grpc.audio.peaks import PeakFile
 from mismo_grpc.audio.wav import wav_header
@@ -63,9 +63,7 @@ class StemSet:
         self._ready = RangeSet()
         self._listeners: dict[int, Callable[[], None]] = {}
         self._next_listener = 0
-        self._header = wav_header(
-            layout.encoding, layout.total_frames, layout.sample_rate, layout.channels
-        )
+        self._header = wav_header(layout.encoding, layout.total_frames, layout.sample_rate, layout.channels)
         self._files: list[int] = []
         self.peaks: PeakFile | None = None
         try:
@@ -124,7 +122,7 @@ class StemSet:
         for index in range(len(self._files)):
             crc = 0
             for first in range(start, end, BLOCK_FRAMES):
-                crc = google_crc32c.extend(crc, self.read(index, first, min(BLOCK_FRAMES, end - first)))
+                crc = crc32c(self.read(index, first, min(BLOCK_FRAMES, end - first)), crc)
             sums.append(crc)
         return tuple(sums)
 
@@ -157,7 +155,7 @@ class StemSet:
         for index, (descriptor, stem) in enumerate(zip(self._files, samples, strict=True)):
             pcm = to_pcm(stem, layout.encoding)
             _pwrite_all(descriptor, pcm.data, offset)
-            sums.append(google_crc32c.value(pcm.tobytes()))
+            sums.append(crc32c(pcm.tobytes()))
             if self.peaks is not None:
                 self.peaks.add(index, start_frame, pcm_s16(pcm, layout.encoding, layout.channels))
         return FinishedRange(start_frame, start_frame + samples.shape[1], tuple(sums))

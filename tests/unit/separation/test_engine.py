@@ -283,7 +283,9 @@ def test_another_sample_rate_gives_the_same_bytes_in_any_order(
     spec = replace(spec_of(tmp_path, mix, "straight"), sample_rate=48_000)
     straight = rig.separate("tiny", spec)
     assert straight.shape[1] == round(150_000 * 48_000 / RATE)
-    separation = rig.open("tiny", replace(spec, files=RunFiles(tmp_path / "sought"), start_frame=90_000, playing=True))
+    separation = rig.open(
+        "tiny", replace(spec, files=RunFiles(tmp_path / "sought"), start_frame=90_000, playing=True)
+    )
     separation.finished.result(60)
     assert read_all(separation).tobytes() == straight.tobytes()
     np.testing.assert_array_equal(peaks_of(separation), direct_peaks(straight))
