@@ -105,7 +105,7 @@ class JobLedger:
         *,
         insist: bool = False,
     ) -> Job:
-        """Applies a change as the job's next revision, stores it with its event, then publishes it.
+        """Applies a change as the job's next revision, stores it with the callbacks it causes, then publishes it.
 
         A job that has ended stays as it is; the caller looks at the answer.
         With `insist` a full disk is no reason not to. Once begun it is carried out, also if the caller is
@@ -128,7 +128,7 @@ class JobLedger:
             job = replace(job, revision=active.job.revision + 1)
             event = Event(job.revision, self.now(), kind, body)
             callbacks = callbacks_due(job, kind, event.time, self._new_id)
-            await call(self.store.save, job, (event,), callbacks)
+            await call(self.store.save, job, callbacks)
             before, active.job = active.job, job
             if kind is EventKind.SEGMENT_READY and isinstance(body, tuple):
                 active.ready = active.ready.union(body)

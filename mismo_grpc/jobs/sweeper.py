@@ -10,10 +10,11 @@ import structlog
 
 from mismo_grpc.errors import MismoError
 from mismo_grpc.jobs.decoding import SOURCE_NAME
-from mismo_grpc.jobs.job import Job, JobState
+from mismo_grpc.jobs.job import JobState
 from mismo_grpc.jobs.ledger import JobLedger
 from mismo_grpc.jobs.retention import EndedJob, jobs_to_remove, remove_job_files
 from mismo_grpc.jobs.stem_shelf import StemShelf
+from mismo_grpc.jobs.store import EndedResult
 from mismo_grpc.jobs.unbroken import unbroken
 from mismo_grpc.jobs.uploads import Uploads
 from mismo_grpc.separation.engine import WORK_FOLDER
@@ -54,7 +55,7 @@ class Sweeper:
     async def sweep(self) -> list[str]:
         """Removes what is due now; answers the ids of the removed jobs."""
         ledger, now = self._ledger, self._ledger.now()
-        ended = await ledger.look(ledger.store.ended_oldest_first)
+        ended = await ledger.look(ledger.store.ended_results)
         if not self._tidied:
             for job in await asyncio.to_thread(self._untidy, ended):
                 await unbroken(self._tidy(job))
@@ -84,15 +85,15 @@ class Sweeper:
         log.info("result removed", job_id=job_id)
         return True
 
-    def _untidy(self, ended: list[Job]) -> list[Job]:
+    def _untidy(self, ended: list[EndedResult]) -> list[EndedResult]:
         """Jobs whose process was killed between their end and their tidying up."""
         return [job for job in ended if any(path.exists() for path in self._needless(job))]
 
-    def _needless(self, job: Job) -> tuple[Path, ...]:
+    def _needless(self, job: EndedResult) -> tuple[Path, ...]:
         folder = self._jobs_dir / job.job_id
         return (folder / WORK_FOLDER, folder / SOURCE_NAME) if job.state is JobState.SUCCEEDED else (folder,)
 
-    async def _tidy(self, job: Job) -> None:
+    async def _tidy(self, job: EndedResult) -> None:
         async with self._ledger.changing_hands:
             current = await self._ledger.look(self._ledger.store.get, job.job_id)
             if current is None or current.run != job.run:
@@ -100,7 +101,7 @@ class Sweeper:
             for path in self._needless(job):
                 await asyncio.to_thread(_remove, path)
 
-    def _measure(self, ended: list[Job]) -> list[EndedJob]:
+    def _measure(self, ended: list[EndedResult]) -> list[EndedJob]:
         # The files of an ended run do not change once it is tidied up: each is measured once.
         settled = self._ledger.now() - TIDY_SECONDS
         sizes = {
@@ -109,8 +110,8 @@ class Sweeper:
             else folder_bytes(self._jobs_dir / job.job_id)
             for job in ended
         }
-        self._sizes = {job.run: sizes[job.run] for job in ended if (job.ended_at or 0.0) < settled}
-        return [EndedJob(job.job_id, job.ended_at or 0.0, job.expires_at, sizes[job.run]) for job in ended]
+        self._sizes = {job.run: sizes[job.run] for job in ended if job.ended_at < settled}
+        return [EndedJob(job.job_id, job.ended_at, job.expires_at, sizes[job.run]) for job in ended]
 
 
 def _remove(path: Path) -> None:
