@@ -116,7 +116,7 @@ def _read_record(files: RunFiles, boot: str) -> DecodedMix | None:
     """What an earlier process has decoded; None unless it is of this boot and its samples are as they were written."""
     try:
         record = cast("dict[str, Any]", json.loads(files.mix_record.read_bytes()))
-        mix = DecodedMix(**{**record["mix"], "path": files.mix})
+        mix = DecodedMix(**cast("dict[str, Any]", {**record["mix"], "path": files.mix}))
         size = mix.frames * mix.channels * 4
         whole = bool(boot) and record["boot"] == boot and files.mix.stat().st_size == size
         return mix if whole and crc32c_of_file(files.mix) == mix.crc32c else None

@@ -107,7 +107,7 @@ class JobLedger:
         insist: bool = False,
         before_publishing: Callable[[], Awaitable[object]] | None = None,
     ) -> Job:
-        """Applies a change as the job's next revision, stores it with its event, then publishes it.
+        """Applies a change as the job's next revision, stores it with the callbacks it causes, then publishes it.
 
         A job that has ended stays as it is; the caller looks at the answer. `before_publishing` is awaited once the
         change is stored and before anybody hears of it; it raises nothing.
@@ -133,7 +133,7 @@ class JobLedger:
             job = replace(job, revision=active.job.revision + 1)
             event = Event(job.revision, self.now(), kind, body)
             callbacks = callbacks_due(job, kind, event.time, self._new_id)
-            await call(self.store.save, job, (event,), callbacks)
+            await call(self.store.save, job, callbacks)
             if before_publishing is not None:
                 await before_publishing()
             before, active.job = active.job, job
