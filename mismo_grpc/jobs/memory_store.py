@@ -168,11 +168,11 @@ class MemoryJobStore:
             if kept is not None and kept.job.run == row.run:
                 kept.callbacks[row.callback_id] = row
 
-    def due_callbacks(self, now: float, limit: int) -> list[CallbackRow]:
+    def due_callbacks(self, now: float, limit: int, passed_over: Collection[str] = ()) -> list[CallbackRow]:
         """See JobStore."""
         with self._lock:
             first = [pending[0] for kept in self._jobs.values() if (pending := _pending(kept))]
-        due = [row for row in first if row.next_attempt_at <= now]
+        due = [row for row in first if row.next_attempt_at <= now and row.place not in passed_over]
         return sorted(due, key=lambda row: row.next_attempt_at)[:limit]
 
     def next_callback_time(self, after: float) -> float | None:

@@ -180,11 +180,14 @@ class SqliteJobStore:
     def _put_callbacks(self, writer: sqlite3.Connection, callbacks: Sequence[CallbackRow]) -> None:
         for row in callbacks:
             # The query passes over a run that is no longer there.
-            self._do(writer, "put_callback", **vars(row) | {"url": json.dumps(row.url)})
+            self._do(writer, "put_callback", **vars(row) | {"url": json.dumps(row.url), "place": row.place})
 
-    def due_callbacks(self, now: float, limit: int) -> list[CallbackRow]:
+    def due_callbacks(self, now: float, limit: int, passed_over: Collection[str] = ()) -> list[CallbackRow]:
         """See JobStore."""
-        return [_callback(row) for row in self._read("due_callbacks", now=now, limit=limit)]
+        places = json.dumps(list(passed_over))
+        return [
+            _callback(row) for row in self._read("due_callbacks", now=now, limit=limit, passed_over=places)
+        ]
 
     def next_callback_time(self, after: float) -> float | None:
         """See JobStore."""

@@ -127,8 +127,11 @@ class JobStore(Protocol):
         """The newest succeeded job of this content and `records.cache_key` that expires after `now`."""
         ...
 
-    def due_callbacks(self, now: float, limit: int) -> list[CallbackRow]:
-        """Of each run the first pending callback, if its time has come; the longest due first."""
+    def due_callbacks(self, now: float, limit: int, passed_over: Collection[str] = ()) -> list[CallbackRow]:
+        """Of each run the first pending callback, if its time has come; the longest due first.
+
+        Those to the places (`CallbackRow.place`) `passed_over` are left out, and do not count for `limit`.
+        """
         ...
 
     def next_callback_time(self, after: float) -> float | None:

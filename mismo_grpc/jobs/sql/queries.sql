@@ -116,9 +116,9 @@ SELECT count(*) FROM uploads WHERE complete = 0
 
 -- name: put_callback
 INSERT INTO callbacks (
-    callback_id, job_id, run, stage, url, created_at, next_attempt_at, state, attempts, last_error
+    callback_id, job_id, run, stage, url, place, created_at, next_attempt_at, state, attempts, last_error
 ) SELECT
-    :callback_id, :job_id, :run, :stage, :url, :created_at, :next_attempt_at, :state, :attempts, :last_error
+    :callback_id, :job_id, :run, :stage, :url, :place, :created_at, :next_attempt_at, :state, :attempts, :last_error
 WHERE EXISTS (SELECT 1 FROM jobs WHERE job_id = :job_id AND run = :run)
 
 -- name: save_callback
@@ -130,6 +130,7 @@ WHERE callback_id = :callback_id
 SELECT callback_id, job_id, run, stage, url, created_at, next_attempt_at, state, attempts, last_error
 FROM callbacks AS due
 WHERE state = 'pending' AND next_attempt_at <= :now
+    AND place NOT IN (SELECT value FROM json_each(:passed_over))
     AND NOT EXISTS (
         SELECT 1 FROM callbacks AS earlier
         WHERE earlier.job_id = due.job_id AND earlier.number < due.number
