@@ -233,6 +233,10 @@ class MemoryJobStore:
         with self._lock:
             return sum(not row.complete for row in self._uploads.values())
 
+    def unfinished_uploads(self) -> list[UploadRow]:
+        """See JobStore."""
+        return [row for row in self.stale_uploads(_FOREVER) if not row.complete]
+
     def close(self) -> None:
         """See JobStore."""
 

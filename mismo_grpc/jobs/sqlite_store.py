@@ -228,6 +228,7 @@ class SqliteJobStore:
                 sha256=row.sha256,
                 complete=int(row.complete),
                 touched_at=row.touched_at,
+                boot=row.boot,
             )
 
     def get_upload(self, upload_id: str) -> UploadRow | None:
@@ -253,6 +254,10 @@ class SqliteJobStore:
         """See JobStore."""
         row = self._read_one("count_unfinished_uploads")
         return 0 if row is None else row[0]
+
+    def unfinished_uploads(self) -> list[UploadRow]:
+        """See JobStore."""
+        return [_upload(row) for row in self._read("unfinished_uploads")]
 
     def close(self) -> None:
         """Waits for what is under way, folds the log into the file, and lets go of it."""
@@ -381,5 +386,5 @@ def _callback(row: Row) -> CallbackRow:
 
 
 def _upload(row: Row) -> UploadRow:
-    upload_id, filename, total_bytes, sha256, complete, touched_at = row
-    return UploadRow(upload_id, filename, total_bytes, sha256, bool(complete), touched_at)
+    upload_id, filename, total_bytes, sha256, complete, touched_at, boot = row
+    return UploadRow(upload_id, filename, total_bytes, sha256, bool(complete), touched_at, boot)

@@ -30,7 +30,8 @@ class RequestRow:
 class UploadRow:
     """An upload; `sha256` is the announced one ("" if none) until it is complete, then its content's.
 
-    `touched_at` is in seconds since the epoch.
+    `touched_at` is in seconds since the epoch, `boot` the machine's boot in which the file was last written ("" if
+    that is not known).
     """
 
     upload_id: str
@@ -39,6 +40,7 @@ class UploadRow:
     sha256: str
     complete: bool
     touched_at: float
+    boot: str = ""
 
 
 class JobStore(Protocol):
@@ -172,6 +174,10 @@ class JobStore(Protocol):
 
     def count_unfinished_uploads(self) -> int:
         """How many uploads are not complete."""
+        ...
+
+    def unfinished_uploads(self) -> list[UploadRow]:
+        """The uploads that are not complete, longest untouched first."""
         ...
 
     def close(self) -> None:

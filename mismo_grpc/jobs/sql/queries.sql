@@ -91,14 +91,14 @@ SELECT job_id, run, fingerprint FROM requests WHERE request_id = :request_id
 DELETE FROM requests WHERE accepted_at < :before
 
 -- name: put_upload
-INSERT OR REPLACE INTO uploads (upload_id, filename, total_bytes, sha256, complete, touched_at)
-VALUES (:upload_id, :filename, :total_bytes, :sha256, :complete, :touched_at)
+INSERT OR REPLACE INTO uploads (upload_id, filename, total_bytes, sha256, complete, touched_at, boot)
+VALUES (:upload_id, :filename, :total_bytes, :sha256, :complete, :touched_at, :boot)
 
 -- name: get_upload
-SELECT upload_id, filename, total_bytes, sha256, complete, touched_at FROM uploads WHERE upload_id = :upload_id
+SELECT upload_id, filename, total_bytes, sha256, complete, touched_at, boot FROM uploads WHERE upload_id = :upload_id
 
 -- name: find_upload_by_sha256
-SELECT upload_id, filename, total_bytes, sha256, complete, touched_at FROM uploads
+SELECT upload_id, filename, total_bytes, sha256, complete, touched_at, boot FROM uploads
 WHERE complete = 1 AND sha256 = :sha256
 ORDER BY touched_at DESC, upload_id DESC
 LIMIT 1
@@ -107,12 +107,17 @@ LIMIT 1
 DELETE FROM uploads WHERE upload_id = :upload_id
 
 -- name: stale_uploads
-SELECT upload_id, filename, total_bytes, sha256, complete, touched_at FROM uploads
+SELECT upload_id, filename, total_bytes, sha256, complete, touched_at, boot FROM uploads
 WHERE touched_at < :before
 ORDER BY touched_at, upload_id
 
 -- name: count_unfinished_uploads
 SELECT count(*) FROM uploads WHERE complete = 0
+
+-- name: unfinished_uploads
+SELECT upload_id, filename, total_bytes, sha256, complete, touched_at, boot FROM uploads
+WHERE complete = 0
+ORDER BY touched_at, upload_id
 
 -- name: put_callback
 INSERT INTO callbacks (
