@@ -288,7 +288,7 @@ async def test_bodies_that_are_no_submits(http: httpx2.AsyncClient) -> None:
     kind = {"Content-Type": "application/json"}
     assert error_of(await http.post("/jobs", content=b"{", headers=kind), 400)["code"] == "INVALID_REQUEST"
     assert error_of(await http.post("/jobs", content=b"[]", headers=kind), 400)
-    assert error_of(await http.post("/jobs", content=b"x", headers={"Content-Type": "text/csv"}), 400)
+    assert error_of(await http.post("/jobs", content=b"x", headers={"Content-Type": "text/csv"}), 415)
     big = b'{"track_hash": "' + b"x" * (1 << 20)
     assert error_of(await http.post("/jobs", content=big, headers=kind), 413)
     torn = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -305,7 +305,7 @@ async def test_a_refused_upload_leaves_nothing(server: Server, http: httpx2.Asyn
     )
     empty = {"file": ("empty.mp3", b"")}
     assert error_of(await http.post("/jobs", data={"track_hash": "x"}, files=empty), 422)
-    assert error_of(await http.post("/jobs", data={"track_hash": "x"}), 400)
+    assert error_of(await http.post("/jobs", data={"track_hash": "x"}), 415)
     assert tree(server.jobs_dir) == before
 
 
