@@ -376,36 +376,6 @@ async def test_an_upload_that_stops_is_ended(server: Server, monkeypatch: pytest
     await settled(server, before)
 
 
-async def test_a_request_head_that_dribbles_is_ended(
-    start: StartServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mismo_grpc.gateway.server.HEADER_SECONDS", 0.3)
-    server = await start()
-    early, asking = await asyncio.open_connection("127.0.0.1", server.app.http_port)
-    asking.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert (await early.readline()).startswith(b"HTTP/1.1 200")
-    late, dribbling = await asyncio.open_connection("127.0.0.1", server.app.http_port)
-    dribbling.write(b"GET /health HTTP/1.1\r\nX-Slow: ")
-    assert await asyncio.wait_for(late.read(), PATIENCE) == b""
-    # The earlier one has said what it wants, and is left alone.
-    asking.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    assert b"HTTP/1.1 200" in await asyncio.wait_for(early.read(), PATIENCE)
-    await gone(asking)
-    await gone(dribbling)
-
-
-async def test_connections_are_bounded(start: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mismo_grpc.gateway.server.MAX_CONNECTIONS", 3)
-    server = await start()
-    async with client_of(server) as http:
-        assert (await http.get("/health")).status_code == 200
-        idle = [await asyncio.open_connection("127.0.0.1", server.app.http_port) for _ in range(3)]
-        assert (await http.get("/health")).status_code == 503
-        for _, writer in idle:
-            await gone(writer)
-        await answers(http, "/health", lambda response: response.status_code == 200)
-
-
 async def test_a_download_that_nobody_takes_is_ended(
     server: Server, http: httpx2.AsyncClient, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
