@@ -11,7 +11,16 @@ import pytest
 
 from tests.service.calls import PATIENCE, until
 from tests.service.conftest import Server, StartServer
-from tests.service.test_gateway import client_of, ended, error_of, gone, head, narrow_socket, request_for
+from tests.service.test_gateway import (
+    answers,
+    client_of,
+    ended,
+    error_of,
+    gone,
+    head,
+    narrow_socket,
+    request_for,
+)
 from tests.service.tracks import write_track
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -116,7 +125,7 @@ async def test_requests_are_bounded_and_health_is_told_all_the_same(
             await stack.enter_async_context(connected(server, head(f"Content-Length: {len(BODY)}")))
             for _ in range(2)
         ]
-        await until(lambda: len(list((server.jobs_dir / ".mismo" / "incoming").iterdir())) == 2)
+        await answers(http, "/jobs", lambda response: response.status_code == 503)
         for refused in (await http.get("/jobs"), await http.post("/jobs", json={})):
             error = error_of(refused, 503)
             assert (error["code"], error["retryable"]) == ("OVERLOADED", True)
