@@ -88,7 +88,7 @@ class Dockerfile:
     @property
     def copies(self) -> list[tuple[list[str], str]]:
         """Sources and target of every COPY."""
-        return [_copy(rest) for name, rest in self.steps if name == "COPY"]
+        return [copy_form(rest) for name, rest in self.steps if name == "COPY"]
 
 
 def parse(text: str) -> Dockerfile:
@@ -123,7 +123,8 @@ def parse(text: str) -> Dockerfile:
     return made
 
 
-def _copy(rest: str) -> tuple[list[str], str]:
+def copy_form(rest: str) -> tuple[list[str], str]:
+    """Sources and target of a COPY; raises ValueError for a form that is not read here."""
     *sources, target = rest.split()
     if not sources or sources[0].startswith("-"):
         raise ValueError(f"COPY {rest}: this form is not read here")
