@@ -27,7 +27,6 @@ RUN pip install --no-deps . \
 USER mismo
 ENV MISMO_HOST=0.0.0.0 \
     MISMO_GRPC_PORT=50051 \
-    MISMO_HTTP_PORT=8000 \
     JOBS_DIR=/data/jobs \
     TORCH_HOME=/data/models \
     HF_HOME=/data/models/hub \

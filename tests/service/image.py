@@ -113,7 +113,8 @@ class Image:
     ) -> Generator[subprocess.Popen[bytes]]:
         """The CMD as the image starts it, or another command; in a `folder` of one's own, without the image's ENV.
 
-        `options` are further variables, as of `docker run -e`. Ended as docker stops a container.
+        `options` are further variables, as of `docker run -e`, in the Dockerfile's terms.
+        The process is ended as docker stops a container.
         """
         free = free_ports(len(self._dockerfile.ports))
         self.ports = dict(zip(self._dockerfile.ports, free, strict=True))
@@ -123,7 +124,7 @@ class Image:
             process = subprocess.Popen(
                 words,
                 cwd=folder or self.workdir,
-                env=environment | options,
+                env=environment | {name: self.placed(value) for name, value in options.items()},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

@@ -15,14 +15,20 @@ from typing import Any
 import pytest
 import soundfile
 
+from mismo_grpc.settings import Settings
 from tests.service.calls import PATIENCE
 from tests.service.dockerfile import Context, Dockerfile, IgnoreRules, parse
 from tests.service.image import Image
 from tests.service.process import POLL_SECONDS, ROOT
 from tests.service.tracks import write_track
 
-OPTIONS = {"MISMO_HUB": "false", "MISMO_CPU_THREADS": "1", "OMP_NUM_THREADS": "1"}
-"""Of every server: no model from elsewhere, so mismo_lite's weights must be there."""
+OPTIONS = {
+    "MISMO_HTTP_PORT": "8000",
+    "MISMO_HUB": "false",
+    "MISMO_CPU_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+}
+"""Of every server, by the numbers of the Dockerfile: no model from elsewhere, so mismo_lite's weights must be there."""
 SOURCE_ROOTS = {"mismo_grpc": ".", "mismo": "generated", "mismo_client": "clients/python"}
 """The packages of the wheel, and the folders that hold them."""
 
@@ -90,9 +96,10 @@ def test_the_dockerignore_lets_in_all_that_the_dockerfile_copies(
 
 
 def test_the_image_exposes_the_ports_it_serves_on(dockerfile: Dockerfile) -> None:
-    assert set(dockerfile.ports) == {
-        int(dockerfile.env[name]) for name in ("MISMO_GRPC_PORT", "MISMO_HTTP_PORT")
-    }
+    assert dockerfile.ports == (
+        int(dockerfile.env["MISMO_GRPC_PORT"]),
+        Settings.model_fields["http_port"].default,
+    )
 
 
 @pytest.fixture(scope="module")
