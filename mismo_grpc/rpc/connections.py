@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_MESSAGE_BYTES = 4 << 20
+READ_AHEAD_BYTES = 256 << 10
 PENDING_CALLS = 16_384
 """Calls of one method that wait to be taken up; grpc cancels those above that, with no status of ours."""
 
@@ -23,6 +24,9 @@ class ConnectionTimes:
     """Without a call; an open stream is one, also if it is paused."""
 
 
+USUAL_TIMES = ConnectionTimes()
+
+
 def server_options(times: ConnectionTimes) -> tuple[tuple[str, int], ...]:
     """The channel arguments of the server."""
     return (
@@ -34,6 +38,9 @@ def server_options(times: ConnectionTimes) -> tuple[tuple[str, int], ...]:
         # what comes faster than it forgets ended streams.
         ("grpc.server.max_pending_requests", PENDING_CALLS),
         ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
+        # What a call may send before it is read. With the probe on, grpc lets each call send megabytes ahead.
+        ("grpc.http2.lookahead_bytes", READ_AHEAD_BYTES),
+        ("grpc.http2.bdp_probe", 0),
         ("grpc.server_handshake_timeout_ms", _milliseconds(times.handshake)),
         ("grpc.http2.settings_timeout", _milliseconds(times.handshake)),
         ("grpc.max_connection_idle_ms", _milliseconds(times.idle)),
