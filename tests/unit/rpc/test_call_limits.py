@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 import grpc
@@ -36,7 +36,7 @@ async def all_echoes(requests: AsyncIterator[bytes], context: Any) -> AsyncGener
         yield request[:10]
 
 
-async def first_refusals(calls: list[asyncio.Future[Any]], count: int) -> list[Refusal]:
+async def first_refusals(calls: Sequence[asyncio.Future[Any]], count: int) -> list[Refusal]:
     """The first ones of these calls to end, all of them refused."""
     refusals: list[Refusal] = []
     async with asyncio.timeout(PATIENCE_SECONDS):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import grpc
@@ -30,7 +30,7 @@ PING, PING_ACK = 6, bytes((0, 0, 8, 6, 1, 0, 0, 0, 0))
 
 
 @asynccontextmanager
-async def serving(served: Served, **times: float) -> AsyncIterator[int]:
+async def serving(served: Served, **times: float) -> AsyncGenerator[int]:
     """A second gRPC server over the same jobs, whose connections may last for `times`."""
     app = served.app
     server = GrpcServer(
