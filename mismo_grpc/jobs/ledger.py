@@ -38,7 +38,9 @@ class ActiveJob:
     playhead: float | None = None
     """Seconds; the latest one asked for."""
     separating_since: float | None = None
-    """Seconds of the monotonic clock."""
+    """Seconds of the monotonic clock, as `progressed_at`."""
+    progressed_at: float = 0.0
+    """When the latest segment was done."""
     tiles_before: int = 0
     """Tiles that were done before this process took the job up."""
     stems_pulse: Pulse = field(default_factory=Pulse)
@@ -175,8 +177,11 @@ class JobLedger:
         self.store.close()
 
 
-def progress_of(active: ActiveJob, position: int, clock: float, tile_seconds: float) -> Progress:
-    """How far a job is: `clock` is the monotonic time now, `tile_seconds` a segment's usual time (0: unknown)."""
+def progress_of(active: ActiveJob, position: int, tile_seconds: float) -> Progress:
+    """How far a job is; `tile_seconds` is a segment's usual time (0: unknown).
+
+    It changes with a segment, not with time: who watches hears of something only when something happened.
+    """
     job = active.job
     total, done = job.segments_total, job.segments_done
     if total == 0:
@@ -184,7 +189,7 @@ def progress_of(active: ActiveJob, position: int, clock: float, tile_seconds: fl
     eta: float | None = None
     fresh = done - active.tiles_before
     if active.separating_since is not None and fresh > 0:
-        eta = (clock - active.separating_since) / fresh * (total - done)
+        eta = (active.progressed_at - active.separating_since) / fresh * (total - done)
     elif tile_seconds > 0:
         eta = tile_seconds * (total - done)
     return Progress(done / total, eta, position, done, total)

@@ -193,6 +193,8 @@ class JobRunner:
                 await woken.wait()
                 woken.clear()
                 over = separation.finished.done()
+                if active.job.segments_done != separation.tiles_done:
+                    active.progressed_at = time.monotonic()
                 fresh = _difference(separation, active)
                 if fresh:
                     await self._ledger.record(

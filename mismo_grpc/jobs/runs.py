@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from mismo_grpc.jobs.job import check_job_id
-from mismo_grpc.jobs.retention import STATE_FOLDER, move_to_trash, remove_tree
+from mismo_grpc.jobs.retention import STATE_FOLDER, move_to_trash, remove_tree, trash_of
 from mismo_grpc.storage.disk import sync
 from mismo_grpc.storage.run_files import RunFiles
 
@@ -33,7 +33,8 @@ class Runs:
     """The runs below `jobs_dir`. Methods that name no thread are for the event loop and do not block."""
 
     def __init__(self, jobs_dir: Path) -> None:
-        """Makes the folder of all runs if need be; blocks."""
+        """Makes the folders of all runs and of the trash if need be; blocks. Raises OSError, StoreError as `trash_of`."""
+        trash_of(jobs_dir)
         self.jobs_dir = jobs_dir
         self.root = jobs_dir / STATE_FOLDER / RUNS_FOLDER
         self.root.mkdir(parents=True, exist_ok=True)

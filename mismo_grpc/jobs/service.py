@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -128,7 +127,7 @@ class Jobs:
             fraction = 1.0 if done else job.segments_done / max(1, job.segments_total)
             return Progress(fraction, None, 0, job.segments_done, job.segments_total)
         position = self._queue.position(active)
-        return progress_of(active, position, time.monotonic(), self._tile_seconds(job.model))
+        return progress_of(active, position, self._tile_seconds(job.model))
 
     def ready(self, job: Job) -> RangeSet:
         """The frames of a job that can be read."""
