@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -45,9 +44,10 @@ from mismo_grpc.jobs.sweeper import Sweeper
 from mismo_grpc.jobs.uploads import Uploads
 from mismo_grpc.jobs.waveforms import read_waveforms
 from mismo_grpc.rpc.server import GrpcServer
-from mismo_grpc.separation.catalog import ModelCatalog, download
+from mismo_grpc.separation.catalog import ModelCatalog
 from mismo_grpc.separation.device import torch_device
 from mismo_grpc.separation.engine import SegmentEngine
+from mismo_grpc.separation.host import EngineHost
 from mismo_grpc.separation.models import ModelPool
 from mismo_grpc.separation.scheduler import Scheduler
 from mismo_grpc.settings import Settings
@@ -78,11 +78,7 @@ class App:
         self.epoch = uuid.uuid4().hex
         self._disk = disk or FileSystemDisk()
         self._now = now
-        self._engine: SegmentEngine | None = None
-        self._engine_ready: asyncio.Future[SegmentEngine] | None = None
-        self._warming: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
-        self._warm = False
         self.failed = asyncio.Event()
         """Set when the server cannot go on; the log says why."""
         self.grpc_port = 0
@@ -102,7 +98,7 @@ class App:
             if self._serve_http:
                 self.http_port = await self._listen_http()
             self.outbox.start()
-            self._warming = asyncio.create_task(self._warm_up(), name="warm up")
+            self.engines.start()
             self._sweeping = asyncio.create_task(self.sweeper.run(), name="sweeper")
             self._write_ready_file()
         except BaseException:
@@ -141,6 +137,14 @@ class App:
         self.catalog = ModelCatalog(settings.model_dirs)
         self.pace = TilePace()
         self.scheduler = Scheduler(self._now)
+        self.engines = EngineHost(
+            self._build_engine,
+            self._default_model,
+            wanted_model=settings.model,
+            hub=settings.hub,
+            on_warm=lambda: self.server.model_is_warm(True),
+            on_failure=self.failed.set,
+        )
         self.shelf = StemShelf(jobs_dir)
         self.uploads = Uploads(
             jobs_dir / STATE_FOLDER / "uploads",
@@ -176,7 +180,7 @@ class App:
         self.runner = JobRunner(
             self.ledger,
             self.shelf,
-            self._await_engine,
+            self.engines.ready,
             decoder,
             jobs_dir,
             default_ttl=settings.job_retention_hours * 3600,
@@ -200,7 +204,7 @@ class App:
             self.pace,
             self._disk,
             jobs_dir,
-            engine=lambda: self._engine,
+            engine=lambda: self.engines.engine,
             default_model=self._default_model,
             used_by_jobs=lambda: self.sweeper.used_bytes,
             started_at=self._now(),
@@ -210,7 +214,6 @@ class App:
         loop = asyncio.get_running_loop()
         # Reads, checksums and model loads wait on the disk side by side; the default is a handful of threads.
         loop.set_default_executor(ThreadPoolExecutor(BLOCKING_THREADS, thread_name_prefix="blocking"))
-        self._engine_ready = loop.create_future()
         self.metrics = Metrics(self._gauges)
         self.ledger.on_accepted.append(self.metrics.on_accepted)
         self.ledger.on_change.append(self.metrics.on_change)
@@ -238,7 +241,7 @@ class App:
             self.metrics,
             check_url=guard.check_callback_url,
             bodies=bodies,
-            model_is_warm=lambda: self._warm,
+            model_is_warm=lambda: self.engines.model_is_warm,
         )
         self.outbox = Outbox(
             self.ledger,
@@ -263,7 +266,7 @@ class App:
             queue_capacity=self.jobs.queue_capacity,
             segments_waiting=self.scheduler.waiting,
             streams_open=self.server.streams.count,
-            model_warm=self._warm,
+            model_warm=self.engines.model_is_warm,
             device_memory={device.name: device.memory_used for device in self.status.devices()},
         )
 
@@ -282,52 +285,6 @@ class App:
 
     def _default_model(self) -> str:
         return default_model(self.catalog, self.settings.model)
-
-    async def _await_engine(self) -> SegmentEngine:
-        assert self._engine_ready is not None
-        return await asyncio.shield(self._engine_ready)
-
-    async def _warm_up(self) -> None:
-        """Imports torch and loads the default model behind the open port."""
-        assert self._engine_ready is not None
-        settings = self.settings
-        try:
-            engine = await asyncio.to_thread(self._build_engine)
-        except MismoError as error:
-            log.critical("the device cannot be used", reason=error.message)
-            self.failed.set()
-            return
-        except Exception:
-            log.critical("the device cannot be used", exc_info=True)
-            self.failed.set()
-            return
-        self._engine = engine
-        engine.start()
-        self._engine_ready.set_result(engine)
-        chosen = self._default_model()
-        if chosen != settings.model:
-            log.warning(
-                "model not available, jobs that name no model get another",
-                wanted=settings.model,
-                model=chosen,
-            )
-            if settings.hub:
-                threading.Thread(target=self._fetch, args=(settings.model,), name="hub", daemon=True).start()
-        try:
-            begin = time.perf_counter()
-            await asyncio.to_thread(engine.load, chosen)
-            self.server.model_is_warm(True)
-            self._warm = True
-            device = engine.devices[0].info()
-            log.info(
-                "model warm",
-                model=chosen,
-                device=device.name,
-                precision=device.precision,
-                seconds=round(time.perf_counter() - begin, 3),
-            )
-        except MismoError as error:
-            log.error("the default model cannot be loaded", model=chosen, reason=error.message)
 
     def _build_engine(self) -> SegmentEngine:
         settings = self.settings
@@ -348,10 +305,6 @@ class App:
 
         return SegmentEngine([device], self.scheduler, on_segment)
 
-    def _fetch(self, model: str) -> None:
-        if download(model, lambda text: log.info("model hub", message=text)):
-            log.info("model fetched from the hub; new jobs get it", model=model)
-
     def _write_ready_file(self) -> None:
         path = self.settings.ready_file
         if path is None:
@@ -369,19 +322,17 @@ class App:
         self.jobs.refuse()
         if self.settings.ready_file is not None:
             self.settings.ready_file.unlink(missing_ok=True)
-        engine = self._engine
         # The segment in work is finished and kept while streams play out and answers go out.
         await asyncio.gather(
             self.http.stop(min(STREAM_PATIENCE_SECONDS, grace / 4)),
             self.outbox.stop(min(STREAM_PATIENCE_SECONDS, grace / 4)),
             self.server.drain(min(STREAM_PATIENCE_SECONDS, grace / 4)),
-            asyncio.to_thread(engine.stop, grace * 0.6) if engine is not None else asyncio.sleep(0),
+            self.engines.stop(grace * 0.6),
         )
-        tasks = [task for task in (self._sweeping, self._warming) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=grace)
+        await self.engines.close()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.wait([self._sweeping], timeout=grace)
         await self.jobs.drain()
         await self.server.stop(max(0.1, grace / 4))
         self.runner.close()
