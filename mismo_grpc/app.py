@@ -47,7 +47,7 @@ from mismo_grpc.rpc.server import GrpcServer
 from mismo_grpc.separation.catalog import ModelCatalog
 from mismo_grpc.separation.device import torch_device
 from mismo_grpc.separation.engine import SegmentEngine
-from mismo_grpc.separation.host import EngineHost
+from mismo_grpc.separation.host import EngineHealth, EngineHost
 from mismo_grpc.separation.models import ModelPool
 from mismo_grpc.separation.scheduler import Scheduler
 from mismo_grpc.settings import Settings
@@ -142,7 +142,7 @@ class App:
             self._default_model,
             wanted_model=settings.model,
             hub=settings.hub,
-            on_warm=lambda: self.server.model_is_warm(True),
+            on_change=self._report_health,
             on_failure=self.failed.set,
         )
         self.shelf = StemShelf(jobs_dir)
@@ -181,6 +181,7 @@ class App:
             self.ledger,
             self.shelf,
             self.engines.ready,
+            self.engines.load,
             decoder,
             jobs_dir,
             default_ttl=settings.job_retention_hours * 3600,
@@ -241,7 +242,7 @@ class App:
             self.metrics,
             check_url=guard.check_callback_url,
             bodies=bodies,
-            model_is_warm=lambda: self.engines.model_is_warm,
+            engine_health=lambda: self.engines.health,
         )
         self.outbox = Outbox(
             self.ledger,
@@ -259,6 +260,9 @@ class App:
         )
         self.http = HttpServer(build_application(self.services), settings.host, settings.http_port)
 
+    def _report_health(self, health: EngineHealth) -> None:
+        self.server.report_health(separates=not health.failure, model_is_warm=health.model_is_warm)
+
     def _gauges(self) -> Gauges:
         return Gauges(
             queued=self.jobs.queued_count,
@@ -266,7 +270,7 @@ class App:
             queue_capacity=self.jobs.queue_capacity,
             segments_waiting=self.scheduler.waiting,
             streams_open=self.server.streams.count,
-            model_warm=self.engines.model_is_warm,
+            model_warm=self.engines.health.model_is_warm,
             device_memory={device.name: device.memory_used for device in self.status.devices()},
         )
 
@@ -293,7 +297,6 @@ class App:
             lambda place: ModelPool(
                 self.catalog, place, settings.model_memory_bytes, keep_warm=settings.keep_models_warm
             ),
-            use_gpu=settings.use_gpu,
             precision=settings.precision,
             max_batch=settings.max_batch,
             cpu_threads=settings.cpu_threads,

@@ -46,6 +46,7 @@ class JobRunner:
         ledger: JobLedger,
         shelf: StemShelf,
         engine: Callable[[], Awaitable[SegmentEngine]],
+        load: Callable[[str], Awaitable[Bag]],
         decoder: TrackDecoder,
         jobs_dir: Path,
         *,
@@ -56,6 +57,7 @@ class JobRunner:
         self._ledger = ledger
         self._shelf = shelf
         self._engine = engine
+        self._load = load
         self._decoder = decoder
         self._jobs_dir = jobs_dir
         self._default_ttl = default_ttl
@@ -92,7 +94,7 @@ class JobRunner:
         )
         engine = await self._engine()
         with engine.scheduler.expecting(int(active.job.priority)):
-            mix, bag = await self._decode_and_load(active, engine)
+            mix, bag = await self._decode_and_load(active)
             spec = self._spec(active, mix, bag)
             separation = await self._open(engine, spec, bag)
         active.separation = separation
@@ -130,9 +132,9 @@ class JobRunner:
             await asyncio.to_thread(engine.quiesce, separation)
             separation.stems.close()
 
-    async def _decode_and_load(self, active: ActiveJob, engine: SegmentEngine) -> tuple[DecodedMix, Bag]:
+    async def _decode_and_load(self, active: ActiveJob) -> tuple[DecodedMix, Bag]:
         decoding = asyncio.ensure_future(self._decoder.decode(active.job))
-        loading = asyncio.ensure_future(asyncio.to_thread(engine.load, active.job.model))
+        loading = asyncio.ensure_future(self._load(active.job.model))
         both = (decoding, loading)
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_EXCEPTION)
