@@ -12,11 +12,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from mismo_grpc.errors import ModelLoadError, OutOfMemoryError, SeparationFailedError
+from mismo_grpc.separation import host
 from mismo_grpc.separation.catalog import ModelCatalog
 from mismo_grpc.separation.device import torch_device
 from mismo_grpc.separation.device_thread import MAX_DEATHS
 from mismo_grpc.separation.engine import SegmentEngine
-from mismo_grpc.separation.host import MEMORY_SECONDS, RETRY_SECONDS, EngineHealth, EngineHost
+from mismo_grpc.separation.host import EngineHealth, EngineHost
 from mismo_grpc.separation.models import ModelPool
 from mismo_grpc.separation.scheduler import Scheduler
 from tests.unit.separation.bags import tiny_htdemucs, write_safetensors_bag, write_th_bag
@@ -103,6 +104,12 @@ def good_mood() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "RETRY_SECONDS", (1.0, 2.0))
+    monkeypatch.setattr(host, "MEMORY_SECONDS", (1.0, 2.0, 3.0))
+
+
+@pytest.fixture(autouse=True)
 def logs() -> Iterator[list[Any]]:
     """What is logged; to draw the tracebacks would take minutes."""
     with capture_logs() as logs:
@@ -121,7 +128,7 @@ def logs() -> Iterator[list[Any]]:
 async def test_a_default_model_that_fails_to_load_is_logged_reported_and_tried_again(
     hosted: StartHost, logs: list[Any], troubles: list[BaseException], reason: str
 ) -> None:
-    attempts = len(RETRY_SECONDS) + 2
+    attempts = 4
     TROUBLES.extend(troubles * attempts)
     served = await hosted()
     health = await served.next_health()
@@ -130,7 +137,7 @@ async def test_a_default_model_that_fails_to_load_is_logged_reported_and_tried_a
     for _ in range(attempts):
         await served.rest.over()
     assert await served.next_health() == EngineHealth(model_is_warm=True)
-    assert served.rest.seconds == [*RETRY_SECONDS, RETRY_SECONDS[-1], RETRY_SECONDS[-1]]
+    assert served.rest.seconds == [1.0, 2.0, 2.0, 2.0]
     failures = [line for line in logs if line["event"] == "a model cannot be loaded"]
     assert [line["model"] for line in failures] == ["moody"] * attempts
     assert all(reason in line["reason"] and line["exc_info"] for line in failures)
@@ -171,12 +178,12 @@ async def test_a_job_waits_for_the_memory_that_its_model_needs(hosted: StartHost
     served = await hosted()
     served.find_default = lambda: "other"
     assert (await served.next_health()).model_is_warm
-    TROUBLES.extend([MemoryError()] * 6)
+    TROUBLES.extend([MemoryError()] * 4)
     loading = asyncio.create_task(served.host.load("moody"))
-    for _ in range(3):
+    for _ in range(2):
         await served.rest.over()
     assert (await loading).name == "moody"
-    assert served.rest.seconds == list(MEMORY_SECONDS[:3])
+    assert served.rest.seconds == [1.0, 2.0]
     assert served.told.empty(), "the default model is as warm as before"
 
 
@@ -186,11 +193,11 @@ async def test_a_job_does_not_wait_for_memory_for_ever(hosted: StartHost) -> Non
     assert (await served.next_health()).model_is_warm
     TROUBLES.extend([MemoryError()] * 100)
     loading = asyncio.create_task(served.host.load("moody"))
-    for _ in MEMORY_SECONDS:
+    for _ in range(3):
         await served.rest.over()
     with pytest.raises(OutOfMemoryError):
         await loading
-    assert served.rest.seconds == list(MEMORY_SECONDS)
+    assert served.rest.seconds == [1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize("error", [SeparationFailedError("no such card"), MemoryError()])
