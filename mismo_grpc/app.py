@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -30,16 +31,18 @@ from mismo_grpc.gateway.services import Services
 from mismo_grpc.jobs.admission import Admission, default_model
 from mismo_grpc.jobs.decoding import TrackDecoder
 from mismo_grpc.jobs.incoming import Incoming
-from mismo_grpc.jobs.job_folder import JobFolders
 from mismo_grpc.jobs.ledger import JobLedger
 from mismo_grpc.jobs.queue import JobQueue
-from mismo_grpc.jobs.retention import STATE_FOLDER, empty_trash
+from mismo_grpc.jobs.retention import STATE_FOLDER
+from mismo_grpc.jobs.run_recovery import Recovered, recover_runs
 from mismo_grpc.jobs.runner import JobRunner
+from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.jobs.service import Jobs
 from mismo_grpc.jobs.spare_room import SpareRoom
 from mismo_grpc.jobs.sqlite_store import SqliteJobStore
 from mismo_grpc.jobs.status import ServerStatus, TilePace
 from mismo_grpc.jobs.stem_shelf import StemShelf
+from mismo_grpc.jobs.submissions import Submissions
 from mismo_grpc.jobs.sweeper import Sweeper
 from mismo_grpc.jobs.uploads import Uploads
 from mismo_grpc.jobs.waveforms import read_waveforms
@@ -51,6 +54,7 @@ from mismo_grpc.separation.host import EngineHealth, EngineHost
 from mismo_grpc.separation.models import ModelPool
 from mismo_grpc.separation.scheduler import Scheduler
 from mismo_grpc.settings import Settings
+from mismo_grpc.storage.boot import boot_id
 from mismo_grpc.storage.disk import Disk, FileSystemDisk
 
 log = structlog.get_logger(__name__)
@@ -136,7 +140,7 @@ class App:
         self.ledger = JobLedger(self.store, self._now, SpareRoom(jobs_dir / STATE_FOLDER / SPARE_FILE))
         self.catalog = ModelCatalog(settings.model_dirs)
         self.pace = TilePace()
-        self.scheduler = Scheduler(self._now)
+        self.scheduler = Scheduler(time.monotonic)
         self.engines = EngineHost(
             self._build_engine,
             self._default_model,
@@ -145,7 +149,8 @@ class App:
             on_change=self._report_health,
             on_failure=self.failed.set,
         )
-        self.shelf = StemShelf(jobs_dir)
+        self.shelf = StemShelf(self.runs)
+        boot = boot_id()
         self.uploads = Uploads(
             jobs_dir / STATE_FOLDER / "uploads",
             self.store,
@@ -160,8 +165,7 @@ class App:
             self.uploads,
             self.catalog,
             self._disk,
-            jobs_dir,
-            self.folders,
+            self.runs,
             roots=settings.allowed_path_prefixes,
             paths_allowed=settings.allow_file_paths,
             default_model=self._default_model,
@@ -169,13 +173,17 @@ class App:
             max_track_seconds=settings.max_track_seconds,
             disk_reserve=settings.disk_reserve_bytes,
             default_ttl=settings.job_retention_hours * 3600,
-            arithmetic=f"{settings.device} {settings.precision}",
+            device=self.engines.device,
+            device_now=self.engines.device_now,
         )
         decoder = TrackDecoder(
-            self.folders.of,
+            self.runs,
             resolve=admission.resolve,
             sample_rate_of=lambda model: self.catalog.describe(model).sample_rate,
             max_track_seconds=settings.max_track_seconds,
+            disk=self._disk,
+            disk_reserve=settings.disk_reserve_bytes,
+            boot=boot,
         )
         self.runner = JobRunner(
             self.ledger,
@@ -183,23 +191,26 @@ class App:
             self.engines.ready,
             self.engines.load,
             decoder,
-            jobs_dir,
+            self.runs,
             default_ttl=settings.job_retention_hours * 3600,
             disk=self._disk,
             disk_reserve=settings.disk_reserve_bytes,
+            boot=boot,
         )
+        queue = JobQueue(self.ledger, self.runner, settings.max_concurrent_jobs)
         self.jobs = Jobs(
             self.ledger,
             self.runner,
-            JobQueue(self.ledger, self.runner, settings.max_concurrent_jobs),
+            queue,
             self.shelf,
-            admission,
+            self.runs,
+            Submissions(self.ledger, queue, admission, self.runs, self.uploads, settings.queue_capacity),
             self.scheduler,
             epoch=self.epoch,
             queue_capacity=settings.queue_capacity,
             tile_seconds=self.pace.seconds,
         )
-        self.sweeper = Sweeper(self.ledger, self.shelf, self.uploads, settings.disk_budget_bytes)
+        self.sweeper = Sweeper(self.ledger, self.runs, self.uploads, settings.disk_budget_bytes)
         self.status = ServerStatus(
             self.catalog,
             self.pace,
@@ -211,7 +222,7 @@ class App:
             started_at=self._now(),
         )
         guard = UrlGuard(Resolver(), settings.callback_allowed_hosts)
-        bodies = Bodies(jobs_dir, read_waveforms)
+        bodies = Bodies(self.runs, read_waveforms)
         loop = asyncio.get_running_loop()
         # Reads, checksums and model loads wait on the disk side by side; the default is a handful of threads.
         loop.set_default_executor(ThreadPoolExecutor(BLOCKING_THREADS, thread_name_prefix="blocking"))
@@ -246,7 +257,7 @@ class App:
         )
         self.outbox = Outbox(
             self.ledger,
-            self.shelf,
+            self.runs,
             bodies,
             Sender(
                 guard,
@@ -282,9 +293,10 @@ class App:
             raise StoreError(
                 f"the jobs folder {jobs_dir} cannot be used ({error.strerror}); set JOBS_DIR to one that can"
             ) from error
-        empty_trash(jobs_dir)
-        self.folders = JobFolders(jobs_dir)
-        self.folders.recover(store.get)
+        self.runs = Runs(jobs_dir)
+        recovered = recover_runs(self.runs, store.standing_runs())
+        if recovered != Recovered():
+            log.info("job folders put right", **asdict(recovered))
         return store
 
     def _default_model(self) -> str:
@@ -338,6 +350,7 @@ class App:
             await asyncio.wait([self._sweeping], timeout=grace)
         await self.jobs.drain()
         await self.server.stop(max(0.1, grace / 4))
+        await self.runs.removed()
         self.runner.close()
         try:
             await asyncio.to_thread(self.ledger.close)

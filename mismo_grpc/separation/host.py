@@ -16,6 +16,7 @@ import structlog
 
 from mismo_grpc.errors import MismoError, OutOfMemoryError
 from mismo_grpc.separation.catalog import download
+from mismo_grpc.separation.device import DeviceInfo
 from mismo_grpc.separation.engine import SegmentEngine
 from mismo_grpc.separation.models import Bag
 
@@ -78,6 +79,14 @@ class EngineHost:
     async def ready(self) -> SegmentEngine:
         """The engine; waits for it."""
         return await asyncio.shield(self._ready)
+
+    async def device(self) -> DeviceInfo:
+        """What separates; waits for it."""
+        return (await self.ready()).devices[0].info()
+
+    def device_now(self) -> DeviceInfo | None:
+        """The same, None while the engine starts."""
+        return self.engine.devices[0].info() if self.engine is not None else None
 
     async def load(self, model: str) -> Bag:
         """A model for a job; where memory is short it waits, MEMORY_SECONDS in all.

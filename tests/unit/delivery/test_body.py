@@ -17,6 +17,8 @@ import pytest
 from mismo_grpc.delivery.body import READ_BYTES, Bodies, Body, timestamp
 from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.jobs.job import DeliveryMode, Job, JobFailure, JobState
+from mismo_grpc.jobs.runs import Runs
+from mismo_grpc.storage.run_files import RunFiles
 from tests.unit.delivery.finished_jobs import FOUR, a_job, waveforms, write_stems
 
 AT = 1761741296.789
@@ -24,7 +26,7 @@ AT = 1761741296.789
 
 @pytest.fixture
 def bodies(tmp_path: Path) -> Bodies:
-    return Bodies(tmp_path, waveforms)
+    return Bodies(Runs(tmp_path), waveforms)
 
 
 async def text_of(body: Body) -> bytes:
@@ -189,14 +191,14 @@ async def test_a_body_whose_maker_was_cancelled_is_closed(tmp_path: Path) -> Non
     loop, begun = asyncio.get_running_loop(), asyncio.Event()
     go_on = asyncio.Event()
 
-    def slow_waveforms(folder: Path, stem_names: Sequence[str]) -> list[dict[str, object]]:
+    def slow_waveforms(files: RunFiles, stem_names: Sequence[str]) -> list[dict[str, object]]:
         loop.call_soon_threadsafe(begun.set)
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
         return []
 
     job = a_job()
     write_stems(tmp_path, job)
-    making = asyncio.ensure_future(Bodies(tmp_path, slow_waveforms).callback(job, "stems", AT))
+    making = asyncio.ensure_future(Bodies(Runs(tmp_path), slow_waveforms).callback(job, "stems", AT))
     await begun.wait()
     making.cancel()
     with pytest.raises(asyncio.CancelledError):
