@@ -160,7 +160,7 @@ async def test_stems_that_are_gone_are_named_and_nothing_stays_open(
 ) -> None:
     job = a_job(mode=mode)
     write_stems(tmp_path, job)
-    (tmp_path / "track" / "stems" / "vocals.wav").unlink()
+    Runs(tmp_path).files("track-1").stem("vocals").unlink()
     with pytest.raises(ArtifactNotFoundError, match="submit the track again"):
         await bodies.callback(job, "stems", AT)
     assert not [path for path in open_files() if path.startswith(str(tmp_path))]
@@ -171,8 +171,8 @@ async def test_a_body_outlives_its_files_names(bodies: Bodies, tmp_path: Path) -
     files = write_stems(tmp_path, job)
     body = await bodies.callback(job, "stems", AT)
     for name in FOUR:
-        (tmp_path / "track" / "stems" / f"{name}.wav").unlink()
-        (tmp_path / "track" / "stems" / f"{name}.wav").write_bytes(b"of the next run")
+        Runs(tmp_path).files("track-1").stem(name).unlink()
+        Runs(tmp_path).files("track-1").stem(name).write_bytes(b"of the next run")
     stems = json.loads(await text_of(body))["data"]["stems"]
     assert {name: base64.b64decode(text) for name, text in stems.items()} == files
     assert not [path for path in open_files() if path.startswith(str(tmp_path))]
@@ -182,7 +182,7 @@ async def test_a_file_that_is_cut_off_ends_the_body_with_an_error(bodies: Bodies
     job = a_job()
     write_stems(tmp_path, job)
     with await bodies.callback(job, "stems", AT) as body:
-        os.truncate(tmp_path / "track" / "stems" / "vocals.wav", 100)
+        os.truncate(Runs(tmp_path).files("track-1").stem("vocals"), 100)
         with pytest.raises(OSError, match="became shorter"):
             _ = [piece async for piece in body]
 

@@ -366,30 +366,13 @@ async def test_a_job_that_is_deleted_takes_its_callback_along(house: House) -> N
     assert house.outcomes == []
 
 
-async def test_a_result_that_was_there_already_is_told_once_its_files_are(house: House) -> None:
-    async with Receiver() as receiver:
-        house.outbox.start()
-        job = a_job(url=receiver.url)
-        async with house.ledger.changing_hands:
-            await house.accept(job)
-            await house.until(lambda: house.outbox.sending_count == 1)
-            # Time enough to stumble over files that are not there yet.
-            for _ in range(3):
-                await house.ledger.look(house.store.get, "track")
-                await asyncio.to_thread(house.rows, "track")
-            files = write_stems(house.jobs_dir, job)
-        await house.told("delivered")
-        stems = told_of(receiver.visits)[0]["data"]["stems"]
-    assert {name: base64.b64decode(text) for name, text in stems.items()} == files
-
-
 async def test_a_new_run_tells_of_itself_alone(house: House) -> None:
     async with Receiver(answering(500), answering(200)) as receiver:
         house.outbox.start()
         first = a_job(url=receiver.url, mode=DeliveryMode.POLL)
         await house.finish(first)
         again = replace(first, run="track-2")
-        await house.accept(again)
+        await house.finish(again)
         await house.until(
             lambda: (
                 house.rows("track")[0].state is CallbackState.DELIVERED and house.outbox.sending_count == 0

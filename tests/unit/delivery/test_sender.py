@@ -267,7 +267,7 @@ async def test_stems_that_cannot_be_read_are_worth_another_attempt(tmp_path: Pat
     job = a_job()
     write_stems(tmp_path, job)
     with await Bodies(Runs(tmp_path), waveforms).callback(job, "stems", 1.0) as body:
-        (tmp_path / "track" / "stems" / "vocals.wav").write_bytes(b"")
+        Runs(tmp_path).files("track-1").stem("vocals").write_bytes(b"")
         async with Receiver(hanging) as receiver:
             outcome = await a_sender().attempt(a_row(receiver.url), body)
     assert outcome.verdict is Verdict.TRY_AGAIN

@@ -142,7 +142,8 @@ FULL_RECORD = (
 
 def test_a_record_keeps_its_form() -> None:
     assert job_from_json(FULL_RECORD) == FULL_JOB
-    assert job_to_json(FULL_JOB) == FULL_RECORD.removesuffix("}") + ',"result_bytes":0}'
+    since = {"playhead_moved": False, "result_bytes": 0}
+    assert json.loads(job_to_json(FULL_JOB)) == json.loads(FULL_RECORD) | since
 
 
 def test_fields_of_a_later_version_are_passed_over() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -108,6 +109,40 @@ def test_every_commit_goes_to_the_disk_before_it_is_answered(tmp_path: Path) -> 
         assert writer.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         assert writer.execute("PRAGMA synchronous").fetchone()[0] == 2
     store.close()
+
+
+def test_a_new_store_keeps_its_name_through_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names_at_sync: list[set[str]] = []
+    real = os.fsync
+
+    def watched(descriptor: int) -> None:
+        real(descriptor)
+        assert Path(os.readlink(f"/proc/self/fd/{descriptor}")) == tmp_path
+        names_at_sync.append({file.name for file in tmp_path.iterdir()})
+
+    monkeypatch.setattr(os, "fsync", watched)
+    store = SqliteJobStore(tmp_path / "jobs.db")
+    names = {file.name for file in tmp_path.iterdir()}
+    assert "jobs.db" in names
+    assert names_at_sync[-1:] == [names], "what was made or removed after the sync could be undone"
+    store.close()
+
+
+def test_a_folder_that_cannot_be_synced_is_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        with pytest.raises(
+            StoreError, match=r"cannot be opened \(.*Input/output error\); check that its folder"
+        ):
+            SqliteJobStore(tmp_path / "jobs.db")
+    SqliteJobStore(tmp_path / "jobs.db").close()
 
 
 def test_a_closed_store_says_so(tmp_path: Path) -> None:
