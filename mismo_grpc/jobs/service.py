@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import structlog
 
+from mismo_grpc.executors import Executors
 from mismo_grpc.errors import (
     InvalidFieldError,
     JobNotFoundError,
@@ -53,6 +54,7 @@ class Jobs:
         runs: Runs,
         submissions: Submissions,
         scheduler: Scheduler,
+        executors: Executors,
         *,
         epoch: str,
         queue_capacity: int,
@@ -66,6 +68,7 @@ class Jobs:
         self._shelf = shelf
         self._runs = runs
         self._scheduler = scheduler
+        self._executors = executors
         self._submissions = submissions
         self._tile_seconds = tile_seconds
 
@@ -288,7 +291,8 @@ class Jobs:
                 raise StemNotFoundError(
                     f"job {job_id} has no stem {stem[:64]!r}; there are {', '.join(names)}", field="stem"
                 )
-            async with await asyncio.to_thread(open_stem, self._runs.files(job.run), stem) as reader:
+            bulk = self._executors.bulk
+            async with await bulk(open_stem, self._runs.files(job.run), stem, bulk) as reader:
                 yield reader
 
     @asynccontextmanager
@@ -297,9 +301,10 @@ class Jobs:
 
         Raises JobNotFoundError, JobNotReadyError while the job runs or if it failed, ArtifactNotFoundError.
         """
+        bulk = self._executors.bulk
         async with (
             self.finished(job_id) as job,
-            await asyncio.to_thread(open_artifact, self._runs.files(job.run), name) as reader,
+            await bulk(open_artifact, self._runs.files(job.run), name, bulk) as reader,
         ):
             yield reader
 
@@ -341,7 +346,7 @@ class Jobs:
 
     def _reader(self, job: Job, active: ActiveJob | None, stems: StemSet) -> StemReader:
         if active is None or active.job.run != job.run:
-            return StemReader.of_finished(stems, job)
+            return StemReader.of_finished(stems, job, self._executors.player)
 
         def follow(player: object, frame: int) -> None:
             if active.separation is not None:
@@ -362,6 +367,7 @@ class Jobs:
             unfollow,
             lambda: active.job.stem_sha256,
             grows,
+            self._executors.player,
         )
 
 
