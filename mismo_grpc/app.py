@@ -24,6 +24,7 @@ from mismo_grpc.delivery.outbox import Outbox
 from mismo_grpc.delivery.resolver import Resolver
 from mismo_grpc.delivery.sender import Sender
 from mismo_grpc.errors import MismoError, StoreError
+from mismo_grpc.executors import Executors
 from mismo_grpc.gateway.application import build_application
 from mismo_grpc.gateway.metrics import Gauges, Metrics
 from mismo_grpc.gateway.server import HttpServer
@@ -82,6 +83,7 @@ class App:
         self.epoch = uuid.uuid4().hex
         self._disk = disk or FileSystemDisk()
         self._now = now
+        self.executors = Executors()
         self._sweeping: asyncio.Task[None] | None = None
         self.failed = asyncio.Event()
         """Set when the server cannot go on; the log says why."""
@@ -104,7 +106,7 @@ class App:
             self.outbox.start()
             self.engines.start()
             self._sweeping = asyncio.create_task(self.sweeper.run(), name="sweeper")
-            self._write_ready_file()
+            await asyncio.to_thread(self._write_ready_file)
         except BaseException:
             await self.stop()
             raise
@@ -135,9 +137,9 @@ class App:
 
     def _build(self, store: SqliteJobStore) -> None:
         settings = self.settings
-        jobs_dir = settings.jobs_dir
+        jobs_dir, bulk = settings.jobs_dir, self.executors.bulk
         self.store = store
-        self.ledger = JobLedger(self.store, self._now, SpareRoom(jobs_dir / STATE_FOLDER / SPARE_FILE))
+        self.ledger = JobLedger(self.store, self._now, self.spare)
         self.catalog = ModelCatalog(settings.model_dirs)
         self.pace = TilePace()
         self.scheduler = Scheduler(time.monotonic)
@@ -148,18 +150,10 @@ class App:
             hub=settings.hub,
             on_change=self._report_health,
             on_failure=self.failed.set,
+            in_thread=self.executors.model,
         )
-        self.shelf = StemShelf(self.runs)
+        self.shelf = StemShelf(self.runs, self.executors.player)
         boot = boot_id()
-        self.uploads = Uploads(
-            jobs_dir / STATE_FOLDER / "uploads",
-            self.store,
-            self._disk,
-            max_upload_bytes=settings.max_upload_bytes,
-            idle_seconds=settings.upload_idle_seconds,
-            keep_seconds=settings.job_retention_hours * 3600,
-            reserve_bytes=settings.disk_reserve_bytes,
-        )
         admission = Admission(
             self.ledger,
             self.uploads,
@@ -175,6 +169,7 @@ class App:
             default_ttl=settings.job_retention_hours * 3600,
             device=self.engines.device,
             device_now=self.engines.device_now,
+            bulk=bulk,
         )
         decoder = TrackDecoder(
             self.runs,
@@ -196,6 +191,7 @@ class App:
             disk=self._disk,
             disk_reserve=settings.disk_reserve_bytes,
             boot=boot,
+            bulk=bulk,
         )
         queue = JobQueue(self.ledger, self.runner, settings.max_concurrent_jobs)
         self.jobs = Jobs(
@@ -206,11 +202,12 @@ class App:
             self.runs,
             Submissions(self.ledger, queue, admission, self.runs, self.uploads, settings.queue_capacity),
             self.scheduler,
+            self.executors,
             epoch=self.epoch,
             queue_capacity=settings.queue_capacity,
             tile_seconds=self.pace.seconds,
         )
-        self.sweeper = Sweeper(self.ledger, self.runs, self.uploads, settings.disk_budget_bytes)
+        self.sweeper = Sweeper(self.ledger, self.runs, self.uploads, settings.disk_budget_bytes, bulk)
         self.status = ServerStatus(
             self.catalog,
             self.pace,
@@ -222,9 +219,9 @@ class App:
             started_at=self._now(),
         )
         guard = UrlGuard(Resolver(), settings.callback_allowed_hosts)
-        bodies = Bodies(self.runs, read_waveforms)
+        bodies = Bodies(self.runs, read_waveforms, bulk)
         loop = asyncio.get_running_loop()
-        # Reads, checksums and model loads wait on the disk side by side; the default is a handful of threads.
+        # Quick calls; the default is a handful of threads.
         loop.set_default_executor(ThreadPoolExecutor(BLOCKING_THREADS, thread_name_prefix="blocking"))
         self.metrics = Metrics(self._gauges)
         self.ledger.on_accepted.append(self.metrics.on_accepted)
@@ -237,17 +234,10 @@ class App:
             on_bytes=partial(self.metrics.on_bytes, "grpc"),
             check_url=guard.check_callback_url,
         )
-        incoming = Incoming(
-            jobs_dir / STATE_FOLDER / "incoming",
-            self.uploads,
-            self._disk,
-            max_bytes=settings.max_upload_bytes,
-            reserve_bytes=settings.disk_reserve_bytes,
-        )
         self.services = Services(
             self.jobs,
             self.uploads,
-            incoming,
+            self.incoming,
             self.status,
             settings,
             self.metrics,
@@ -286,6 +276,8 @@ class App:
         )
 
     def _open_store(self, jobs_dir: Path) -> SqliteJobStore:
+        """All of the start that reads or writes the jobs folder."""
+        settings = self.settings
         try:
             (jobs_dir / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
             store = SqliteJobStore(jobs_dir / STATE_FOLDER / "jobs.sqlite3")
@@ -293,10 +285,29 @@ class App:
             raise StoreError(
                 f"the jobs folder {jobs_dir} cannot be used ({error.strerror}); set JOBS_DIR to one that can"
             ) from error
-        self.runs = Runs(jobs_dir)
+        self.runs = Runs(jobs_dir, self.executors.bulk)
         recovered = recover_runs(self.runs, store.standing_runs())
         if recovered != Recovered():
             log.info("job folders put right", **asdict(recovered))
+        self.spare = SpareRoom(jobs_dir / STATE_FOLDER / SPARE_FILE)
+        self.uploads = Uploads(
+            jobs_dir / STATE_FOLDER / "uploads",
+            store,
+            self._disk,
+            max_upload_bytes=settings.max_upload_bytes,
+            idle_seconds=settings.upload_idle_seconds,
+            keep_seconds=settings.job_retention_hours * 3600,
+            reserve_bytes=settings.disk_reserve_bytes,
+            in_thread=self.executors.bulk,
+        )
+        self.incoming = Incoming(
+            jobs_dir / STATE_FOLDER / "incoming",
+            self.uploads,
+            self._disk,
+            max_bytes=settings.max_upload_bytes,
+            reserve_bytes=settings.disk_reserve_bytes,
+            in_thread=self.executors.bulk,
+        )
         return store
 
     def _default_model(self) -> str:
@@ -336,7 +347,7 @@ class App:
         grace = self.settings.grace_seconds
         self.jobs.refuse()
         if self.settings.ready_file is not None:
-            self.settings.ready_file.unlink(missing_ok=True)
+            await asyncio.to_thread(self.settings.ready_file.unlink, missing_ok=True)
         # The segment in work is finished and kept while streams play out and answers go out.
         await asyncio.gather(
             self.http.stop(min(STREAM_PATIENCE_SECONDS, grace / 4)),
@@ -357,6 +368,7 @@ class App:
         except MismoError as error:
             # Nothing is lost: what could not be folded into the file stays in its log.
             log.error("the job store could not be closed well", reason=error.message)
+        self.executors.close()
         log.info("stopped", seconds=round(time.perf_counter() - begin, 3))
 
 

@@ -223,9 +223,7 @@ class ArtifactReader:
         await asyncio.shield(self._in_thread(self.close))
 
 
-def open_artifact(
-    files: RunFiles, name: str, in_thread: InThread = asyncio.to_thread
-) -> ArtifactReader:
+def open_artifact(files: RunFiles, name: str, in_thread: InThread = asyncio.to_thread) -> ArtifactReader:
     """A reader of one of a finished run's artifacts by name; it reads by `in_thread`.
 
     Raises ArtifactNotFoundError if there is none of that name (a name is never a path) or its files are gone.

@@ -60,12 +60,6 @@ class IncomingFile:
         self.size = 0
 
     async def __aenter__(self) -> IncomingFile:
-        try:
-            await unbroken(self._incoming.in_thread(self._open))
-        except asyncio.CancelledError:
-            # Nobody leaves what nobody could enter.
-            await unbroken(self._incoming.in_thread(self._close))
-            raise
         return self
 
     async def __aexit__(
@@ -111,6 +105,9 @@ class IncomingFile:
     def _write(self, data: bytes) -> None:
         with disk_errors():
             self._incoming.disk.require(self._path.parent, len(data), self._incoming.reserve_bytes)
+            if self._descriptor < 0:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                self._descriptor = os.open(self._path, flags, 0o600)
             self._digest.update(data)
             left = memoryview(data)
             while left:

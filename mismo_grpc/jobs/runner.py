@@ -19,6 +19,7 @@ from mismo_grpc.errors import (
     MismoError,
     disk_error,
 )
+from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.decoding import TrackDecoder
 from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.finishing import Results, write_results
@@ -54,6 +55,7 @@ class JobRunner:
         disk: Disk,
         disk_reserve: int,
         boot: str,
+        bulk: InThread,
     ) -> None:
         self._ledger = ledger
         self._shelf = shelf
@@ -65,6 +67,7 @@ class JobRunner:
         self._disk = disk
         self._disk_reserve = disk_reserve
         self._boot = boot
+        self._bulk = bulk
 
     async def run(self, active: ActiveJob) -> None:
         """Carries a job to its end, whatever that is; a cancelled task leaves it as stored, to go on later."""
@@ -251,7 +254,7 @@ class JobRunner:
     async def _finish(self, active: ActiveJob, separation: Separation, engine: SegmentEngine) -> None:
         ended = self._ledger.now()
         results = await unbroken(
-            asyncio.to_thread(
+            self._bulk(
                 write_results,
                 self._runs,
                 active.job,
@@ -292,10 +295,10 @@ class JobRunner:
             )
         except DiskFullError:
             # The work files go now anyway, and may be the room that is missing.
-            await asyncio.to_thread(engine.remove_work, separation)
+            await self._bulk(engine.remove_work, separation)
             await self._ledger.record(active, succeeded, EventKind.TERMINAL, before_publishing=link)
         active.stems_pulse.beat()
-        await asyncio.to_thread(self._remove_needless, separation, engine)
+        await self._bulk(self._remove_needless, separation, engine)
 
     def _remove_needless(self, separation: Separation, engine: SegmentEngine) -> None:
         engine.remove_work(separation)
@@ -329,7 +332,7 @@ class JobRunner:
             await self._record_end(active, state, stage_state, failure)
         except MismoError:
             # The files go now anyway, and may be the room that is missing.
-            await asyncio.to_thread(self._remove_results, active.job)
+            await self._bulk(self._remove_results, active.job)
             await self._record_end(active, state, stage_state, failure)
         active.stems_pulse.beat()
         if active.job.state is not JobState.SUCCEEDED:

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import structlog
 
-from mismo_grpc.executors import Executors
 from mismo_grpc.errors import (
     InvalidFieldError,
     JobNotFoundError,
     JobNotReadyError,
     StemNotFoundError,
 )
+from mismo_grpc.executors import Executors
 from mismo_grpc.jobs.artifacts import ArtifactReader, open_artifact, open_stem
 from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.events import EventKind

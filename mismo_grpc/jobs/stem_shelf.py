@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from mismo_grpc.executors import InThread
 from mismo_grpc.errors import ArtifactNotFoundError
+from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Job
 from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.separation.stems import StemSet
@@ -71,9 +71,7 @@ class StemShelf:
         """
         shelved = self._sets.get(job.run)
         if shelved is None:
-            shelved = self._sets[job.run] = _Shelved(
-                asyncio.ensure_future(self._in_thread(self._open, job))
-            )
+            shelved = self._sets[job.run] = _Shelved(asyncio.ensure_future(self._in_thread(self._open, job)))
         lease = StemLease(self, job.run, shelved)
         try:
             await lease.opened()

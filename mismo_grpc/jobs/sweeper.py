@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import structlog
 
-from mismo_grpc.executors import InThread
 from mismo_grpc.errors import MismoError
+from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import JobState
 from mismo_grpc.jobs.ledger import JobLedger
 from mismo_grpc.jobs.retention import empty_trash, jobs_to_remove, remove_tree

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from mismo_grpc.errors import MismoError, OutOfMemoryError
+from mismo_grpc.executors import InThread
 from mismo_grpc.separation.catalog import download
 from mismo_grpc.separation.device import DeviceInfo
 from mismo_grpc.separation.engine import SegmentEngine
@@ -52,10 +53,12 @@ class EngineHost:
         hub: bool,
         on_change: Callable[[EngineHealth], None],
         on_failure: Callable[[], None],
+        in_thread: InThread = asyncio.to_thread,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         """`build` imports torch and blocks; `default_model` is what a job gets that names none, `wanted_model` what
-        it should get, fetched from the hub if `hub`. `on_failure` is called if there can be no engine.
+        it should get, fetched from the hub if `hub`. `on_failure` is called if there can be no engine;
+        models are loaded by `in_thread`.
         """
         self.engine: SegmentEngine | None = None
         self.health = EngineHealth()
@@ -66,6 +69,7 @@ class EngineHost:
         self._hub = hub
         self._on_change = on_change
         self._on_failure = on_failure
+        self._in_thread = in_thread
         self._sleep = sleep
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[SegmentEngine] = self._loop.create_future()
@@ -114,7 +118,7 @@ class EngineHost:
 
     async def _warm_up(self) -> None:
         try:
-            engine = await asyncio.to_thread(self._build)
+            engine = await self._in_thread(self._build)
         except Exception as error:
             unknown = None if isinstance(error, MismoError) else error
             reason = error.message if isinstance(error, MismoError) else type(error).__name__
@@ -170,7 +174,7 @@ class EngineHost:
     async def _try_load(self, model: str) -> Bag:
         engine = await self.ready()
         try:
-            bag = await asyncio.to_thread(engine.load, model)
+            bag = await self._in_thread(engine.load, model)
         except MismoError as error:
             log.error("a model cannot be loaded", model=model, reason=error.message, exc_info=error)
             if model == self._default:
