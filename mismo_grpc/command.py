@@ -185,6 +185,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = 1
     stopping.ignore()
     if any(t.name.startswith(("device", "hub", "model")) and t.is_alive() for t in threading.enumerate()):
-        # A segment, a model being loaded or a download that outlasts the grace time cannot be interrupted; everything is stored.
+        # A segment, a load or a download that outlasts the grace time cannot be interrupted; everything is stored.
         _exit(status)
     return status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +21,7 @@ FLAC_FRAME = b"\xff\xf8"
 
 
 @asynccontextmanager
-async def all_busy(threads: InThread, count: int) -> AsyncIterator[None]:
+async def all_busy(threads: InThread, count: int) -> AsyncGenerator[None]:
     """Every thread does something that takes until the end of the block."""
     gate = threading.Event()
     busy = threading.Barrier(count + 1)

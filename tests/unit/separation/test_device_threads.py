@@ -69,7 +69,7 @@ class TroubledRig(Rig):
             before()
             return run(recipe, tiles)
 
-        self.device.run = troubled  # type: ignore[method-assign]
+        self.device.run = troubled
         self.scheduler = Scheduler(time.time)
         self.engine = SegmentEngine([self.device], self.scheduler, after, restart_seconds=0.0)
         self.given_up = threading.Event()
@@ -214,7 +214,7 @@ def test_a_card_that_is_lost_is_told_from_a_model_that_fails(models: Path, tmp_p
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     for member in bag.members:
-        member.network.forward = lost  # type: ignore[assignment]
+        member.network.forward = lost
     device: TorchDevice = rig.device._device
     rig.device.permits = threading.Semaphore(0)
     separation = rig.open("tiny", spec_of(tmp_path, make_mix(tmp_path, 10_000)))
