@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -47,6 +47,7 @@ from mismo_grpc.jobs.submissions import Submissions
 from mismo_grpc.jobs.sweeper import Sweeper
 from mismo_grpc.jobs.uploads import Uploads
 from mismo_grpc.jobs.waveforms import read_waveforms
+from mismo_grpc.listening import cannot_listen, check_address
 from mismo_grpc.rpc.server import GrpcServer
 from mismo_grpc.separation.catalog import ModelCatalog
 from mismo_grpc.separation.device import torch_device
@@ -56,7 +57,7 @@ from mismo_grpc.separation.models import ModelPool
 from mismo_grpc.separation.scheduler import Scheduler
 from mismo_grpc.settings import Settings
 from mismo_grpc.storage.boot import boot_id
-from mismo_grpc.storage.disk import Disk, FileSystemDisk
+from mismo_grpc.storage.disk import Disk, FileSystemDisk, sync
 
 log = structlog.get_logger(__name__)
 
@@ -277,21 +278,34 @@ class App:
 
     def _open_store(self, jobs_dir: Path) -> SqliteJobStore:
         """All of the start that reads or writes the jobs folder."""
-        settings = self.settings
+        store: SqliteJobStore | None = None
         try:
             (jobs_dir / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
+            # A power cut right after the first start must not lose the folder with all that it holds.
+            sync(jobs_dir)
+            with suppress(PermissionError):
+                sync(jobs_dir.parent)
             store = SqliteJobStore(jobs_dir / STATE_FOLDER / "jobs.sqlite3")
-        except OSError as error:
+            self.runs = Runs(jobs_dir, self.executors.bulk)
+            recovered = recover_runs(self.runs, store.standing_runs())
+            self._open_uploads(jobs_dir / STATE_FOLDER, store)
+        except (OSError, StoreError) as error:
+            if store is not None:
+                store.close()
+            if isinstance(error, StoreError):
+                raise
             raise StoreError(
                 f"the jobs folder {jobs_dir} cannot be used ({error.strerror}); set JOBS_DIR to one that can"
             ) from error
-        self.runs = Runs(jobs_dir, self.executors.bulk)
-        recovered = recover_runs(self.runs, store.standing_runs())
         if recovered != Recovered():
             log.info("job folders put right", **asdict(recovered))
-        self.spare = SpareRoom(jobs_dir / STATE_FOLDER / SPARE_FILE)
+        return store
+
+    def _open_uploads(self, folder: Path, store: SqliteJobStore) -> None:
+        settings = self.settings
+        self.spare = SpareRoom(folder / SPARE_FILE)
         self.uploads = Uploads(
-            jobs_dir / STATE_FOLDER / "uploads",
+            folder / "uploads",
             store,
             self._disk,
             max_upload_bytes=settings.max_upload_bytes,
@@ -301,14 +315,13 @@ class App:
             in_thread=self.executors.bulk,
         )
         self.incoming = Incoming(
-            jobs_dir / STATE_FOLDER / "incoming",
+            folder / "incoming",
             self.uploads,
             self._disk,
             max_bytes=settings.max_upload_bytes,
             reserve_bytes=settings.disk_reserve_bytes,
             in_thread=self.executors.bulk,
         )
-        return store
 
     def _default_model(self) -> str:
         return default_model(self.catalog, self.settings.model)
@@ -361,7 +374,10 @@ class App:
             await asyncio.wait([self._sweeping], timeout=grace)
         await self.jobs.drain()
         await self.server.stop(max(0.1, grace / 4))
-        await self.runs.removed()
+        # What is not removed in time lies in the trash, for the next start.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace / 4):
+                await self.runs.removed()
         self.runner.close()
         try:
             await asyncio.to_thread(self.ledger.close)
@@ -370,24 +386,3 @@ class App:
             log.error("the job store could not be closed well", reason=error.message)
         self.executors.close()
         log.info("stopped", seconds=round(time.perf_counter() - begin, 3))
-
-
-def check_address(host: str, port: int, option: str) -> None:
-    """Raises OSError, in words for a person, if nothing can listen there; blocks on name look-up."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-    except OSError as error:
-        raise cannot_listen(host, port, error.strerror, option) from error
-
-
-def cannot_listen(host: str, port: int, reason: str | None, option: str) -> OSError:
-    """The error of an address that is taken or not this machine's."""
-    return OSError(
-        f"cannot listen on {host}:{port} ({reason}); choose another {option} (0: a free one) or --host"
-    )

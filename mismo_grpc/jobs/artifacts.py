@@ -146,16 +146,23 @@ def _open_span(span: FileSpan) -> int:
 
 
 class ArtifactReader:
-    """The bytes of one artifact from any offset; `total_bytes` is its size.
+    """The bytes of one artifact from any offset; `total_bytes` is its size, `sha256` of its content ("" if unknown).
 
-    Holds one file open at a time. Whoever reads keeps the job's files from being removed meanwhile.
+    Holds one file open at a time. Whoever reads holds the run meanwhile.
     """
 
     def __init__(
-        self, spans: Sequence[Span], content_type: str, in_thread: InThread = asyncio.to_thread
+        self,
+        spans: Sequence[Span],
+        content_type: str,
+        sha256: str = "",
+        in_thread: InThread = asyncio.to_thread,
     ) -> None:
         self._in_thread = in_thread
         self.content_type = content_type
+        self.sha256 = sha256
+        self.run = ""
+        """The run that it is of, for those who must tell one content from another."""
         self.total_bytes = spans[-1].start + spans[-1].size if spans else 0
         self._spans = spans
         self._starts = [span.start for span in spans]
@@ -230,7 +237,7 @@ def open_artifact(files: RunFiles, name: str, in_thread: InThread = asyncio.to_t
     """
     if name == STEMS_ZIP:
         spans = plan_stems_zip(files, read_stem_files(files)).spans
-        return ArtifactReader(spans, CONTENT_TYPES[name], in_thread)
+        return ArtifactReader(spans, CONTENT_TYPES[name], in_thread=in_thread)
     if name == STEMS_JSON:
         return _file_reader(files.stems_json, CONTENT_TYPES[name], _gone(name), in_thread)
     if name.startswith(WAVEFORM_PREFIX) and name in waveform_names(
@@ -255,7 +262,7 @@ def open_stem(files: RunFiles, stem: str, in_thread: InThread = asyncio.to_threa
         if each.name == stem:
             path = files.stems / each.file
             os.close(_open_span(FileSpan(0, each.size, path)))
-            return ArtifactReader([FileSpan(0, each.size, path)], "audio/wav", in_thread)
+            return ArtifactReader([FileSpan(0, each.size, path)], "audio/wav", each.sha256, in_thread)
     raise _gone(f"{stem}.wav")
 
 
@@ -266,4 +273,4 @@ def _file_reader(
         size = path.stat().st_size
     except OSError as error:
         raise gone from error
-    return ArtifactReader([FileSpan(0, size, path)], content_type, in_thread)
+    return ArtifactReader([FileSpan(0, size, path)], content_type, in_thread=in_thread)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import structlog
 
 from mismo_grpc.errors import (
+    DiskFullError,
     InvalidFieldError,
     JobNotFoundError,
     JobNotReadyError,
@@ -269,8 +270,14 @@ class Jobs:
             if current is None or current.run != job.run:
                 return
             self._ledger.ended_feeds.pop(job.job_id, None)
-            # The row first: files without a job are removed at the next start, a job without files would fail.
-            await self._ledger.insist(self._ledger.store.delete, job.job_id)
+            try:
+                # The row first: a start removes files without a job, but cannot make those of a job that has none.
+                await self._ledger.insist(self._ledger.store.delete, job.job_id)
+            except DiskFullError:
+                # The files go now anyway, and may be the room that is missing.
+                await self._runs.forget(job.job_id, job.run)
+                await self._runs.removed()
+                await self._ledger.insist(self._ledger.store.delete, job.job_id)
             await self._runs.forget(job.job_id, job.run)
 
     # Read
@@ -293,6 +300,7 @@ class Jobs:
                 )
             bulk = self._executors.bulk
             async with await bulk(open_stem, self._runs.files(job.run), stem, bulk) as reader:
+                reader.run = job.run
                 yield reader
 
     @asynccontextmanager
@@ -306,6 +314,7 @@ class Jobs:
             self.finished(job_id) as job,
             await bulk(open_artifact, self._runs.files(job.run), name, bulk) as reader,
         ):
+            reader.run = job.run
             yield reader
 
     @asynccontextmanager
