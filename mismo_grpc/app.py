@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -26,6 +24,7 @@ from mismo_grpc.delivery.outbox import Outbox
 from mismo_grpc.delivery.resolver import Resolver
 from mismo_grpc.delivery.sender import Sender
 from mismo_grpc.errors import MismoError, StoreError
+from mismo_grpc.executors import Executors
 from mismo_grpc.gateway.application import build_application
 from mismo_grpc.gateway.metrics import Gauges, Metrics
 from mismo_grpc.gateway.server import HttpServer
@@ -48,10 +47,12 @@ from mismo_grpc.jobs.submissions import Submissions
 from mismo_grpc.jobs.sweeper import Sweeper
 from mismo_grpc.jobs.uploads import Uploads
 from mismo_grpc.jobs.waveforms import read_waveforms
+from mismo_grpc.listening import cannot_listen, check_address
 from mismo_grpc.rpc.server import GrpcServer
-from mismo_grpc.separation.catalog import ModelCatalog, download
-from mismo_grpc.separation.device import DeviceInfo, torch_device
+from mismo_grpc.separation.catalog import ModelCatalog
+from mismo_grpc.separation.device import torch_device
 from mismo_grpc.separation.engine import SegmentEngine
+from mismo_grpc.separation.host import EngineHealth, EngineHost
 from mismo_grpc.separation.models import ModelPool
 from mismo_grpc.separation.scheduler import Scheduler
 from mismo_grpc.settings import Settings
@@ -83,11 +84,8 @@ class App:
         self.epoch = uuid.uuid4().hex
         self._disk = disk or FileSystemDisk()
         self._now = now
-        self._engine: SegmentEngine | None = None
-        self._engine_ready: asyncio.Future[SegmentEngine] | None = None
-        self._warming: asyncio.Task[None] | None = None
+        self.executors = Executors()
         self._sweeping: asyncio.Task[None] | None = None
-        self._warm = False
         self.failed = asyncio.Event()
         """Set when the server cannot go on; the log says why."""
         self.grpc_port = 0
@@ -107,9 +105,9 @@ class App:
             if self._serve_http:
                 self.http_port = await self._listen_http()
             self.outbox.start()
-            self._warming = asyncio.create_task(self._warm_up(), name="warm up")
+            self.engines.start()
             self._sweeping = asyncio.create_task(self.sweeper.run(), name="sweeper")
-            self._write_ready_file()
+            await asyncio.to_thread(self._write_ready_file)
         except BaseException:
             await self.stop()
             raise
@@ -140,23 +138,23 @@ class App:
 
     def _build(self, store: SqliteJobStore) -> None:
         settings = self.settings
-        jobs_dir = settings.jobs_dir
+        jobs_dir, bulk = settings.jobs_dir, self.executors.bulk
         self.store = store
-        self.ledger = JobLedger(self.store, self._now, SpareRoom(jobs_dir / STATE_FOLDER / SPARE_FILE))
+        self.ledger = JobLedger(self.store, self._now, self.spare)
         self.catalog = ModelCatalog(settings.model_dirs)
         self.pace = TilePace()
         self.scheduler = Scheduler(time.monotonic)
-        self.shelf = StemShelf(self.runs)
-        boot = boot_id()
-        self.uploads = Uploads(
-            jobs_dir / STATE_FOLDER / "uploads",
-            self.store,
-            self._disk,
-            max_upload_bytes=settings.max_upload_bytes,
-            idle_seconds=settings.upload_idle_seconds,
-            keep_seconds=settings.job_retention_hours * 3600,
-            reserve_bytes=settings.disk_reserve_bytes,
+        self.engines = EngineHost(
+            self._build_engine,
+            self._default_model,
+            wanted_model=settings.model,
+            hub=settings.hub,
+            on_change=self._report_health,
+            on_failure=self.failed.set,
+            in_thread=self.executors.model,
         )
+        self.shelf = StemShelf(self.runs, self.executors.player)
+        boot = boot_id()
         admission = Admission(
             self.ledger,
             self.uploads,
@@ -170,8 +168,9 @@ class App:
             max_track_seconds=settings.max_track_seconds,
             disk_reserve=settings.disk_reserve_bytes,
             default_ttl=settings.job_retention_hours * 3600,
-            device=self._await_device,
-            device_now=lambda: self._engine.devices[0].info() if self._engine is not None else None,
+            device=self.engines.device,
+            device_now=self.engines.device_now,
+            bulk=bulk,
         )
         decoder = TrackDecoder(
             self.runs,
@@ -185,13 +184,15 @@ class App:
         self.runner = JobRunner(
             self.ledger,
             self.shelf,
-            self._await_engine,
+            self.engines.ready,
+            self.engines.load,
             decoder,
             self.runs,
             default_ttl=settings.job_retention_hours * 3600,
             disk=self._disk,
             disk_reserve=settings.disk_reserve_bytes,
             boot=boot,
+            bulk=bulk,
         )
         queue = JobQueue(self.ledger, self.runner, settings.max_concurrent_jobs)
         self.jobs = Jobs(
@@ -202,27 +203,27 @@ class App:
             self.runs,
             Submissions(self.ledger, queue, admission, self.runs, self.uploads, settings.queue_capacity),
             self.scheduler,
+            self.executors,
             epoch=self.epoch,
             queue_capacity=settings.queue_capacity,
             tile_seconds=self.pace.seconds,
         )
-        self.sweeper = Sweeper(self.ledger, self.runs, self.uploads, settings.disk_budget_bytes)
+        self.sweeper = Sweeper(self.ledger, self.runs, self.uploads, settings.disk_budget_bytes, bulk)
         self.status = ServerStatus(
             self.catalog,
             self.pace,
             self._disk,
             jobs_dir,
-            engine=lambda: self._engine,
+            engine=lambda: self.engines.engine,
             default_model=self._default_model,
             used_by_jobs=lambda: self.sweeper.used_bytes,
             started_at=self._now(),
         )
         guard = UrlGuard(Resolver(), settings.callback_allowed_hosts)
-        bodies = Bodies(self.runs, read_waveforms)
+        bodies = Bodies(self.runs, read_waveforms, bulk)
         loop = asyncio.get_running_loop()
-        # Reads, checksums and model loads wait on the disk side by side; the default is a handful of threads.
+        # Quick calls; the default is a handful of threads.
         loop.set_default_executor(ThreadPoolExecutor(BLOCKING_THREADS, thread_name_prefix="blocking"))
-        self._engine_ready = loop.create_future()
         self.metrics = Metrics(self._gauges)
         self.ledger.on_accepted.append(self.metrics.on_accepted)
         self.ledger.on_change.append(self.metrics.on_change)
@@ -234,23 +235,16 @@ class App:
             on_bytes=partial(self.metrics.on_bytes, "grpc"),
             check_url=guard.check_callback_url,
         )
-        incoming = Incoming(
-            jobs_dir / STATE_FOLDER / "incoming",
-            self.uploads,
-            self._disk,
-            max_bytes=settings.max_upload_bytes,
-            reserve_bytes=settings.disk_reserve_bytes,
-        )
         self.services = Services(
             self.jobs,
             self.uploads,
-            incoming,
+            self.incoming,
             self.status,
             settings,
             self.metrics,
             check_url=guard.check_callback_url,
             bodies=bodies,
-            model_is_warm=lambda: self._warm,
+            engine_health=lambda: self.engines.health,
         )
         self.outbox = Outbox(
             self.ledger,
@@ -268,6 +262,9 @@ class App:
         )
         self.http = HttpServer(build_application(self.services), settings.host, settings.http_port)
 
+    def _report_health(self, health: EngineHealth) -> None:
+        self.server.report_health(separates=not health.failure, model_is_warm=health.model_is_warm)
+
     def _gauges(self) -> Gauges:
         return Gauges(
             queued=self.jobs.queued_count,
@@ -275,11 +272,12 @@ class App:
             queue_capacity=self.jobs.queue_capacity,
             segments_waiting=self.scheduler.waiting,
             streams_open=self.server.streams.count,
-            model_warm=self._warm,
+            model_warm=self.engines.health.model_is_warm,
             device_memory={device.name: device.memory_used for device in self.status.devices()},
         )
 
     def _open_store(self, jobs_dir: Path) -> SqliteJobStore:
+        """All of the start that reads or writes the jobs folder."""
         store: SqliteJobStore | None = None
         try:
             (jobs_dir / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
@@ -288,8 +286,9 @@ class App:
             with suppress(PermissionError):
                 sync(jobs_dir.parent)
             store = SqliteJobStore(jobs_dir / STATE_FOLDER / "jobs.sqlite3")
-            self.runs = Runs(jobs_dir)
+            self.runs = Runs(jobs_dir, self.executors.bulk)
             recovered = recover_runs(self.runs, store.standing_runs())
+            self._open_uploads(jobs_dir / STATE_FOLDER, store)
         except (OSError, StoreError) as error:
             if store is not None:
                 store.close()
@@ -302,57 +301,30 @@ class App:
             log.info("job folders put right", **asdict(recovered))
         return store
 
+    def _open_uploads(self, folder: Path, store: SqliteJobStore) -> None:
+        settings = self.settings
+        self.spare = SpareRoom(folder / SPARE_FILE)
+        self.uploads = Uploads(
+            folder / "uploads",
+            store,
+            self._disk,
+            max_upload_bytes=settings.max_upload_bytes,
+            idle_seconds=settings.upload_idle_seconds,
+            keep_seconds=settings.job_retention_hours * 3600,
+            reserve_bytes=settings.disk_reserve_bytes,
+            in_thread=self.executors.bulk,
+        )
+        self.incoming = Incoming(
+            folder / "incoming",
+            self.uploads,
+            self._disk,
+            max_bytes=settings.max_upload_bytes,
+            reserve_bytes=settings.disk_reserve_bytes,
+            in_thread=self.executors.bulk,
+        )
+
     def _default_model(self) -> str:
         return default_model(self.catalog, self.settings.model)
-
-    async def _await_engine(self) -> SegmentEngine:
-        assert self._engine_ready is not None
-        return await asyncio.shield(self._engine_ready)
-
-    async def _await_device(self) -> DeviceInfo:
-        return (await self._await_engine()).devices[0].info()
-
-    async def _warm_up(self) -> None:
-        """Imports torch and loads the default model behind the open port."""
-        assert self._engine_ready is not None
-        settings = self.settings
-        try:
-            engine = await asyncio.to_thread(self._build_engine)
-        except MismoError as error:
-            log.critical("the device cannot be used", reason=error.message)
-            self.failed.set()
-            return
-        except Exception:
-            log.critical("the device cannot be used", exc_info=True)
-            self.failed.set()
-            return
-        self._engine = engine
-        engine.start()
-        self._engine_ready.set_result(engine)
-        chosen = self._default_model()
-        if chosen != settings.model:
-            log.warning(
-                "model not available, jobs that name no model get another",
-                wanted=settings.model,
-                model=chosen,
-            )
-            if settings.hub:
-                threading.Thread(target=self._fetch, args=(settings.model,), name="hub", daemon=True).start()
-        try:
-            begin = time.perf_counter()
-            await asyncio.to_thread(engine.load, chosen)
-            self.server.model_is_warm(True)
-            self._warm = True
-            device = engine.devices[0].info()
-            log.info(
-                "model warm",
-                model=chosen,
-                device=device.name,
-                precision=device.precision,
-                seconds=round(time.perf_counter() - begin, 3),
-            )
-        except MismoError as error:
-            log.error("the default model cannot be loaded", model=chosen, reason=error.message)
 
     def _build_engine(self) -> SegmentEngine:
         settings = self.settings
@@ -361,7 +333,6 @@ class App:
             lambda place: ModelPool(
                 self.catalog, place, settings.model_memory_bytes, keep_warm=settings.keep_models_warm
             ),
-            use_gpu=settings.use_gpu,
             precision=settings.precision,
             max_batch=settings.max_batch,
             cpu_threads=settings.cpu_threads,
@@ -372,10 +343,6 @@ class App:
             self.metrics.on_segment(model, seconds)
 
         return SegmentEngine([device], self.scheduler, on_segment)
-
-    def _fetch(self, model: str) -> None:
-        if download(model, lambda text: log.info("model hub", message=text)):
-            log.info("model fetched from the hub; new jobs get it", model=model)
 
     def _write_ready_file(self) -> None:
         path = self.settings.ready_file
@@ -393,20 +360,18 @@ class App:
         grace = self.settings.grace_seconds
         self.jobs.refuse()
         if self.settings.ready_file is not None:
-            self.settings.ready_file.unlink(missing_ok=True)
-        engine = self._engine
+            await asyncio.to_thread(self.settings.ready_file.unlink, missing_ok=True)
         # The segment in work is finished and kept while streams play out and answers go out.
         await asyncio.gather(
             self.http.stop(min(STREAM_PATIENCE_SECONDS, grace / 4)),
             self.outbox.stop(min(STREAM_PATIENCE_SECONDS, grace / 4)),
             self.server.drain(min(STREAM_PATIENCE_SECONDS, grace / 4)),
-            asyncio.to_thread(engine.stop, grace * 0.6) if engine is not None else asyncio.sleep(0),
+            self.engines.stop(grace * 0.6),
         )
-        tasks = [task for task in (self._sweeping, self._warming) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=grace)
+        await self.engines.close()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.wait([self._sweeping], timeout=grace)
         await self.jobs.drain()
         await self.server.stop(max(0.1, grace / 4))
         # What is not removed in time lies in the trash, for the next start.
@@ -419,25 +384,5 @@ class App:
         except MismoError as error:
             # Nothing is lost: what could not be folded into the file stays in its log.
             log.error("the job store could not be closed well", reason=error.message)
+        self.executors.close()
         log.info("stopped", seconds=round(time.perf_counter() - begin, 3))
-
-
-def check_address(host: str, port: int, option: str) -> None:
-    """Raises OSError, in words for a person, if nothing can listen there; blocks on name look-up."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-    except OSError as error:
-        raise cannot_listen(host, port, error.strerror, option) from error
-
-
-def cannot_listen(host: str, port: int, reason: str | None, option: str) -> OSError:
-    """The error of an address that is taken or not this machine's."""
-    return OSError(
-        f"cannot listen on {host}:{port} ({reason}); choose another {option} (0: a free one) or --host"
-    )

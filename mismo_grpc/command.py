@@ -184,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         status = 1
     stopping.ignore()
-    if any(t.name.startswith(("device", "hub")) and t.is_alive() for t in threading.enumerate()):
-        # A segment or a download that outlasts the grace time cannot be interrupted; everything is stored.
+    if any(t.name.startswith(("device", "hub", "model")) and t.is_alive() for t in threading.enumerate()):
+        # A segment, a load or a download that outlasts the grace time cannot be interrupted; everything is stored.
         _exit(status)
     return status

@@ -32,6 +32,7 @@
     │   ├── QueueFullError
     │   ├── TooManyStreamsError
     │   ├── DiskFullError
+    │   ├── OutOfMemoryError
     │   └── ServerDrainingError
     ├── StreamError
     │   ├── JobFailedError                the job ended while its stems were read
@@ -203,6 +204,10 @@ class DiskFullError(CapacityError):
     """No room for the result."""
 
 
+class OutOfMemoryError(CapacityError):
+    """No memory for the model, also after a while."""
+
+
 class ServerDrainingError(CapacityError):
     """The server is shutting down."""
 
@@ -294,6 +299,7 @@ WIRE: dict[type[MismoError], Wire] = {
     QueueFullError: Wire("QUEUE_FULL", "RESOURCE_EXHAUSTED", 503, retryable=True),
     TooManyStreamsError: Wire("TOO_MANY_STREAMS", "RESOURCE_EXHAUSTED", 503, retryable=True),
     DiskFullError: Wire("DISK_FULL", "RESOURCE_EXHAUSTED", 507, retryable=True),
+    OutOfMemoryError: Wire("OUT_OF_MEMORY", "RESOURCE_EXHAUSTED", 503, retryable=True),
     ServerDrainingError: Wire("SERVER_DRAINING", "UNAVAILABLE", 503, retryable=True),
     StreamError: Wire("STREAM_FAILED", "INVALID_ARGUMENT", 400),
     JobFailedError: Wire("JOB_FAILED", "FAILED_PRECONDITION", 409),

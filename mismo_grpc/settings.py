@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+USE_GPU_NAMES = ("MISMO_USE_GPU", "USE_GPU")
+"""Older names in the environment: false makes the device "auto" the CPU."""
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -55,13 +67,10 @@ class Settings(BaseSettings):
     device: str = Field(
         "auto",
         validation_alias=AliasChoices("MISMO_DEVICE", "DEMUCS_DEVICE"),
-        description="where the model runs; auto: CUDA where there is one, else the CPU",
+        description="where the model runs; auto: CUDA where there is one and the older USE_GPU (or MISMO_USE_GPU) is "
+        "not false in the environment, else the CPU",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-    )
-    use_gpu: bool = Field(
-        True,
-        validation_alias=AliasChoices("MISMO_USE_GPU", "USE_GPU"),
-        description="whether auto may choose CUDA",
+        validate_default=True,
     )
     model: str = Field(
         "htdemucs",
@@ -165,6 +174,20 @@ class Settings(BaseSettings):
         description="host names, *.domain patterns and address ranges that callbacks may go to; "
         "empty: any but those where none ever goes",
     )
+
+    @field_validator("device")
+    @classmethod
+    def _without_gpu(cls, value: str) -> str:
+        for name in USE_GPU_NAMES:
+            if said := os.environ.get(name):
+                try:
+                    allowed = TypeAdapter(bool).validate_python(said)
+                except ValidationError:
+                    raise ValueError(
+                        f"{name} must be true or false; DEMUCS_DEVICE=cpu says it better"
+                    ) from None
+                return value if allowed or value != "auto" else "cpu"
+        return value
 
     @field_validator("http_allowed_hosts", "callback_allowed_hosts")
     @classmethod

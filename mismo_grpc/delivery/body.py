@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from mismo_grpc.errors import ArtifactNotFoundError
+from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import DeliveryMode, Job, JobState
 from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.storage.run_files import RunFiles
@@ -47,8 +48,9 @@ class _StemFile:
 class Body:
     """JSON text of `length` bytes. Use it as a context manager, or `close` it: it holds files open."""
 
-    def __init__(self, parts: Sequence[bytes | _StemFile]) -> None:
+    def __init__(self, parts: Sequence[bytes | _StemFile], in_thread: InThread) -> None:
         self._parts = parts
+        self._call_in_thread = in_thread
         self._closed = False
         self._at_work: set[asyncio.Future[Any]] = set()
         self.length = sum(len(part) if isinstance(part, bytes) else -(-part.size // 3) * 4 for part in parts)
@@ -84,7 +86,7 @@ class Body:
         return None if read is None else self._in_thread(read)
 
     def _in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        task = asyncio.ensure_future(asyncio.to_thread(work))
+        task = asyncio.ensure_future(self._call_in_thread(work))
         self._at_work.add(task)
         task.add_done_callback(self._worked)
         return task
@@ -128,7 +130,9 @@ class Body:
 class Bodies:
     """Makes the bodies of jobs; the caller holds the run meanwhile."""
 
-    def __init__(self, runs: Runs, waveforms: Waveforms) -> None:
+    def __init__(self, runs: Runs, waveforms: Waveforms, in_thread: InThread = asyncio.to_thread) -> None:
+        """Files are opened and read by `in_thread`."""
+        self._in_thread = in_thread
         self._runs = runs
         self._waveforms = waveforms
 
@@ -137,14 +141,22 @@ class Bodies:
 
         Raises ArtifactNotFoundError if the stems are gone, OSError if they cannot be opened.
         """
-        return await _made(partial(self._callback, job, stage, at))
+        return await self._made(partial(self._callback, job, stage, at))
 
     async def stems(self, job: Job, mode: DeliveryMode | None = None) -> Body:
         """The `data` of a succeeded job's callback alone, delivered as the job asked for or as `mode` says.
 
         Raises as `callback`.
         """
-        return await _made(partial(self._stems, job, mode or job.delivery.mode))
+        return await self._made(partial(self._stems, job, mode or job.delivery.mode))
+
+    async def _made(self, make: Callable[[], Body]) -> Body:
+        making = asyncio.ensure_future(self._in_thread(make))
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_close_unused)
+            raise
 
     def _callback(self, job: Job, stage: str, at: float) -> Body:
         succeeded = job.state is JobState.SUCCEEDED
@@ -155,19 +167,20 @@ class Bodies:
             "timestamp": timestamp(at),
         }
         if not succeeded:
-            return _body({**frame, "error": _error(job)}, {})
-        with _Stems(self._runs, job) as stems:
+            return _body({**frame, "error": _error(job)}, {}, self._in_thread)
+        with _Stems(self._runs, job, self._in_thread) as stems:
             return stems.body(lambda data: {**frame, "data": data}, job.delivery.mode, self._waveforms)
 
     def _stems(self, job: Job, mode: DeliveryMode) -> Body:
-        with _Stems(self._runs, job) as stems:
+        with _Stems(self._runs, job, self._in_thread) as stems:
             return stems.body(lambda data: data, mode, self._waveforms)
 
 
 class _Stems:
     """The stems of one job on their way into a body; what does not get there is closed again."""
 
-    def __init__(self, runs: Runs, job: Job) -> None:
+    def __init__(self, runs: Runs, job: Job, in_thread: InThread) -> None:
+        self._in_thread = in_thread
         self._files = runs.files(job.run)
         self._public = RunFiles(runs.jobs_dir.absolute() / job.job_id)
         """Where clients find the files: the link."""
@@ -181,7 +194,7 @@ class _Stems:
         mode: DeliveryMode,
         waveforms: Waveforms,
     ) -> Body:
-        body = _body(framed(self._data(mode, waveforms)), self._open)
+        body = _body(framed(self._data(mode, waveforms)), self._open, self._in_thread)
         self._open = {}
         return body
 
@@ -236,14 +249,14 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _body(document: Mapping[str, object], files: Mapping[str, _StemFile]) -> Body:
+def _body(document: Mapping[str, object], files: Mapping[str, _StemFile], in_thread: InThread) -> Body:
     """The document as JSON with files in the places of their marks, which come in the files' order."""
     rest = json.dumps(document, separators=(",", ":")).encode("ascii")
     parts: list[bytes | _StemFile] = []
     for mark, file in files.items():
         before, _, rest = rest.partition(mark.encode("ascii"))
         parts += [before, file]
-    return Body([*parts, rest])
+    return Body([*parts, rest], in_thread)
 
 
 def _base64(file: _StemFile, place: int) -> bytes:
@@ -271,15 +284,6 @@ def _error(job: Job) -> dict[str, str]:
     if job.error is None:
         return {"code": "INTERNAL", "message": "the job failed; the server's log says why"}
     return {"code": job.error.reason, "message": job.error.message}
-
-
-async def _made(make: Callable[[], Body]) -> Body:
-    making = asyncio.ensure_future(asyncio.to_thread(make))
-    try:
-        return await asyncio.shield(making)
-    except asyncio.CancelledError:
-        making.add_done_callback(_close_unused)
-        raise
 
 
 def _close_unused(making: asyncio.Future[Body]) -> None:

@@ -13,6 +13,7 @@ from mismo_grpc.jobs.incoming import Incoming
 from mismo_grpc.jobs.service import Jobs
 from mismo_grpc.jobs.status import ServerStatus
 from mismo_grpc.jobs.uploads import Uploads
+from mismo_grpc.separation.host import EngineHealth
 from mismo_grpc.settings import Settings
 
 
@@ -28,7 +29,7 @@ class Services:
     metrics: Metrics
     bodies: Bodies
     check_url: Callable[[str], object]
-    model_is_warm: Callable[[], bool]
+    engine_health: Callable[[], EngineHealth]
 
 
 def services_of(request: Request) -> Services:

@@ -17,11 +17,14 @@ router = APIRouter(tags=["system"])
 
 @router.get("/health", summary="Whether jobs are accepted; the model may still be loading")
 async def health(request: Request) -> Response:
-    """503 once the server shuts down."""
+    """503 once the server shuts down, and while nothing can be separated: accepted jobs wait."""
     jobs = services_of(request).jobs
     if jobs.draining:
         body = error_body("SERVER_DRAINING", "the server is shutting down; try again shortly", retryable=True)
         return JSONResponse({"status": "draining", **body}, 503, {"Retry-After": "5"})
+    failure = services_of(request).engine_health().failure
+    if failure:
+        return JSONResponse({"status": "degraded", **_not_separating(failure)}, 503)
     return JSONResponse(
         {
             "status": "ok",
@@ -36,11 +39,21 @@ async def health(request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """Before that, and while the server shuts down, 503."""
     services = services_of(request)
-    if services.jobs.draining or not services.model_is_warm():
+    engine = services.engine_health()
+    if engine.failure:
+        return JSONResponse(_not_separating(engine.failure), 503)
+    if services.jobs.draining or not engine.model_is_warm:
         message = "the model is not in memory yet; jobs are accepted and wait for it"
+        if engine.model_failure:
+            message = f"the model is not in memory ({engine.model_failure}); it is tried again"
         return JSONResponse(error_body("NOT_READY", message, retryable=True), 503, {"Retry-After": "1"})
     model = await asyncio.to_thread(services.status.default_model)
     return JSONResponse({"status": "ready", "model": model})
+
+
+def _not_separating(failure: str) -> dict[str, object]:
+    message = f"nothing can be separated until the server is started anew, jobs wait for that: {failure}"
+    return error_body("NOT_SEPARATING", message)
 
 
 @router.get("/metrics", summary="Figures for Prometheus")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mismo_grpc.audio.encode import sample_bytes
 from mismo_grpc.errors import MismoError, ModelUnavailableError
+from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.decoding import CHANNELS
 from mismo_grpc.jobs.job import (
     Job,
@@ -71,6 +72,7 @@ class Admission:
         default_ttl: float,
         device: Callable[[], Awaitable[DeviceInfo]],
         device_now: Callable[[], DeviceInfo | None],
+        bulk: InThread,
     ) -> None:
         self._ledger = ledger
         self._uploads = uploads
@@ -86,6 +88,7 @@ class Admission:
         self._default_ttl = default_ttl
         self._device = device
         self._device_now = device_now
+        self._bulk = bulk
 
     def resolve(self, source: Source) -> Path:
         """The file of a path source, checked anew; blocks. Raises as `resolve_path`."""
@@ -117,7 +120,7 @@ class Admission:
         digest = ""
         cached: Job | None = None
         if checked.size <= HASHED_AT_SUBMIT_BYTES:
-            digest = await asyncio.to_thread(_sha256, path)
+            digest = await self._bulk(_sha256, path)
             if use_earlier:
                 cached = await self._earlier_result(digest, model, request.options)
         device = self._device_now()
@@ -170,7 +173,7 @@ class Admission:
 
     async def _locate(self, source: Source) -> tuple[Path, str]:
         if source.kind is SourceKind.UPLOAD:
-            return await asyncio.to_thread(self._uploads.path_of, source.location), "source.upload_id"
+            return await self._bulk(self._uploads.path_of, source.location), "source.upload_id"
         return await asyncio.to_thread(self.resolve, source), "source.path"
 
     def _check_room(self, seconds: float, model: ModelDescription, options: SeparationOptions) -> None:
@@ -191,7 +194,7 @@ class Admission:
         job, cached = admitted.job, admitted.cached
         if cached is not None:
             with self._runs.held(cached.run):
-                artifacts = await asyncio.to_thread(take_over_result, self._runs, job, cached)
+                artifacts = await self._bulk(take_over_result, self._runs, job, cached)
             if artifacts is not None:
                 return _taken_over(job, cached, artifacts, self._ledger.now(), self._default_ttl)
         if job.source.kind is SourceKind.UPLOAD:

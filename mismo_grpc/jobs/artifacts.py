@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from mismo_grpc.errors import ArtifactNotFoundError, InternalError, InvalidFieldError
+from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Job
 from mismo_grpc.jobs.stored_zip import BytesSpan, FileSpan, Span, ZipEntry, ZipPlan
 from mismo_grpc.jobs.waveforms import WAVEFORM_PREFIX, WAVEFORM_TYPES, waveform_names
@@ -150,7 +151,14 @@ class ArtifactReader:
     Holds one file open at a time. Whoever reads holds the run meanwhile.
     """
 
-    def __init__(self, spans: Sequence[Span], content_type: str, sha256: str = "") -> None:
+    def __init__(
+        self,
+        spans: Sequence[Span],
+        content_type: str,
+        sha256: str = "",
+        in_thread: InThread = asyncio.to_thread,
+    ) -> None:
+        self._in_thread = in_thread
         self.content_type = content_type
         self.sha256 = sha256
         self.run = ""
@@ -169,7 +177,7 @@ class ArtifactReader:
         Raises InvalidFieldError if the offset lies outside the artifact, ArtifactNotFoundError if a file of
         it is gone, InternalError if one has changed.
         """
-        return await asyncio.to_thread(self.read_now, offset, count)
+        return await self._in_thread(self.read_now, offset, count)
 
     def read_now(self, offset: int, count: int) -> bytes:
         """`read` for a thread that may block."""
@@ -219,32 +227,33 @@ class ArtifactReader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.shield(asyncio.to_thread(self.close))
+        await asyncio.shield(self._in_thread(self.close))
 
 
-def open_artifact(files: RunFiles, name: str) -> ArtifactReader:
-    """A reader of one of a finished run's artifacts by name.
+def open_artifact(files: RunFiles, name: str, in_thread: InThread = asyncio.to_thread) -> ArtifactReader:
+    """A reader of one of a finished run's artifacts by name; it reads by `in_thread`.
 
     Raises ArtifactNotFoundError if there is none of that name (a name is never a path) or its files are gone.
     """
     if name == STEMS_ZIP:
-        return ArtifactReader(plan_stems_zip(files, read_stem_files(files)).spans, CONTENT_TYPES[name])
+        spans = plan_stems_zip(files, read_stem_files(files)).spans
+        return ArtifactReader(spans, CONTENT_TYPES[name], in_thread=in_thread)
     if name == STEMS_JSON:
-        return _file_reader(files.stems_json, CONTENT_TYPES[name], _gone(name))
+        return _file_reader(files.stems_json, CONTENT_TYPES[name], _gone(name), in_thread)
     if name.startswith(WAVEFORM_PREFIX) and name in waveform_names(
         stem.name for stem in read_stem_files(files)
     ):
         missing = ArtifactNotFoundError(
             f"name: the job has no {name}; its artifacts tell what it has", field="name"
         )
-        return _file_reader(files.artifact(name), WAVEFORM_TYPES[Path(name).suffix], missing)
+        return _file_reader(files.artifact(name), WAVEFORM_TYPES[Path(name).suffix], missing, in_thread)
     raise ArtifactNotFoundError(
         f"name: there is no artifact {name!r}; there are {STEMS_JSON} and {STEMS_ZIP}, and waveforms of the stems",
         field="name",
     )
 
 
-def open_stem(files: RunFiles, stem: str) -> ArtifactReader:
+def open_stem(files: RunFiles, stem: str, in_thread: InThread = asyncio.to_thread) -> ArtifactReader:
     """A reader of a finished stem's WAV file; the caller knows that the run has this stem.
 
     Raises ArtifactNotFoundError if the file is gone, InternalError if it is not of the size that stems.json says.
@@ -253,13 +262,15 @@ def open_stem(files: RunFiles, stem: str) -> ArtifactReader:
         if each.name == stem:
             path = files.stems / each.file
             os.close(_open_span(FileSpan(0, each.size, path)))
-            return ArtifactReader([FileSpan(0, each.size, path)], "audio/wav", each.sha256)
+            return ArtifactReader([FileSpan(0, each.size, path)], "audio/wav", each.sha256, in_thread)
     raise _gone(f"{stem}.wav")
 
 
-def _file_reader(path: Path, content_type: str, gone: ArtifactNotFoundError) -> ArtifactReader:
+def _file_reader(
+    path: Path, content_type: str, gone: ArtifactNotFoundError, in_thread: InThread
+) -> ArtifactReader:
     try:
         size = path.stat().st_size
     except OSError as error:
         raise gone from error
-    return ArtifactReader([FileSpan(0, size, path)], content_type)
+    return ArtifactReader([FileSpan(0, size, path)], content_type, in_thread=in_thread)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from mismo_grpc.errors import UploadTooLargeError
+from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.unbroken import unbroken
 from mismo_grpc.jobs.uploads import Uploads
 from mismo_grpc.storage.disk import Disk, disk_errors
@@ -22,8 +23,16 @@ class Incoming:
     """Where such files are written: the folder `root`, emptied at the start of the server."""
 
     def __init__(
-        self, root: Path, uploads: Uploads, disk: Disk, *, max_bytes: int, reserve_bytes: int
+        self,
+        root: Path,
+        uploads: Uploads,
+        disk: Disk,
+        *,
+        max_bytes: int,
+        reserve_bytes: int,
+        in_thread: InThread = asyncio.to_thread,
     ) -> None:
+        """Blocks."""
         shutil.rmtree(root, ignore_errors=True)
         root.mkdir(parents=True)
         self.root = root
@@ -31,6 +40,7 @@ class Incoming:
         self.disk = disk
         self.max_bytes = max_bytes
         self.reserve_bytes = reserve_bytes
+        self.in_thread = in_thread
 
     def file(self, field: str) -> IncomingFile:
         """A new file; `field` names it in errors. Use it as an async context manager."""
@@ -55,7 +65,11 @@ class IncomingFile:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await unbroken(asyncio.to_thread(self._close))
+        await unbroken(self._incoming.in_thread(self._close))
+
+    def _open(self) -> None:
+        with disk_errors():
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def _close(self) -> None:
         if self._descriptor >= 0:
@@ -86,7 +100,7 @@ class IncomingFile:
     async def _flush(self) -> None:
         data, self._buffer = bytes(self._buffer), bytearray()
         # The descriptor is closed by whoever cancels, but not under a write.
-        await unbroken(asyncio.to_thread(self._write, data))
+        await unbroken(self._incoming.in_thread(self._write, data))
 
     def _write(self, data: bytes) -> None:
         with disk_errors():

@@ -19,6 +19,7 @@ from mismo_grpc.errors import (
     MismoError,
     disk_error,
 )
+from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.decoding import TrackDecoder
 from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.finishing import Results, write_results
@@ -46,6 +47,7 @@ class JobRunner:
         ledger: JobLedger,
         shelf: StemShelf,
         engine: Callable[[], Awaitable[SegmentEngine]],
+        load: Callable[[str], Awaitable[Bag]],
         decoder: TrackDecoder,
         runs: Runs,
         *,
@@ -53,16 +55,19 @@ class JobRunner:
         disk: Disk,
         disk_reserve: int,
         boot: str,
+        bulk: InThread,
     ) -> None:
         self._ledger = ledger
         self._shelf = shelf
         self._engine = engine
+        self._load = load
         self._decoder = decoder
         self._runs = runs
         self._default_ttl = default_ttl
         self._disk = disk
         self._disk_reserve = disk_reserve
         self._boot = boot
+        self._bulk = bulk
 
     async def run(self, active: ActiveJob) -> None:
         """Carries a job to its end, whatever that is; a cancelled task leaves it as stored, to go on later."""
@@ -90,7 +95,7 @@ class JobRunner:
         )
         engine = await self._engine()
         with engine.scheduler.expecting(int(active.job.priority)):
-            mix, bag = await self._decode_and_load(active, engine)
+            mix, bag = await self._decode_and_load(active)
             spec = self._spec(active, mix, bag, engine)
             separation = await self._open(engine, spec, bag)
         active.separation = separation
@@ -128,9 +133,9 @@ class JobRunner:
             await asyncio.to_thread(engine.quiesce, separation)
             separation.stems.close()
 
-    async def _decode_and_load(self, active: ActiveJob, engine: SegmentEngine) -> tuple[DecodedMix, Bag]:
+    async def _decode_and_load(self, active: ActiveJob) -> tuple[DecodedMix, Bag]:
         decoding = asyncio.ensure_future(self._decoder.decode(active.job))
-        loading = asyncio.ensure_future(asyncio.to_thread(engine.load, active.job.model))
+        loading = asyncio.ensure_future(self._load(active.job.model))
         both = (decoding, loading)
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_EXCEPTION)
@@ -251,7 +256,7 @@ class JobRunner:
     async def _finish(self, active: ActiveJob, separation: Separation, engine: SegmentEngine) -> None:
         ended = self._ledger.now()
         results = await unbroken(
-            asyncio.to_thread(
+            self._bulk(
                 write_results,
                 self._runs,
                 active.job,
@@ -292,10 +297,10 @@ class JobRunner:
             )
         except DiskFullError:
             # The work files go now anyway, and may be the room that is missing.
-            await asyncio.to_thread(engine.remove_work, separation)
+            await self._bulk(engine.remove_work, separation)
             await self._ledger.record(active, succeeded, EventKind.TERMINAL, before_publishing=link)
         active.stems_pulse.beat()
-        await asyncio.to_thread(self._remove_needless, separation, engine)
+        await self._bulk(self._remove_needless, separation, engine)
 
     def _remove_needless(self, separation: Separation, engine: SegmentEngine) -> None:
         engine.remove_work(separation)
@@ -329,7 +334,7 @@ class JobRunner:
             await self._record_end(active, state, stage_state, failure)
         except MismoError:
             # The files go now anyway, and may be the room that is missing.
-            await asyncio.to_thread(self._remove_results, active.job)
+            await self._bulk(self._remove_results, active.job)
             await self._record_end(active, state, stage_state, failure)
         active.stems_pulse.beat()
         if active.job.state is not JobState.SUCCEEDED:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import structlog
 
+from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import check_job_id
 from mismo_grpc.jobs.retention import STATE_FOLDER, move_to_trash, remove_tree, trash_of
 from mismo_grpc.storage.disk import sync
@@ -32,10 +33,14 @@ _RUN_ID = re.compile(r"[0-9a-f]{32}")
 class Runs:
     """The runs below `jobs_dir`. Methods that name no thread are for the event loop and do not block."""
 
-    def __init__(self, jobs_dir: Path) -> None:
-        """Makes the folders of all runs and of the trash if need be; blocks. Raises OSError, StoreError as `trash_of`."""
+    def __init__(self, jobs_dir: Path, in_thread: InThread = asyncio.to_thread) -> None:
+        """Makes the folders of all runs and of the trash if need be; blocks. Trees are removed by `in_thread`.
+
+        Raises OSError, and StoreError as `trash_of`.
+        """
         trash_of(jobs_dir)
         self.jobs_dir = jobs_dir
+        self._in_thread = in_thread
         self.root = jobs_dir / STATE_FOLDER / RUNS_FOLDER
         self.root.mkdir(parents=True, exist_ok=True)
         sync(self.root.parent)
@@ -77,7 +82,7 @@ class Runs:
                 self._begin_removal(run)
 
     def _begin_removal(self, run: str) -> None:
-        removal = asyncio.create_task(asyncio.to_thread(self._remove, run), name=f"remove run {run}")
+        removal = asyncio.create_task(self._in_thread(self._remove, run), name=f"remove run {run}")
         self._removals.add(removal)
         removal.add_done_callback(self._removals.discard)
 

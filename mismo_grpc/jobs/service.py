@@ -16,6 +16,7 @@ from mismo_grpc.errors import (
     JobNotReadyError,
     StemNotFoundError,
 )
+from mismo_grpc.executors import Executors
 from mismo_grpc.jobs.artifacts import ArtifactReader, open_artifact, open_stem
 from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.events import EventKind
@@ -53,6 +54,7 @@ class Jobs:
         runs: Runs,
         submissions: Submissions,
         scheduler: Scheduler,
+        executors: Executors,
         *,
         epoch: str,
         queue_capacity: int,
@@ -66,6 +68,7 @@ class Jobs:
         self._shelf = shelf
         self._runs = runs
         self._scheduler = scheduler
+        self._executors = executors
         self._submissions = submissions
         self._tile_seconds = tile_seconds
 
@@ -294,7 +297,8 @@ class Jobs:
                 raise StemNotFoundError(
                     f"job {job_id} has no stem {stem[:64]!r}; there are {', '.join(names)}", field="stem"
                 )
-            async with await asyncio.to_thread(open_stem, self._runs.files(job.run), stem) as reader:
+            bulk = self._executors.bulk
+            async with await bulk(open_stem, self._runs.files(job.run), stem, bulk) as reader:
                 reader.run = job.run
                 yield reader
 
@@ -304,9 +308,10 @@ class Jobs:
 
         Raises JobNotFoundError, JobNotReadyError while the job runs or if it failed, ArtifactNotFoundError.
         """
+        bulk = self._executors.bulk
         async with (
             self.finished(job_id) as job,
-            await asyncio.to_thread(open_artifact, self._runs.files(job.run), name) as reader,
+            await bulk(open_artifact, self._runs.files(job.run), name, bulk) as reader,
         ):
             reader.run = job.run
             yield reader
@@ -349,7 +354,7 @@ class Jobs:
 
     def _reader(self, job: Job, active: ActiveJob | None, stems: StemSet) -> StemReader:
         if active is None or active.job.run != job.run:
-            return StemReader.of_finished(stems, job)
+            return StemReader.of_finished(stems, job, self._executors.player)
 
         def follow(player: object, frame: int) -> None:
             if active.separation is not None:
@@ -370,6 +375,7 @@ class Jobs:
             unfollow,
             lambda: active.job.stem_sha256,
             grows,
+            self._executors.player,
         )
 
 

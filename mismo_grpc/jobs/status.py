@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -95,23 +95,22 @@ class ServerStatus:
         return tuple(engine.devices[0].pool.warm()) if engine is not None and engine.devices else ()
 
     def models(self) -> list[ModelStatus]:
-        """Every known model."""
+        """Every known model; one whose last load failed is unavailable until a job, or the warm-up, gets it loaded."""
+        engine = self._engine()
         warm = self.warm_models()
+        failures = engine.devices[0].pool.failures() if engine is not None else {}
         default = self.default_model()
-        return [
-            self._model(self._catalog.describe(name), name in warm, name == default)
-            for name in self._catalog.names()
-        ]
+        models: list[ModelStatus] = []
+        for name in self._catalog.names():
+            description = self._catalog.describe(name)
+            if name in warm:
+                description = replace(description, state=ModelState.WARM, reason="")
+            elif name in failures:
+                description = replace(description, state=ModelState.UNAVAILABLE, reason=failures[name])
+            models.append(self._model(description, name == default))
+        return models
 
-    def _model(self, description: ModelDescription, warm: bool, default: bool) -> ModelStatus:
-        if warm:
-            description = ModelDescription(
-                description.name,
-                description.sources,
-                description.sample_rate,
-                description.segment_frames,
-                ModelState.WARM,
-            )
+    def _model(self, description: ModelDescription, default: bool) -> ModelStatus:
         seconds = self._pace.seconds(description.name)
         stride = description.segment_frames * (1 - OVERLAP_OF_FACTOR) / description.sample_rate
         return ModelStatus(description, stride / seconds if seconds else 0.0, default)

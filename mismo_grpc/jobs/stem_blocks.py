@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from functools import partial
+from typing import Protocol, TypeVar, cast
 
 import google_crc32c
 
@@ -23,6 +24,8 @@ DEFAULT_CHUNK_BYTES = 65_536
 MIN_CHUNK_BYTES = 4_096
 MAX_CHUNK_BYTES = 1_048_576
 BLOCK_BYTES = 1 << 20
+
+T = TypeVar("T")
 
 
 class StemSource(Protocol):
@@ -41,8 +44,14 @@ class StemSource(Protocol):
         """True once the frame is final, False after `timeout` seconds; raises the job's error."""
         ...
 
-    async def read(self, stem_indexes: Sequence[int], start_frame: int, frame_count: int) -> Sequence[bytes]:
-        """Ready frames as stored, one buffer for each stem asked."""
+    async def read(
+        self,
+        stem_indexes: Sequence[int],
+        start_frame: int,
+        frame_count: int,
+        prepare: Callable[[Sequence[bytes]], T],
+    ) -> T:
+        """What `prepare` makes of ready frames as stored, one buffer for each stem asked; both in a thread."""
         ...
 
     def follow(self, player: object, frame: int) -> None:
@@ -173,13 +182,10 @@ class WireFormat:
         """The end of the last unit that is needed for the frames before `frame`."""
         return min(frame + -frame % self.unit_frames, self.layout.total_frames)
 
-    async def blocks(self, start_frame: int, frame_count: int, stored: Sequence[bytes]) -> list[Block]:
-        """Stored audio of the same frames of several stems, made ready to be cut."""
+    def blocks(self, start_frame: int, frame_count: int, stored: Sequence[bytes]) -> list[Block]:
+        """Stored audio of the same frames of several stems, made ready to be cut; encoding takes its time."""
         if self.encoding is self.layout.encoding:
             return [PcmBlock(start_frame, data, self.frame_bytes) for data in stored]
-        return await asyncio.to_thread(self._encode, start_frame, frame_count, stored)
-
-    def _encode(self, start_frame: int, frame_count: int, stored: Sequence[bytes]) -> list[Block]:
         return [self._block(start_frame, frame_count, data) for data in stored]
 
     def _block(self, start_frame: int, frame_count: int, stored: bytes) -> Block:
@@ -339,10 +345,12 @@ class StemFeed:
 
     async def _read(self, span: _Span) -> list[Block]:
         frames = span.end_frame - span.start_frame
-        stored = await self._source.read(
-            [self._stem_indexes[p] for p in span.places], span.start_frame, frames
+        return await self._source.read(
+            [self._stem_indexes[p] for p in span.places],
+            span.start_frame,
+            frames,
+            partial(self._format.blocks, span.start_frame, frames),
         )
-        return await self._format.blocks(span.start_frame, frames, stored)
 
 
 def choose_stems(layout: StemLayout, names: Sequence[str], field: str) -> list[int]:

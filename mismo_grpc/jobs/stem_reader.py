@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from mismo_grpc.errors import JobFailedError, JobNotReadyError, MismoError, StreamInterruptedError, Wire
+from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.feed import Pulse
 from mismo_grpc.jobs.job import Job, JobState
 from mismo_grpc.separation.stems import StemLayout, StemSet
+
+T = TypeVar("T")
 
 
 class StemReader:
@@ -23,6 +27,7 @@ class StemReader:
         unfollow: Callable[[object], None],
         sha256s: Callable[[], Sequence[str]],
         grows: Callable[[], bool] = lambda: True,
+        in_thread: InThread = asyncio.to_thread,
     ) -> None:
         """`grows` turns false if the job was stopped and goes on in other files than these."""
         self._stems = stems
@@ -32,15 +37,16 @@ class StemReader:
         self._unfollow = unfollow
         self._sha256s = sha256s
         self._grows = grows
+        self._in_thread = in_thread
 
     @classmethod
-    def of_finished(cls, stems: StemSet, job: Job) -> StemReader:
+    def of_finished(cls, stems: StemSet, job: Job, in_thread: InThread = asyncio.to_thread) -> StemReader:
         """Reads a job that has ended: nothing to wait for, nobody to tell."""
 
         def ignore(player: object, frame: int = 0) -> None:
             pass
 
-        return cls(stems, Pulse(), lambda: job, ignore, ignore, lambda: job.stem_sha256)
+        return cls(stems, Pulse(), lambda: job, ignore, ignore, lambda: job.stem_sha256, in_thread=in_thread)
 
     @property
     def layout(self) -> StemLayout:
@@ -76,13 +82,19 @@ class StemReader:
         """Waits until the job has ended and its checksums are known; False after `timeout` seconds."""
         return await self._pulse.wait(lambda: self._current().state.ended, timeout)
 
-    async def read(self, stem_indexes: Sequence[int], start_frame: int, frame_count: int) -> list[bytes]:
-        """Ready samples of some stems in the files' encoding, one buffer a stem, read in a thread."""
+    async def read(
+        self,
+        stem_indexes: Sequence[int],
+        start_frame: int,
+        frame_count: int,
+        prepare: Callable[[Sequence[bytes]], T],
+    ) -> T:
+        """See StemSource."""
 
-        def read_all() -> list[bytes]:
-            return [self._stems.read(index, start_frame, frame_count) for index in stem_indexes]
+        def read_all() -> T:
+            return prepare([self._stems.read(index, start_frame, frame_count) for index in stem_indexes])
 
-        return await asyncio.to_thread(read_all)
+        return await self._in_thread(read_all)
 
     def follow(self, player: object, frame: int) -> None:
         """Tells the scheduler where this player is."""

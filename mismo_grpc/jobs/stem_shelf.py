@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from mismo_grpc.errors import ArtifactNotFoundError
+from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Job
 from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.separation.stems import StemSet
@@ -47,8 +48,10 @@ class StemLease:
 class StemShelf:
     """Stem sets by run. On the event loop only."""
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runs, in_thread: InThread = asyncio.to_thread) -> None:
+        """Files are opened by `in_thread`."""
         self._runs = runs
+        self._in_thread = in_thread
         self._sets: dict[str, _Shelved] = {}
 
     def put(self, run: str, stems: StemSet) -> StemLease:
@@ -68,9 +71,7 @@ class StemShelf:
         """
         shelved = self._sets.get(job.run)
         if shelved is None:
-            shelved = self._sets[job.run] = _Shelved(
-                asyncio.ensure_future(asyncio.to_thread(self._open, job))
-            )
+            shelved = self._sets[job.run] = _Shelved(asyncio.ensure_future(self._in_thread(self._open, job)))
         lease = StemLease(self, job.run, shelved)
         try:
             await lease.opened()

@@ -8,6 +8,7 @@ from dataclasses import replace
 import structlog
 
 from mismo_grpc.errors import MismoError
+from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import JobState
 from mismo_grpc.jobs.ledger import JobLedger
 from mismo_grpc.jobs.retention import empty_trash, jobs_to_remove, remove_tree
@@ -27,11 +28,19 @@ REQUESTS_KEPT_SECONDS = 48 * 3600.0
 class Sweeper:
     """Removes what is no longer kept; `budget_bytes` (0: none) as in the settings."""
 
-    def __init__(self, ledger: JobLedger, runs: Runs, uploads: Uploads, budget_bytes: int) -> None:
+    def __init__(
+        self,
+        ledger: JobLedger,
+        runs: Runs,
+        uploads: Uploads,
+        budget_bytes: int,
+        in_thread: InThread = asyncio.to_thread,
+    ) -> None:
         self._ledger = ledger
         self._runs = runs
         self._uploads = uploads
         self._budget = budget_bytes
+        self._in_thread = in_thread
         self._measured: dict[str, int] = {}
         """Bytes of runs whose size is not stored: earlier versions did not measure them."""
         self.used_bytes = 0
@@ -52,10 +61,10 @@ class Sweeper:
 
     async def tidy(self) -> None:
         """Removes the trash, and work files of jobs whose server was killed between their end and this."""
-        await asyncio.to_thread(empty_trash, self._runs.jobs_dir)
+        await self._in_thread(empty_trash, self._runs.jobs_dir)
         ended = await self._ledger.look(self._ledger.store.ended_results)
         runs = [each.run for each in ended if each.state is JobState.SUCCEEDED]
-        await asyncio.to_thread(self._remove_needless, runs)
+        await self._in_thread(self._remove_needless, runs)
 
     def _remove_needless(self, runs: list[str]) -> None:
         for run in runs:
@@ -77,7 +86,7 @@ class Sweeper:
         runs = {each.job_id: each.run for each in ended}
         removed = [job_id for job_id in due if await unbroken(self._remove(job_id, runs[job_id]))]
         if ledger.spare is not None:
-            await asyncio.to_thread(ledger.spare.refill)
+            await self._in_thread(ledger.spare.refill)
         await self._uploads.sweep(now)
         await ledger.call(ledger.store.forget_requests, now - REQUESTS_KEPT_SECONDS)
         return removed
@@ -101,7 +110,7 @@ class Sweeper:
             if each.state is JobState.SUCCEEDED and not each.result_bytes and each.run not in self._measured
         ]
         if unknown:
-            self._measured |= await asyncio.to_thread(self._measure, unknown)
+            self._measured |= await self._in_thread(self._measure, unknown)
         return [replace(each, result_bytes=self._measured.get(each.run, each.result_bytes)) for each in ended]
 
     def _measure(self, runs: list[str]) -> dict[str, int]:

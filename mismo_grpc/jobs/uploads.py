@@ -27,6 +27,7 @@ from mismo_grpc.errors import (
     UploadChecksumError,
     UploadNotFoundError,
 )
+from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.store import JobStore, UploadRow
 from mismo_grpc.jobs.upload_checks import (
     check_all_there,
@@ -76,6 +77,7 @@ class Uploads:
         reserve_bytes: int = 0,
         max_unfinished: int = 1024,
         new_id: Callable[[], str] = lambda: secrets.token_urlsafe(24),
+        in_thread: InThread = asyncio.to_thread,
     ) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self._root = root
@@ -85,6 +87,7 @@ class Uploads:
         self._reserve_bytes = reserve_bytes
         self._max_unfinished = max_unfinished
         self._new_id = new_id
+        self._in_thread = in_thread
         self._boot = boot_id()
         self._registry = UploadRegistry(
             root, store, boot=self._boot, idle_seconds=idle_seconds, keep_seconds=keep_seconds
@@ -102,7 +105,7 @@ class Uploads:
         """
         writer = self._registry.new_writer()
         try:
-            return await asyncio.to_thread(self._open, upload_id, filename, total_bytes, sha256, now, writer)
+            return await self._in_thread(self._open, upload_id, filename, total_bytes, sha256, now, writer)
         except BaseException:
             # Also of a client that left meanwhile: nobody else knows the number.
             self.leave(writer)
@@ -123,7 +126,7 @@ class Uploads:
         UploadTooLargeError, UploadNotFoundError, DiskFullError, InvalidFieldError, and StreamProtocolError if
         the upload was opened again since.
         """
-        return await asyncio.to_thread(self._write, upload_id, offset, data, crc32c, writer)
+        return await self._in_thread(self._write, upload_id, offset, data, crc32c, writer)
 
     def leave(self, writer: int) -> None:
         """Says that the stream of that writer is over, whether or not the upload goes on later; does not block."""
@@ -136,33 +139,33 @@ class Uploads:
         UploadChecksumError if the content is not the announced one: its bytes are dropped, so that the upload
         can begin anew at offset 0.
         """
-        return await asyncio.to_thread(self._finish, upload_id, writer)
+        return await self._in_thread(self._finish, upload_id, writer)
 
     async def get(self, upload_id: str) -> UploadStatus:
         """How far an upload is; raises UploadNotFoundError."""
-        return await asyncio.to_thread(self._get, upload_id)
+        return await self._in_thread(self._get, upload_id)
 
     async def link_into(self, upload_id: str, target: Path) -> None:
         """Gives a complete upload's content a second name, in place of what is there; the upload may go then.
 
         Raises UploadNotFoundError, UploadIncompleteError, DiskFullError.
         """
-        await asyncio.to_thread(self._link_into, upload_id, target)
+        await self._in_thread(self._link_into, upload_id, target)
 
     async def adopt(self, path: Path, filename: str, size: int, sha256: str, now: float) -> str:
         """Makes a complete upload of a file of this file system, which is moved; answers its id.
 
         Raises EmptyAudioError, UploadTooLargeError, InvalidFieldError, DiskFullError.
         """
-        return await asyncio.to_thread(self._adopt, path, filename, size, sha256, now)
+        return await self._in_thread(self._adopt, path, filename, size, sha256, now)
 
     async def discard(self, upload_id: str) -> None:
         """Removes an upload at once, unless it is held or gone."""
-        await asyncio.to_thread(self._discard, upload_id)
+        await self._in_thread(self._discard, upload_id)
 
     async def sweep(self, now: float) -> list[str]:
         """Removes abandoned and outlived uploads, and files that no row names; answers their ids."""
-        return await asyncio.to_thread(self._sweep, now)
+        return await self._in_thread(self._sweep, now)
 
     def path_of(self, upload_id: str) -> Path:
         """The file of a complete upload; blocks. Raises UploadNotFoundError, UploadIncompleteError.

@@ -32,7 +32,7 @@ JOB_SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"].full_nam
 TRANSFER_SERVICE = transfer_service_pb2.DESCRIPTOR.services_by_name["TransferService"].full_name
 SYSTEM_SERVICE = system_service_pb2.DESCRIPTOR.services_by_name["SystemService"].full_name
 MODEL_HEALTH = "mismo.analysis.v1.Model"
-"""SERVING in grpc.health.v1 once the default model is warm; no RPC service has this name."""
+"""SERVING in grpc.health.v1 while the default model is warm; no RPC service has this name."""
 
 CALL_LIMITS = CallLimits(
     # A page of 1,000 jobs is a quarter of a second of work, and other calls share its threads.
@@ -60,7 +60,7 @@ class GrpcServer:
         self._host = settings.host
         self._port = settings.grpc_port
         self._health = HealthServicer()
-        self._reporting: asyncio.Task[None] | None = None
+        self._reporting: set[asyncio.Task[None]] = set()
         gate = Gate(self.streams, CALL_LIMITS, idle_seconds=settings.stream_idle_seconds)
         self._server = grpc.aio.server(interceptors=[gate], options=server_options(times))
         add_JobServiceServicer_to_server(JobService(jobs, check_url), self._server)
@@ -84,9 +84,17 @@ class GrpcServer:
         await self._server.start()
         return port
 
-    def model_is_warm(self, warm: bool) -> None:
-        """Tells health whether the default model is in memory."""
-        self._reporting = asyncio.ensure_future(self._set_health(warm, MODEL_HEALTH))
+    def report_health(self, *, separates: bool, model_is_warm: bool) -> None:
+        """Tells health whether segments can be computed, now or once all is loaded, and whether the model is."""
+
+        async def report() -> None:
+            # Uploads and finished stems need no device.
+            await self._set_health(separates, "", JOB_SERVICE)
+            await self._set_health(separates and model_is_warm, MODEL_HEALTH)
+
+        task = asyncio.create_task(report())
+        self._reporting.add(task)
+        task.add_done_callback(self._reporting.discard)
 
     async def _set_health(self, serving: bool, *names: str) -> None:
         states = health_pb2.HealthCheckResponse
@@ -103,5 +111,4 @@ class GrpcServer:
     async def stop(self, grace: float) -> None:
         """Refuses all calls; what is left after `grace` seconds is cut."""
         await self._server.stop(grace)
-        if self._reporting is not None:
-            await self._reporting
+        await asyncio.gather(*self._reporting)

@@ -51,7 +51,7 @@ class SystemService(SystemServiceServicer):
             start_time=timestamp(self._status.started_at),
             devices=_devices(devices),
             warm_models=self._status.warm_models(),
-            default_model=self._status.default_model(),
+            default_model=await asyncio.to_thread(self._status.default_model),
             queue_depth=self._jobs.queued_count + self._jobs.running_count,
             queue_capacity=self._jobs.queue_capacity,
             limits=self._limits,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     import torch
 
 Samples = npt.NDArray[np.float32]
+
+
+class DeviceLostError(Exception):
+    """The device failed, not the model on this input: what it was to compute waits for it or for another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +68,7 @@ class DeviceInfo:
 class Device(Protocol):
     """Where segments are computed."""
 
+    name: str
     max_batch: int
 
     @property
@@ -75,7 +81,10 @@ class Device(Protocol):
         ...
 
     def run(self, recipe: Recipe, tiles: Sequence[TileInput]) -> list[Samples]:
-        """The stems of each tile, [stems, length, channels] float32; called from one thread."""
+        """The stems of each tile, [stems, length, channels] float32; called from one thread.
+
+        Raises DeviceLostError if it is not the model that failed.
+        """
         ...
 
     def close(self) -> None:
@@ -87,6 +96,7 @@ class TorchDevice:
     """The local processor or one CUDA card."""
 
     def __init__(self, device: torch.device, pool: ModelPool, precision: str, max_batch: int) -> None:
+        self.name = str(device)
         self._device = device
         self._pool = pool
         self._precision = precision
@@ -102,13 +112,23 @@ class TorchDevice:
         import torch
 
         if self._device.type == "cuda":
-            free, total = torch.cuda.mem_get_info(self._device)
-            name = torch.cuda.get_device_name(self._device)
-            return DeviceInfo(str(self._device), name, self._precision, self.max_batch, total, total - free)
-        return DeviceInfo("cpu", f"{torch.get_num_threads()} threads", self._precision, self.max_batch)
+            description = torch.cuda.get_device_name(self._device)
+            free = total = 0
+            with suppress(torch.AcceleratorError):  # Lost; who asks is to hear of the other devices.
+                free, total = torch.cuda.mem_get_info(self._device)
+            return DeviceInfo(self.name, description, self._precision, self.max_batch, total, total - free)
+        return DeviceInfo(self.name, f"{torch.get_num_threads()} threads", self._precision, self.max_batch)
 
     def run(self, recipe: Recipe, tiles: Sequence[TileInput]) -> list[Samples]:
-        """The stems of each tile; raises SeparationFailedError if the model's output is not finite."""
+        """The stems of each tile; raises SeparationFailedError if the model's output is not finite, DeviceLostError."""
+        import torch
+
+        try:
+            return self._run(recipe, tiles)
+        except torch.AcceleratorError as error:
+            raise DeviceLostError(str(error)) from error
+
+    def _run(self, recipe: Recipe, tiles: Sequence[TileInput]) -> list[Samples]:
         import torch
 
         with torch.inference_mode():
@@ -189,12 +209,12 @@ def measured_precision(device: torch.device) -> str:
     return "bf16" if best[torch.bfloat16] * 1.3 < best[torch.float32] else "fp32"
 
 
-def choose_device(wanted: str, *, use_gpu: bool = True) -> str:
+def choose_device(wanted: str) -> str:
     """`auto` becomes the first CUDA card, or the CPU; raises SeparationFailedError for a card that is not there."""
     import torch
 
     if wanted == "auto":
-        return "cuda:0" if use_gpu and torch.cuda.is_available() else "cpu"
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
     if wanted.startswith("cuda"):
         index = int(wanted.partition(":")[2] or 0)
         if not torch.cuda.is_available() or index >= torch.cuda.device_count():
@@ -209,7 +229,6 @@ def torch_device(
     wanted: str,
     make_pool: Callable[[torch.device], ModelPool],
     *,
-    use_gpu: bool = True,
     precision: str = "auto",
     max_batch: int = 0,
     cpu_threads: int = 0,
@@ -217,7 +236,7 @@ def torch_device(
     """Builds the local device: name, precision and batch size as asked, or as measured."""
     import torch
 
-    device = torch.device(choose_device(wanted, use_gpu=use_gpu))
+    device = torch.device(choose_device(wanted))
     if device.type == "cpu":
         torch.set_num_threads(cpu_threads or len(os.sched_getaffinity(0)))
     else:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import structlog
@@ -16,9 +17,10 @@ import structlog
 from mismo_grpc.audio.decode import DecodedMix, open_mix
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import EngineError, MismoError, SeparationFailedError, disk_error
-from mismo_grpc.separation.device import Device, Recipe, Samples, TileInput
+from mismo_grpc.separation.device import Device, DeviceLostError, Recipe, Samples, TileInput
+from mismo_grpc.separation.device_thread import RESTART_SECONDS, DeviceThread
 from mismo_grpc.separation.grid import Plan, Tile, check_work, plan_track
-from mismo_grpc.separation.models import Bag
+from mismo_grpc.separation.models import Bag, is_out_of_memory
 from mismo_grpc.separation.output import StemOutput
 from mismo_grpc.separation.overlap import OverlapAdd, PieceStore
 from mismo_grpc.separation.rates import RateConverter
@@ -153,29 +155,39 @@ class SegmentEngine:
         devices: Sequence[Device],
         scheduler: Scheduler,
         on_tile: Callable[[str, float], None] | None = None,
+        *,
+        restart_seconds: float = RESTART_SECONDS,
     ) -> None:
         self.devices = tuple(devices)
         self.scheduler = scheduler
         self._on_tile = on_tile
         self._by_lane: dict[int, Separation] = {}
-        self._threads: list[threading.Thread] = []
+        self._threads: list[DeviceThread] = []
+        self._restart_seconds = restart_seconds
         self._ending = threading.Lock()
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._in_flight = threading.Semaphore(BATCHES_IN_FLIGHT * len(self.devices))
 
-    def start(self) -> None:
-        """Starts a thread for each device."""
+    def start(self, on_given_up: Callable[[], None] = lambda: None) -> None:
+        """Starts a thread for each device; `on_given_up` is called in it if it dies too often, see `failure`."""
         for device in self.devices:
-            thread = threading.Thread(target=self._serve, args=(device,), name="device", daemon=True)
+            thread = DeviceThread(
+                device.name, partial(self._serve, device), on_given_up, restart_seconds=self._restart_seconds
+            )
             self._threads.append(thread)
             thread.start()
+
+    @property
+    def failure(self) -> str:
+        """Why nothing is computed any more, "" as long as a device works. What is queued waits for another start."""
+        failures = [thread.failure for thread in self._threads]
+        return "; ".join(failures) if all(failures) else ""
 
     def stop(self, timeout: float) -> None:
         """Lets the devices finish the batch they are at, at most `timeout` seconds; the rest stays on disk."""
         self.scheduler.close()
-        for thread in self._threads:
-            thread.join(timeout)
-        self._committer.shutdown(wait=not any(thread.is_alive() for thread in self._threads))
+        stopped = [thread.stop(timeout) for thread in self._threads]
+        self._committer.shutdown(wait=all(stopped))
 
     def load(self, model: str) -> Bag:
         """Makes a model warm on every device; blocks."""
@@ -252,17 +264,22 @@ class SegmentEngine:
         shutil.rmtree(separation.spec.files.work, ignore_errors=True)
 
     def _serve(self, device: Device) -> None:
+        """Computes until the scheduler is closed. What escapes leaves no segment taken and no place in flight."""
         while True:
             # Before the choice, so that what is urgent by then goes first.
             self._in_flight.acquire()
-            batch = self.scheduler.take(device.max_batch, timeout=None)
-            if not self._run(device, batch):
-                self._in_flight.release()
-            if not batch:
-                return
+            handed_on = False
+            try:
+                batch = self.scheduler.take(device.max_batch, timeout=None)
+                if not batch:
+                    return
+                handed_on = self._run(device, batch)
+            finally:
+                if not handed_on:
+                    self._in_flight.release()
 
     def _run(self, device: Device, batch: list[Task]) -> bool:
-        """Computes a batch; answers whether it is on its way to the disk."""
+        """Computes a batch; answers whether it is on its way to the disk. What escapes gives all of it back."""
         live = [
             (task, s)
             for task in batch
@@ -270,65 +287,67 @@ class SegmentEngine:
         ]
         if not live:
             return False
-        first = live[0][1]
-        begin = time.perf_counter()
         try:
-            outputs = device.run(
-                first.recipes[live[0][0].tile.grid], [s.input_of(task.tile) for task, s in live]
-            )
-        except Exception as error:
-            for task, separation in live:
-                self._retry(task, separation, error)
+            outputs = self._compute(device, live)
+        except BaseException:
+            for task, _ in live:
+                self.scheduler.give_back(task)
+            raise
+        if outputs is None:
             return False
-        seconds = (time.perf_counter() - begin) / len(live)
-        for task, separation in live:
-            log.debug(
-                "tile done",
-                job_id=separation.spec.job_id,
-                tile=task.tile.index,
-                seconds=round(seconds, 4),
-            )
-        if self._on_tile is not None:
-            self._on_tile(first.bag.name, seconds)
         try:
             self._committer.submit(self._commit_batch, [t for t, _ in live], [s for _, s in live], outputs)
         except RuntimeError:  # shutting down: what is not committed is computed again after the restart
             return False
         return True
 
+    def _compute(self, device: Device, live: list[tuple[Task, Separation]]) -> list[Samples] | None:
+        """The stems of each segment; None if the model failed on them."""
+        first = live[0][1]
+        begin = time.perf_counter()
+        try:
+            recipe = first.recipes[live[0][0].tile.grid]
+            outputs = device.run(recipe, [s.input_of(task.tile) for task, s in live])
+        except DeviceLostError:
+            raise
+        except Exception as error:
+            log.warning(
+                "the model failed on a batch",
+                tiles=[(s.spec.job_id, task.tile.index) for task, s in live],
+                exc_info=error,
+            )
+            if is_out_of_memory(error):
+                device.pool.free()
+            for task, separation in live:
+                self._retry(task, separation, error)
+            return None
+        seconds = (time.perf_counter() - begin) / len(live)
+        for task, separation in live:
+            job_id, tile = separation.spec.job_id, task.tile.index
+            log.debug("tile done", job_id=job_id, tile=tile, seconds=round(seconds, 4))
+        if self._on_tile is not None:
+            self._on_tile(first.bag.name, seconds)
+        return outputs
+
     def _retry(self, task: Task, separation: Separation, error: Exception) -> None:
         failures = separation.failures.get(task.tile.index, 0) + 1
         separation.failures[task.tile.index] = failures
-        log.warning(
-            "the model failed on a segment",
-            job_id=separation.spec.job_id,
-            tile=task.tile.index,
-            attempt=failures,
-            exc_info=error,
-        )
         if failures < ATTEMPTS:
             self.scheduler.give_back(task)
             return
-        if isinstance(error, EngineError):
-            self._end(separation, error)
-        else:
-            self._end(
-                separation, SeparationFailedError(f"the model failed on a segment: {type(error).__name__}")
-            )
+        if not isinstance(error, EngineError):
+            error = SeparationFailedError(f"the model failed on a segment: {type(error).__name__}")
+        self._end(separation, error)
 
     def _commit_batch(self, tasks: list[Task], separations: list[Separation], outputs: list[Samples]) -> None:
         try:
             for task, separation, samples in zip(tasks, separations, outputs, strict=True):
                 try:
                     self._commit(task, separation, samples)
-                except OSError as error:
-                    self._end(separation, disk_error(error))
-                except Exception as error:
+                except BaseException as error:
+                    failed = SeparationFailedError(f"a segment could not be kept: {type(error).__name__}")
+                    self._end(separation, disk_error(error) if isinstance(error, OSError) else failed)
                     log.error("a segment could not be kept", job_id=separation.spec.job_id, exc_info=True)
-                    self._end(
-                        separation,
-                        SeparationFailedError(f"a segment could not be kept: {type(error).__name__}"),
-                    )
         finally:
             self._in_flight.release()
 

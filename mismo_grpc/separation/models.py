@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import threading
 import warnings
 from collections import OrderedDict
@@ -9,12 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakValueDictionary
 
-from mismo_grpc.errors import ModelLoadError, ModelUnavailableError
+import structlog
+
+from mismo_grpc.errors import MismoError, ModelLoadError, ModelUnavailableError, OutOfMemoryError
 from mismo_grpc.separation.catalog import ModelCatalog, ModelFiles, fingerprint, unavailable_reason
 
 if TYPE_CHECKING:
     import torch
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +119,23 @@ def _load_network(path: Path) -> torch.nn.Module:
             f"{path.name} is quantized and needs the package diffq: install it, or use another model"
         ) from error
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelLoadError(
             f"{path.name} cannot be loaded as a Demucs model: {type(error).__name__}"
         ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, the machine's or the card's."""
+    import torch
+
+    return (
+        isinstance(error, MemoryError | torch.OutOfMemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        # torch has no class of its own for the machine's memory.
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
 
 
 class ModelPool:
@@ -130,9 +151,12 @@ class ModelPool:
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}
         self._bags: OrderedDict[str, Bag] = OrderedDict()
+        # Those too that the pool has forgotten and a job still uses: a second copy would need as much memory again.
+        self._alive: WeakValueDictionary[str, Bag] = WeakValueDictionary()
+        self._failures: dict[str, str] = {}
 
     def get(self, name: str) -> Bag:
-        """The warm bag, loaded now if need be; raises ModelUnavailableError or ModelLoadError.
+        """The warm bag, loaded now if need be; raises ModelUnavailableError, ModelLoadError or OutOfMemoryError.
 
         Whoever wants a warm one does not wait for another that is being loaded.
         """
@@ -146,24 +170,67 @@ class ModelPool:
                 bag = self._used(name)
             if bag is not None:
                 return bag
-            files = self._catalog.find(name)
-            if files is None:
-                raise ModelUnavailableError(unavailable_reason(name), field="options.model")
-            bag = load_bag(files, self._device)
+            try:
+                bag = self._load(name)
+            except (ModelLoadError, OutOfMemoryError) as error:
+                with self._lock:
+                    self._failures[name] = error.message
+                raise
             with self._lock:
+                self._failures.pop(name, None)
                 self._keep(bag)
             return bag
 
+    def _load(self, name: str) -> Bag:
+        """Loads a bag, a second time without the idle ones if memory runs out."""
+        try:
+            files = self._catalog.find(name)
+            if files is None:
+                raise ModelUnavailableError(unavailable_reason(name), field="options.model")
+            try:
+                return load_bag(files, self._device)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                log.warning(
+                    "no memory to load a model; the idle ones are freed", model=name, warm=self.warm()
+                )
+            # Out of the handler, whose traceback holds what was loaded so far.
+            self.free()
+            return load_bag(files, self._device)
+        except MismoError:
+            raise
+        except (Exception, SystemExit) as error:
+            if is_out_of_memory(error):
+                raise OutOfMemoryError(
+                    f"there is not enough memory to load model {name}; try again later, or use a smaller model",
+                    metadata={"model": name},
+                ) from error
+            raise ModelLoadError(f"model {name} cannot be loaded: {type(error).__name__}") from error
+
+    def free(self) -> None:
+        """Forgets the bags that no job uses, and gives their memory back."""
+        import torch
+
+        with self._lock:
+            self._bags.clear()
+        gc.collect()
+        with self._lock:
+            self._bags.update(self._alive)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def _used(self, name: str) -> Bag | None:
-        bag = self._bags.get(name)
+        bag = self._alive.get(name)
         if bag is not None:
-            self._bags.move_to_end(name)
+            self._keep(bag)
         return bag
 
     def _keep(self, bag: Bag) -> None:
         if not self._keep_warm:
             self._bags.clear()
-        self._bags[bag.name] = bag
+        self._bags[bag.name] = self._alive[bag.name] = bag
+        self._bags.move_to_end(bag.name)
         # A bag that a job still uses stays alive through that job's reference; only the pool forgets it.
         while len(self._bags) > 1 and sum(b.memory_bytes for b in self._bags.values()) > self._budget:
             self._bags.popitem(last=False)
@@ -172,3 +239,8 @@ class ModelPool:
         """Names of the bags in memory, the most recently used last."""
         with self._lock:
             return list(self._bags)
+
+    def failures(self) -> dict[str, str]:
+        """The models whose last load failed, and why."""
+        with self._lock:
+            return dict(self._failures)

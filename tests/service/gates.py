@@ -80,6 +80,7 @@ class GatedDevice:
     def __init__(self, device: Device, gate: Gate) -> None:
         self._device = device
         self._gate = gate
+        self.name = device.name
         self.max_batch = device.max_batch
         self.pool = device.pool
         self.info = device.info

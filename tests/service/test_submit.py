@@ -196,7 +196,7 @@ async def test_the_next_run_of_a_job_id_waits_until_the_last_has_tidied_up(
     server: Server, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tidying, go_on = threading.Event(), threading.Event()
-    engine = await server.app._await_engine()
+    engine = await server.app.engines.ready()
     remove_work = engine.remove_work
 
     def slowly(*arguments: Any) -> None:

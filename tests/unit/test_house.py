@@ -17,7 +17,7 @@ from pydantic import SecretStr, ValidationError
 
 import mismo_grpc
 from mismo_grpc import errors
-from mismo_grpc.settings import Settings
+from mismo_grpc.settings import USE_GPU_NAMES, Settings
 from scripts.check_generated import differences
 from scripts.healthcheck import serving
 from scripts.lock import locked_names, normalised, public, render
@@ -44,7 +44,8 @@ LEGACY_NAMES = {
     "MAX_UPLOAD_SIZE": ("max_upload_bytes", "1000", 1000),
     "JOB_RETENTION_HOURS": ("job_retention_hours", "1.5", 1.5),
     "SERVER_PORT": ("http_port", "8123", 8123),
-    "USE_GPU": ("use_gpu", "false", False),
+    "USE_GPU": ("device", "false", "cpu"),
+    "MISMO_USE_GPU": ("device", "0", "cpu"),
 }
 
 # A valid value for each kind of setting that is no setting's default.
@@ -53,7 +54,6 @@ OTHER_VALUES = {
     "log_level": "debug",
     "precision": "fp32",
     "hub": "false",
-    "use_gpu": "false",
     "keep_models_warm": "false",
     "allow_file_paths": "false",
     "model_dirs": '["/models"]',
@@ -74,6 +74,8 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name, field in Settings.model_fields.items():
         for variable in environment_names(name, field):
             monkeypatch.delenv(variable, raising=False)
+    for variable in USE_GPU_NAMES:
+        monkeypatch.delenv(variable, raising=False)
     return monkeypatch
 
 
@@ -98,6 +100,21 @@ def test_older_environment_names_are_honoured(variable: str, empty_environment: 
     name, text, value = LEGACY_NAMES[variable]
     empty_environment.setenv(variable, text)
     assert getattr(Settings(), name) == value
+
+
+def test_the_older_name_of_the_device_speaks_of_auto_alone(empty_environment: pytest.MonkeyPatch) -> None:
+    empty_environment.setenv("USE_GPU", "false")
+    assert (Settings(device="auto").device, Settings(device="cuda:1").device) == ("cpu", "cuda:1")
+    empty_environment.setenv("MISMO_USE_GPU", "true")
+    assert Settings().device == "auto"
+    empty_environment.setenv("MISMO_USE_GPU", "perhaps")
+    with pytest.raises(ValidationError, match="MISMO_USE_GPU must be true or false"):
+        Settings()
+
+
+def test_the_older_name_of_the_device_is_documented() -> None:
+    documented = (ROOT / "docs" / "settings.md").read_text()
+    assert all(re.search(rf"\b{name}\b", documented) for name in USE_GPU_NAMES)
 
 
 def test_every_setting_says_what_it_means() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from mismo_grpc.jobs.job import (
 from mismo_grpc.jobs.stem_reader import StemReader
 from mismo_grpc.separation.stems import StemLayout, StemSet
 
+T = TypeVar("T")
+
 STEMS = ("drums", "bass", "other")
 
 
@@ -33,12 +36,18 @@ class WatchedReader(StemReader):
     largest_read = 0
     stems_read = 0
 
-    async def read(self, stem_indexes: Sequence[int], start_frame: int, frame_count: int) -> list[bytes]:
+    async def read(
+        self,
+        stem_indexes: Sequence[int],
+        start_frame: int,
+        frame_count: int,
+        prepare: Callable[[Sequence[bytes]], T],
+    ) -> T:
         assert self.ready_end(start_frame) >= start_frame + frame_count, "frames were read that are not ready"
         size = frame_count * self.layout.frame_bytes * len(stem_indexes)
         self.largest_read = max(self.largest_read, size)
         self.stems_read = len(stem_indexes)
-        return await super().read(stem_indexes, start_frame, frame_count)
+        return await super().read(stem_indexes, start_frame, frame_count, prepare)
 
 
 class GrowingStems:

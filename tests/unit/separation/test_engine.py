@@ -69,6 +69,7 @@ class CountingDevice:
 
     def __init__(self, device: TorchDevice) -> None:
         self._device = device
+        self.name = device.name
         self.max_batch = device.max_batch
         self.pool = device.pool
         self.info = device.info

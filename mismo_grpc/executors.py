@@ -1,0 +1,61 @@
+"""Threads by what they wait for, so that one kind of blocking work never holds up another.
+
+The default executor is left to quick calls; decoding, the job store and the devices have threads of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PLAYER_THREADS = 16
+BULK_THREADS = 16
+MODEL_THREADS = 16
+"""More than jobs are open at once by default, so that a warm model is never waited for behind cold ones."""
+
+
+class InThread(Protocol):
+    """Calls a function that blocks in a thread, as `asyncio.to_thread` does."""
+
+    def __call__(
+        self, func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+
+
+class Threads:
+    """At most `count` threads, started as they are needed; an InThread."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+
+    async def __call__(self, func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `func` answers or raises; waits for a free thread."""
+        call = partial(func, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    def close(self) -> None:
+        """Starts nothing more; what runs goes on."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Executors:
+    """The threads of one server."""
+
+    def __init__(self) -> None:
+        self.player = Threads("player", PLAYER_THREADS)
+        """Opens stem files, reads and encodes them for players."""
+        self.bulk = Threads("bulk", BULK_THREADS)
+        """Hashes, writes uploads and results, reads whole files, removes trees."""
+        self.model = Threads("model", MODEL_THREADS)
+        """Loads models."""
+
+    def close(self) -> None:
+        """Ends all of them."""
+        for threads in (self.player, self.bulk, self.model):
+            threads.close()

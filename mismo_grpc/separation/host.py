@@ -1,0 +1,205 @@
+"""Brings the engine up behind the open port, keeps the default model warm, and knows whether anything can be separated.
+
+What fails to load is tried again: the default model until it is there, a job's model only where memory was
+short, which passes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from mismo_grpc.errors import MismoError, OutOfMemoryError
+from mismo_grpc.executors import InThread
+from mismo_grpc.separation.catalog import download
+from mismo_grpc.separation.device import DeviceInfo
+from mismo_grpc.separation.engine import SegmentEngine
+from mismo_grpc.separation.models import Bag
+
+log = structlog.get_logger(__name__)
+
+RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+"""Between attempts to load the default model; the last one again and again."""
+MEMORY_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0)
+"""Between attempts to load a job's model while memory is short: four minutes, then the job fails."""
+
+
+@dataclass(frozen=True)
+class EngineHealth:
+    """`failure`: why nothing can be separated; `model_failure`: why the default model's last load failed. "" for none.
+
+    While the engine starts and the default model is loaded for the first time, jobs wait for them: no failure.
+    """
+
+    failure: str = ""
+    model_failure: str = ""
+    model_is_warm: bool = False
+
+
+class EngineHost:
+    """The engine, once there is one; on the event loop only."""
+
+    def __init__(
+        self,
+        build: Callable[[], SegmentEngine],
+        default_model: Callable[[], str],
+        *,
+        wanted_model: str,
+        hub: bool,
+        on_change: Callable[[EngineHealth], None],
+        on_failure: Callable[[], None],
+        in_thread: InThread = asyncio.to_thread,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """`build` imports torch and blocks; `default_model` is what a job gets that names none, `wanted_model` what
+        it should get, fetched from the hub if `hub`. `on_failure` is called if there can be no engine;
+        models are loaded by `in_thread`.
+        """
+        self.engine: SegmentEngine | None = None
+        self.health = EngineHealth()
+        self._build = build
+        self._find_default = default_model
+        self._default = ""
+        self._wanted_model = wanted_model
+        self._hub = hub
+        self._on_change = on_change
+        self._on_failure = on_failure
+        self._in_thread = in_thread
+        self._sleep = sleep
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[SegmentEngine] = self._loop.create_future()
+        self._default_failed = asyncio.Event()
+        self._warming: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to warm up."""
+        self._warming = asyncio.create_task(self._warm_up(), name="warm up")
+
+    async def ready(self) -> SegmentEngine:
+        """The engine; waits for it."""
+        return await asyncio.shield(self._ready)
+
+    async def device(self) -> DeviceInfo:
+        """What separates; waits for it."""
+        return (await self.ready()).devices[0].info()
+
+    def device_now(self) -> DeviceInfo | None:
+        """The same, None while the engine starts."""
+        return self.engine.devices[0].info() if self.engine is not None else None
+
+    async def load(self, model: str) -> Bag:
+        """A model for a job; where memory is short it waits, MEMORY_SECONDS in all.
+
+        Raises ModelUnavailableError, ModelLoadError, and OutOfMemoryError in the end.
+        """
+        for seconds in MEMORY_SECONDS:
+            try:
+                return await self._try_load(model)
+            except OutOfMemoryError:
+                log.warning("a job waits for the memory that its model needs", model=model, seconds=seconds)
+            await self._sleep(seconds)
+        return await self._try_load(model)
+
+    async def stop(self, seconds: float) -> None:
+        """Lets the devices finish the batch they are at, at most so long."""
+        if self.engine is not None:
+            await asyncio.to_thread(self.engine.stop, seconds)
+
+    async def close(self) -> None:
+        """Ends the warm-up; what a thread of it does goes on unheard."""
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.wait([self._warming])
+
+    async def _warm_up(self) -> None:
+        try:
+            engine = await self._in_thread(self._build)
+        except Exception as error:
+            unknown = None if isinstance(error, MismoError) else error
+            reason = error.message if isinstance(error, MismoError) else type(error).__name__
+            log.critical("the device cannot be used", reason=reason, exc_info=unknown)
+            self._change(EngineHealth(failure=reason))
+            self._on_failure()
+            return
+        self.engine = engine
+        engine.start(self._given_up)
+        self._ready.set_result(engine)
+        await self._keep_default_warm()
+
+    async def _keep_default_warm(self) -> None:
+        attempt = 0
+        while True:
+            self._default_failed.clear()
+            try:
+                await self._load_default()
+                attempt = 0
+                # A job may find later that it cannot be loaded any more.
+                await self._default_failed.wait()
+            except Exception as error:
+                unknown = None if isinstance(error, MismoError) else error
+                log.error(
+                    "the default model is not warm; it is tried again", attempt=attempt, exc_info=unknown
+                )
+            await self._sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+            attempt += 1
+
+    async def _load_default(self) -> None:
+        begin = time.perf_counter()
+        chosen = await asyncio.to_thread(self._find_default)
+        if chosen not in (self._wanted_model, self._default):
+            log.warning(
+                "model not available, jobs that name no model get another",
+                wanted=self._wanted_model,
+                model=chosen,
+            )
+            if self._hub:
+                threading.Thread(target=_fetch, args=(self._wanted_model,), name="hub", daemon=True).start()
+        self._default = chosen
+        await self._try_load(chosen)
+        engine = await self.ready()
+        device = await asyncio.to_thread(engine.devices[0].info)
+        log.info(
+            "model warm",
+            model=chosen,
+            device=device.name,
+            precision=device.precision,
+            seconds=round(time.perf_counter() - begin, 3),
+        )
+
+    async def _try_load(self, model: str) -> Bag:
+        engine = await self.ready()
+        try:
+            bag = await self._in_thread(engine.load, model)
+        except MismoError as error:
+            log.error("a model cannot be loaded", model=model, reason=error.message, exc_info=error)
+            if model == self._default:
+                self._change(replace(self.health, model_failure=error.message, model_is_warm=False))
+                self._default_failed.set()
+            raise
+        if model == self._default:
+            self._change(replace(self.health, model_failure="", model_is_warm=True))
+        return bag
+
+    def _given_up(self) -> None:
+        """In the thread of a device."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._note_failure)
+
+    def _note_failure(self) -> None:
+        assert self.engine is not None
+        self._change(replace(self.health, failure=self.engine.failure))
+
+    def _change(self, health: EngineHealth) -> None:
+        if health != self.health:
+            self.health = health
+            self._on_change(health)
+
+
+def _fetch(model: str) -> None:
+    if download(model, lambda text: log.info("model hub", message=text)):
+        log.info("model fetched from the hub; new jobs get it", model=model)
