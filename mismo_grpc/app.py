@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -31,26 +32,29 @@ from mismo_grpc.gateway.services import Services
 from mismo_grpc.jobs.admission import Admission, default_model
 from mismo_grpc.jobs.decoding import TrackDecoder
 from mismo_grpc.jobs.incoming import Incoming
-from mismo_grpc.jobs.job_folder import JobFolders
 from mismo_grpc.jobs.ledger import JobLedger
 from mismo_grpc.jobs.queue import JobQueue
-from mismo_grpc.jobs.retention import STATE_FOLDER, empty_trash
+from mismo_grpc.jobs.retention import STATE_FOLDER
+from mismo_grpc.jobs.run_recovery import Recovered, recover_runs
 from mismo_grpc.jobs.runner import JobRunner
+from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.jobs.service import Jobs
 from mismo_grpc.jobs.spare_room import SpareRoom
 from mismo_grpc.jobs.sqlite_store import SqliteJobStore
 from mismo_grpc.jobs.status import ServerStatus, TilePace
 from mismo_grpc.jobs.stem_shelf import StemShelf
+from mismo_grpc.jobs.submissions import Submissions
 from mismo_grpc.jobs.sweeper import Sweeper
 from mismo_grpc.jobs.uploads import Uploads
 from mismo_grpc.jobs.waveforms import read_waveforms
 from mismo_grpc.rpc.server import GrpcServer
 from mismo_grpc.separation.catalog import ModelCatalog, download
-from mismo_grpc.separation.device import torch_device
+from mismo_grpc.separation.device import DeviceInfo, torch_device
 from mismo_grpc.separation.engine import SegmentEngine
 from mismo_grpc.separation.models import ModelPool
 from mismo_grpc.separation.scheduler import Scheduler
 from mismo_grpc.settings import Settings
+from mismo_grpc.storage.boot import boot_id
 from mismo_grpc.storage.disk import Disk, FileSystemDisk
 
 log = structlog.get_logger(__name__)
@@ -140,8 +144,9 @@ class App:
         self.ledger = JobLedger(self.store, self._now, SpareRoom(jobs_dir / STATE_FOLDER / SPARE_FILE))
         self.catalog = ModelCatalog(settings.model_dirs)
         self.pace = TilePace()
-        self.scheduler = Scheduler(self._now)
-        self.shelf = StemShelf(jobs_dir)
+        self.scheduler = Scheduler(time.monotonic)
+        self.shelf = StemShelf(self.runs)
+        boot = boot_id()
         self.uploads = Uploads(
             jobs_dir / STATE_FOLDER / "uploads",
             self.store,
@@ -156,8 +161,7 @@ class App:
             self.uploads,
             self.catalog,
             self._disk,
-            jobs_dir,
-            self.folders,
+            self.runs,
             roots=settings.allowed_path_prefixes,
             paths_allowed=settings.allow_file_paths,
             default_model=self._default_model,
@@ -165,36 +169,43 @@ class App:
             max_track_seconds=settings.max_track_seconds,
             disk_reserve=settings.disk_reserve_bytes,
             default_ttl=settings.job_retention_hours * 3600,
-            arithmetic=f"{settings.device} {settings.precision}",
+            device=self._await_device,
+            device_now=lambda: self._engine.devices[0].info() if self._engine is not None else None,
         )
         decoder = TrackDecoder(
-            self.folders.of,
+            self.runs,
             resolve=admission.resolve,
             sample_rate_of=lambda model: self.catalog.describe(model).sample_rate,
             max_track_seconds=settings.max_track_seconds,
+            disk=self._disk,
+            disk_reserve=settings.disk_reserve_bytes,
+            boot=boot,
         )
         self.runner = JobRunner(
             self.ledger,
             self.shelf,
             self._await_engine,
             decoder,
-            jobs_dir,
+            self.runs,
             default_ttl=settings.job_retention_hours * 3600,
             disk=self._disk,
             disk_reserve=settings.disk_reserve_bytes,
+            boot=boot,
         )
+        queue = JobQueue(self.ledger, self.runner, settings.max_concurrent_jobs)
         self.jobs = Jobs(
             self.ledger,
             self.runner,
-            JobQueue(self.ledger, self.runner, settings.max_concurrent_jobs),
+            queue,
             self.shelf,
-            admission,
+            self.runs,
+            Submissions(self.ledger, queue, admission, self.runs, self.uploads, settings.queue_capacity),
             self.scheduler,
             epoch=self.epoch,
             queue_capacity=settings.queue_capacity,
             tile_seconds=self.pace.seconds,
         )
-        self.sweeper = Sweeper(self.ledger, self.shelf, self.uploads, settings.disk_budget_bytes)
+        self.sweeper = Sweeper(self.ledger, self.runs, self.uploads, settings.disk_budget_bytes)
         self.status = ServerStatus(
             self.catalog,
             self.pace,
@@ -206,7 +217,7 @@ class App:
             started_at=self._now(),
         )
         guard = UrlGuard(Resolver(), settings.callback_allowed_hosts)
-        bodies = Bodies(jobs_dir, read_waveforms)
+        bodies = Bodies(self.runs, read_waveforms)
         loop = asyncio.get_running_loop()
         # Reads, checksums and model loads wait on the disk side by side; the default is a handful of threads.
         loop.set_default_executor(ThreadPoolExecutor(BLOCKING_THREADS, thread_name_prefix="blocking"))
@@ -242,7 +253,7 @@ class App:
         )
         self.outbox = Outbox(
             self.ledger,
-            self.shelf,
+            self.runs,
             bodies,
             Sender(
                 guard,
@@ -275,9 +286,10 @@ class App:
             raise StoreError(
                 f"the jobs folder {jobs_dir} cannot be used ({error.strerror}); set JOBS_DIR to one that can"
             ) from error
-        empty_trash(jobs_dir)
-        self.folders = JobFolders(jobs_dir)
-        self.folders.recover(store.get)
+        self.runs = Runs(jobs_dir)
+        recovered = recover_runs(self.runs, store.standing_runs())
+        if recovered != Recovered():
+            log.info("job folders put right", **asdict(recovered))
         return store
 
     def _default_model(self) -> str:
@@ -286,6 +298,9 @@ class App:
     async def _await_engine(self) -> SegmentEngine:
         assert self._engine_ready is not None
         return await asyncio.shield(self._engine_ready)
+
+    async def _await_device(self) -> DeviceInfo:
+        return (await self._await_engine()).devices[0].info()
 
     async def _warm_up(self) -> None:
         """Imports torch and loads the default model behind the open port."""
@@ -384,6 +399,7 @@ class App:
             await asyncio.wait(tasks, timeout=grace)
         await self.jobs.drain()
         await self.server.stop(max(0.1, grace / 4))
+        await self.runs.removed()
         self.runner.close()
         try:
             await asyncio.to_thread(self.ledger.close)

@@ -33,6 +33,7 @@
     │   └── ServerDrainingError
     ├── StreamError
     │   ├── JobFailedError                the job ended while its stems were read
+    │   ├── StreamInterruptedError        the stream can be opened again where it stopped
     │   ├── StreamProtocolError           a message that the stream's state does not allow
     │   └── StreamIdleError               the client left the stream standing for too long
     └── EngineError                       our side failed
@@ -200,6 +201,10 @@ class StreamError(MismoError):
     """A stream cannot go on."""
 
 
+class StreamInterruptedError(StreamError):
+    """The stream ends though its job goes on; it can be opened again where it stopped."""
+
+
 class StreamProtocolError(StreamError):
     """A message came that the stream's state does not allow."""
 
@@ -280,6 +285,7 @@ WIRE: dict[type[MismoError], Wire] = {
     ServerDrainingError: Wire("SERVER_DRAINING", "UNAVAILABLE", 503, retryable=True),
     StreamError: Wire("STREAM_FAILED", "INVALID_ARGUMENT", 400),
     JobFailedError: Wire("JOB_FAILED", "FAILED_PRECONDITION", 409),
+    StreamInterruptedError: Wire("STREAM_INTERRUPTED", "UNAVAILABLE", 503, retryable=True),
     StreamProtocolError: Wire("STREAM_PROTOCOL", "INVALID_ARGUMENT", 400),
     StreamIdleError: Wire("STREAM_IDLE", "DEADLINE_EXCEEDED", 408, retryable=True),
     EngineError: Wire("INTERNAL", "INTERNAL", 500),

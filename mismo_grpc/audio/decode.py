@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from mismo_grpc.audio.checksum import crc32c
 from mismo_grpc.audio.moments import Moments
 from mismo_grpc.audio.source import AudioInfo, DecodeTally, NativeBlock, native_blocks, open_source, probe
 from mismo_grpc.errors import CorruptAudioError, EmptyAudioError, TrackTooLongError
@@ -45,7 +46,8 @@ class DecodedMix:
     """A decoded track: `path` holds raw little-endian float32 [frames, channels].
 
     `mean` and `std` (unbiased) are of the mean over channels, `peak` of the absolute samples. NaN and infinite
-    samples were written as 0 and counted. `source_sha256` is of the source's bytes, None if not asked for.
+    samples were written as 0 and counted. `source_sha256` is of the source's bytes, None if not asked for;
+    `crc32c` of the bytes at `path`.
     """
 
     path: Path
@@ -57,6 +59,7 @@ class DecodedMix:
     peak: float
     nonfinite_samples: int
     source_sha256: str | None
+    crc32c: int
 
 
 def decode_blocks(
@@ -103,28 +106,34 @@ def decode_to_file(
     *,
     should_stop: Callable[[], bool] = lambda: False,
     max_frames: int | None = None,
-    write: Callable[[BinaryIO, memoryview], object] = lambda file, content: file.write(content),
+    check_room: Callable[[int], object] = lambda _: None,
     hash_source: bool = True,
 ) -> DecodedMix:
     """Decodes a file to raw float32 [frames, channels] at `target`, which appears only when it is whole.
 
-    `should_stop` is asked between blocks. `write` puts the bytes of one block into the file (a quota may refuse it).
-    The source is hashed beside the decoding unless told otherwise. One writer a target.
+    Between blocks, `should_stop` is asked and `check_room` is told how many bytes are written next, at most
+    BLOCK_FRAMES frames: a source need not say how long it is, and a few bytes may be hours of silence. What it
+    raises ends the decoding. The source is hashed beside the decoding unless told otherwise. One writer a target.
 
-    Raises what `decode_blocks` does; DecodeStopped; TrackTooLongError past `max_frames`; OSError where the
-    target cannot be written. Whatever is raised, no file is left.
+    Raises what `decode_blocks` and `check_room` do; DecodeStopped; TrackTooLongError at the first frame past
+    `max_frames`; OSError where the target cannot be written. Whatever is raised, no file is left.
     """
-    tally, moments = DecodeTally(), Moments()
+    tally, moments, checksum = DecodeTally(), Moments(), 0
     with _hashing(source if hash_source else None) as digest, _whole_or_nothing(target) as file:
         for block in decode_blocks(source, sample_rate, channels, tally=tally):
             if should_stop():
                 raise DecodeStopped
             if max_frames is not None and moments.frames + len(block) > max_frames:
+                limit = f"{max_frames / sample_rate:.0f}"
                 raise TrackTooLongError(
-                    f"The track is longer than the {max_frames / sample_rate:.0f} s taken at most; send it in parts."
+                    f"The track is longer than the {limit} s taken at most; send it in parts.",
+                    metadata={"max_track_seconds": limit},
                 )
             moments.add(block)
-            write(file, block.data)
+            content = block.tobytes()
+            check_room(len(content))
+            file.write(content)
+            checksum = crc32c(content, checksum)
         if should_stop():
             raise DecodeStopped
         sha256 = digest()
@@ -138,6 +147,7 @@ def decode_to_file(
         moments.peak,
         tally.nonfinite_samples,
         sha256,
+        checksum,
     )
 
 

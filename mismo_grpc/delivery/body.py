@@ -17,13 +17,13 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from mismo_grpc.errors import ArtifactNotFoundError
-from mismo_grpc.jobs.artifacts import STEMS_FOLDER
 from mismo_grpc.jobs.job import DeliveryMode, Job, JobState
+from mismo_grpc.jobs.runs import Runs
+from mismo_grpc.storage.run_files import RunFiles
 
 T = TypeVar("T")
 
@@ -32,8 +32,8 @@ FOUR_STEMS = ("bass", "drums", "other", "vocals")
 READ_BYTES = 3 << 18
 """Read at once; a multiple of 3, so that the pieces' base64 can be strung together."""
 
-Waveforms = Callable[[Path, Sequence[str]], list[dict[str, object]]]
-"""The waveforms of a job's folder and stems; blocks."""
+Waveforms = Callable[[RunFiles, Sequence[str]], list[dict[str, object]]]
+"""The waveforms of a run's stems; blocks."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,10 @@ class Body:
 
 
 class Bodies:
-    """Makes the bodies of jobs whose files lie below `jobs_dir`."""
+    """Makes the bodies of jobs; the caller holds the run meanwhile."""
 
-    def __init__(self, jobs_dir: Path, waveforms: Waveforms) -> None:
-        self._jobs_dir = jobs_dir.absolute()
+    def __init__(self, runs: Runs, waveforms: Waveforms) -> None:
+        self._runs = runs
         self._waveforms = waveforms
 
     async def callback(self, job: Job, stage: str, at: float) -> Body:
@@ -156,19 +156,21 @@ class Bodies:
         }
         if not succeeded:
             return _body({**frame, "error": _error(job)}, {})
-        with _Stems(self._jobs_dir / job.job_id, job) as stems:
+        with _Stems(self._runs, job) as stems:
             return stems.body(lambda data: {**frame, "data": data}, job.delivery.mode, self._waveforms)
 
     def _stems(self, job: Job, mode: DeliveryMode) -> Body:
-        with _Stems(self._jobs_dir / job.job_id, job) as stems:
+        with _Stems(self._runs, job) as stems:
             return stems.body(lambda data: data, mode, self._waveforms)
 
 
 class _Stems:
     """The stems of one job on their way into a body; what does not get there is closed again."""
 
-    def __init__(self, folder: Path, job: Job) -> None:
-        self._folder = folder
+    def __init__(self, runs: Runs, job: Job) -> None:
+        self._files = runs.files(job.run)
+        self._public = RunFiles(runs.jobs_dir.absolute() / job.job_id)
+        """Where clients find the files: the link."""
         self._job = job
         self._names = job.layout.stem_names if job.layout is not None else ()
         self._open: dict[str, _StemFile] = {}
@@ -192,7 +194,7 @@ class _Stems:
         data: dict[str, object] = {
             "delivery_mode": mode.value,
             "stems": stems,
-            "waveforms": waveforms(self._folder, self._names),
+            "waveforms": waveforms(self._files, self._names),
             "processing_time": _processing_seconds(job),
             "model": job.model,
         }
@@ -204,13 +206,12 @@ class _Stems:
 
     def _stem(self, name: str, mode: DeliveryMode) -> str:
         """The stem's path, its link, or the mark that its base64 will take the place of."""
-        path = self._folder / STEMS_FOLDER / f"{name}.wav"
+        path = self._files.stem(name)
         try:
             if mode is not DeliveryMode.CALLBACK:
                 path.stat()
-                return (
-                    str(path) if mode is DeliveryMode.PATH else f"/jobs/{self._job.job_id}/stems/{name}.wav"
-                )
+                link = f"/jobs/{self._job.job_id}/stems/{name}.wav"
+                return str(self._public.stem(name)) if mode is DeliveryMode.PATH else link
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise ArtifactNotFoundError(

@@ -19,9 +19,8 @@ from mismo_grpc.delivery.guard import place_of
 from mismo_grpc.delivery.sender import Sender
 from mismo_grpc.errors import ArtifactNotFoundError, MismoError
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
-from mismo_grpc.jobs.job import Job
 from mismo_grpc.jobs.ledger import JobLedger
-from mismo_grpc.jobs.stem_shelf import StemShelf
+from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.jobs.unbroken import unbroken
 
 log = structlog.get_logger(__name__)
@@ -47,7 +46,7 @@ class Outbox:
     def __init__(
         self,
         ledger: JobLedger,
-        shelf: StemShelf,
+        runs: Runs,
         bodies: Bodies,
         sender: Sender,
         policy: RetryPolicy,
@@ -55,7 +54,7 @@ class Outbox:
         on_bytes: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
-        self._shelf = shelf
+        self._runs = runs
         self._bodies = bodies
         self._sender = sender
         self._policy = policy
@@ -146,11 +145,8 @@ class Outbox:
         task.add_done_callback(ended)
 
     async def _deliver(self, row: CallbackRow) -> None:
-        self._shelf.hold(row.job_id)
-        try:
+        with self._runs.held(row.run):
             outcome = await self._attempt(row)
-        finally:
-            self._shelf.unhold(row.job_id)
         # No await in between: an attempt that came to its end is stored, also if the server stops now.
         await self._settle(row, outcome)
 
@@ -170,23 +166,10 @@ class Outbox:
             return Outcome(Verdict.TRY_AGAIN, "the server failed on it; its log says why")
 
     async def _body(self, row: CallbackRow) -> Body:
-        # A job whose result was there already is stored before its folder is in place; here both are.
-        async with self._ledger.changing_hands:
-            job = await self._job(row)
-        body = await self._bodies.callback(job, row.stage, row.created_at)
-        try:
-            # A new run is stored before its files take the place of these: those that were opened are ours.
-            await self._job(row)
-        except BaseException:
-            body.close()
-            raise
-        return body
-
-    async def _job(self, row: CallbackRow) -> Job:
         job = await self._ledger.find(row.job_id)
         if job is None or job.run != row.run:
             raise ArtifactNotFoundError("the job was deleted, or has run again")
-        return job
+        return await self._bodies.callback(job, row.stage, row.created_at)
 
     async def _settle(self, row: CallbackRow, outcome: Outcome) -> None:
         settled = self._policy.after(row, outcome, self._ledger.now())

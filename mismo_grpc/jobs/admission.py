@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mismo_grpc.audio.encode import sample_bytes
 from mismo_grpc.errors import MismoError, ModelUnavailableError
-from mismo_grpc.jobs.decoding import CHANNELS, SOURCE_NAME
+from mismo_grpc.jobs.decoding import CHANNELS
 from mismo_grpc.jobs.job import (
     Job,
     JobRequest,
@@ -23,14 +23,17 @@ from mismo_grpc.jobs.job import (
     StageState,
     StageStatus,
 )
-from mismo_grpc.jobs.job_folder import JobFolders
 from mismo_grpc.jobs.ledger import JobLedger
-from mismo_grpc.jobs.records import result_key
+from mismo_grpc.jobs.records import cache_key, recipe_of, result_key
+from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.jobs.sources import check_audio, resolve_path
+from mismo_grpc.jobs.taking_over import take_over_result
 from mismo_grpc.jobs.uploads import Uploads
 from mismo_grpc.separation.catalog import EMBEDDED_MODEL, ModelCatalog, ModelDescription, ModelState
+from mismo_grpc.separation.device import DeviceInfo
+from mismo_grpc.separation.grid import check_work
 from mismo_grpc.separation.selection import select_stems
-from mismo_grpc.storage.disk import Disk
+from mismo_grpc.storage.disk import Disk, disk_errors
 
 HASHED_AT_SUBMIT_BYTES = 256 << 20
 """Larger sources are not looked up among earlier results: hashing them would delay the first audio."""
@@ -46,7 +49,10 @@ class Admitted:
 
 
 class Admission:
-    """Checks submits and prepares the files of accepted jobs."""
+    """Checks submits and prepares the files of accepted jobs.
+
+    `device` waits until it is known what separates; `device_now` answers None until then.
+    """
 
     def __init__(
         self,
@@ -54,8 +60,7 @@ class Admission:
         uploads: Uploads,
         catalog: ModelCatalog,
         disk: Disk,
-        jobs_dir: Path,
-        folders: JobFolders,
+        runs: Runs,
         *,
         roots: Sequence[Path],
         paths_allowed: bool,
@@ -64,14 +69,14 @@ class Admission:
         max_track_seconds: float,
         disk_reserve: int,
         default_ttl: float,
-        arithmetic: str,
+        device: Callable[[], Awaitable[DeviceInfo]],
+        device_now: Callable[[], DeviceInfo | None],
     ) -> None:
         self._ledger = ledger
         self._uploads = uploads
         self._catalog = catalog
         self._disk = disk
-        self._jobs_dir = jobs_dir
-        self._folders = folders
+        self._runs = runs
         self._roots = tuple(roots)
         self._paths_allowed = paths_allowed
         self._default_model = default_model
@@ -79,14 +84,19 @@ class Admission:
         self._max_track_seconds = max_track_seconds
         self._disk_reserve = disk_reserve
         self._default_ttl = default_ttl
-        self._arithmetic = arithmetic
+        self._device = device
+        self._device_now = device_now
 
     def resolve(self, source: Source) -> Path:
         """The file of a path source, checked anew; blocks. Raises as `resolve_path`."""
         return resolve_path(source.location, self._roots, allowed=self._paths_allowed)
 
-    async def check(self, request: JobRequest) -> Admitted:
-        """Checks a request and makes the job that would be accepted; starts nothing."""
+    async def check(self, request: JobRequest, *, use_earlier: bool = True) -> Admitted:
+        """Checks a request and makes the job that would be accepted; starts nothing.
+
+        With `use_earlier` an earlier result of the same content is looked for. Raises the error that says what is
+        wrong with the request.
+        """
         model = await asyncio.to_thread(self._check_model, request.options)
         fallback_from = (
             self._wanted_model if not request.options.model and model.name != self._wanted_model else ""
@@ -95,16 +105,22 @@ class Admission:
         checked = await asyncio.to_thread(
             check_audio, path, request.options.playhead, self._max_track_seconds, field
         )
-        await asyncio.to_thread(
-            self._check_room, checked.audio.duration_seconds or 0.0, model, request.options
+        seconds = checked.audio.duration_seconds or 0.0
+        check_work(
+            int(seconds * model.sample_rate),
+            model.sample_rate,
+            [model.segment_frames],
+            overlap=request.options.overlap,
+            shifts=request.options.shifts,
         )
-        recipe = f"{model.fingerprint} {self._arithmetic}"
+        await asyncio.to_thread(self._check_room, seconds, model, request.options)
         digest = ""
         cached: Job | None = None
         if checked.size <= HASHED_AT_SUBMIT_BYTES:
             digest = await asyncio.to_thread(_sha256, path)
-            key = result_key(model.name, request.options, recipe)
-            cached = await self._ledger.look(self._ledger.store.find_result, digest, key, self._ledger.now())
+            if use_earlier:
+                cached = await self._earlier_result(digest, model, request.options)
+        device = self._device_now()
         warnings = (
             (f"model {self._wanted_model} is not available on this server; {model.name} was used instead",)
             if fallback_from
@@ -123,7 +139,7 @@ class Admission:
             created_at=self._ledger.now(),
             fallback_from=fallback_from,
             result_ttl=request.result_ttl,
-            recipe=recipe,
+            recipe="" if device is None else recipe_of(model.fingerprint, device),
             source_sha256=digest,
             source_bytes=checked.size,
             source_mtime_ns=checked.mtime_ns,
@@ -131,6 +147,16 @@ class Admission:
             delivery=request.delivery,
         )
         return Admitted(job, cached)
+
+    async def _earlier_result(
+        self, digest: str, model: ModelDescription, options: SeparationOptions
+    ) -> Job | None:
+        ledger = self._ledger
+        # Only what might be there is worth waiting for the device, which a server that just started does not know.
+        if not await ledger.look(ledger.store.has_result_of, digest, ledger.now()):
+            return None
+        key = result_key(model.name, options, recipe_of(model.fingerprint, await self._device()))
+        return await ledger.look(ledger.store.find_result, digest, key, ledger.now())
 
     def _check_model(self, options: SeparationOptions) -> ModelDescription:
         model = self._catalog.describe(options.model or self._default_model())
@@ -150,37 +176,46 @@ class Admission:
     def _check_room(self, seconds: float, model: ModelDescription, options: SeparationOptions) -> None:
         stems = 2 if options.two_stems else len(options.stem_names) or len(model.sources) or 4
         rate = options.sample_rate or model.sample_rate
-        # The stems, their archive, and beside them the decoded mix (and the stems before conversion).
-        needed = int(seconds * rate) * CHANNELS * 2 * stems * sample_bytes(options.encoding)
+        # The stems, and beside them the decoded mix (and the stems before conversion).
+        needed = int(seconds * rate) * CHANNELS * stems * sample_bytes(options.encoding)
         needed += int(seconds * model.sample_rate) * CHANNELS * 4
         if rate != model.sample_rate:
             needed += int(seconds * model.sample_rate) * CHANNELS * stems * 4
-        self._disk.require(self._jobs_dir, needed, self._disk_reserve)
+        self._disk.require(self._runs.root, needed, self._disk_reserve)
 
-    async def prepare_files(self, job: Job, admitted: Admitted) -> Job:
-        """Makes the run's folder aside, with the upload or an earlier result in it; answers the job as it begins.
+    async def prepare(self, admitted: Admitted) -> Job:
+        """Makes the run's folder, with the upload or an earlier result in it; answers the job as it begins.
 
-        Raises DiskFullError, UploadNotFoundError.
+        Raises DiskFullError, InternalError, UploadNotFoundError.
         """
-        cached = admitted.cached
-        if cached is not None and await asyncio.to_thread(self._folders.stage_result, job, cached):
-            return _taken_over(job, cached, self._ledger.now(), self._default_ttl)
-        folder = await asyncio.to_thread(self._folders.stage, job)
+        job, cached = admitted.job, admitted.cached
+        if cached is not None:
+            with self._runs.held(cached.run):
+                artifacts = await asyncio.to_thread(take_over_result, self._runs, job, cached)
+            if artifacts is not None:
+                return _taken_over(job, cached, artifacts, self._ledger.now(), self._default_ttl)
         if job.source.kind is SourceKind.UPLOAD:
-            await self._uploads.link_into(job.source.location, folder / SOURCE_NAME)
+            files = self._runs.files(job.run)
+            await asyncio.to_thread(_make_folder, files.folder)
+            await self._uploads.link_into(job.source.location, files.source)
+            await asyncio.to_thread(self._runs.sync_names, job.run)
         return job
 
-    async def adopt_files(self, job: Job) -> None:
-        """Puts the folder of a stored run in its place."""
-        await asyncio.to_thread(self._folders.adopt, job)
+    async def may_still_have(self, admitted: Admitted) -> bool:
+        """Whether the earlier result that a job takes over is still that of the same content, or there is none.
 
-    async def discard_files(self, job: Job) -> None:
-        """Removes the folder of a run that could not be accepted."""
-        await asyncio.to_thread(self._folders.drop, job)
-
-    async def remove_files(self, job_id: str) -> None:
-        """Removes a job's folder."""
-        await asyncio.to_thread(self._folders.remove, job_id)
+        Asked under the lock that keeps jobs from being replaced.
+        """
+        cached = admitted.cached
+        if cached is None:
+            return True
+        current = await self._ledger.look(self._ledger.store.get, cached.job_id)
+        return (
+            current is not None
+            and current.run == cached.run
+            and current.source_sha256 == admitted.job.source_sha256
+            and cache_key(current) == cache_key(cached)
+        )
 
 
 def default_model(catalog: ModelCatalog, wanted: str) -> str:
@@ -201,7 +236,12 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _taken_over(job: Job, cached: Job, now: float, default_ttl: float) -> Job:
+def _make_folder(folder: Path) -> None:
+    with disk_errors():
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _taken_over(job: Job, cached: Job, artifacts: tuple[str, ...], now: float, default_ttl: float) -> Job:
     stages = tuple(
         StageStatus(stage, StageState.SUCCEEDED, now, now) for stage in (Stage.DECODE, Stage.STEMS)
     )
@@ -216,7 +256,9 @@ def _taken_over(job: Job, cached: Job, now: float, default_ttl: float) -> Job:
         segments_done=cached.segments_total,
         segments_total=cached.segments_total,
         time_to_first_audio=now - job.created_at,
-        artifacts=cached.artifacts,
+        artifacts=artifacts,
+        recipe=cached.recipe,
+        result_bytes=cached.result_bytes,
         stem_sha256=cached.stem_sha256,
         cache_hit=True,
     )

@@ -1,6 +1,6 @@
-"""What a finished job leaves beside its stems: stems.json, waveforms, and stems.zip, which is read from the stems.
+"""What a finished run leaves beside its stems: stems.json, waveforms, and stems.zip, which is made while it is read.
 
-`stems.json` keeps size and CRC-32 of every stem, so the archive of an old job is planned without reading one.
+`stems.json` keeps size and CRC-32 of every stem, so the archive is planned without reading one.
 Functions block on the disk; call them in a thread. `ArtifactReader` is for the event loop.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import bisect
-import errno
 import hashlib
 import json
 import os
@@ -20,23 +19,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from mismo_grpc.errors import ArtifactNotFoundError, DiskFullError, InternalError, InvalidFieldError
+from mismo_grpc.errors import ArtifactNotFoundError, InternalError, InvalidFieldError
 from mismo_grpc.jobs.job import Job
 from mismo_grpc.jobs.stored_zip import BytesSpan, FileSpan, Span, ZipEntry, ZipPlan
 from mismo_grpc.jobs.waveforms import WAVEFORM_PREFIX, WAVEFORM_TYPES, waveform_names
-from mismo_grpc.storage.disk import Disk, disk_errors
+from mismo_grpc.storage.disk import disk_errors, synced_file
+from mismo_grpc.storage.run_files import RunFiles
 
-STEMS_FOLDER = "stems"
 STEMS_JSON = "stems.json"
 STEMS_ZIP = "stems.zip"
 CONTENT_TYPES = {STEMS_JSON: "application/json", STEMS_ZIP: "application/zip"}
 BLOCK_BYTES = 1 << 20
-COPY_BYTES = 16 << 20
 MAX_READ_BYTES = 4 << 20
-
-_NO_COPY_RANGE = frozenset(
-    {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ETXTBSY, errno.EPERM, errno.EBADF}
-)
 
 
 @dataclass(frozen=True)
@@ -70,8 +64,13 @@ def digest_stem(name: str, path: Path, pcm_offset: int, pcm_bytes: int) -> StemF
     return StemFile(name, path.name, place, crc32, of_file.hexdigest(), of_pcm.hexdigest())
 
 
-def stems_document(job: Job, stems: Sequence[StemFile], timings: Mapping[str, float]) -> dict[str, object]:
-    """The content of stems.json; `timings` are seconds by name. Raises InternalError without a layout."""
+def stems_document(
+    job: Job, stems: Sequence[StemFile], waveforms: Mapping[str, str], timings: Mapping[str, float]
+) -> dict[str, object]:
+    """The content of stems.json; `waveforms` are SHA-256 by name, `timings` seconds by name.
+
+    Raises InternalError without a layout.
+    """
     layout = job.layout
     if layout is None:
         raise InternalError("a job has no stems before its track is decoded")
@@ -93,105 +92,45 @@ def stems_document(job: Job, stems: Sequence[StemFile], timings: Mapping[str, fl
         "channels": layout.channels,
         "encoding": layout.encoding.name,
         "stems": [asdict(stem) for stem in stems],
+        "waveforms": dict(waveforms),
         "timings": dict(timings),
         "warnings": list(job.warnings),
     }
 
 
-def write_stems_json(job_folder: Path, document: Mapping[str, object]) -> Path:
-    """Writes JOBS_DIR/{job_id}/stems.json: whole or not at all, also through a power cut.
-
-    Raises DiskFullError.
-    """
-    target = job_folder / STEMS_JSON
-    temporary = job_folder / f".{STEMS_JSON}.new"
-    with disk_errors():
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(document, file, indent=2, ensure_ascii=False)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    return target
+def write_stems_json(files: RunFiles, document: Mapping[str, object]) -> None:
+    """Writes stems.json and brings it to the disk; raises DiskFullError or InternalError."""
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    with disk_errors(), synced_file(files.stems_json) as file:
+        file.write(text.encode())
 
 
-def read_stem_files(job_folder: Path) -> list[StemFile]:
+def read_stems_json(files: RunFiles) -> dict[str, Any]:
+    """The content of stems.json; raises ArtifactNotFoundError if it is missing or unreadable."""
+    try:
+        document = json.loads(files.stems_json.read_bytes())
+        if isinstance(document, dict):
+            return cast("dict[str, Any]", document)
+    except (OSError, ValueError) as error:
+        raise _gone(STEMS_JSON) from error
+    raise _gone(STEMS_JSON)
+
+
+def read_stem_files(files: RunFiles) -> list[StemFile]:
     """The stems that stems.json names; raises ArtifactNotFoundError if it is missing or unreadable."""
     try:
-        document = cast("dict[str, Any]", json.loads((job_folder / STEMS_JSON).read_bytes()))
-        return [StemFile(**stem) for stem in document["stems"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactNotFoundError("the job's stems.json is gone; submit the track again") from error
+        return [StemFile(**stem) for stem in read_stems_json(files)["stems"]]
+    except (KeyError, TypeError) as error:
+        raise _gone(STEMS_JSON) from error
 
 
-def plan_stems_zip(job_folder: Path, stems: Sequence[StemFile]) -> ZipPlan:
+def _gone(name: str) -> ArtifactNotFoundError:
+    return ArtifactNotFoundError(f"{name} of the job is gone; submit the track again")
+
+
+def plan_stems_zip(files: RunFiles, stems: Sequence[StemFile]) -> ZipPlan:
     """The plan of stems.zip: the stem files, without folders, in the order of the stems."""
-    folder = job_folder / STEMS_FOLDER
-    return ZipPlan.of([ZipEntry(stem.file, folder / stem.file, stem.size, stem.crc32) for stem in stems])
-
-
-def write_zip(plan: ZipPlan, target: Path, disk: Disk, reserve: int = 0) -> bool:
-    """Puts the archive on the disk for those who look into the folder; False, and no file, without room.
-
-    Nothing depends on that file, as GetArtifact reads from the plan: it is renamed into place when whole, but
-    not forced out to the disk. Raises InternalError if a stem file is not as planned.
-    """
-    temporary = target.with_name(f".{target.name}.new")
-    try:
-        disk.require(target.parent, plan.total_bytes, reserve)
-        with disk_errors():
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-            try:
-                for span in plan.spans:
-                    _copy(span, descriptor)
-            finally:
-                os.close(descriptor)
-            os.replace(temporary, target)
-    except DiskFullError:
-        temporary.unlink(missing_ok=True)
-        return False
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return True
-
-
-def _copy(span: Span, target: int) -> None:
-    if isinstance(span, BytesSpan):
-        _write_all(target, span.data)
-        return
-    source = _open_span(span)
-    try:
-        left = span.size
-        while left:
-            # In the kernel, and without a copy at all where the file system shares blocks.
-            copied = _copy_range(source, target, min(left, COPY_BYTES))
-            if copied == 0:
-                raise InternalError(f"{span.path.name} became shorter while it was being archived")
-            left -= copied
-    finally:
-        os.close(source)
-
-
-def _copy_range(source: int, target: int, count: int) -> int:
-    try:
-        return os.copy_file_range(source, target, count)
-    except OSError as error:
-        if error.errno not in _NO_COPY_RANGE:
-            raise
-    block = os.read(source, min(count, BLOCK_BYTES))
-    _write_all(target, block)
-    return len(block)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(descriptor, left) :]
+    return ZipPlan.of([ZipEntry(stem.file, files.stems / stem.file, stem.size, stem.crc32) for stem in stems])
 
 
 def _open_span(span: FileSpan) -> int:
@@ -280,47 +219,44 @@ class ArtifactReader:
         await asyncio.shield(asyncio.to_thread(self.close))
 
 
-def open_artifact(job_folder: Path, name: str) -> ArtifactReader:
-    """A reader of one of a finished job's artifacts by name.
+def open_artifact(files: RunFiles, name: str) -> ArtifactReader:
+    """A reader of one of a finished run's artifacts by name.
 
     Raises ArtifactNotFoundError if there is none of that name (a name is never a path) or its files are gone.
     """
     if name == STEMS_ZIP:
-        return ArtifactReader(
-            plan_stems_zip(job_folder, read_stem_files(job_folder)).spans, CONTENT_TYPES[name]
-        )
+        return ArtifactReader(plan_stems_zip(files, read_stem_files(files)).spans, CONTENT_TYPES[name])
     if name == STEMS_JSON:
-        return _file_reader(
-            job_folder / name, CONTENT_TYPES[name], "the job's stems.json is gone; submit the track again"
-        )
+        return _file_reader(files.stems_json, CONTENT_TYPES[name], _gone(name))
     if name.startswith(WAVEFORM_PREFIX) and name in waveform_names(
-        stem.name for stem in read_stem_files(job_folder)
+        stem.name for stem in read_stem_files(files)
     ):
-        path = job_folder / name
-        return _file_reader(
-            path,
-            WAVEFORM_TYPES[path.suffix],
-            f"name: the job has no {name}; its artifacts tell what it has",
-            field="name",
+        missing = ArtifactNotFoundError(
+            f"name: the job has no {name}; its artifacts tell what it has", field="name"
         )
+        return _file_reader(files.artifact(name), WAVEFORM_TYPES[Path(name).suffix], missing)
     raise ArtifactNotFoundError(
         f"name: there is no artifact {name!r}; there are {STEMS_JSON} and {STEMS_ZIP}, and waveforms of the stems",
         field="name",
     )
 
 
-def _file_reader(path: Path, content_type: str, gone: str, field: str | None = None) -> ArtifactReader:
+def open_stem(files: RunFiles, stem: str) -> ArtifactReader:
+    """A reader of a finished stem's WAV file; the caller knows that the run has this stem.
+
+    Raises ArtifactNotFoundError if the file is gone, InternalError if it is not of the size that stems.json says.
+    """
+    for each in read_stem_files(files):
+        if each.name == stem:
+            path = files.stems / each.file
+            os.close(_open_span(FileSpan(0, each.size, path)))
+            return ArtifactReader([FileSpan(0, each.size, path)], "audio/wav")
+    raise _gone(f"{stem}.wav")
+
+
+def _file_reader(path: Path, content_type: str, gone: ArtifactNotFoundError) -> ArtifactReader:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise ArtifactNotFoundError(gone, field=field) from error
+        raise gone from error
     return ArtifactReader([FileSpan(0, size, path)], content_type)
-
-
-def open_stem(job_folder: Path, stem: str) -> ArtifactReader:
-    """A reader of a finished stem's WAV file; the caller knows that the job has this stem.
-
-    Raises ArtifactNotFoundError if the file is gone.
-    """
-    path = job_folder / STEMS_FOLDER / f"{stem}.wav"
-    return _file_reader(path, "audio/wav", f"{path.name} is gone; submit the track again")

@@ -1,4 +1,4 @@
-"""A job's track as samples: decoded once, kept beside the job, found again after a restart."""
+"""A job's track as samples: decoded once, kept among the run's work files, found again after a restart."""
 
 from __future__ import annotations
 
@@ -12,34 +12,44 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
+from mismo_grpc.audio.checksum import crc32c_of_file
 from mismo_grpc.audio.decode import DecodedMix, decode_to_file
 from mismo_grpc.errors import SourceNotFoundError
 from mismo_grpc.jobs.job import Job, Source, SourceKind
+from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.jobs.unbroken import unbroken
-from mismo_grpc.separation.engine import WORK_FOLDER
+from mismo_grpc.storage.disk import Disk
+from mismo_grpc.storage.run_files import RunFiles
 
 CHANNELS = 2
 DECODERS = 12
 """More than jobs are open at once by default, so that an urgent track never waits behind a long one."""
-SOURCE_NAME = "source"
-"""An upload's file inside its job's folder."""
 
 
 class TrackDecoder:
-    """Decodes tracks in threads of its own; `sample_rate_of` a model in Hz, `max_track_seconds` as in the settings."""
+    """Decodes tracks in threads of its own; `sample_rate_of` a model in Hz, other values as in the settings.
+
+    `boot` is the id of this boot ("" if unknown): what an earlier process has decoded is used within one boot only.
+    """
 
     def __init__(
         self,
-        folder_of: Callable[[str], Path],
+        runs: Runs,
         *,
         resolve: Callable[[Source], Path],
         sample_rate_of: Callable[[str], int],
         max_track_seconds: float,
+        disk: Disk,
+        disk_reserve: int,
+        boot: str,
     ) -> None:
-        self._folder_of = folder_of
+        self._runs = runs
         self._resolve = resolve
         self._sample_rate_of = sample_rate_of
         self._max_track_seconds = max_track_seconds
+        self._disk = disk
+        self._disk_reserve = disk_reserve
+        self._boot = boot
         self._threads = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
 
     async def decode(self, job: Job) -> DecodedMix:
@@ -62,27 +72,24 @@ class TrackDecoder:
             raise
 
     def _decode(self, job: Job, should_stop: Callable[[], bool]) -> DecodedMix:
-        folder = self._folder_of(job.job_id)
-        work = folder / WORK_FOLDER
-        work.mkdir(parents=True, exist_ok=True)
-        target, record = work / "mix.f32", work / "mix.json"
-        if record.exists() and target.exists():
-            decoded = cast("dict[str, Any]", json.loads(record.read_text()))
-            decoded["path"] = target
-            return DecodedMix(**decoded)
-        uploaded = job.source.kind is SourceKind.UPLOAD
-        source = folder / SOURCE_NAME if uploaded else self._resolve(job.source)
+        files = self._runs.files(job.run)
         rate = self._sample_rate_of(job.model)
+        files.work.mkdir(parents=True, exist_ok=True)
+        found = _read_record(files, self._boot)
+        if found is not None and found.sample_rate == rate:
+            return found
+        source = files.source if job.source.kind is SourceKind.UPLOAD else self._resolve(job.source)
         try:
             before = _state(source)
             known = bool(job.source_sha256) and before == (job.source_bytes, job.source_mtime_ns)
             mix = decode_to_file(
                 source,
-                target,
+                files.mix,
                 rate,
                 CHANNELS,
                 should_stop=should_stop,
                 max_frames=int(self._max_track_seconds * rate),
+                check_room=lambda needed: self._disk.require(files.work, needed, self._disk_reserve),
                 hash_source=not known,
             )
             if _state(source) != before:
@@ -90,9 +97,9 @@ class TrackDecoder:
                 mix = replace(mix, source_sha256="")
         except FileNotFoundError as error:
             raise SourceNotFoundError("the source file is gone; submit the track again") from error
-        temporary = record.with_suffix(".tmp")
-        temporary.write_text(json.dumps({**asdict(mix), "path": ""}))
-        temporary.replace(record)
+        temporary = files.mix_record.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"boot": self._boot, "mix": {**asdict(mix), "path": ""}}))
+        temporary.replace(files.mix_record)
         return mix
 
     def close(self) -> None:
@@ -103,3 +110,15 @@ class TrackDecoder:
 def _state(source: Path) -> tuple[int, int]:
     found = source.stat()
     return found.st_size, found.st_mtime_ns
+
+
+def _read_record(files: RunFiles, boot: str) -> DecodedMix | None:
+    """What an earlier process has decoded; None unless it is of this boot and its samples are as they were written."""
+    try:
+        record = cast("dict[str, Any]", json.loads(files.mix_record.read_bytes()))
+        mix = DecodedMix(**cast("dict[str, Any]", {**record["mix"], "path": files.mix}))
+        size = mix.frames * mix.channels * 4
+        whole = bool(boot) and record["boot"] == boot and files.mix.stat().st_size == size
+        return mix if whole and crc32c_of_file(files.mix) == mix.crc32c else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -1,4 +1,4 @@
-"""What happens to a job, as stored and as watched."""
+"""What happens to a job, as it is watched; kept in memory only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EventKind(IntEnum):
 
 @dataclass(frozen=True)
 class Event:
-    """One durable change of a job; `time` is in seconds since the epoch.
+    """One stored change of a job; `time` is in seconds since the epoch.
 
     `body` is the stage's status (STAGE), the ready ranges of frames (SEGMENT_READY), or None.
     """

@@ -1,44 +1,38 @@
-"""What is written when the last segment is done."""
+"""What is written when the last segment is done: all of it is on the disk before the job is recorded as ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from mismo_grpc.jobs.artifacts import (
-    STEMS_FOLDER,
-    STEMS_JSON,
-    STEMS_ZIP,
-    digest_stem,
-    plan_stems_zip,
-    stems_document,
-    write_stems_json,
-    write_zip,
-)
+from mismo_grpc.jobs.artifacts import STEMS_JSON, STEMS_ZIP, digest_stem, stems_document, write_stems_json
 from mismo_grpc.jobs.job import Job, Stage
+from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.jobs.waveforms import write_waveforms
 from mismo_grpc.separation.stems import StemSet
-from mismo_grpc.storage.disk import Disk
+from mismo_grpc.storage.disk import Disk, disk_errors
 
 
 @dataclass(frozen=True)
 class Results:
-    """Names of a job's artifacts and the checksum of each stem's samples."""
+    """Names of a run's artifacts, the checksum of each stem's samples, and the bytes of all its files."""
 
     names: tuple[str, ...]
     stem_sha256: tuple[str, ...]
+    bytes: int
 
 
 def write_results(
-    folder: Path, job: Job, stems: StemSet, disk: Disk, disk_reserve: int, ended_at: float
+    runs: Runs, job: Job, stems: StemSet, disk: Disk, disk_reserve: int, ended_at: float
 ) -> Results:
-    """Checksums, stems.json and, if there is room, waveforms and stems.zip; blocks on the disk.
+    """Checksums, stems.json and, if there is room, waveforms; blocks until all is on the disk.
 
     `ended_at` is in seconds since the epoch. Raises DiskFullError or InternalError.
     """
-    layout = stems.layout
-    files = [
-        digest_stem(name, folder / STEMS_FOLDER / f"{name}.wav", stems.header_bytes, layout.stem_bytes)
+    layout, files = stems.layout, runs.files(job.run)
+    with disk_errors():
+        stems.sync()
+    digests = [
+        digest_stem(name, files.stem(name), stems.header_bytes, layout.stem_bytes)
         for name in layout.stem_names
     ]
     timings = {"total": ended_at - job.created_at}
@@ -48,8 +42,13 @@ def write_results(
         status = job.stage(stage)
         if status.started_at is not None:
             timings[stage.name.lower()] = (status.ended_at or ended_at) - status.started_at
-    document = stems_document(replace(job, layout=layout), files, timings)
-    waveforms = write_waveforms(folder, stems, disk, disk_reserve)
-    write_stems_json(folder, document)
-    write_zip(plan_stems_zip(folder, files), folder / STEMS_ZIP, disk, disk_reserve)
-    return Results((STEMS_JSON, STEMS_ZIP, *waveforms), tuple(file.pcm_sha256 for file in files))
+    waveforms = write_waveforms(files, stems, disk, disk_reserve)
+    write_stems_json(files, stems_document(replace(job, layout=layout), digests, waveforms, timings))
+    with disk_errors():
+        runs.sync_names(job.run)
+        small = sum(files.artifact(name).stat().st_size for name in (STEMS_JSON, *waveforms))
+    return Results(
+        (STEMS_JSON, STEMS_ZIP, *waveforms),
+        tuple(each.pcm_sha256 for each in digests),
+        small + sum(each.size for each in digests),
+    )

@@ -9,6 +9,7 @@ from enum import IntEnum, StrEnum
 
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError, wire
+from mismo_grpc.jobs.stored_enum import StoredByName
 from mismo_grpc.separation.rates import OUTPUT_RATES
 from mismo_grpc.separation.stems import StemLayout
 
@@ -19,7 +20,7 @@ MAX_LABELS = 64
 MAX_LABEL_CHARS = 256
 
 
-class Priority(IntEnum):
+class Priority(StoredByName, IntEnum):
     """Priority class; a higher one overtakes between two segments."""
 
     LOW = 1
@@ -27,7 +28,7 @@ class Priority(IntEnum):
     HIGH = 3
 
 
-class JobState(IntEnum):
+class JobState(StoredByName, IntEnum):
     """Where a job stands."""
 
     QUEUED = 1
@@ -42,14 +43,14 @@ class JobState(IntEnum):
         return self >= JobState.SUCCEEDED
 
 
-class Stage(IntEnum):
+class Stage(StoredByName, IntEnum):
     """A step of a job."""
 
     DECODE = 1
     STEMS = 2
 
 
-class StageState(IntEnum):
+class StageState(StoredByName, IntEnum):
     """Where a stage stands."""
 
     PENDING = 1
@@ -59,7 +60,7 @@ class StageState(IntEnum):
     CANCELLED = 5
 
 
-class SourceKind(StrEnum):
+class SourceKind(StoredByName, StrEnum):
     """How a job's track is named."""
 
     PATH = "path"
@@ -74,7 +75,7 @@ class Source:
     location: str
 
 
-class DeliveryMode(StrEnum):
+class DeliveryMode(StoredByName, StrEnum):
     """How a callback hands over the stems: as links to fetch, as paths on a shared disk, or in its body."""
 
     POLL = "poll"
@@ -224,6 +225,8 @@ class Job:
     labels: Mapping[str, str]
     model: str
     created_at: float
+    playhead_moved: bool = False
+    """`options.playhead` came by an update, when nobody may have known the track's length: it is never too late."""
     fallback_from: str = ""
     result_ttl: float | None = None
     started_at: float | None = None
@@ -237,7 +240,7 @@ class Job:
     segments_total: int = 0
     time_to_first_audio: float | None = None
     recipe: str = ""
-    """Of the weights and the arithmetic: results are taken over only from the same."""
+    """Of the weights, the device and the precision: results are taken over only from the same. "" until known."""
     source_sha256: str = ""
     source_bytes: int = 0
     source_mtime_ns: int = 0
@@ -245,6 +248,8 @@ class Job:
     artifacts: tuple[str, ...] = ()
     stem_sha256: tuple[str, ...] = ()
     """Of each finished stem's samples as stored, in layout order."""
+    result_bytes: int = 0
+    """Of all files of a finished run."""
     cache_hit: bool = False
     delivery: Delivery = Delivery()
 

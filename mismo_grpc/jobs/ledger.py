@@ -38,6 +38,7 @@ class ActiveJob:
     playhead: float | None = None
     """Seconds; the latest one asked for."""
     separating_since: float | None = None
+    """Seconds of the monotonic clock."""
     tiles_before: int = 0
     """Tiles that were done before this process took the job up."""
     stems_pulse: Pulse = field(default_factory=Pulse)
@@ -104,14 +105,17 @@ class JobLedger:
         body: StageStatus | tuple[tuple[int, int], ...] | None = None,
         *,
         insist: bool = False,
+        before_publishing: Callable[[], Awaitable[object]] | None = None,
     ) -> Job:
-        """Applies a change as the job's next revision, stores it with its event, then publishes it.
+        """Applies a change as the job's next revision, stores it with the callbacks it causes, then publishes it.
 
-        A job that has ended stays as it is; the caller looks at the answer.
+        A job that has ended stays as it is; the caller looks at the answer. `before_publishing` is awaited once the
+        change is stored and before anybody hears of it; it raises nothing.
         With `insist` a full disk is no reason not to. Once begun it is carried out, also if the caller is
         cancelled: store and watchers never differ.
         """
-        return await unbroken(self._record(active, change, kind, body, self.insist if insist else self.call))
+        call = self.insist if insist else self.call
+        return await unbroken(self._record(active, change, kind, body, call, before_publishing))
 
     async def _record(
         self,
@@ -120,6 +124,7 @@ class JobLedger:
         kind: EventKind,
         body: StageStatus | tuple[tuple[int, int], ...] | None,
         call: Callable[..., Awaitable[bool]],
+        before_publishing: Callable[[], Awaitable[object]] | None,
     ) -> Job:
         async with active.lock:
             if active.job.state.ended:
@@ -128,7 +133,9 @@ class JobLedger:
             job = replace(job, revision=active.job.revision + 1)
             event = Event(job.revision, self.now(), kind, body)
             callbacks = callbacks_due(job, kind, event.time, self._new_id)
-            await call(self.store.save, job, (event,), callbacks)
+            await call(self.store.save, job, callbacks)
+            if before_publishing is not None:
+                await before_publishing()
             before, active.job = active.job, job
             if kind is EventKind.SEGMENT_READY and isinstance(body, tuple):
                 active.ready = active.ready.union(body)
@@ -169,7 +176,7 @@ class JobLedger:
 
 
 def progress_of(active: ActiveJob, position: int, clock: float, tile_seconds: float) -> Progress:
-    """How far a job is: `clock` is the time now, `tile_seconds` a segment's usual time (0: unknown)."""
+    """How far a job is: `clock` is the monotonic time now, `tile_seconds` a segment's usual time (0: unknown)."""
     job = active.job
     total, done = job.segments_total, job.segments_done
     if total == 0:

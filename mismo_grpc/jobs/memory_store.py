@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mismo_grpc.errors import RequestIdReusedError, StoreError
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
-from mismo_grpc.jobs.events import Event
 from mismo_grpc.jobs.job import Job, JobState
 from mismo_grpc.jobs.records import cache_key as cache_key_of
-from mismo_grpc.jobs.store import EVENTS_KEPT, EventList, JobList, RequestRow, UploadRow
+from mismo_grpc.jobs.store import EndedResult, JobList, RequestRow, RunStanding, UploadRow
 
 _FOREVER = float("inf")
 
@@ -20,8 +18,6 @@ _FOREVER = float("inf")
 @dataclass
 class _Kept:
     job: Job
-    events: deque[Event] = field(default_factory=deque[Event])
-    pruned_revision: int = 0
     callbacks: dict[str, CallbackRow] = field(default_factory=dict[str, CallbackRow])
 
 
@@ -48,8 +44,7 @@ class MemoryJobStore:
             if there is not None and not there.job.state.ended and there.job.run != job.run:
                 raise StoreError(f"job {job.job_id} has not ended; it cannot run again yet")
             self._put_request(request_id, RequestRow(job.job_id, job.run, fingerprint), now)
-            self._jobs[job.job_id] = _Kept(job)
-            self._put_callbacks(callbacks)
+            self._jobs[job.job_id] = _Kept(job, {row.callback_id: row for row in callbacks})
 
     def put_request(self, request_id: str, job_id: str, run: str, fingerprint: str, now: float) -> None:
         """See JobStore."""
@@ -80,28 +75,15 @@ class MemoryJobStore:
                 del self._requests[key]
             return len(old)
 
-    def save(self, job: Job, events: Sequence[Event] = (), callbacks: Sequence[CallbackRow] = ()) -> bool:
-        """See JobStore."""
-        return self.save_many([(job, events)], callbacks)[0]
-
-    def save_many(
-        self, changes: Iterable[tuple[Job, Sequence[Event]]], callbacks: Sequence[CallbackRow] = ()
-    ) -> list[bool]:
+    def save(self, job: Job, callbacks: Sequence[CallbackRow] = ()) -> bool:
         """See JobStore."""
         with self._lock:
-            saved = [self._save(job, events) for job, events in changes]
-            self._put_callbacks(callbacks)
-            return saved
-
-    def _save(self, job: Job, events: Sequence[Event]) -> bool:
-        kept = self._jobs.get(job.job_id)
-        if kept is None or kept.job.run != job.run:
-            return False
-        kept.job = job
-        kept.events.extend(events)
-        while len(kept.events) > EVENTS_KEPT:
-            kept.pruned_revision = max(kept.pruned_revision, kept.events.popleft().revision)
-        return True
+            kept = self._jobs.get(job.job_id)
+            if kept is None or kept.job.run != job.run:
+                return False
+            kept.job = job
+            kept.callbacks.update((row.callback_id, row) for row in callbacks)
+            return True
 
     def get(self, job_id: str) -> Job | None:
         """See JobStore."""
@@ -113,16 +95,18 @@ class MemoryJobStore:
         """See JobStore."""
         return self._sorted(lambda job: not job.state.ended, lambda job: job.created_at)
 
-    def expired(self, now: float) -> JobList:
+    def standing_runs(self) -> list[RunStanding]:
         """See JobStore."""
-        return self._sorted(
-            lambda job: job.state.ended and job.expires_at is not None and job.expires_at <= now,
-            lambda job: job.expires_at,
-        )
+        with self._lock:
+            jobs = [kept.job for _, kept in sorted(self._jobs.items())]
+        return [RunStanding(job.job_id, job.run, job.state) for job in jobs]
 
-    def ended_oldest_first(self) -> JobList:
+    def ended_results(self) -> list[EndedResult]:
         """See JobStore."""
-        return self._sorted(lambda job: job.state.ended, lambda job: job.ended_at)
+        return [
+            EndedResult(job.job_id, job.run, job.state, job.ended_at or 0.0, job.expires_at, job.result_bytes)
+            for job in self._sorted(lambda job: job.state.ended, lambda job: job.ended_at)
+        ]
 
     def _sorted(self, wanted: Callable[[Job], bool], time: Callable[[Job], float | None]) -> JobList:
         with self._lock:
@@ -135,38 +119,18 @@ class MemoryJobStore:
         with self._lock:
             return self._jobs.pop(job_id, None) is not None
 
-    def events_after(self, job_id: str, run: str, revision: int) -> EventList:
-        """See JobStore."""
-        with self._lock:
-            kept = self._jobs.get(job_id)
-            if kept is None or kept.job.run != run:
-                return []
-            return [event for event in kept.events if event.revision > revision]
-
-    def pruned_revision(self, job_id: str, run: str) -> int | None:
-        """See JobStore."""
-        with self._lock:
-            kept = self._jobs.get(job_id)
-            return None if kept is None or kept.job.run != run else kept.pruned_revision
-
     def find_result(self, source_sha256: str, cache_key: str, now: float = 0.0) -> Job | None:
         """See JobStore."""
         found = self._sorted(
-            lambda job: (
-                job.state is JobState.SUCCEEDED
-                and job.source_sha256 == source_sha256
-                and cache_key_of(job) == cache_key
-                and (job.expires_at is None or job.expires_at > now)
-            ),
+            lambda job: _has_result_of(job, source_sha256, now) and cache_key_of(job) == cache_key,
             lambda job: job.ended_at,
         )
         return found[-1] if found else None
 
-    def _put_callbacks(self, callbacks: Sequence[CallbackRow]) -> None:
-        for row in callbacks:
-            kept = self._jobs.get(row.job_id)
-            if kept is not None and kept.job.run == row.run:
-                kept.callbacks[row.callback_id] = row
+    def has_result_of(self, source_sha256: str, now: float) -> bool:
+        """See JobStore."""
+        with self._lock:
+            return any(_has_result_of(kept.job, source_sha256, now) for kept in self._jobs.values())
 
     def due_callbacks(self, now: float, limit: int) -> list[CallbackRow]:
         """See JobStore."""
@@ -255,6 +219,14 @@ class MemoryJobStore:
             lambda job: job.created_at,
         )
         return found[::-1][:page_size]
+
+
+def _has_result_of(job: Job, source_sha256: str, now: float) -> bool:
+    return (
+        job.state is JobState.SUCCEEDED
+        and job.source_sha256 == source_sha256
+        and (job.expires_at is None or job.expires_at > now)
+    )
 
 
 def _pending(kept: _Kept) -> list[CallbackRow]:

@@ -1,4 +1,4 @@
-"""Which finished results go, and how they go: at once for whoever looks, bit by bit on the disk."""
+"""Which finished results are removed, and the trash through which folders go."""
 
 from __future__ import annotations
 
@@ -6,28 +6,17 @@ import os
 import secrets
 import shutil
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mismo_grpc.errors import StoreError
-from mismo_grpc.jobs.job import check_job_id
+from mismo_grpc.jobs.store import EndedResult
 
 STATE_FOLDER = ".mismo"
 TRASH_FOLDER = "trash"
 
 
-@dataclass(frozen=True)
-class EndedJob:
-    """An ended job and the bytes of its files; times are seconds since the epoch, None: never."""
-
-    job_id: str
-    ended_at: float
-    expires_at: float | None
-    bytes: int
-
-
 def jobs_to_remove(
-    ended: Sequence[EndedJob], now: float, budget_bytes: int, in_use: Collection[str] = ()
+    ended: Sequence[EndedResult], now: float, budget_bytes: int, in_use: Collection[str] = ()
 ) -> list[str]:
     """The ids of the jobs whose results go now: first the expired, then, over budget, the oldest ended.
 
@@ -40,49 +29,41 @@ def jobs_to_remove(
     if budget_bytes <= 0:
         return removed
     kept = sorted(
-        (job for job in ended if job.job_id not in gone), key=lambda job: (job.ended_at, job.job_id)
+        (job for job in ended if job.job_id not in gone), key=lambda job: (job.ended_at or 0.0, job.job_id)
     )
-    used = sum(job.bytes for job in kept)
+    used = sum(job.result_bytes for job in kept)
     for job in kept[:-1]:
         if used <= budget_bytes:
             break
         if job.job_id not in in_use:
             removed.append(job.job_id)
-            used -= job.bytes
+            used -= job.result_bytes
     return removed
 
 
-def _expiry(job: EndedJob) -> tuple[float, str]:
+def _expiry(job: EndedResult) -> tuple[float, str]:
     return (job.expires_at or 0.0, job.job_id)
 
 
-def next_expiry(ended: Sequence[EndedJob], in_use: Collection[str] = ()) -> float | None:
-    """When the next job expires, in seconds since the epoch; None if none will."""
-    times = [job.expires_at for job in ended if job.expires_at is not None and job.job_id not in in_use]
-    return min(times, default=None)
+def move_to_trash(jobs_dir: Path, path: Path) -> Path | None:
+    """Moves a folder or file into the trash in one step; answers where it lies now, None if it was not there.
 
-
-def remove_job_files(jobs_dir: Path, job_id: str) -> bool:
-    """Removes JOBS_DIR/{job_id}; False if there is none. Blocks on the disk.
-
-    The folder leaves its place in one step, so nobody sees half of it, and a crash leaves the rest in the
-    trash. A link in its place goes, what it leads to stays. Raises InvalidJobIdError for any other name.
+    So nobody sees half of it, and a crash leaves the rest in the trash. Blocks; raises OSError, and StoreError as
+    `trash_of`.
     """
-    check_job_id(job_id)
     grave = trash_of(jobs_dir) / secrets.token_hex(8)
     try:
-        os.rename(jobs_dir / job_id, grave)
+        os.rename(path, grave)
     except FileNotFoundError:
-        return False
-    _destroy(grave)
-    return True
+        return None
+    return grave
 
 
 def empty_trash(jobs_dir: Path) -> int:
-    """Removes what a crash left in the trash, at start; answers how many folders. Blocks on the disk."""
+    """Removes what a crash left in the trash; answers how many folders. Blocks; raises OSError."""
     graves = list(trash_of(jobs_dir).iterdir())
     for grave in graves:
-        _destroy(grave)
+        remove_tree(grave)
     return len(graves)
 
 
@@ -100,9 +81,10 @@ def trash_of(jobs_dir: Path) -> Path:
     return trash
 
 
-def _destroy(grave: Path) -> None:
-    # rmtree follows no links, neither at the top, where it refuses them, nor below.
-    if grave.is_dir() and not grave.is_symlink():
-        shutil.rmtree(grave)
+def remove_tree(path: Path) -> None:
+    """Removes a folder with all below it, or a file; links are removed and not followed. Blocks; raises OSError."""
+    # rmtree refuses a link at the top.
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
     else:
-        grave.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)

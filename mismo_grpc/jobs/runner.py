@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -19,17 +19,17 @@ from mismo_grpc.errors import (
     MismoError,
     disk_error,
 )
-from mismo_grpc.jobs.artifacts import STEMS_FOLDER
-from mismo_grpc.jobs.decoding import SOURCE_NAME, TrackDecoder
+from mismo_grpc.jobs.decoding import TrackDecoder
 from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.finishing import Results, write_results
 from mismo_grpc.jobs.job import Job, JobFailure, JobState, Stage, StageState, StageStatus
 from mismo_grpc.jobs.ledger import ActiveJob, JobLedger
-from mismo_grpc.jobs.retention import remove_job_files
+from mismo_grpc.jobs.records import recipe_of
+from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.jobs.sources import playhead_error
 from mismo_grpc.jobs.stem_shelf import StemShelf
 from mismo_grpc.jobs.unbroken import unbroken
-from mismo_grpc.separation.engine import WORK_FOLDER, SegmentEngine, Separation, SeparationSpec
+from mismo_grpc.separation.engine import SegmentEngine, Separation, SeparationSpec
 from mismo_grpc.separation.models import Bag
 from mismo_grpc.storage.disk import Disk
 
@@ -47,24 +47,22 @@ class JobRunner:
         shelf: StemShelf,
         engine: Callable[[], Awaitable[SegmentEngine]],
         decoder: TrackDecoder,
-        jobs_dir: Path,
+        runs: Runs,
         *,
         default_ttl: float,
         disk: Disk,
         disk_reserve: int,
+        boot: str,
     ) -> None:
         self._ledger = ledger
         self._shelf = shelf
         self._engine = engine
         self._decoder = decoder
-        self._jobs_dir = jobs_dir
+        self._runs = runs
         self._default_ttl = default_ttl
         self._disk = disk
         self._disk_reserve = disk_reserve
-
-    def folder(self, job: Job) -> Path:
-        """Where a job's files lie."""
-        return self._jobs_dir / job.job_id
+        self._boot = boot
 
     async def run(self, active: ActiveJob) -> None:
         """Carries a job to its end, whatever that is; a cancelled task leaves it as stored, to go on later."""
@@ -93,12 +91,12 @@ class JobRunner:
         engine = await self._engine()
         with engine.scheduler.expecting(int(active.job.priority)):
             mix, bag = await self._decode_and_load(active, engine)
-            spec = self._spec(active, mix, bag)
+            spec = self._spec(active, mix, bag, engine)
             separation = await self._open(engine, spec, bag)
         active.separation = separation
         # What UpdateJob asked for while the files were opened.
         separation.steer(engine.scheduler, int(active.job.priority), active.playhead)
-        self._shelf.put(active.job.run, separation.stems)
+        lease = self._shelf.put(active.job.run, separation.stems)
         try:
             await self._separate(active, separation, stage)
             await self._finish(active, separation, engine)
@@ -111,7 +109,7 @@ class JobRunner:
                 await unbroken(asyncio.to_thread(engine.quiesce, separation))
             finally:
                 # Also if the job was stopped a second time while it waited.
-                self._shelf.release(active.job.run)
+                lease.release()
 
     async def _open(self, engine: SegmentEngine, spec: SeparationSpec, bag: Bag) -> Separation:
         opening = asyncio.ensure_future(asyncio.to_thread(engine.open, spec, bag))
@@ -145,16 +143,17 @@ class JobRunner:
                 task.cancel()
             await unbroken(_settled(both))
 
-    def _spec(self, active: ActiveJob, mix: DecodedMix, bag: Bag) -> SeparationSpec:
+    def _spec(self, active: ActiveJob, mix: DecodedMix, bag: Bag, engine: SegmentEngine) -> SeparationSpec:
         job, options = active.job, active.job.options
         seconds = mix.frames / mix.sample_rate
         playhead = active.playhead if active.playhead is not None else options.playhead
         # One that came by UpdateJob, when nobody knew the length, ends no job.
-        if active.playhead is None and options.playhead is not None and options.playhead >= seconds:
+        moved = job.playhead_moved or active.playhead is not None
+        if not moved and options.playhead is not None and options.playhead >= seconds:
             raise playhead_error(options.playhead, seconds)
         return SeparationSpec(
             mix,
-            self.folder(job),
+            self._runs.files(job.run),
             options.stem_names,
             options.two_stems,
             options.shifts,
@@ -162,13 +161,16 @@ class JobRunner:
             options.encoding,
             options.sample_rate,
             int(job.priority),
-            job.created_at,
+            # The time of day may be set back or forth; the scheduler's clock is not.
+            engine.scheduler.clock() - max(0.0, self._ledger.now() - job.created_at),
             min(int((playhead or 0.0) * mix.sample_rate), mix.frames - 1),
             playing=playhead is not None,
+            boot=self._boot,
+            recipe=recipe_of(bag.fingerprint, engine.devices[0].info()),
+            job_id=job.job_id,
         )
 
     async def _separate(self, active: ActiveJob, separation: Separation, decoded: StageStatus) -> None:
-        now = self._ledger.now
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
 
@@ -184,7 +186,7 @@ class JobRunner:
         separation.finished.add_done_callback(wake_from_thread)
         try:
             active.tiles_before = separation.tiles_done
-            active.separating_since = now()
+            active.separating_since = time.monotonic()
             await self._announce(active, separation, decoded)
             wake()
             while True:
@@ -223,6 +225,7 @@ class JobRunner:
                 job,
                 layout=separation.stems.layout,
                 segments_total=len(separation.plan.tiles),
+                recipe=separation.spec.recipe,
                 source_sha256=job.source_sha256 if mix.source_sha256 is None else mix.source_sha256,
                 warnings=tuple(dict.fromkeys(warnings)),
             ).with_stage(done)
@@ -248,7 +251,7 @@ class JobRunner:
         results = await unbroken(
             asyncio.to_thread(
                 write_results,
-                self.folder(active.job),
+                self._runs,
                 active.job,
                 separation.stems,
                 self._disk,
@@ -272,21 +275,29 @@ class JobRunner:
                 segments_done=job.segments_total,
                 artifacts=results.names,
                 stem_sha256=results.stem_sha256,
+                result_bytes=results.bytes,
             ).with_stage(stage)
 
-        async with self._ledger.changing_hands:
-            try:
-                await self._ledger.record(
-                    active, lambda job: job.with_stage(stage), EventKind.STAGE, stage, insist=True
-                )
-                await self._ledger.record(active, succeeded, EventKind.TERMINAL, insist=True)
-            except DiskFullError:
-                # The work files go now anyway, and may be the room that is missing.
-                await asyncio.to_thread(engine.remove_work, separation)
-                await self._ledger.record(active, succeeded, EventKind.TERMINAL)
-            active.stems_pulse.beat()
+        async def link() -> None:
+            await self._runs.publish(active.job.job_id, active.job.run)
+
+        try:
+            await self._ledger.record(
+                active, lambda job: job.with_stage(stage), EventKind.STAGE, stage, insist=True
+            )
+            await self._ledger.record(
+                active, succeeded, EventKind.TERMINAL, insist=True, before_publishing=link
+            )
+        except DiskFullError:
+            # The work files go now anyway, and may be the room that is missing.
             await asyncio.to_thread(engine.remove_work, separation)
-            await asyncio.to_thread((self.folder(active.job) / SOURCE_NAME).unlink, missing_ok=True)
+            await self._ledger.record(active, succeeded, EventKind.TERMINAL, before_publishing=link)
+        active.stems_pulse.beat()
+        await asyncio.to_thread(self._remove_needless, separation, engine)
+
+    def _remove_needless(self, separation: Separation, engine: SegmentEngine) -> None:
+        engine.remove_work(separation)
+        separation.spec.files.source.unlink(missing_ok=True)
 
     async def _fail(self, active: ActiveJob, error: MismoError) -> None:
         failure = JobFailure.of(error)
@@ -310,20 +321,17 @@ class JobRunner:
 
         A job that has ended stays as it is. Raises DiskFullError or StoreError if the end cannot be stored.
         """
-        async with self._ledger.changing_hands:
-            if active.job.state.ended:
-                return
-            try:
-                await self._record_end(active, state, stage_state, failure)
-            except MismoError:
-                # The files go now anyway, and may be the room that is missing.
-                await asyncio.to_thread(self._remove_results, active.job)
-                await self._record_end(active, state, stage_state, failure)
-            active.stems_pulse.beat()
-            try:
-                await asyncio.to_thread(remove_job_files, self._jobs_dir, active.job.job_id)
-            except OSError:
-                log.error("the files of a job cannot be removed", job_id=active.job.job_id, exc_info=True)
+        if active.job.state.ended:
+            return
+        try:
+            await self._record_end(active, state, stage_state, failure)
+        except MismoError:
+            # The files go now anyway, and may be the room that is missing.
+            await asyncio.to_thread(self._remove_results, active.job)
+            await self._record_end(active, state, stage_state, failure)
+        active.stems_pulse.beat()
+        if active.job.state is not JobState.SUCCEEDED:
+            self._runs.discard(active.job.run)
 
     async def _record_end(
         self, active: ActiveJob, state: JobState, stage_state: StageState, failure: JobFailure | None
@@ -354,9 +362,9 @@ class JobRunner:
 
     def _remove_results(self, job: Job) -> None:
         """All but the source, which a restart needs as long as the job's end is not stored."""
-        folder = self.folder(job)
-        for name in (STEMS_FOLDER, WORK_FOLDER):
-            shutil.rmtree(folder / name, ignore_errors=True)
+        files = self._runs.files(job.run)
+        for folder in (files.stems, files.work):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Ends the decoding threads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,7 +16,6 @@ from mismo_grpc.errors import (
     JobNotReadyError,
     StemNotFoundError,
 )
-from mismo_grpc.jobs.admission import Admission
 from mismo_grpc.jobs.artifacts import ArtifactReader, open_artifact, open_stem
 from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.events import EventKind
@@ -25,6 +25,7 @@ from mismo_grpc.jobs.ledger import ActiveJob, JobLedger, progress_of
 from mismo_grpc.jobs.pages import place_of, token_after
 from mismo_grpc.jobs.queue import JobQueue
 from mismo_grpc.jobs.runner import JobRunner
+from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.jobs.sources import playhead_error
 from mismo_grpc.jobs.stem_reader import StemReader, ended_without
 from mismo_grpc.jobs.stem_shelf import StemShelf
@@ -49,7 +50,8 @@ class Jobs:
         runner: JobRunner,
         queue: JobQueue,
         shelf: StemShelf,
-        admission: Admission,
+        runs: Runs,
+        submissions: Submissions,
         scheduler: Scheduler,
         *,
         epoch: str,
@@ -62,9 +64,9 @@ class Jobs:
         self._runner = runner
         self._queue = queue
         self._shelf = shelf
-        self._admission = admission
+        self._runs = runs
         self._scheduler = scheduler
-        self._submissions = Submissions(ledger, queue, admission, queue_capacity)
+        self._submissions = submissions
         self._tile_seconds = tile_seconds
 
     # Life
@@ -125,7 +127,7 @@ class Jobs:
             fraction = 1.0 if done else job.segments_done / max(1, job.segments_total)
             return Progress(fraction, None, 0, job.segments_done, job.segments_total)
         position = self._queue.position(active)
-        return progress_of(active, position, self._ledger.now(), self._tile_seconds(job.model))
+        return progress_of(active, position, time.monotonic(), self._tile_seconds(job.model))
 
     def ready(self, job: Job) -> RangeSet:
         """The frames of a job that can be read."""
@@ -234,8 +236,14 @@ class Jobs:
             active.playhead = playhead
 
         def updated(job: Job) -> Job:
-            options = job.options if playhead is None else replace(job.options, playhead=playhead)
-            return replace(job, priority=priority or job.priority, options=options)
+            moved = playhead is not None
+            options = replace(job.options, playhead=playhead) if moved else job.options
+            return replace(
+                job,
+                priority=priority or job.priority,
+                options=options,
+                playhead_moved=moved or job.playhead_moved,
+            )
 
         job = await self._ledger.record(active, updated, EventKind.UPDATED)
         if job.state.ended:
@@ -258,8 +266,9 @@ class Jobs:
             if current is None or current.run != job.run:
                 return
             self._ledger.ended_feeds.pop(job.job_id, None)
-            await self._admission.remove_files(job.job_id)
+            # The row first: files without a job are removed at the next start, a job without files would fail.
             await self._ledger.insist(self._ledger.store.delete, job.job_id)
+            await self._runs.forget(job.job_id, job.run)
 
     # Read
 
@@ -269,7 +278,7 @@ class Jobs:
 
     @asynccontextmanager
     async def open_stem_file(self, job_id: str, stem: str) -> AsyncGenerator[ArtifactReader]:
-        """The whole WAV file of a finished job's stem; held against removal meanwhile.
+        """The whole WAV file of a finished job's stem; its run is held meanwhile.
 
         Raises as `open_artifact`, StemNotFoundError for a stem that the job does not have.
         """
@@ -279,45 +288,44 @@ class Jobs:
                 raise StemNotFoundError(
                     f"job {job_id} has no stem {stem[:64]!r}; there are {', '.join(names)}", field="stem"
                 )
-            async with await asyncio.to_thread(open_stem, self._runner.folder(job), stem) as reader:
+            async with await asyncio.to_thread(open_stem, self._runs.files(job.run), stem) as reader:
                 yield reader
 
     @asynccontextmanager
     async def open_artifact(self, job_id: str, name: str) -> AsyncGenerator[ArtifactReader]:
-        """One of a finished job's files; held against removal meanwhile.
+        """One of a finished job's files; its run is held meanwhile.
 
         Raises JobNotFoundError, JobNotReadyError while the job runs or if it failed, ArtifactNotFoundError.
         """
         async with (
             self.finished(job_id) as job,
-            await asyncio.to_thread(open_artifact, self._runner.folder(job), name) as reader,
+            await asyncio.to_thread(open_artifact, self._runs.files(job.run), name) as reader,
         ):
             yield reader
 
     @asynccontextmanager
     async def finished(self, job_id: str) -> AsyncGenerator[Job]:
-        """A job that succeeded, its files held against removal meanwhile; raises as `open_artifact`."""
+        """A job that succeeded; its run is held: a re-run, a delete or an expiry changes nothing for the reader.
+
+        Raises as `open_artifact`.
+        """
         job = await self.get(job_id)
         if not job.state.ended:
             raise JobNotReadyError(f"job {job_id} has no artifacts before it ends; watch it and ask again")
         if job.state is not JobState.SUCCEEDED:
             raise ended_without(job)
-        self._shelf.hold(job_id)
-        try:
+        with self._runs.held(job.run):
             yield job
-        finally:
-            self._shelf.unhold(job_id)
 
     @asynccontextmanager
     async def open_stems(self, job_id: str) -> AsyncGenerator[StemReader]:
-        """The stems of a job, once it is decoded; held against removal meanwhile.
+        """The stems of a job, once it is decoded; its run is held meanwhile.
 
         Waits for the decode as long as the caller does. Raises JobNotFoundError, or the error that ended the job.
         """
         job = await self.get(job_id)
         active = self._ledger.active.get(job_id)
-        self._shelf.hold(job_id)
-        try:
+        with self._runs.held(job.run):
             if active is not None and active.job.run == job.run:
                 await active.stems_pulse.wait(
                     lambda: active.separation is not None or active.job.state.ended, None
@@ -325,13 +333,11 @@ class Jobs:
                 job = active.job
             if job.state in (JobState.FAILED, JobState.CANCELLED):
                 raise ended_without(job)
-            stems = await self._shelf.acquire(job)
+            lease = await self._shelf.acquire(job)
             try:
-                yield self._reader(job, active, stems)
+                yield self._reader(job, active, lease.stems)
             finally:
-                self._shelf.release(job.run)
-        finally:
-            self._shelf.unhold(job_id)
+                lease.release()
 
     def _reader(self, job: Job, active: ActiveJob | None, stems: StemSet) -> StemReader:
         if active is None or active.job.run != job.run:
@@ -345,8 +351,17 @@ class Jobs:
             if active.separation is not None:
                 self._scheduler.unfollow(active.separation.lane, player)
 
+        def grows() -> bool:
+            return active.separation is None or active.separation.stems is stems
+
         return StemReader(
-            stems, active.stems_pulse, lambda: active.job, follow, unfollow, lambda: active.job.stem_sha256
+            stems,
+            active.stems_pulse,
+            lambda: active.job,
+            follow,
+            unfollow,
+            lambda: active.job.stem_sha256,
+            grows,
         )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from mismo_grpc.errors import DiskFullError, MismoError, StoreError
+from mismo_grpc.storage.disk import sync
 
 BUSY_TIMEOUT_SECONDS = 10.0
 """Another program may look into the file and hold it for a moment; a read waits its turn as long at most."""
@@ -46,10 +47,12 @@ def open_writer(path: Path) -> sqlite3.Connection:
         if found != "ok":
             raise sqlite3.DatabaseError(found.splitlines()[-1])
         _migrate(writer)
+        # A power cut must neither take the file's name nor bring back the journal that SQLite removed.
+        sync(path.parent)
     except BaseException as error:
         if writer is not None:
             writer.close()
-        if isinstance(error, sqlite3.OperationalError):
+        if isinstance(error, (sqlite3.OperationalError, OSError)):
             raise StoreError(
                 f"the job store {path} cannot be opened ({error}); check that its folder exists, that this "
                 "user may write there and that the disk is not full"

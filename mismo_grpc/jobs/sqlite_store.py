@@ -10,16 +10,15 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from mismo_grpc.errors import RequestIdReusedError, StoreError
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
-from mismo_grpc.jobs.events import Event
 from mismo_grpc.jobs.job import Job, JobState
-from mismo_grpc.jobs.records import body_to_json, cache_key, event_from_json, job_from_json, job_to_json
+from mismo_grpc.jobs.records import cache_key, job_from_json, job_to_json
 from mismo_grpc.jobs.sqlite_file import (
     BUSY_TIMEOUT_SECONDS,
     connect,
@@ -28,7 +27,7 @@ from mismo_grpc.jobs.sqlite_file import (
     queries,
     store_errors,
 )
-from mismo_grpc.jobs.store import EVENTS_KEPT, EventList, JobList, RequestRow, UploadRow
+from mismo_grpc.jobs.store import EndedResult, JobList, RequestRow, RunStanding, UploadRow
 
 READERS = 4
 
@@ -72,7 +71,7 @@ class SqliteJobStore:
                 raise StoreError(f"job {job.job_id} has not ended; it cannot run again yet")
             self._put_request(writer, request_id, job.job_id, job.run, fingerprint, now)
             self._do(writer, "delete_job", job_id=job.job_id)
-            self._do(writer, "accept_job", run=job.run, **_columns(job))
+            self._do(writer, "accept_job", **_columns(job))
             for key, value in job.labels.items():
                 self._do(writer, "put_label", label=_label(key, value), job_id=job.job_id)
             self._put_callbacks(writer, callbacks)
@@ -105,40 +104,13 @@ class SqliteJobStore:
         with self._transaction() as writer:
             return self._do(writer, "forget_requests", before=before).rowcount
 
-    def save(self, job: Job, events: Sequence[Event] = (), callbacks: Sequence[CallbackRow] = ()) -> bool:
-        """See JobStore."""
-        return self.save_many([(job, events)], callbacks)[0]
-
-    def save_many(
-        self, changes: Iterable[tuple[Job, Sequence[Event]]], callbacks: Sequence[CallbackRow] = ()
-    ) -> list[bool]:
+    def save(self, job: Job, callbacks: Sequence[CallbackRow] = ()) -> bool:
         """See JobStore."""
         with self._transaction() as writer:
-            saved = [self._save(writer, job, events) for job, events in changes]
+            if self._do(writer, "save_job", **_columns(job)).rowcount == 0:
+                return False
             self._put_callbacks(writer, callbacks)
-            return saved
-
-    def _save(self, writer: sqlite3.Connection, job: Job, events: Sequence[Event]) -> bool:
-        row = self._one(writer, "save_job", run=job.run, event_count=len(events), **_columns(job))
-        if row is None:
-            return False
-        next_event = cast("int", row[0])
-        for number, event in enumerate(events, start=next_event - len(events)):
-            self._do(
-                writer,
-                "put_event",
-                job_id=job.job_id,
-                number=number,
-                revision=event.revision,
-                time=event.time,
-                kind=int(event.kind),
-                body=body_to_json(event),
-            )
-        kept_from = next_event - EVENTS_KEPT
-        if events and kept_from > 0:
-            self._do(writer, "note_pruned_events", job_id=job.job_id, kept_from=kept_from)
-            self._do(writer, "prune_events", job_id=job.job_id, kept_from=kept_from)
-        return True
+            return True
 
     def get(self, job_id: str) -> Job | None:
         """See JobStore."""
@@ -149,37 +121,35 @@ class SqliteJobStore:
         """See JobStore."""
         return _jobs(self._read("active_jobs"))
 
-    def expired(self, now: float) -> JobList:
+    def standing_runs(self) -> list[RunStanding]:
         """See JobStore."""
-        return _jobs(self._read("expired_jobs", now=now))
+        return [
+            RunStanding(job_id, run, JobState(state)) for job_id, run, state in self._read("standing_runs")
+        ]
 
-    def ended_oldest_first(self) -> JobList:
+    def ended_results(self) -> list[EndedResult]:
         """See JobStore."""
-        return _jobs(self._read("ended_jobs"))
+        return [
+            EndedResult(job_id, run, JobState(state), *rest)
+            for job_id, run, state, *rest in self._read("ended_results")
+        ]
 
     def delete(self, job_id: str) -> bool:
         """See JobStore."""
         with self._transaction() as writer:
             return self._do(writer, "delete_job", job_id=job_id).rowcount > 0
 
-    def events_after(self, job_id: str, run: str, revision: int) -> EventList:
-        """See JobStore."""
-        rows = self._read("events_after", job_id=job_id, run=run, revision=revision)
-        return [event_from_json(*row) for row in rows]
-
-    def pruned_revision(self, job_id: str, run: str) -> int | None:
-        """See JobStore."""
-        row = self._read_one("pruned_revision", job_id=job_id, run=run)
-        return None if row is None else row[0]
-
     def find_result(self, source_sha256: str, cache_key: str, now: float = 0.0) -> Job | None:
         """See JobStore."""
         row = self._read_one("find_result", source_sha256=source_sha256, cache_key=cache_key, now=now)
         return None if row is None else job_from_json(row[0])
 
+    def has_result_of(self, source_sha256: str, now: float) -> bool:
+        """See JobStore."""
+        return self._read("has_result_of", source_sha256=source_sha256, now=now) == [(1,)]
+
     def _put_callbacks(self, writer: sqlite3.Connection, callbacks: Sequence[CallbackRow]) -> None:
         for row in callbacks:
-            # The query passes over a run that is no longer there.
             self._do(writer, "put_callback", **vars(row) | {"url": json.dumps(row.url)})
 
     def due_callbacks(self, now: float, limit: int) -> list[CallbackRow]:
@@ -339,6 +309,7 @@ class SqliteJobStore:
 def _columns(job: Job) -> dict[str, object]:
     return {
         "job_id": job.job_id,
+        "run": job.run,
         "state": int(job.state),
         "priority": int(job.priority),
         "created_at": job.created_at,
@@ -347,6 +318,7 @@ def _columns(job: Job) -> dict[str, object]:
         "source_sha256": job.source_sha256,
         "source_bytes": job.source_bytes,
         "cache_key": cache_key(job),
+        "result_bytes": job.result_bytes,
         "record": job_to_json(job),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from mismo_grpc.errors import JobFailedError, JobNotReadyError, MismoError, Wire
+from mismo_grpc.errors import JobFailedError, JobNotReadyError, MismoError, StreamInterruptedError, Wire
 from mismo_grpc.jobs.feed import Pulse
 from mismo_grpc.jobs.job import Job, JobState
 from mismo_grpc.separation.stems import StemLayout, StemSet
@@ -22,13 +22,16 @@ class StemReader:
         follow: Callable[[object, int], None],
         unfollow: Callable[[object], None],
         sha256s: Callable[[], Sequence[str]],
+        grows: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`grows` turns false if the job was stopped and goes on in other files than these."""
         self._stems = stems
         self._pulse = pulse
         self._current = current
         self._follow = follow
         self._unfollow = unfollow
         self._sha256s = sha256s
+        self._grows = grows
 
     @classmethod
     def of_finished(cls, stems: StemSet, job: Job) -> StemReader:
@@ -51,16 +54,22 @@ class StemReader:
     async def wait_ready(self, start_frame: int, timeout: float) -> bool:
         """Waits until a frame is final; False after `timeout` seconds.
 
-        Raises JobFailedError or JobNotReadyError if the job ended without it.
+        Raises JobFailedError or JobNotReadyError if the job ended without it, StreamInterruptedError if the job was
+        stopped and has begun again.
         """
 
         def settled() -> bool:
-            return self.ready_end(start_frame) > start_frame or self._current().state.ended
+            ready = self.ready_end(start_frame) > start_frame
+            return ready or self._current().state.ended or not self._grows()
 
         if not await self._pulse.wait(settled, timeout):
             return False
         if self.ready_end(start_frame) > start_frame:
             return True
+        if not self._current().state.ended:
+            raise StreamInterruptedError(
+                "the job was stopped and has begun again; open the stream again here"
+            )
         raise ended_without(self._current())
 
     async def wait_finished(self, timeout: float) -> bool:

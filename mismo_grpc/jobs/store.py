@@ -1,20 +1,39 @@
-"""The port to what must not be lost: jobs, their events and callbacks, request ids, uploads."""
+"""The port to what must not be lost: jobs, their callbacks, request ids, uploads."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from mismo_grpc.jobs.callbacks import CallbackRow
-from mismo_grpc.jobs.events import Event
 from mismo_grpc.jobs.job import Job, JobState
 
-EVENTS_KEPT = 2048
-"""Events kept a job, newest first."""
-
 JobList = list[Job]
-EventList = list[Event]
+
+
+@dataclass(frozen=True)
+class RunStanding:
+    """Which run a job is at, and where it stands."""
+
+    job_id: str
+    run: str
+    state: JobState
+
+
+@dataclass(frozen=True)
+class EndedResult:
+    """What the disk budget needs to know of an ended run; times are seconds since the epoch.
+
+    `ended_at` is 0 if it is not known; `expires_at` None: never.
+    """
+
+    job_id: str
+    run: str
+    state: JobState
+    ended_at: float
+    expires_at: float | None
+    result_bytes: int
 
 
 @dataclass(frozen=True)
@@ -79,17 +98,11 @@ class JobStore(Protocol):
         """Forgets the request ids accepted before this time; answers how many."""
         ...
 
-    def save(self, job: Job, events: Sequence[Event] = (), callbacks: Sequence[CallbackRow] = ()) -> bool:
-        """Stores a change of an accepted job together with its events and the callbacks it causes.
+    def save(self, job: Job, callbacks: Sequence[CallbackRow] = ()) -> bool:
+        """Stores a change of an accepted job together with the callbacks it causes.
 
         False, and nothing is stored, if this run is no longer there: deleted or replaced meanwhile.
         """
-        ...
-
-    def save_many(
-        self, changes: Iterable[tuple[Job, Sequence[Event]]], callbacks: Sequence[CallbackRow] = ()
-    ) -> list[bool]:
-        """`save` for several jobs in one transaction."""
         ...
 
     def get(self, job_id: str) -> Job | None:
@@ -100,31 +113,24 @@ class JobStore(Protocol):
         """The jobs that have not ended, oldest first."""
         ...
 
-    def expired(self, now: float) -> JobList:
-        """The ended jobs whose time is over, longest expired first."""
+    def standing_runs(self) -> list[RunStanding]:
+        """The latest run of every job, by job_id."""
         ...
 
-    def ended_oldest_first(self) -> JobList:
-        """The ended jobs by the time they ended."""
+    def ended_results(self) -> list[EndedResult]:
+        """The ended jobs by the time they ended, oldest first."""
         ...
 
     def delete(self, job_id: str) -> bool:
-        """Removes a job with its events and callbacks; False if there is none. Request ids that name it stay."""
-        ...
-
-    def events_after(self, job_id: str, run: str, revision: int) -> EventList:
-        """The kept events of this run past a revision, in order; none for another run."""
-        ...
-
-    def pruned_revision(self, job_id: str, run: str) -> int | None:
-        """The highest revision among the events that are no longer kept; None if there is no such run.
-
-        A watcher that has seen this revision or a later one can be replayed the rest. 0 if all are kept.
-        """
+        """Removes a job with its callbacks; False if there is none. Request ids that name it stay."""
         ...
 
     def find_result(self, source_sha256: str, cache_key: str, now: float = 0.0) -> Job | None:
         """The newest succeeded job of this content and `records.cache_key` that expires after `now`."""
+        ...
+
+    def has_result_of(self, source_sha256: str, now: float) -> bool:
+        """Whether any succeeded job of this content expires after `now`, whatever its options."""
         ...
 
     def due_callbacks(self, now: float, limit: int) -> list[CallbackRow]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import structlog
 
-from mismo_grpc.errors import MismoError, QueueFullError, RequestIdReusedError, ServerDrainingError
+from mismo_grpc.errors import QueueFullError, RequestIdReusedError, ServerDrainingError
 from mismo_grpc.jobs.admission import Admission, Admitted
 from mismo_grpc.jobs.feed import JobFeed
-from mismo_grpc.jobs.job import Job, JobRequest
+from mismo_grpc.jobs.job import Job, JobRequest, Source, SourceKind
 from mismo_grpc.jobs.ledger import ActiveJob, JobLedger
 from mismo_grpc.jobs.queue import JobQueue
+from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.jobs.unbroken import unbroken
+from mismo_grpc.jobs.uploads import Uploads
 
 log = structlog.get_logger(__name__)
 
@@ -31,8 +35,18 @@ class Submitted:
 class Submissions:
     """Takes jobs in until it is `closed`; at most `queue_capacity` that have not ended."""
 
-    def __init__(self, ledger: JobLedger, queue: JobQueue, admission: Admission, queue_capacity: int) -> None:
+    def __init__(
+        self,
+        ledger: JobLedger,
+        queue: JobQueue,
+        admission: Admission,
+        runs: Runs,
+        uploads: Uploads,
+        queue_capacity: int,
+    ) -> None:
         self.closed = False
+        self._runs = runs
+        self._uploads = uploads
         self._ledger = ledger
         self._queue = queue
         self._admission = admission
@@ -45,18 +59,47 @@ class Submissions:
         earlier = await self._earlier(request)
         if earlier is not None:
             return earlier
-        admitted = await self._admission.check(request)
+        self._check_room_in_queue()
+        with self._source_held(request.source):
+            submitted = await self._submit(request, use_earlier=True)
+            if submitted is None:
+                # The earlier result was replaced or deleted meanwhile: the job does its work itself.
+                submitted = await self._submit(request, use_earlier=False)
+        assert submitted is not None
+        return submitted
+
+    async def _submit(self, request: JobRequest, *, use_earlier: bool) -> Submitted | None:
+        """None if the earlier result that it would take over is no longer there."""
+        admitted = await self._admission.check(request, use_earlier=use_earlier)
         if request.validate_only:
             return Submitted(admitted.job, cache_hit=admitted.cached is not None)
-        return await unbroken(self._accept_once(request, admitted))
+        return await unbroken(self._prepare_and_accept(request, admitted))
 
-    async def _accept_once(self, request: JobRequest, admitted: Admitted) -> Submitted:
-        async with self._ledger.changing_hands:
-            # A twin of this request may have been accepted meanwhile.
-            earlier = await self._earlier(request)
-            if earlier is not None:
-                return earlier
-            return await self._accept(request, admitted)
+    async def _prepare_and_accept(self, request: JobRequest, admitted: Admitted) -> Submitted | None:
+        submitted: Submitted | None = None
+        try:
+            # Before the lock, which other submits wait for: this may copy or compare files.
+            job = await self._admission.prepare(admitted)
+            async with self._ledger.changing_hands:
+                # A twin of this request may have been accepted meanwhile.
+                submitted = await self._earlier(request)
+                if submitted is None and (
+                    not job.cache_hit or await self._admission.may_still_have(admitted)
+                ):
+                    submitted = await self._accept(request, job)
+        finally:
+            if submitted is None or submitted.job.run != admitted.job.run:
+                self._runs.discard(admitted.job.run)
+        return submitted
+
+    @contextmanager
+    def _source_held(self, source: Source) -> Generator[None]:
+        """An upload must not expire between its check and its link in the run's folder."""
+        if source.kind is not SourceKind.UPLOAD:
+            yield
+            return
+        with self._uploads.held(source.location):
+            yield
 
     async def _earlier(self, request: JobRequest) -> Submitted | None:
         store = self._ledger.store
@@ -85,7 +128,7 @@ class Submissions:
             return Submitted(active.job, deduplicated=True)
         return None
 
-    async def _accept(self, request: JobRequest, admitted: Admitted) -> Submitted:
+    def _check_room_in_queue(self) -> None:
         if self.closed:
             raise ServerDrainingError("the server is shutting down; try again shortly", retry_after=5.0)
         if len(self._ledger.active) >= self._queue_capacity:
@@ -93,21 +136,13 @@ class Submissions:
                 f"the queue is full ({self._queue_capacity} jobs); try again in a while",
                 retry_after=RETRY_QUEUE_SECONDS,
             )
-        job = admitted.job
+
+    async def _accept(self, request: JobRequest, job: Job) -> Submitted:
+        self._check_room_in_queue()
         previous = await self._ledger.look(self._ledger.store.get, job.job_id)
         if previous is not None:
             job = replace(job, revision=previous.revision + 1)
-        try:
-            job = await self._admission.prepare_files(job, admitted)
-            await self._ledger.accept(job, request.request_id, request.fingerprint)
-        except BaseException:
-            await self._admission.discard_files(job)
-            raise
-        try:
-            await self._admission.adopt_files(job)
-        except (OSError, MismoError):
-            # It is accepted all the same, and ends with an error if its source is what is missing.
-            log.error("the folder of a job cannot be put in its place", job_id=job.job_id, exc_info=True)
+        await self._ledger.accept(job, request.request_id, request.fingerprint)
         self._ledger.ended_feeds.pop(job.job_id, None)
         log.info(
             "job accepted",
@@ -119,6 +154,7 @@ class Submissions:
         for tell in self._ledger.on_accepted:
             tell(job)
         if job.state.ended:
+            await self._runs.publish(job.job_id, job.run)
             self._ledger.tell_callbacks()
         else:
             self._ledger.active[job.job_id] = ActiveJob(job, JobFeed(job.revision))

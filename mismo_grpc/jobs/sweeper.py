@@ -3,47 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from pathlib import Path
+from dataclasses import replace
 
 import structlog
 
 from mismo_grpc.errors import MismoError
-from mismo_grpc.jobs.decoding import SOURCE_NAME
-from mismo_grpc.jobs.job import Job, JobState
+from mismo_grpc.jobs.job import JobState
 from mismo_grpc.jobs.ledger import JobLedger
-from mismo_grpc.jobs.retention import EndedJob, jobs_to_remove, remove_job_files
-from mismo_grpc.jobs.stem_shelf import StemShelf
+from mismo_grpc.jobs.retention import empty_trash, jobs_to_remove, remove_tree
+from mismo_grpc.jobs.runs import Runs
+from mismo_grpc.jobs.store import EndedResult
 from mismo_grpc.jobs.unbroken import unbroken
 from mismo_grpc.jobs.uploads import Uploads
-from mismo_grpc.separation.engine import WORK_FOLDER
 from mismo_grpc.storage.disk import folder_bytes
 
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 30.0
-TIDY_SECONDS = 60.0
-"""An ended job is tidied up by then."""
 REQUESTS_KEPT_SECONDS = 48 * 3600.0
 """The contract promises 24 h."""
 
 
 class Sweeper:
-    """Removes what is no longer kept; `jobs_dir` and `budget_bytes` (0: none) as in the settings."""
+    """Removes what is no longer kept; `budget_bytes` (0: none) as in the settings."""
 
-    def __init__(self, ledger: JobLedger, shelf: StemShelf, uploads: Uploads, budget_bytes: int) -> None:
+    def __init__(self, ledger: JobLedger, runs: Runs, uploads: Uploads, budget_bytes: int) -> None:
         self._ledger = ledger
-        self._shelf = shelf
+        self._runs = runs
         self._uploads = uploads
-        self._jobs_dir = shelf.jobs_dir
         self._budget = budget_bytes
-        self._sizes: dict[str, int] = {}
-        self._tidied = False
+        self._measured: dict[str, int] = {}
+        """Bytes of runs whose size is not stored: earlier versions did not measure them."""
         self.used_bytes = 0
         """By finished jobs, as of the last sweep."""
 
     async def run(self) -> None:
-        """Sweeps every half minute until cancelled."""
+        """Sweeps every half minute until cancelled; first removes what a killed server left behind."""
+        try:
+            await self.tidy()
+        except (MismoError, OSError):
+            log.error("what a killed server left behind cannot be removed", exc_info=True)
         while True:
             try:
                 await self.sweep()
@@ -51,20 +50,31 @@ class Sweeper:
                 log.error("sweep failed; it is tried again", exc_info=True)
             await asyncio.sleep(SWEEP_SECONDS)
 
+    async def tidy(self) -> None:
+        """Removes the trash, and work files of jobs whose server was killed between their end and this."""
+        await asyncio.to_thread(empty_trash, self._runs.jobs_dir)
+        ended = await self._ledger.look(self._ledger.store.ended_results)
+        runs = [each.run for each in ended if each.state is JobState.SUCCEEDED]
+        await asyncio.to_thread(self._remove_needless, runs)
+
+    def _remove_needless(self, runs: list[str]) -> None:
+        for run in runs:
+            files = self._runs.files(run)
+            for path in (files.work, files.source):
+                if path.exists():
+                    remove_tree(path)
+
     async def sweep(self) -> list[str]:
         """Removes what is due now; answers the ids of the removed jobs."""
         ledger, now = self._ledger, self._ledger.now()
-        ended = await ledger.look(ledger.store.ended_oldest_first)
-        if not self._tidied:
-            for job in await asyncio.to_thread(self._untidy, ended):
-                await unbroken(self._tidy(job))
-            self._tidied = True
-        sized = await asyncio.to_thread(self._measure, ended)
-        self.used_bytes = sum(job.bytes for job in sized)
+        ended = await self._with_sizes(await ledger.look(ledger.store.ended_results))
+        self.used_bytes = sum(each.result_bytes for each in ended)
+        held = self._runs.held_runs
         # What is still to be told is kept until that was done, or has failed for good.
         untold = await ledger.look(ledger.store.jobs_with_pending_callbacks)
-        due = jobs_to_remove(sized, now, self._budget, self._shelf.held | untold)
-        runs = {job.job_id: job.run for job in ended}
+        in_use = {each.job_id for each in ended if each.run in held} | untold
+        due = jobs_to_remove(ended, now, self._budget, in_use)
+        runs = {each.job_id: each.run for each in ended}
         removed = [job_id for job_id in due if await unbroken(self._remove(job_id, runs[job_id]))]
         if ledger.spare is not None:
             await asyncio.to_thread(ledger.spare.refill)
@@ -77,44 +87,22 @@ class Sweeper:
         async with ledger.changing_hands:
             current = await ledger.look(ledger.store.get, job_id)
             # It may run anew or be read since it was looked at.
-            if current is None or current.run != run or job_id in self._shelf.held:
+            if current is None or current.run != run or run in self._runs.held_runs:
                 return False
-            await asyncio.to_thread(remove_job_files, self._jobs_dir, job_id)
             await ledger.insist(ledger.store.delete, job_id)
+            await self._runs.forget(job_id, run)
         log.info("result removed", job_id=job_id)
         return True
 
-    def _untidy(self, ended: list[Job]) -> list[Job]:
-        """Jobs whose process was killed between their end and their tidying up."""
-        return [job for job in ended if any(path.exists() for path in self._needless(job))]
+    async def _with_sizes(self, ended: list[EndedResult]) -> list[EndedResult]:
+        unknown = [
+            each.run
+            for each in ended
+            if each.state is JobState.SUCCEEDED and not each.result_bytes and each.run not in self._measured
+        ]
+        if unknown:
+            self._measured |= await asyncio.to_thread(self._measure, unknown)
+        return [replace(each, result_bytes=self._measured.get(each.run, each.result_bytes)) for each in ended]
 
-    def _needless(self, job: Job) -> tuple[Path, ...]:
-        folder = self._jobs_dir / job.job_id
-        return (folder / WORK_FOLDER, folder / SOURCE_NAME) if job.state is JobState.SUCCEEDED else (folder,)
-
-    async def _tidy(self, job: Job) -> None:
-        async with self._ledger.changing_hands:
-            current = await self._ledger.look(self._ledger.store.get, job.job_id)
-            if current is None or current.run != job.run:
-                return
-            for path in self._needless(job):
-                await asyncio.to_thread(_remove, path)
-
-    def _measure(self, ended: list[Job]) -> list[EndedJob]:
-        # The files of an ended run do not change once it is tidied up: each is measured once.
-        settled = self._ledger.now() - TIDY_SECONDS
-        sizes = {
-            job.run: self._sizes[job.run]
-            if job.run in self._sizes
-            else folder_bytes(self._jobs_dir / job.job_id)
-            for job in ended
-        }
-        self._sizes = {job.run: sizes[job.run] for job in ended if (job.ended_at or 0.0) < settled}
-        return [EndedJob(job.job_id, job.ended_at or 0.0, job.expires_at, sizes[job.run]) for job in ended]
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    def _measure(self, runs: list[str]) -> dict[str, int]:
+        return {run: folder_bytes(self._runs.files(run).folder) for run in runs}

@@ -16,7 +16,8 @@ import os
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -200,6 +201,15 @@ class Uploads:
             self._holds[upload_id] -= 1
             if self._holds[upload_id] <= 0:
                 del self._holds[upload_id]
+
+    @contextmanager
+    def held(self, upload_id: str) -> Generator[None]:
+        """Keeps an upload from being removed."""
+        self.hold(upload_id)
+        try:
+            yield
+        finally:
+            self.release(upload_id)
 
     def _open(self, upload_id: str, filename: str, total_bytes: int, sha256: str, now: float) -> UploadStatus:
         check_header(filename, total_bytes, sha256, self._max_upload_bytes)

@@ -7,16 +7,18 @@ disk that is nearly full. Functions block on the disk.
 
 from __future__ import annotations
 
-import os
+import hashlib
+import io
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from typing import BinaryIO
 
 import structlog
 
-from mismo_grpc.audio.peaks import FRAMES_PER_PIXEL, ZOOM_LEVELS, PeakFile, Waveform, waveforms_document
+from mismo_grpc.audio.peaks import FRAMES_PER_PIXEL, ZOOM_LEVELS, Waveform, waveforms_document
 from mismo_grpc.errors import DiskFullError
 from mismo_grpc.separation.stems import StemSet
-from mismo_grpc.storage.disk import Disk, disk_errors
+from mismo_grpc.storage.disk import Disk, disk_errors, synced_file
+from mismo_grpc.storage.run_files import RunFiles
 
 log = structlog.get_logger(__name__)
 
@@ -33,55 +35,55 @@ def waveform_names(stem_names: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{WAVEFORM_PREFIX}{stem}{suffix}" for stem in stem_names for suffix in WAVEFORM_TYPES)
 
 
-def write_waveforms(job_folder: Path, stems: StemSet, disk: Disk, reserve: int = 0) -> tuple[str, ...]:
-    """Writes the waveforms of all stems; answers their names: none, and no file, without room.
+def write_waveforms(files: RunFiles, stems: StemSet, disk: Disk, reserve: int = 0) -> dict[str, str]:
+    """Writes the waveforms of all stems and brings them to the disk; answers the SHA-256 of each by its name.
 
-    Each is renamed into place when whole, but not forced out to the disk. Raises InternalError.
+    None, and no file, without room. Raises InternalError.
     """
     layout, peaks = stems.layout, stems.peaks
     if peaks is None:
-        return ()
-    names = waveform_names(layout.stem_names)
+        return {}
     pixels = -(-layout.total_frames // FRAMES_PER_PIXEL)
+    written: dict[str, str] = {}
     try:
         needed = len(layout.stem_names) * (pixels * _BYTES_PER_PIXEL + _HEADERS_BYTES)
-        disk.require(job_folder, needed, reserve)
+        disk.require(files.folder, needed, reserve)
         with disk_errors():
-            for index in range(len(layout.stem_names)):
-                _write(job_folder, names[2 * index : 2 * index + 2], peaks, index, layout.sample_rate)
+            for index, stem in enumerate(layout.stem_names):
+                waveform = peaks.waveform(index, layout.sample_rate)
+                for name, write in zip(waveform_names([stem]), (_write_dat, _write_json), strict=True):
+                    path = files.artifact(name)
+                    with synced_file(path) as file:
+                        write(waveform, file)
+                    with path.open("rb") as file:
+                        written[name] = hashlib.file_digest(file, "sha256").hexdigest()
     except DiskFullError:
-        log.warning("no room for a job's waveforms; it ends without them", job_id=job_folder.name)
-        for name in names:
-            _remove(job_folder, name)
-        return ()
+        log.warning("no room for a job's waveforms; it ends without them", run=files.run)
+        _remove(files, layout.stem_names)
+        return {}
     except BaseException:
-        for name in names:
-            _remove(job_folder, name)
+        _remove(files, layout.stem_names)
         raise
-    return names
+    return written
 
 
-def _write(job_folder: Path, names: Sequence[str], peaks: PeakFile, index: int, sample_rate: int) -> None:
-    waveform = peaks.waveform(index, sample_rate)
-    dat, text = names
-    _aside(job_folder, dat).write_bytes(waveform.to_dat())
-    with _aside(job_folder, text).open("w", encoding="ascii") as file:
-        waveform.write_json(file)
-    for name in names:
-        os.replace(_aside(job_folder, name), job_folder / name)
+def _write_dat(waveform: Waveform, file: BinaryIO) -> None:
+    file.write(waveform.to_dat())
 
 
-def _aside(job_folder: Path, name: str) -> Path:
-    return job_folder / f".{name}.new"
+def _write_json(waveform: Waveform, file: BinaryIO) -> None:
+    text = io.TextIOWrapper(file, "ascii")
+    waveform.write_json(text)
+    text.detach()
 
 
-def _remove(job_folder: Path, name: str) -> None:
-    _aside(job_folder, name).unlink(missing_ok=True)
-    (job_folder / name).unlink(missing_ok=True)
+def _remove(files: RunFiles, stem_names: Iterable[str]) -> None:
+    for name in waveform_names(stem_names):
+        files.artifact(name).unlink(missing_ok=True)
 
 
 def read_waveforms(
-    job_folder: Path, stem_names: Iterable[str], levels: Sequence[int] = tuple(ZOOM_LEVELS)
+    files: RunFiles, stem_names: Iterable[str], levels: Sequence[int] = tuple(ZOOM_LEVELS)
 ) -> list[dict[str, object]]:
     """`waveforms` of a callback: see `waveforms_document`. A stem whose waveform is missing or spoilt has no entry.
 
@@ -90,7 +92,7 @@ def read_waveforms(
     waveforms: dict[str, Waveform] = {}
     for stem in stem_names:
         try:
-            waveforms[stem] = Waveform.from_dat((job_folder / f"{WAVEFORM_PREFIX}{stem}.dat").read_bytes())
+            waveforms[stem] = Waveform.from_dat(files.artifact(f"{WAVEFORM_PREFIX}{stem}.dat").read_bytes())
         except (OSError, ValueError):
             continue
     return waveforms_document(waveforms, levels)

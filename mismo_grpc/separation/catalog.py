@@ -116,7 +116,7 @@ class ModelCatalog:
             files = self.find(name)
             if files is not None:
                 shape = _describe_files(files) or published
-                mark = _fingerprint(files)
+                mark = fingerprint(files)
                 return ModelDescription(name, *shape, ModelState.AVAILABLE, fingerprint=mark)
         except ModelLoadError as error:
             return ModelDescription(name, *published, ModelState.UNAVAILABLE, error.message)
@@ -263,7 +263,8 @@ def _bag_in_torch_cache(name: str) -> ModelFiles | None:
     return ModelFiles(name, tuple(m for m in members if m is not None), weights, segment)
 
 
-def _fingerprint(files: ModelFiles) -> str:
+def fingerprint(files: ModelFiles) -> str:
+    """Tells one set of weight files from another under the same name. Raises OSError."""
     seen = [(path.name, stat.st_size, stat.st_mtime_ns) for path in files.members for stat in (path.stat(),)]
     return hashlib.sha256(repr((seen, files.weights, files.segment_seconds)).encode()).hexdigest()[:16]
 

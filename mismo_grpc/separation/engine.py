@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import structlog
@@ -17,7 +17,7 @@ from mismo_grpc.audio.decode import DecodedMix, open_mix
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import EngineError, MismoError, SeparationFailedError, disk_error
 from mismo_grpc.separation.device import Device, Recipe, Samples, TileInput
-from mismo_grpc.separation.grid import Plan, Tile, plan_track
+from mismo_grpc.separation.grid import Plan, Tile, check_work, plan_track
 from mismo_grpc.separation.models import Bag
 from mismo_grpc.separation.output import StemOutput
 from mismo_grpc.separation.overlap import OverlapAdd, PieceStore
@@ -25,28 +25,29 @@ from mismo_grpc.separation.rates import RateConverter
 from mismo_grpc.separation.scheduler import Lane, Scheduler, Task
 from mismo_grpc.separation.selection import select_stems
 from mismo_grpc.separation.stems import StemLayout, StemSet
+from mismo_grpc.separation.work_record import WorkRecord
+from mismo_grpc.storage.run_files import RunFiles
 
 log = structlog.get_logger(__name__)
 
 BATCHES_IN_FLIGHT = 2
 """Batches of a device that are computed or written at once: what a killed process has to compute again."""
 ATTEMPTS = 2
-WORK_FOLDER = "work"
-"""What a job needs until it is done, in its folder."""
 STD_FLOOR = 1e-8
 """demucs adds it to the track's standard deviation (`Separator.separate_tensor`)."""
 
 
 @dataclass(frozen=True)
 class SeparationSpec:
-    """What to separate and how; `folder` gets `stems/` and `work/`, `start_frame` is where to begin.
+    """What to separate and how; `files` gets stems and work files, `start_frame` is where to begin.
 
     `sample_rate` is that of the files in Hz, 0 for the model's; `start_frame` is of the decoded mix;
-    `submitted_at` is of the scheduler's clock (seconds).
+    `submitted_at` is of the scheduler's clock (seconds). Work that is found is taken up only if `boot` (the id of this
+    boot, "" if unknown) and `recipe` (the model's weights and the arithmetic) are those it was done with.
     """
 
     mix: DecodedMix
-    folder: Path
+    files: RunFiles
     stem_names: tuple[str, ...] = ()
     two_stems: str = ""
     shifts: int = 0
@@ -57,6 +58,10 @@ class SeparationSpec:
     submitted_at: float = 0.0
     start_frame: int = 0
     playing: bool = False
+    boot: str = ""
+    recipe: str = ""
+    job_id: str = ""
+    """For the log."""
 
 
 class Separation:
@@ -70,6 +75,7 @@ class Separation:
         recipes: Sequence[Recipe],
         stems: StemSet,
         output: StemOutput,
+        record: WorkRecord,
         lane: Lane,
     ) -> None:
         self.spec = spec
@@ -78,13 +84,12 @@ class Separation:
         self.recipes = tuple(recipes)
         self.stems = stems
         self.output = output
+        self.record = record
         self.lane = lane
         self.mix = open_mix(spec.mix)
         self.overlap = OverlapAdd(
             plan,
-            PieceStore(
-                spec.folder / WORK_FOLDER / "pieces", len(stems.layout.stem_names), stems.layout.channels
-            ),
+            PieceStore(spec.files.pieces, len(stems.layout.stem_names), stems.layout.channels),
         )
         self.finished: Future[None] = Future()
         self.forwards = 0
@@ -94,7 +99,25 @@ class Separation:
     @property
     def tiles_done(self) -> int:
         """How many tiles are finished."""
-        return self.stems.done.total
+        return self.record.done.total
+
+    def take_up(self) -> None:
+        """Goes on with what an earlier process has done of it and is as it was written; reads and checks it all.
+
+        Raises OSError.
+        """
+        final, ready = self.output.intact(self.record)
+        self.record.keep(self.overlap.recover(self.record.done, final), final)
+        self.stems.take_up(ready)
+        # Frames that are final and were lost after their conversion come with no tile any more.
+        _, converted = self.output.write([], final)
+        if converted:
+            self.record.commit(None, [], converted)
+            self.stems.publish([(each.start, each.end) for each in converted])
+
+    def close(self) -> None:
+        """Closes the journal; the stems are closed by whoever reads them last."""
+        self.record.close()
 
     def mix_frame(self, stem_frame: int) -> int:
         """The frame of the decoded mix at a frame of the stems; they differ where the rate is converted."""
@@ -162,18 +185,15 @@ class SegmentEngine:
     def open(self, spec: SeparationSpec, bag: Bag) -> Separation:
         """Plans a job, makes or takes up its stem files, and queues what is missing; blocks on the disk.
 
-        Raises InvalidFieldError for stems that the model does not have, OSError if the disk is full.
+        Raises InvalidFieldError for stems that the model does not have and for more than MAX_SEGMENTS segments,
+        OSError if the disk is full.
         """
         selection = select_stems(bag.sources, spec.stem_names, spec.two_stems)
         needed = bag.needed_members(selection.needed_sources)
         mix = spec.mix
-        plan = plan_track(
-            mix.frames,
-            mix.sample_rate,
-            [bag.members[i].segment_frames for i in needed],
-            overlap=spec.overlap,
-            shifts=spec.shifts,
-        )
+        lengths = [bag.members[i].segment_frames for i in needed]
+        check_work(mix.frames, mix.sample_rate, lengths, overlap=spec.overlap, shifts=spec.shifts)
+        plan = plan_track(mix.frames, mix.sample_rate, lengths, overlap=spec.overlap, shifts=spec.shifts)
         plan = Plan(
             plan.total_frames, [replace(g, members=tuple(needed[m] for m in g.members)) for g in plan.grids]
         )
@@ -186,11 +206,12 @@ class SegmentEngine:
             (spec.sample_rate, converter.output_frames) if converter else (mix.sample_rate, mix.frames)
         )
         layout = StemLayout(selection.names, rate, mix.channels, frames, spec.encoding)
-        work = spec.folder / WORK_FOLDER
-        work.mkdir(parents=True, exist_ok=True)
-        stems = StemSet(spec.folder / "stems", layout, work / "state.json")
+        files = spec.files
+        files.work.mkdir(parents=True, exist_ok=True)
+        stems = StemSet(files.stems, layout, files.peaks)
+        record: WorkRecord | None = None
         try:
-            stems.restore()
+            record = WorkRecord(files.journal, _work(spec, layout, plan), trusted=bool(spec.boot))
             lane = Lane(
                 plan,
                 mix.sample_rate,
@@ -199,13 +220,15 @@ class SegmentEngine:
                 batch_key=(id(bag), needed, selection.matrix.tobytes(), scale),
                 start_frame=spec.start_frame,
             )
-            output = StemOutput(stems, converter, work, mix.frames)
-            separation = Separation(spec, bag, plan, recipes, stems, output, lane)
-            stems.forget_tiles(separation.overlap.recover(stems.done, stems.final))
+            output = StemOutput(stems, converter, files.unconverted, mix.frames)
+            separation = Separation(spec, bag, plan, recipes, stems, output, record, lane)
+            separation.take_up()
         except BaseException:
             stems.close()
+            if record is not None:
+                record.close()
             raise
-        lane.pending.update(t.index for t in plan.tiles if t.index not in stems.done)
+        lane.pending.update(t.index for t in plan.tiles if t.index not in record.done)
         if spec.playing:
             self.scheduler.suggest(lane, spec.start_frame)
         self._by_lane[id(lane)] = separation
@@ -220,13 +243,13 @@ class SegmentEngine:
         self._end(separation, error)
 
     def quiesce(self, separation: Separation) -> None:
-        """Waits until nothing more is written for an ended separation."""
+        """Waits until nothing more is written for an ended separation, and closes its journal."""
         with separation.committing:
-            pass
+            separation.record.close()
 
     def remove_work(self, separation: Separation) -> None:
         """Removes the work files of a finished separation."""
-        shutil.rmtree(separation.spec.folder / WORK_FOLDER, ignore_errors=True)
+        shutil.rmtree(separation.spec.files.work, ignore_errors=True)
 
     def _serve(self, device: Device) -> None:
         while True:
@@ -261,7 +284,7 @@ class SegmentEngine:
         for task, separation in live:
             log.debug(
                 "tile done",
-                job_id=separation.spec.folder.name,
+                job_id=separation.spec.job_id,
                 tile=task.tile.index,
                 seconds=round(seconds, 4),
             )
@@ -278,7 +301,7 @@ class SegmentEngine:
         separation.failures[task.tile.index] = failures
         log.warning(
             "the model failed on a segment",
-            job_id=separation.spec.folder.name,
+            job_id=separation.spec.job_id,
             tile=task.tile.index,
             attempt=failures,
             exc_info=error,
@@ -301,9 +324,7 @@ class SegmentEngine:
                 except OSError as error:
                     self._end(separation, disk_error(error))
                 except Exception as error:
-                    log.error(
-                        "a segment could not be kept", job_id=separation.spec.folder.name, exc_info=True
-                    )
+                    log.error("a segment could not be kept", job_id=separation.spec.job_id, exc_info=True)
                     self._end(
                         separation,
                         SeparationFailedError(f"a segment could not be kept: {type(error).__name__}"),
@@ -315,12 +336,21 @@ class SegmentEngine:
         with separation.committing:
             if separation.finished.done():
                 return
-            stems, tile = separation.stems, task.tile
+            tile, record = task.tile, separation.record
             separation.forwards += 1
-            final = separation.overlap.add(tile, samples, stems.done)
-            separation.output.write(tile.index, final)
-            separation.overlap.settle(tile, stems.done)
+            added = separation.overlap.add(tile, samples, record.done, record.final)
+            final, ready = separation.output.write(added.final, record.final)
+            record.commit(tile.index, final, ready, added.lost)
+            separation.stems.publish([(each.start, each.end) for each in ready])
+            separation.overlap.settle(tile, added)
             self.scheduler.finish(task)
+            if added.lost:
+                log.warning(
+                    "parts of segments were lost; these are computed again",
+                    job_id=separation.spec.job_id,
+                    tiles=sorted(added.lost),
+                )
+                self.scheduler.run_again(separation.lane, added.lost)
             complete = separation.tiles_done == len(separation.plan.tiles)
         if complete:
             self._end(separation, None)
@@ -335,3 +365,17 @@ class SegmentEngine:
                 separation.finished.set_result(None)
             else:
                 separation.finished.set_exception(error)
+
+
+def _work(spec: SeparationSpec, layout: StemLayout, plan: Plan) -> dict[str, object]:
+    """What a journal must be of to be taken up: the same boot, mix, model, stems and segments."""
+    mix = spec.mix
+    grids = repr(plan.grids).encode()
+    return {
+        "boot": spec.boot,
+        "recipe": spec.recipe,
+        "mix": [mix.frames, mix.sample_rate, mix.channels, mix.crc32c],
+        "stems": list(layout.stem_names),
+        "files": [layout.sample_rate, layout.channels, layout.total_frames, layout.encoding.name],
+        "segments": hashlib.sha256(grids).hexdigest(),
+    }

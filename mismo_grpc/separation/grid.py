@@ -15,8 +15,16 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from mismo_grpc.errors import InvalidFieldError
+
 MAX_SHIFT_SECONDS = 0.5
 """Of demucs' shift trick (`apply_model`)."""
+MAX_SEGMENTS = 25_000
+"""The most segments of one job, derived from the longest track by default, six hours, at overlap 0.25.
+
+mismo_lite has the shortest segments of all known models: 6 s, one every 4.5 s, so 4,800 a pass (htdemucs, 7.8 s:
+3,693). Five passes fit, and a song of five minutes with 20 shifts at overlap 0.95, the most of both.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,8 +55,9 @@ class Grid:
     members: tuple[int, ...] = (0,)
 
     def starts(self, total_frames: int) -> range:
-        """First frames of all segments."""
-        return range(self.origin, total_frames, self.stride)
+        """First frames of all segments that reach into the track."""
+        before = max(0, -(self.origin + self.segment_frames) // self.stride + 1)
+        return range(self.origin + before * self.stride, total_frames, self.stride)
 
     def weight(self, tile: Tile, start: int, end: int) -> npt.NDArray[np.float32]:
         """The triangle of a tile over [start, end), shape [end - start]; its peak is 1."""
@@ -68,12 +77,7 @@ class Plan:
             raise ValueError("a plan needs at least one frame")
         self.total_frames = total_frames
         self.grids = tuple(grids)
-        cuts = sorted(
-            (start, g)
-            for g, grid in enumerate(self.grids)
-            for start in grid.starts(total_frames)
-            if start + grid.segment_frames > 0
-        )
+        cuts = sorted((start, g) for g, grid in enumerate(self.grids) for start in grid.starts(total_frames))
         self.tiles = tuple(
             Tile(i, g, start, min(self.grids[g].segment_frames, total_frames - start))
             for i, (start, g) in enumerate(cuts)
@@ -122,15 +126,52 @@ def plan_track(
     decides, so that a restart repeats them. demucs pads the track by half a second, starts the pass at
     the shift and ends it with the track.
     """
+    return Plan(total_frames, _grids(sample_rate, segment_frames, overlap, shifts, seed))
+
+
+def count_segments(
+    total_frames: int,
+    sample_rate: int,
+    segment_frames: Iterable[int],
+    *,
+    overlap: float = 0.25,
+    shifts: int = 0,
+    seed: int = 0,
+) -> int:
+    """How many tiles `plan_track` would make, without making them."""
+    grids = _grids(sample_rate, segment_frames, overlap, shifts, seed)
+    return sum(len(grid.starts(total_frames)) for grid in grids)
+
+
+def check_work(
+    total_frames: int, sample_rate: int, segment_frames: Iterable[int], *, overlap: float, shifts: int
+) -> None:
+    """Raises InvalidFieldError if a track needs more than MAX_SEGMENTS segments; arguments as of `plan_track`.
+
+    Lengths of 0 (of a model whose segments are not known yet) are passed over.
+    """
+    known = [frames for frames in segment_frames if frames > 0]
+    count = count_segments(total_frames, sample_rate, known, overlap=overlap, shifts=shifts)
+    if count > MAX_SEGMENTS:
+        raise InvalidFieldError(
+            f"options.overlap: {overlap:g} with options.shifts {shifts} cuts this track into {count} segments; at most "
+            f"{MAX_SEGMENTS} are taken: ask for less overlap or fewer shifts, or send the track in parts",
+            field="options.overlap",
+            metadata={"segments": str(count), "max_segments": str(MAX_SEGMENTS)},
+        )
+
+
+def _grids(
+    sample_rate: int, segment_frames: Iterable[int], overlap: float, shifts: int, seed: int
+) -> list[Grid]:
     by_length: dict[int, list[int]] = {}
     for member, frames in enumerate(segment_frames):
         by_length.setdefault(frames, []).append(member)
     max_shift = int(MAX_SHIFT_SECONDS * sample_rate)
     draw = random.Random(seed)
     origins = [draw.randint(0, max_shift) - max_shift for _ in range(shifts)] or [0]
-    grids = [
+    return [
         Grid(origin, frames, max(1, int((1 - overlap) * frames)), tuple(members))
         for origin in origins
         for frames, members in by_length.items()
     ]
-    return Plan(total_frames, grids)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mismo_grpc.errors import ModelLoadError, ModelUnavailableError
-from mismo_grpc.separation.catalog import ModelCatalog, ModelFiles, unavailable_reason
+from mismo_grpc.separation.catalog import ModelCatalog, ModelFiles, fingerprint, unavailable_reason
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,8 @@ class Bag:
     channels: int
     members: tuple[Member, ...]
     memory_bytes: int
+    fingerprint: str
+    """Of the weight files that were loaded."""
 
     @property
     def totals(self) -> tuple[float, ...]:
@@ -54,6 +56,7 @@ class Bag:
 
 def load_bag(files: ModelFiles, device: torch.device) -> Bag:
     """Loads a bag onto a device; raises ModelLoadError with what is wrong with its files."""
+    loaded = fingerprint(files)
     networks = [_load_network(path) for path in files.members]
     first = cast("Any", networks[0])
     sources = tuple(cast("Sequence[str]", first.sources))
@@ -75,7 +78,9 @@ def load_bag(files: ModelFiles, device: torch.device) -> Bag:
         members.append(
             Member(network, int(other.samplerate * other.segment), _valid_frames(network), tuple(row))
         )
-    return Bag(files.name, sources, int(first.samplerate), int(first.audio_channels), tuple(members), size)
+    return Bag(
+        files.name, sources, int(first.samplerate), int(first.audio_channels), tuple(members), size, loaded
+    )
 
 
 def _is_htdemucs(network: object) -> bool:

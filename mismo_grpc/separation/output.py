@@ -8,48 +8,74 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mismo_grpc.audio.checksum import crc32c
+from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.rates import RateConverter
 from mismo_grpc.separation.stems import StemSet
+from mismo_grpc.separation.work_record import FinishedRange, WorkRecord
 
 Samples = npt.NDArray[np.float32]
 
 
 class StemOutput:
-    """Writes what became final and commits its tile; with a converter, what that makes ready.
+    """Writes what became final into the stem files, converted where they have another sample rate.
 
-    Converting needs neighbouring samples, so the final ones wait in `work / "final.f32"` at the model's rate.
+    Converting needs neighbouring samples, so the final ones wait in the file `unconverted` at the model's rate.
     Raises OSError if there is no room for that.
     """
 
     def __init__(
-        self, stems: StemSet, converter: RateConverter | None, work: Path, model_frames: int
+        self, stems: StemSet, converter: RateConverter | None, unconverted: Path, model_frames: int
     ) -> None:
         self._stems = stems
         self._converter = converter
         self._store: npt.NDArray[np.float32] | None = None
         if converter is not None:
-            path = work / "final.f32"
             shape = (len(stems.layout.stem_names), model_frames, stems.layout.channels)
-            _reserve(path, 4 * int(np.prod(shape)))
-            self._store = np.memmap(path, dtype="<f4", mode="r+", shape=shape)
+            _reserve(unconverted, 4 * int(np.prod(shape)))
+            self._store = np.memmap(unconverted, dtype="<f4", mode="r+", shape=shape)
 
-    def write(self, tile: int, parts: list[tuple[int, Samples]]) -> None:
-        """Takes the (first frame, samples [stems, frames, channels]) that a tile made final."""
-        final = [(start, start + part.shape[1]) for start, part in parts]
+    def intact(self, record: WorkRecord) -> tuple[RangeSet, RangeSet]:
+        """The final and the ready frames that an earlier process recorded and that are as it wrote them."""
+        ready = RangeSet((each.start, each.end) for each in record.found_ready if self._stems.intact(each))
+        if self._store is None:
+            return ready, ready
+        store, total = self._store, self._store.shape[1]
+        final = RangeSet(
+            (each.start, each.end)
+            for each in record.found_final
+            if 0 <= each.start <= each.end <= total
+            and _checksum(store[:, each.start : each.end]) == each.crc32c
+        )
+        return final, ready
+
+    def write(
+        self, parts: list[tuple[int, Samples]], final: RangeSet
+    ) -> tuple[list[FinishedRange], list[FinishedRange]]:
+        """Takes (first frame, samples [stems, frames, channels]) that became final, beside `final` from before.
+
+        Answers what is final and what is ready now, for the record. Raises OSError.
+        """
         if self._converter is None or self._store is None:
-            for start, part in parts:
-                self._stems.write(start, part)
-            self._stems.commit(tile, final, final)
-            return
+            written = [self._stems.write(start, part) for start, part in parts]
+            return written, written
+        converter = self._converter
+        fresh: list[FinishedRange] = []
         for start, part in parts:
-            self._store[:, start : start + part.shape[1]] = part
-        ready: list[tuple[int, int]] = []
-        for group in self._converter.computable(self._stems.final.union(final), self._stems.ready):
-            low, high = self._converter.needs(group)
-            start, end = self._converter.span(group)
-            self._stems.write(start, self._converter.convert(group, self._store[:, low:high]))
-            ready.append((start, end))
-        self._stems.commit(tile, final, ready)
+            end = start + part.shape[1]
+            self._store[:, start:end] = part
+            fresh.append(FinishedRange(start, end, _checksum(part)))
+        ready: list[FinishedRange] = []
+        now_final = final.union([(each.start, each.end) for each in fresh])
+        for group in converter.computable(now_final, self._stems.ready):
+            low, high = converter.needs(group)
+            converted = converter.convert(group, self._store[:, low:high])
+            ready.append(self._stems.write(converter.span(group)[0], converted))
+        return fresh, ready
+
+
+def _checksum(samples: Samples) -> tuple[int, ...]:
+    return (crc32c(np.ascontiguousarray(samples, dtype="<f4").tobytes()),)
 
 
 def _reserve(path: Path, size: int) -> None:

@@ -8,19 +8,36 @@ expression, and after a crash only the tile in work is lost.
 from __future__ import annotations
 
 import os
+import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from mismo_grpc.audio.checksum import crc32c
 from mismo_grpc.separation.grid import Plan, Tile
 from mismo_grpc.separation.ranges import RangeSet
 
 Samples = npt.NDArray[np.float32]
 
+_CHECKSUM = struct.Struct("<I")
+
+
+class PieceLostError(Exception):
+    """A kept piece is missing or is not as it was written; `segment` is the index of the segment it is of."""
+
+    def __init__(self, segment: int) -> None:
+        super().__init__(segment)
+        self.segment = segment
+
 
 class PieceStore:
-    """Parts of tiles that wait for their neighbours: float32 [stems, frames, channels] in files of a folder."""
+    """Parts of tiles that wait for their neighbours: float32 [stems, frames, channels] in files of a folder.
+
+    A file begins with the CRC-32C of what follows: a piece that a crash or a bad disk has spoilt is never taken for
+    audio.
+    """
 
     def __init__(self, folder: Path, stems: int, channels: int) -> None:
         self._folder = folder
@@ -35,23 +52,49 @@ class PieceStore:
         """Keeps a piece; it is there whole or not at all."""
         path = self._path(tile, start, end)
         temporary = path.with_suffix(".tmp")
+        content = np.ascontiguousarray(samples, dtype="<f4").tobytes()
         # Not `tofile`: its error does not say that the disk is full.
-        temporary.write_bytes(np.ascontiguousarray(samples, dtype="<f4").data)
+        temporary.write_bytes(_CHECKSUM.pack(crc32c(content)) + content)
         os.replace(temporary, path)
 
     def get(self, tile: int, start: int, end: int) -> Samples:
-        """A kept piece, shape [stems, end - start, channels]."""
-        flat = np.fromfile(self._path(tile, start, end), dtype="<f4")
-        return flat.reshape(self._stems, end - start, self._channels)
+        """A kept piece, shape [stems, end - start, channels]; raises PieceLostError."""
+        try:
+            content = self._path(tile, start, end).read_bytes()
+        except FileNotFoundError:
+            raise PieceLostError(tile) from None
+        if len(content) != self._file_bytes(start, end):
+            raise PieceLostError(tile)
+        samples = content[_CHECKSUM.size :]
+        if _CHECKSUM.unpack_from(content) != (crc32c(samples),):
+            raise PieceLostError(tile)
+        return np.frombuffer(samples, dtype="<f4").reshape(self._stems, end - start, self._channels)
 
     def has(self, tile: int, start: int, end: int) -> bool:
         """Whether the piece is there with its full size."""
-        path = self._path(tile, start, end)
-        return path.exists() and path.stat().st_size == self._stems * (end - start) * self._channels * 4
+        try:
+            return self._path(tile, start, end).stat().st_size == self._file_bytes(start, end)
+        except FileNotFoundError:
+            return False
+
+    def _file_bytes(self, start: int, end: int) -> int:
+        return _CHECKSUM.size + self._stems * (end - start) * self._channels * 4
 
     def drop(self, tile: int, start: int, end: int) -> None:
         """Forgets a piece."""
         self._path(tile, start, end).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Added:
+    """What adding a tile came to.
+
+    `final` has (first frame, samples [stems, frames, channels]) for each piece that became final. `lost` has the
+    indexes of tiles whose kept pieces are gone: they must run again.
+    """
+
+    final: list[tuple[int, Samples]]
+    lost: frozenset[int]
 
 
 class OverlapAdd:
@@ -61,33 +104,44 @@ class OverlapAdd:
         self._plan = plan
         self._pieces = pieces
 
-    def add(self, tile: Tile, samples: Samples, done: RangeSet) -> list[tuple[int, Samples]]:
-        """Takes a tile's output and answers what became final.
+    def add(self, tile: Tile, samples: Samples, done: RangeSet, final: RangeSet) -> Added:
+        """Takes a tile's output, [stems, tile.length, channels], and sums what that makes final.
 
-        `samples` is [stems, tile.length, channels]; `done` holds the indexes of the tiles done before.
-        Answers (first frame, samples [stems, frames, channels]) for each final piece; the pieces that
-        wait are stored. The caller writes the answer, records the tile as done, then calls `settle`.
+        `done` holds the indexes of the tiles done before, `final` the frames that are final before: a tile that runs
+        again does not make them anew. The pieces that wait are stored. The caller writes the answer, records the tile
+        as done and the lost ones as not done, then calls `settle`. Raises OSError.
         """
-        is_done = done.add(tile.index, tile.index + 1).__contains__
-        final = self._plan.final_pieces(tile, is_done)
+        summed: list[tuple[int, Samples]] = []
+        lost: set[int] = set()
         for start, end in self._plan.pieces(tile):
-            if (start, end) not in final:
-                self._pieces.put(tile.index, start, end, samples[:, start - tile.start : end - tile.start])
-        return [(start, self._sum(start, end, tile, samples)) for start, end in final]
+            if final.covers(start, end):
+                continue
+            own = samples[:, start - tile.start : end - tile.start]
+            others = [t.index for t in self._plan.covering(start, end) if t.index != tile.index]
+            if all(index in done for index in others):
+                try:
+                    summed.append((start, self._sum(start, end, tile, samples)))
+                    continue
+                except PieceLostError as error:
+                    lost.add(error.segment)
+                    self._pieces.drop(error.segment, start, end)
+            self._pieces.put(tile.index, start, end, own)
+        return Added(summed, frozenset(lost))
 
-    def settle(self, tile: Tile, done: RangeSet) -> None:
-        """Drops the pieces that a finished tile has used up; `done` includes the tile."""
-        for start, end in self._plan.final_pieces(tile, done.__contains__):
+    def settle(self, tile: Tile, added: Added) -> None:
+        """Drops the kept pieces that were used up by what a tile made final."""
+        for start, part in added.final:
+            end = start + part.shape[1]
             for other in self._plan.covering(start, end):
                 if other.index != tile.index:
                     self._pieces.drop(other.index, start, end)
 
-    def recover(self, done: RangeSet, ready: RangeSet) -> RangeSet:
-        """The tiles of `done` whose every piece is ready or still kept; the others must run again."""
+    def recover(self, done: RangeSet, final: RangeSet) -> RangeSet:
+        """The tiles of `done` whose every piece is final or still kept; the others must run again."""
         kept: list[tuple[int, int]] = []
         for tile in self._plan.tiles:
             if tile.index in done and all(
-                ready.covers(start, end) or self._pieces.has(tile.index, start, end)
+                final.covers(start, end) or self._pieces.has(tile.index, start, end)
                 for start, end in self._plan.pieces(tile)
             ):
                 kept.append((tile.index, tile.index + 1))

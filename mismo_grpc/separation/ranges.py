@@ -34,6 +34,11 @@ class RangeSet:
         """This set and all of `ranges`."""
         return RangeSet((*self, *ranges))
 
+    def remove(self, start: int, end: int) -> RangeSet:
+        """This set without [start, end)."""
+        kept = [(s, min(e, start)) for s, e in self] + [(max(s, end), e) for s, e in self]
+        return RangeSet((s, e) for s, e in kept if s < e)
+
     def end_of(self, start: int) -> int:
         """End of the range that holds `start`; `start` itself where none does."""
         i = bisect_right(self._starts, start) - 1

@@ -8,7 +8,7 @@ waits for the followed ones of its class, but not for ever.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator, Hashable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -83,7 +83,8 @@ class Scheduler:
     """Hands out tiles, most urgent first; thread-safe."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        """`clock` is monotonic, in seconds."""
+        self.clock = clock
         self._lanes: list[Lane] = []
         self._changed = threading.Condition()
         self._closed = False
@@ -97,7 +98,7 @@ class Scheduler:
         """
         me = object()
         with self._changed:
-            self._expected[me] = (priority, self._clock() + EXPECTATION_SECONDS)
+            self._expected[me] = (priority, self.clock() + EXPECTATION_SECONDS)
         try:
             yield
         finally:
@@ -120,13 +121,13 @@ class Scheduler:
     def follow(self, lane: Lane, player: object, frame: int) -> None:
         """A player of this lane is at `frame` now."""
         with self._changed:
-            lane.playheads[player] = Playhead(frame, self._clock())
+            lane.playheads[player] = Playhead(frame, self.clock())
             lane.hint = None
 
     def suggest(self, lane: Lane, frame: int) -> None:
         """Whoever plays this lane is said to be at `frame`; players that follow know better."""
         with self._changed:
-            lane.hint = Playhead(frame, self._clock())
+            lane.hint = Playhead(frame, self.clock())
 
     def unfollow(self, lane: Lane, player: object) -> None:
         """The player left."""
@@ -146,10 +147,10 @@ class Scheduler:
         Empty on a timeout (seconds) or once closed.
         """
         with self._changed:
-            until = float("inf") if timeout is None else self._clock() + timeout
+            until = float("inf") if timeout is None else self.clock() + timeout
             while not self._closed:
                 batch = self._next_batch(max_batch)
-                now = self._clock()
+                now = self.clock()
                 if batch or now >= until:
                     return batch
                 wake = min([until, *(end for _, end in self._live_expectations())])
@@ -157,7 +158,7 @@ class Scheduler:
             return []
 
     def _live_expectations(self) -> list[tuple[int, float]]:
-        now = self._clock()
+        now = self.clock()
         return [(priority, end) for priority, end in self._expected.values() if end > now]
 
     def _next_batch(self, max_batch: int) -> list[Task]:
@@ -202,6 +203,12 @@ class Scheduler:
         with self._changed:
             task.lane.running.discard(task.tile.index)
             task.lane.pending.add(task.tile.index)
+            self._changed.notify_all()
+
+    def run_again(self, lane: Lane, indexes: Iterable[int]) -> None:
+        """Tiles that were done must run again."""
+        with self._changed:
+            lane.pending.update(index for index in indexes if index not in lane.running)
             self._changed.notify_all()
 
     @property

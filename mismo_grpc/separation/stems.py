@@ -5,26 +5,24 @@ The peaks that waveforms are drawn from grow beside the map: a finished file is 
 
 from __future__ import annotations
 
-import json
 import os
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from mismo_grpc.audio.checksum import crc32c
 from mismo_grpc.audio.encode import Encoding, pcm_s16, sample_bytes, to_pcm
 from mismo_grpc.audio.peaks import PeakFile
 from mismo_grpc.audio.wav import wav_header
 from mismo_grpc.separation.ranges import RangeSet
+from mismo_grpc.separation.work_record import FinishedRange
 
-PEAKS_FILE = "peaks"
-"""Beside the state."""
-RECOUNT_FRAMES = 1 << 18
+BLOCK_FRAMES = 1 << 18
+"""Read at once where whole ranges are read."""
 
 
 @dataclass(frozen=True)
@@ -51,59 +49,58 @@ class StemLayout:
 class StemSet:
     """Stem files that are written at offsets by the engine and read at once by anyone; thread-safe.
 
-    `state_path` holds the ready ranges and finished tiles, so that a restart goes on where it was; what it says is
-    ready is also in `peaks`, which finished files do not have.
+    Growing files have `peaks` beside them, which finished files do not have.
     """
 
-    def __init__(self, folder: Path, layout: StemLayout, state_path: Path | None = None) -> None:
-        """Makes or takes up growing files; without a `state_path` opens finished ones, to read only.
+    def __init__(self, folder: Path, layout: StemLayout, peaks: Path | None = None) -> None:
+        """Makes or takes up growing files, with their peaks; without `peaks` opens finished ones, to read only.
 
         Raises OSError if the disk is full, FileNotFoundError if finished files are missing or not whole.
         """
         self.layout = layout
         self.folder = folder
-        self._state_path = state_path
         self._lock = threading.Lock()
         self._ready = RangeSet()
-        self._final = RangeSet()
-        self._done = RangeSet()
         self._listeners: dict[int, Callable[[], None]] = {}
         self._next_listener = 0
-        header = wav_header(layout.encoding, layout.total_frames, layout.sample_rate, layout.channels)
-        self._header_bytes = len(header)
+        self._header = wav_header(layout.encoding, layout.total_frames, layout.sample_rate, layout.channels)
         self._files: list[int] = []
         self.peaks: PeakFile | None = None
         try:
-            if state_path is None:
+            if peaks is None:
                 for name in layout.stem_names:
                     self._files.append(self._open_finished(folder / f"{name}.wav"))
                 self._ready = RangeSet([(0, layout.total_frames)])
             else:
                 folder.mkdir(parents=True, exist_ok=True)
                 for name in layout.stem_names:
-                    self._files.append(self._open_growing(folder / f"{name}.wav", header))
-                path = state_path.with_name(PEAKS_FILE)
-                self.peaks = PeakFile(path, len(layout.stem_names), layout.total_frames)
+                    self._files.append(self._open_growing(folder / f"{name}.wav"))
+                self.peaks = PeakFile(peaks, len(layout.stem_names), layout.total_frames)
         except BaseException:
             self.close()
             raise
 
     def _open_finished(self, path: Path) -> int:
         descriptor = os.open(path, os.O_RDONLY)
-        if os.fstat(descriptor).st_size < self._header_bytes + self.layout.stem_bytes:
+        if not self._is_whole(descriptor):
             os.close(descriptor)
             raise FileNotFoundError(f"stem file {path.name} is not whole")
         return descriptor
 
-    def _open_growing(self, path: Path, header: bytes) -> int:
-        size = len(header) + self.layout.stem_bytes
+    def _is_whole(self, descriptor: int) -> bool:
+        size = len(self._header) + self.layout.stem_bytes
+        # A byte may follow that makes the size even.
+        fits = size <= os.fstat(descriptor).st_size <= size + 1
+        return fits and os.pread(descriptor, len(self._header), 0) == self._header
+
+    def _open_growing(self, path: Path) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if os.fstat(descriptor).st_size != size or os.pread(descriptor, len(header), 0) != header:
+            if not self._is_whole(descriptor):
                 os.ftruncate(descriptor, 0)
                 # Reserves the room now: a full disk shows before any work is done, not in the middle.
-                os.posix_fallocate(descriptor, 0, size)
-                os.pwrite(descriptor, header, 0)
+                os.posix_fallocate(descriptor, 0, len(self._header) + self.layout.stem_bytes)
+                os.pwrite(descriptor, self._header, 0)
         except BaseException:
             os.close(descriptor)
             raise
@@ -114,79 +111,67 @@ class StemSet:
         """The frames that are final."""
         return self._ready
 
-    @property
-    def final(self) -> RangeSet:
-        """The frames at the model's rate that are final; the same as `ready` unless the rate is converted."""
-        return self._final
+    def intact(self, found: FinishedRange) -> bool:
+        """Whether a range that was recorded as written is in the files as it was written; reads it."""
+        if not 0 <= found.start <= found.end <= self.layout.total_frames:
+            return False
+        return self._checksums(found.start, found.end) == found.crc32c
 
-    @property
-    def done(self) -> RangeSet:
-        """The indexes of the finished tiles."""
-        return self._done
+    def _checksums(self, start: int, end: int) -> tuple[int, ...]:
+        sums: list[int] = []
+        for index in range(len(self._files)):
+            crc = 0
+            for first in range(start, end, BLOCK_FRAMES):
+                crc = crc32c(self.read(index, first, min(BLOCK_FRAMES, end - first)), crc)
+            sums.append(crc)
+        return tuple(sums)
 
-    def restore(self) -> None:
-        """Takes up the persisted state, if there is one that fits the layout; raises OSError."""
-        assert self._state_path is not None
+    def take_up(self, ready: RangeSet) -> None:
+        """Starts with frames that an earlier process has written; raises OSError."""
         assert self.peaks is not None
-        state: dict[str, Any] = {}
-        with suppress(FileNotFoundError, ValueError):
-            state = cast("dict[str, Any]", json.loads(self._state_path.read_text()))
-        if state.get("frames") == self.layout.total_frames and state.get("stems") == list(
-            self.layout.stem_names
-        ):
-            self._ready = RangeSet(cast("list[tuple[int, int]]", [tuple(r) for r in state["ready"]]))
-            self._final = RangeSet(cast("list[tuple[int, int]]", [tuple(r) for r in state["final"]]))
-            self._done = RangeSet(cast("list[tuple[int, int]]", [tuple(r) for r in state["done"]]))
-            if self.peaks.fresh:
-                self._recount_peaks(self.peaks)
-        elif not self.peaks.fresh:
+        self._ready = ready
+        if self.peaks.fresh:
+            self._recount_peaks(self.peaks)
+        elif not ready:
             self.peaks.clear()
         self.peaks.keep()
 
     def _recount_peaks(self, peaks: PeakFile) -> None:
-        """The peaks of what was ready when their file was lost, or before this version kept one."""
+        """Takes the peaks of what was ready when their file was lost."""
         for start, end in self._ready:
-            for first in range(start, end, RECOUNT_FRAMES):
+            for first in range(start, end, BLOCK_FRAMES):
                 for index in range(len(self._files)):
-                    pcm = self.read(index, first, min(RECOUNT_FRAMES, end - first))
+                    pcm = self.read(index, first, min(BLOCK_FRAMES, end - first))
                     peaks.add(index, first, pcm_s16(pcm, self.layout.encoding, self.layout.channels))
 
-    def forget_tiles(self, kept: RangeSet) -> None:
-        """Keeps only these finished tiles (those whose waiting pieces were lost run again)."""
-        self._done = kept
+    def write(self, start_frame: int, samples: npt.NDArray[np.float32]) -> FinishedRange:
+        """Writes final samples [stems, frames, channels] at their place; `publish` makes them readable.
 
-    def write(self, start_frame: int, samples: npt.NDArray[np.float32]) -> None:
-        """Writes final samples [stems, frames, channels] at their place; `commit` makes them readable."""
+        Raises OSError.
+        """
         layout = self.layout
-        offset = self._header_bytes + start_frame * layout.frame_bytes
+        offset = len(self._header) + start_frame * layout.frame_bytes
+        sums: list[int] = []
         for index, (descriptor, stem) in enumerate(zip(self._files, samples, strict=True)):
             pcm = to_pcm(stem, layout.encoding)
             _pwrite_all(descriptor, pcm.data, offset)
+            sums.append(crc32c(pcm.tobytes()))
             if self.peaks is not None:
                 self.peaks.add(index, start_frame, pcm_s16(pcm, layout.encoding, layout.channels))
+        return FinishedRange(start_frame, start_frame + samples.shape[1], tuple(sums))
 
-    def commit(self, tile: int, final: list[tuple[int, int]], ready: list[tuple[int, int]]) -> None:
-        """Records a tile as done and ranges as final and as ready, persists that, and wakes the readers."""
-        state = (self._ready.union(ready), self._final.union(final), self._done.add(tile, tile + 1))
-        self._persist(*state)
+    def publish(self, ready: Iterable[tuple[int, int]]) -> None:
+        """Makes written frames readable, and wakes the readers."""
         with self._lock:
-            self._ready, self._final, self._done = state
+            self._ready = self._ready.union(ready)
             listeners = list(self._listeners.values())
         for listener in listeners:
             listener()
 
-    def _persist(self, ready: RangeSet, final: RangeSet, done: RangeSet) -> None:
-        assert self._state_path is not None
-        state = {
-            "frames": self.layout.total_frames,
-            "stems": list(self.layout.stem_names),
-            "ready": list(ready),
-            "final": list(final),
-            "done": list(done),
-        }
-        temporary = self._state_path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(state))
-        os.replace(temporary, self._state_path)
+    def sync(self) -> None:
+        """Brings the samples to the disk: they survive a power cut from here on. Raises OSError."""
+        for descriptor in self._files:
+            os.fdatasync(descriptor)
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Calls `listener` (in the engine's thread) after each commit; answers how to end that."""
@@ -204,7 +189,7 @@ class StemSet:
     def read(self, stem_index: int, start_frame: int, frame_count: int) -> bytes:
         """Samples of one stem in the files' encoding; the caller asks only for ready frames."""
         size = frame_count * self.layout.frame_bytes
-        offset = self._header_bytes + start_frame * self.layout.frame_bytes
+        offset = len(self._header) + start_frame * self.layout.frame_bytes
         data = os.pread(self._files[stem_index], size, offset)
         while len(data) < size:
             more = os.pread(self._files[stem_index], size - len(data), offset + len(data))
@@ -216,7 +201,7 @@ class StemSet:
     @property
     def header_bytes(self) -> int:
         """Bytes before the samples in each file."""
-        return self._header_bytes
+        return len(self._header)
 
     def close(self) -> None:
         """Closes the files."""

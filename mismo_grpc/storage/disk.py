@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from mismo_grpc.errors import DiskFullError, disk_error
 
@@ -93,6 +94,22 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def synced_file(path: Path) -> Generator[BinaryIO]:
+    """A new file to write into; its content is on the disk at the end. `sync` of its folder does that for its name.
+
+    Raises OSError; whatever is raised, there is no file then.
+    """
+    try:
+        with path.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def link_or_copy(source: Path, target: Path, disk: Disk, reserve: int = 0) -> None:

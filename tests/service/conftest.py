@@ -101,7 +101,7 @@ class Server:
         """Once the last stream and job have ended: no open stem files, no held jobs, nothing to compute."""
         await self.idle()
         await until(lambda: self.app.server.streams.count == 0)
-        assert self.app.shelf.held == frozenset()
+        assert self.app.runs.held_runs == frozenset()
         assert self.app.shelf.open_sets == 0
         assert self.app.scheduler.waiting == 0
 

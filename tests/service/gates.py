@@ -1,4 +1,4 @@
-"""Real parts that a test can hold still for a moment: the device before a segment, the disk before the archive."""
+"""Real parts that a test can hold still for a moment: the device before a segment, the disk before the waveforms."""
 
 from __future__ import annotations
 
@@ -104,13 +104,13 @@ class GatedApp(App):
 
 
 class GatedDisk(FileSystemDisk):
-    """The real disk; asking for the room of `stems.zip`, the last step of a job, passes a gate."""
+    """The real disk; asking for the room of the waveforms, among the last steps of a job, passes a gate."""
 
     def __init__(self) -> None:
         self.gate = Gate()
 
     def require(self, path: Path, needed: int, reserve: int = 0) -> None:
         """See Disk."""
-        if (path / "stems.json").exists():
+        if (path / "work" / "journal").exists():
             self.gate.enter()
         super().require(path, needed, reserve)

@@ -6,34 +6,21 @@ SELECT run, state FROM jobs WHERE job_id = :job_id
 -- name: accept_job
 INSERT INTO jobs (
     job_id, run, state, priority, created_at, ended_at, expires_at,
-    source_sha256, source_bytes, cache_key, record
+    source_sha256, source_bytes, cache_key, result_bytes, record
 ) VALUES (
     :job_id, :run, :state, :priority, :created_at, :ended_at, :expires_at,
-    :source_sha256, :source_bytes, :cache_key, :record
+    :source_sha256, :source_bytes, :cache_key, :result_bytes, :record
 )
 
 -- name: save_job
 UPDATE jobs SET
     state = :state, priority = :priority, created_at = :created_at, ended_at = :ended_at,
     expires_at = :expires_at, source_sha256 = :source_sha256, source_bytes = :source_bytes,
-    cache_key = :cache_key, record = :record, next_event = next_event + :event_count
+    cache_key = :cache_key, result_bytes = :result_bytes, record = :record
 WHERE job_id = :job_id AND run = :run
-RETURNING next_event
 
 -- name: put_label
 INSERT OR IGNORE INTO job_labels (label, job_id) VALUES (:label, :job_id)
-
--- name: put_event
-INSERT INTO events (job_id, number, revision, time, kind, body)
-VALUES (:job_id, :number, :revision, :time, :kind, :body)
-
--- name: note_pruned_events
-UPDATE jobs SET pruned_revision = max(pruned_revision, coalesce(
-    (SELECT max(revision) FROM events WHERE job_id = :job_id AND number < :kept_from), 0
-)) WHERE job_id = :job_id
-
--- name: prune_events
-DELETE FROM events WHERE job_id = :job_id AND number < :kept_from
 
 -- name: delete_job
 DELETE FROM jobs WHERE job_id = :job_id
@@ -58,11 +45,13 @@ LIMIT :page_size
 -- name: active_jobs
 SELECT record FROM jobs WHERE state < 3 ORDER BY created_at, job_id
 
--- name: expired_jobs
-SELECT record FROM jobs WHERE state >= 3 AND expires_at <= :now ORDER BY expires_at, job_id
+-- name: standing_runs
+SELECT job_id, run, state FROM jobs ORDER BY job_id
 
--- name: ended_jobs
-SELECT record FROM jobs WHERE state >= 3 ORDER BY ended_at, job_id
+-- name: ended_results
+SELECT job_id, run, state, coalesce(ended_at, 0.0), expires_at, result_bytes FROM jobs
+WHERE state >= 3
+ORDER BY ended_at, job_id
 
 -- name: find_result
 SELECT record FROM jobs
@@ -71,14 +60,11 @@ WHERE state = 3 AND source_sha256 = :source_sha256 AND cache_key = :cache_key
 ORDER BY ended_at DESC, job_id DESC
 LIMIT 1
 
--- name: events_after
-SELECT events.revision, events.time, events.kind, events.body
-FROM jobs JOIN events ON events.job_id = jobs.job_id
-WHERE jobs.job_id = :job_id AND jobs.run = :run AND events.revision > :revision
-ORDER BY events.number
-
--- name: pruned_revision
-SELECT pruned_revision FROM jobs WHERE job_id = :job_id AND run = :run
+-- name: has_result_of
+SELECT EXISTS (
+    SELECT 1 FROM jobs
+    WHERE state = 3 AND source_sha256 = :source_sha256 AND (expires_at IS NULL OR expires_at > :now)
+)
 
 -- name: put_request
 INSERT OR REPLACE INTO requests (request_id, job_id, run, fingerprint, accepted_at)
@@ -117,9 +103,9 @@ SELECT count(*) FROM uploads WHERE complete = 0
 -- name: put_callback
 INSERT INTO callbacks (
     callback_id, job_id, run, stage, url, created_at, next_attempt_at, state, attempts, last_error
-) SELECT
+) VALUES (
     :callback_id, :job_id, :run, :stage, :url, :created_at, :next_attempt_at, :state, :attempts, :last_error
-WHERE EXISTS (SELECT 1 FROM jobs WHERE job_id = :job_id AND run = :run)
+)
 
 -- name: save_callback
 UPDATE callbacks SET

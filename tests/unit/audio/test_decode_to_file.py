@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import subprocess
@@ -11,16 +10,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mismo_grpc.audio.decode import DecodeStopped, decode_blocks, decode_to_file, open_mix
+from mismo_grpc.audio.checksum import crc32c, crc32c_of_file
+from mismo_grpc.audio.decode import DecodeStopped, decode_blocks, decode_to_file, open_mix, probe
 from mismo_grpc.audio.encode import Encoding
+from mismo_grpc.audio.flac import FlacBlocks
 from mismo_grpc.audio.wav import wav_header
-from mismo_grpc.errors import CorruptAudioError, TrackTooLongError
+from mismo_grpc.errors import CorruptAudioError, DiskFullError, TrackTooLongError
+from mismo_grpc.storage.disk import QuotaDisk, folder_bytes
 
 Samples = npt.NDArray[np.float32]
 Chord = Callable[..., Samples]
@@ -115,22 +117,65 @@ def test_stops_between_two_blocks_and_leaves_nothing(
     assert list(target.parent.iterdir()) == []
 
 
-def test_a_full_disk_leaves_nothing_and_keeps_what_was_there(studio: Any, chord: Chord, target: Path) -> None:
-    source = studio.record("wav-s16", chord(200_000, 44100, 2), 44100)
+def unmeasured_flac(seconds: int) -> bytes:
+    """Silence that says nowhere how long it is: 16 bytes for 32 KiB of decoded samples."""
+    flac = FlacBlocks(44100, 2)
+    return flac.stream_header(0) + flac.encode(np.zeros((seconds * 44100, 2), np.int16), 0)
+
+
+def test_a_source_that_hides_its_length_stops_at_the_reserve(studio: Any, target: Path) -> None:
+    """Ten minutes in a file of 100 KB, on a disk with room for ten seconds besides its reserve."""
+    source = studio.file("silence.flac", unmeasured_flac(600))
     target.write_bytes(b"an earlier mix")
-    written: list[int] = []
+    assert probe(source).duration_seconds is None
+    assert source.stat().st_size < 1 << 17
+    reserve, room = 1 << 20, 10 * 44100 * 8
+    disk = QuotaDisk(reserve + room, target.parent)
+    sizes: list[int] = []
 
-    def write(file: BinaryIO, content: memoryview) -> None:
-        if written:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written.append(file.write(content))
+    def check_room(needed: int) -> None:
+        sizes.append(folder_bytes(target.parent) + needed)
+        disk.require(target.parent, needed, reserve)
 
-    with pytest.raises(OSError, match="No space left") as caught:
-        decode_to_file(source, target, 44100, write=write)
+    with pytest.raises(DiskFullError, match="reserve"):
+        decode_to_file(source, target, 44100, check_room=check_room)
 
-    assert caught.value.errno == errno.ENOSPC
+    assert room - (1 << 20) < sizes[-2] <= room < sizes[-1]
     assert target.read_bytes() == b"an earlier mix"
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_source_that_hides_its_length_stops_at_the_longest_track(studio: Any, target: Path) -> None:
+    source = studio.file("silence.flac", unmeasured_flac(600))
+    written: list[int] = []
+
+    with pytest.raises(TrackTooLongError, match="longer than the 10 s") as caught:
+        decode_to_file(source, target, 44100, max_frames=441_000, check_room=written.append)
+
+    assert sum(written) <= 441_000 * 8, "it is known while decoding, not at the end"
+    assert caught.value.metadata == {"max_track_seconds": "10"}
+    assert list(target.parent.iterdir()) == []
+
+
+def test_a_disk_that_is_really_full_leaves_nothing(studio: Any, chord: Chord, tmp_path: Path) -> None:
+    source = studio.record("wav-s16", chord(200_000, 44100, 2), 44100)
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a tmpfs is not permitted here")
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            decode_to_file(source, small / "mix.f32", 44100)
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_the_checksum_is_of_what_was_written(studio: Any, chord: Chord, target: Path) -> None:
+    mix = decode_to_file(studio.record("flac-24", chord(200_000, 48000, 2), 48000), target, 44100)
+
+    assert mix.crc32c == crc32c(target.read_bytes()) == crc32c_of_file(target)
 
 
 def test_a_broken_source_leaves_nothing(studio: Any, target: Path) -> None:

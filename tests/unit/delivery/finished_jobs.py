@@ -19,7 +19,9 @@ from mismo_grpc.jobs.job import (
     Source,
     SourceKind,
 )
+from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.separation.stems import StemLayout
+from mismo_grpc.storage.run_files import RunFiles
 
 FOUR = ("drums", "bass", "other", "vocals")
 
@@ -52,7 +54,7 @@ def a_job(
 
 def write_stems(jobs_dir: Path, job: Job, frames: int = 1000) -> dict[str, bytes]:
     """Writes a job's WAV files, each of other noise and one byte longer than the one before."""
-    folder = jobs_dir / job.job_id / "stems"
+    folder = Runs(jobs_dir).files(job.run).stems
     folder.mkdir(parents=True)
     assert job.layout is not None
     files: dict[str, bytes] = {}
@@ -63,5 +65,5 @@ def write_stems(jobs_dir: Path, job: Job, frames: int = 1000) -> dict[str, bytes
     return files
 
 
-def waveforms(folder: Path, stem_names: Sequence[str]) -> list[dict[str, object]]:
+def waveforms(files: RunFiles, stem_names: Sequence[str]) -> list[dict[str, object]]:
     return [{"zoom_level": 1, "stem_type": name, "data": [0.5, 0.25]} for name in stem_names]

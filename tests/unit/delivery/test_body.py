@@ -17,6 +17,8 @@ import pytest
 from mismo_grpc.delivery.body import READ_BYTES, Bodies, Body, timestamp
 from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.jobs.job import DeliveryMode, Job, JobFailure, JobState
+from mismo_grpc.jobs.runs import Runs
+from mismo_grpc.storage.run_files import RunFiles
 from tests.unit.delivery.finished_jobs import FOUR, a_job, waveforms, write_stems
 
 AT = 1761741296.789
@@ -24,7 +26,7 @@ AT = 1761741296.789
 
 @pytest.fixture
 def bodies(tmp_path: Path) -> Bodies:
-    return Bodies(tmp_path, waveforms)
+    return Bodies(Runs(tmp_path), waveforms)
 
 
 async def text_of(body: Body) -> bytes:
@@ -158,7 +160,7 @@ async def test_stems_that_are_gone_are_named_and_nothing_stays_open(
 ) -> None:
     job = a_job(mode=mode)
     write_stems(tmp_path, job)
-    (tmp_path / "track" / "stems" / "vocals.wav").unlink()
+    Runs(tmp_path).files("track-1").stem("vocals").unlink()
     with pytest.raises(ArtifactNotFoundError, match="submit the track again"):
         await bodies.callback(job, "stems", AT)
     assert not [path for path in open_files() if path.startswith(str(tmp_path))]
@@ -169,8 +171,8 @@ async def test_a_body_outlives_its_files_names(bodies: Bodies, tmp_path: Path) -
     files = write_stems(tmp_path, job)
     body = await bodies.callback(job, "stems", AT)
     for name in FOUR:
-        (tmp_path / "track" / "stems" / f"{name}.wav").unlink()
-        (tmp_path / "track" / "stems" / f"{name}.wav").write_bytes(b"of the next run")
+        Runs(tmp_path).files("track-1").stem(name).unlink()
+        Runs(tmp_path).files("track-1").stem(name).write_bytes(b"of the next run")
     stems = json.loads(await text_of(body))["data"]["stems"]
     assert {name: base64.b64decode(text) for name, text in stems.items()} == files
     assert not [path for path in open_files() if path.startswith(str(tmp_path))]
@@ -180,7 +182,7 @@ async def test_a_file_that_is_cut_off_ends_the_body_with_an_error(bodies: Bodies
     job = a_job()
     write_stems(tmp_path, job)
     with await bodies.callback(job, "stems", AT) as body:
-        os.truncate(tmp_path / "track" / "stems" / "vocals.wav", 100)
+        os.truncate(Runs(tmp_path).files("track-1").stem("vocals"), 100)
         with pytest.raises(OSError, match="became shorter"):
             _ = [piece async for piece in body]
 
@@ -189,14 +191,14 @@ async def test_a_body_whose_maker_was_cancelled_is_closed(tmp_path: Path) -> Non
     loop, begun = asyncio.get_running_loop(), asyncio.Event()
     go_on = asyncio.Event()
 
-    def slow_waveforms(folder: Path, stem_names: Sequence[str]) -> list[dict[str, object]]:
+    def slow_waveforms(files: RunFiles, stem_names: Sequence[str]) -> list[dict[str, object]]:
         loop.call_soon_threadsafe(begun.set)
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
         return []
 
     job = a_job()
     write_stems(tmp_path, job)
-    making = asyncio.ensure_future(Bodies(tmp_path, slow_waveforms).callback(job, "stems", AT))
+    making = asyncio.ensure_future(Bodies(Runs(tmp_path), slow_waveforms).callback(job, "stems", AT))
     await begun.wait()
     making.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -28,8 +28,8 @@ from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.feed import JobFeed
 from mismo_grpc.jobs.job import DeliveryMode, Job, JobState
 from mismo_grpc.jobs.ledger import ActiveJob, JobLedger
+from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.jobs.sqlite_store import SqliteJobStore
-from mismo_grpc.jobs.stem_shelf import StemShelf
 from tests.unit.delivery.finished_jobs import a_job, waveforms, write_stems
 from tests.unit.delivery.receiver import (
     PATIENCE,
@@ -58,14 +58,14 @@ class House:
         self.time = 0.0
         self.store = SqliteJobStore(folder / "jobs.db")
         self.ledger = JobLedger(self.store, self.now)
-        self.shelf = StemShelf(self.jobs_dir)
+        self.runs = Runs(self.jobs_dir)
         self.outcomes: list[str] = []
         self._changed = asyncio.Condition()
         self._telling: set[asyncio.Task[None]] = set()
         self.outbox = Outbox(
             self.ledger,
-            self.shelf,
-            Bodies(self.jobs_dir, waveforms),
+            self.runs,
+            Bodies(self.runs, waveforms),
             Sender(UrlGuard(Resolver()), timeout=timeout, secret=secret, now=self.now),
             RetryPolicy(retries, delay),
             self._on_outcome,
@@ -203,7 +203,7 @@ async def test_after_the_last_attempt_it_is_failed_logged_and_kept(tmp_path: Pat
             await house.finish(a_job(url=f"{receiver.url}?token=hush"))
             await house.told("retried", "retried", "failed")
             [row] = house.rows("track")
-            assert (house.jobs_dir / "track" / "stems" / "vocals.wav").exists()
+            assert (house.runs.files("track-1").stem("vocals")).exists()
     assert (row.state, row.attempts, row.last_error) == (CallbackState.FAILED, 3, "answered 500")
     assert len(receiver.visits) == 3
     [error] = [line for line in logs if line["log_level"] == "error"]
@@ -231,7 +231,7 @@ async def test_a_forbidden_address_is_final_at_once(house: House) -> None:
 async def test_stems_that_are_gone_are_final_at_once(house: House) -> None:
     async with Receiver() as receiver:
         await house.finish(a_job(url=receiver.url))
-        (house.jobs_dir / "track" / "stems" / "vocals.wav").unlink()
+        (house.runs.files("track-1").stem("vocals")).unlink()
         house.outbox.start()
         await house.told("failed")
         assert "gone" in house.rows("track")[0].last_error
@@ -347,9 +347,9 @@ async def test_files_are_held_while_they_are_sent(house: House) -> None:
         house.outbox.start()
         await house.finish(a_job(url=receiver.url))
         await receiver.visited(1)
-        assert house.shelf.held == {"track"}
+        assert house.runs.held_runs == {"track-1"}
     await house.outbox.stop(0.0)
-    assert house.shelf.held == frozenset()
+    assert house.runs.held_runs == frozenset()
 
 
 # Jobs that come and go meanwhile
@@ -366,30 +366,13 @@ async def test_a_job_that_is_deleted_takes_its_callback_along(house: House) -> N
     assert house.outcomes == []
 
 
-async def test_a_result_that_was_there_already_is_told_once_its_files_are(house: House) -> None:
-    async with Receiver() as receiver:
-        house.outbox.start()
-        job = a_job(url=receiver.url)
-        async with house.ledger.changing_hands:
-            await house.accept(job)
-            await house.until(lambda: house.outbox.sending_count == 1)
-            # Time enough to stumble over files that are not there yet.
-            for _ in range(3):
-                await house.ledger.look(house.store.get, "track")
-                await asyncio.to_thread(house.rows, "track")
-            files = write_stems(house.jobs_dir, job)
-        await house.told("delivered")
-        stems = told_of(receiver.visits)[0]["data"]["stems"]
-    assert {name: base64.b64decode(text) for name, text in stems.items()} == files
-
-
 async def test_a_new_run_tells_of_itself_alone(house: House) -> None:
     async with Receiver(answering(500), answering(200)) as receiver:
         house.outbox.start()
         first = a_job(url=receiver.url, mode=DeliveryMode.POLL)
         await house.finish(first)
         again = replace(first, run="track-2")
-        await house.accept(again)
+        await house.finish(again)
         await house.until(
             lambda: (
                 house.rows("track")[0].state is CallbackState.DELIVERED and house.outbox.sending_count == 0

@@ -24,6 +24,7 @@ from mismo_grpc.delivery.resolver import Resolver
 from mismo_grpc.delivery.sender import Sender
 from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.job import DeliveryMode
+from mismo_grpc.jobs.runs import Runs
 from tests.unit.delivery.finished_jobs import a_job, waveforms, write_stems
 from tests.unit.delivery.receiver import (
     PATIENCE,
@@ -79,7 +80,7 @@ def a_row(url: str) -> CallbackRow:
 async def body_in(jobs_dir: Path, mode: DeliveryMode, frames: int) -> AsyncIterator[Body]:
     job = a_job(mode=mode)
     write_stems(jobs_dir, job, frames)
-    with await Bodies(jobs_dir, waveforms).callback(job, "stems", 1.0) as body:
+    with await Bodies(Runs(jobs_dir), waveforms).callback(job, "stems", 1.0) as body:
         yield body
 
 
@@ -152,7 +153,7 @@ async def test_stems_arrive_as_they_are_at_a_slow_receiver(large: Body) -> None:
 async def test_fifty_megabytes_of_stems_go_out_in_a_few_megabytes_of_memory(tmp_path: Path) -> None:
     job = a_job()
     write_stems(tmp_path, job, 13 * (1 << 20) // 4)
-    with await Bodies(tmp_path, waveforms).callback(job, "stems", 1.0) as body:
+    with await Bodies(Runs(tmp_path), waveforms).callback(job, "stems", 1.0) as body:
         async with Receiver(answering(200, keep=False)) as receiver:
             tracemalloc.start()
             try:
@@ -265,8 +266,8 @@ async def test_a_host_that_is_not_known_yet_is_worth_another_attempt(small: Body
 async def test_stems_that_cannot_be_read_are_worth_another_attempt(tmp_path: Path) -> None:
     job = a_job()
     write_stems(tmp_path, job)
-    with await Bodies(tmp_path, waveforms).callback(job, "stems", 1.0) as body:
-        (tmp_path / "track" / "stems" / "vocals.wav").write_bytes(b"")
+    with await Bodies(Runs(tmp_path), waveforms).callback(job, "stems", 1.0) as body:
+        Runs(tmp_path).files("track-1").stem("vocals").write_bytes(b"")
         async with Receiver(hanging) as receiver:
             outcome = await a_sender().attempt(a_row(receiver.url), body)
     assert outcome.verdict is Verdict.TRY_AGAIN

@@ -56,7 +56,7 @@ class GrowingStems:
         ends_itself: bool = True,
     ) -> None:
         self.layout = StemLayout(tuple(stems), sample_rate, 2, frames, encoding)
-        self.stems = StemSet(folder / "stems", self.layout, folder / "state.json")
+        self.stems = StemSet(folder / "stems", self.layout, folder / "peaks")
         noise = np.random.default_rng(frames).uniform(-0.9, 0.9, (len(stems), frames, 2))
         self.stems.write(0, noise.astype(np.float32))
         self.pulse = Pulse()
@@ -81,7 +81,6 @@ class GrowingStems:
             self.stems, self.pulse, lambda: self.job, self._follow, self.players.discard, lambda: self.sha256s
         )
         self._ends_itself = ends_itself
-        self._tiles = 0
         for start, end in [(0, frames)] if ready is None else ready:
             self.grow(start, end)
 
@@ -91,8 +90,7 @@ class GrowingStems:
 
     def grow(self, start: int, end: int) -> None:
         """Makes frames ready."""
-        self.stems.commit(self._tiles, [(start, end)], [(start, end)])
-        self._tiles += 1
+        self.stems.publish([(start, end)])
         if self._ends_itself and self.stems.ready.covers(0, self.layout.total_frames):
             self.job = replace(self.job, state=JobState.SUCCEEDED)
         self.pulse.beat()

@@ -28,11 +28,11 @@ from mismo_grpc.jobs.artifacts import (
     StemFile,
     digest_stem,
     open_artifact,
+    open_stem,
     plan_stems_zip,
     read_stem_files,
     stems_document,
     write_stems_json,
-    write_zip,
 )
 from mismo_grpc.jobs.job import (
     Job,
@@ -44,7 +44,7 @@ from mismo_grpc.jobs.job import (
     StemLayout,
 )
 from mismo_grpc.jobs.stored_zip import BytesSpan, ZipEntry, ZipPlan
-from mismo_grpc.storage.disk import FileSystemDisk, QuotaDisk
+from mismo_grpc.storage.run_files import RunFiles
 
 HEADER = b"RIFF" + bytes(40)
 NAMES = ("drums", "bass", "other", "vocals")
@@ -52,7 +52,7 @@ NAMES = ("drums", "bass", "other", "vocals")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A job's folder with four stems of different sizes."""
+    """A run's folder with four stems of different sizes."""
     job_folder = tmp_path / "a"
     (job_folder / "stems").mkdir(parents=True)
     for index, name in enumerate(NAMES):
@@ -87,7 +87,8 @@ def a_job() -> Job:
 
 def finish(folder: Path) -> list[StemFile]:
     stems = stems_of(folder)
-    write_stems_json(folder, stems_document(a_job(), stems, {"separation": 1.5}))
+    document = stems_document(a_job(), stems, {"waveform-drums.dat": "5" * 64}, {"separation": 1.5})
+    write_stems_json(RunFiles(folder), document)
     return stems
 
 
@@ -131,6 +132,7 @@ def test_stems_json_says_how_the_stems_were_made(folder: Path) -> None:
     assert document["settings"]["shifts"] == 2
     assert document["frames"] == 1250
     assert (document["sample_rate"], document["channels"], document["encoding"]) == (44_100, 2, "PCM_S16LE")
+    assert document["waveforms"] == {"waveform-drums.dat": "5" * 64}
     assert document["timings"] == {"separation": 1.5}
     assert document["warnings"] == ["3 samples were not finite and are silent now"]
     for stem, listed in zip(stems, document["stems"], strict=True):
@@ -139,20 +141,20 @@ def test_stems_json_says_how_the_stems_were_made(folder: Path) -> None:
         assert listed["pcm_sha256"] == hashlib.sha256(content[len(HEADER) :]).hexdigest()
         assert listed["size"] == len(content)
         assert listed["name"] == stem.name
-    assert read_stem_files(folder) == stems
+    assert read_stem_files(RunFiles(folder)) == stems
     assert [path.name for path in folder.iterdir() if path.is_file()] == ["stems.json"]
 
 
 def test_a_job_that_was_never_decoded_has_no_stems_json() -> None:
     with pytest.raises(InternalError):
-        stems_document(replace(a_job(), layout=None), [], {})
+        stems_document(replace(a_job(), layout=None), [], {}, {})
 
 
 def test_a_failed_write_leaves_the_old_stems_json_whole(folder: Path) -> None:
     finish(folder)
     before = (folder / "stems.json").read_bytes()
     with pytest.raises(TypeError):
-        write_stems_json(folder, {"model": "x" * 100_000, "unwritable": object()})
+        write_stems_json(RunFiles(folder), {"model": "x" * 100_000, "unwritable": object()})
     assert (folder / "stems.json").read_bytes() == before
     assert [path.name for path in folder.iterdir() if path.is_file()] == ["stems.json"]
 
@@ -164,7 +166,7 @@ def test_a_missing_or_spoilt_stems_json_means_that_the_artifacts_are_gone(
     if content is not None:
         (folder / "stems.json").write_bytes(content)
     with pytest.raises(ArtifactNotFoundError, match="submit the track again"):
-        open_artifact(folder, "stems.zip")
+        open_artifact(RunFiles(folder), "stems.zip")
 
 
 # stems.zip
@@ -172,7 +174,7 @@ def test_a_missing_or_spoilt_stems_json_means_that_the_artifacts_are_gone(
 
 def test_the_archive_holds_every_stem_stored(folder: Path) -> None:
     stems = finish(folder)
-    reader = open_artifact(folder, "stems.zip")
+    reader = open_artifact(RunFiles(folder), "stems.zip")
     content = read_all(reader)
     reader.close()
     assert len(content) == reader.total_bytes
@@ -186,14 +188,11 @@ def test_the_archive_holds_every_stem_stored(folder: Path) -> None:
             assert archive.read(entry) == (folder / "stems" / entry.filename).read_bytes()
 
 
-def test_the_archive_is_the_same_bytes_every_time_and_on_the_disk(folder: Path) -> None:
-    plan = plan_stems_zip(folder, finish(folder))
-    streamed = read_all(ArtifactReader(plan.spans, "application/zip"), step=777)
+def test_the_archive_is_the_same_bytes_every_time(folder: Path) -> None:
+    plan = plan_stems_zip(RunFiles(folder), finish(folder))
+    first = read_all(ArtifactReader(plan.spans, "application/zip"), step=777)
     os.utime(folder / "stems" / "drums.wav", (1e9, 1e9))
-    assert write_zip(plan, folder / "stems.zip", FileSystemDisk()) is True
-    assert (folder / "stems.zip").read_bytes() == streamed
-    assert write_zip(plan, folder / "stems.zip", FileSystemDisk()) is True
-    assert (folder / "stems.zip").read_bytes() == streamed
+    assert read_all(open_artifact(RunFiles(folder), "stems.zip")) == first
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -227,9 +226,10 @@ def test_unzip_accepts_the_archive(folder: Path) -> None:
     unzip = shutil.which("unzip")
     if unzip is None:
         pytest.skip("there is no unzip here")
-    plan = plan_stems_zip(folder, finish(folder))
-    write_zip(plan, folder / "stems.zip", FileSystemDisk())
-    tested = subprocess.run([unzip, "-t", folder / "stems.zip"], capture_output=True, text=True, check=False)
+    finish(folder)
+    archive = folder / "downloaded.zip"
+    archive.write_bytes(read_all(open_artifact(RunFiles(folder), "stems.zip")))
+    tested = subprocess.run([unzip, "-t", archive], capture_output=True, text=True, check=False)
     assert tested.returncode == 0, tested.stdout
     assert "No errors detected" in tested.stdout
 
@@ -307,74 +307,38 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
         ZipPlan.of([ZipEntry("a", tmp_path / "a", 0, 0), ZipEntry("a", tmp_path / "b", 0, 0)])
 
 
-def test_without_room_there_is_no_second_copy_but_the_archive_can_be_read(folder: Path) -> None:
-    plan = plan_stems_zip(folder, finish(folder))
-    short = QuotaDisk(plan.total_bytes + 10_000, folder)
-    assert write_zip(plan, folder / "stems.zip", short) is False
-    assert sorted(path.name for path in folder.iterdir()) == ["stems", "stems.json"]
-    assert len(read_all(open_artifact(folder, "stems.zip"))) == plan.total_bytes
-    roomy = QuotaDisk(3 * plan.total_bytes, folder)
-    assert write_zip(plan, folder / "stems.zip", roomy, reserve=plan.total_bytes) is False
-    assert write_zip(plan, folder / "stems.zip", roomy) is True
-
-
-def test_a_disk_that_fills_up_meanwhile_leaves_no_half_archive(folder: Path, tmp_path: Path) -> None:
-    class Hopeful(QuotaDisk):
-        def free_bytes(self, path: Path) -> int:
-            return 1 << 40
-
+def test_a_full_disk_leaves_no_half_stems_json(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(small)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting a tmpfs is not permitted here")
     try:
-        plan = plan_stems_zip(folder, finish(folder))
-        assert write_zip(plan, small / "stems.zip", Hopeful(0)) is False
-        assert list(small.iterdir()) == []
         with pytest.raises(DiskFullError):
-            write_stems_json(small, {"model": "x" * 100_000})
+            write_stems_json(RunFiles(small), {"model": "x" * 100_000})
         assert list(small.iterdir()) == []
     finally:
         subprocess.run(["umount", str(small)], check=True)
 
 
-def test_a_file_system_without_shared_blocks_gets_a_plain_copy(folder: Path, tmp_path: Path) -> None:
-    """From one file system to another the kernel may refuse to copy by itself."""
-    other = Path("/dev/shm")
-    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is no second file system here")
-    plan = plan_stems_zip(folder, finish(folder))
-    target = other / f"{os.getpid()}-stems.zip"
-    try:
-        assert write_zip(plan, target, FileSystemDisk()) is True
-        assert target.read_bytes() == read_all(ArtifactReader(plan.spans, ""))
-    finally:
-        target.unlink(missing_ok=True)
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda plan, _: read_all(ArtifactReader(plan.spans, "")),
-        lambda plan, folder: write_zip(plan, folder / "stems.zip", FileSystemDisk()),
-    ],
-    ids=["read", "write"],
-)
-def test_a_stem_that_changed_is_not_passed_on_as_if_it_had_not(folder: Path, use) -> None:
-    plan = plan_stems_zip(folder, finish(folder))
+def test_a_stem_that_changed_is_not_passed_on_as_if_it_had_not(folder: Path) -> None:
+    plan = plan_stems_zip(RunFiles(folder), finish(folder))
     with (folder / "stems" / "bass.wav").open("ab") as file:
         file.write(b"!")
     with pytest.raises(InternalError, match=r"bass\.wav has changed"):
-        use(plan, folder)
+        read_all(ArtifactReader(plan.spans, ""))
+    with pytest.raises(InternalError, match=r"bass\.wav has changed"):
+        open_stem(RunFiles(folder), "bass")
     (folder / "stems" / "drums.wav").unlink()
     with pytest.raises(ArtifactNotFoundError, match=r"drums\.wav is gone"):
-        use(plan, folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["stems", "stems.json"]
+        read_all(ArtifactReader(plan.spans, ""))
+    with pytest.raises(ArtifactNotFoundError, match=r"drums\.wav is gone"):
+        open_stem(RunFiles(folder), "drums")
+    assert len(read_all(open_stem(RunFiles(folder), "other"))) == 5046
 
 
 def test_a_stem_that_shrinks_under_the_reader_is_noticed(folder: Path) -> None:
-    plan = plan_stems_zip(folder, finish(folder))
+    plan = plan_stems_zip(RunFiles(folder), finish(folder))
     reader = ArtifactReader(plan.spans, "")
     reader.read_now(0, 200)
     os.truncate(folder / "stems" / "drums.wav", 100)
@@ -389,7 +353,7 @@ def test_a_link_in_a_stem_s_place_is_not_followed(folder: Path, tmp_path: Path) 
     (folder / "stems" / "drums.wav").rename(secret)
     (folder / "stems" / "drums.wav").symlink_to(secret)
     with pytest.raises(ArtifactNotFoundError):
-        read_all(ArtifactReader(plan_stems_zip(folder, stems).spans, ""))
+        read_all(ArtifactReader(plan_stems_zip(RunFiles(folder), stems).spans, ""))
 
 
 # Readers
@@ -398,7 +362,7 @@ def test_a_link_in_a_stem_s_place_is_not_followed(folder: Path, tmp_path: Path) 
 async def test_an_artifact_is_read_from_any_offset(folder: Path) -> None:
     finish(folder)
     whole = (folder / "stems.json").read_bytes()
-    async with open_artifact(folder, "stems.json") as reader:
+    async with open_artifact(RunFiles(folder), "stems.json") as reader:
         assert reader.content_type == "application/json"
         assert reader.total_bytes == len(whole)
         assert await reader.read(0, 1 << 30) == whole
@@ -418,7 +382,7 @@ async def test_a_reader_holds_one_file_open_and_none_when_closed(folder: Path) -
     def open_stems() -> int:
         return sum(os.path.realpath(link).startswith(str(folder)) for link in own.iterdir())
 
-    async with open_artifact(folder, "stems.zip") as reader:
+    async with open_artifact(RunFiles(folder), "stems.zip") as reader:
         for offset in range(0, reader.total_bytes, 1000):
             await reader.read(offset, 1000)
             assert open_stems() <= 1
@@ -427,7 +391,7 @@ async def test_a_reader_holds_one_file_open_and_none_when_closed(folder: Path) -
 
 async def test_many_may_read_through_one_reader(folder: Path) -> None:
     finish(folder)
-    async with open_artifact(folder, "stems.zip") as reader:
+    async with open_artifact(RunFiles(folder), "stems.zip") as reader:
         whole = read_all(reader)
         offsets = range(0, len(whole), 301)
         pieces = await asyncio.gather(*(reader.read(offset, 301) for offset in offsets))
@@ -438,7 +402,7 @@ async def test_many_may_read_through_one_reader(folder: Path) -> None:
 def test_a_name_is_never_a_path(folder: Path, name: str) -> None:
     finish(folder)
     with pytest.raises(ArtifactNotFoundError, match=r"stems\.json and stems\.zip") as caught:
-        open_artifact(folder, name)
+        open_artifact(RunFiles(folder), name)
     assert caught.value.field == "name"
 
 
@@ -449,24 +413,24 @@ def test_waveforms_are_served_by_the_names_of_the_stems(folder: Path) -> None:
         ("waveform-bass.json", "application/json"),
     ):
         with pytest.raises(ArtifactNotFoundError, match=f"the job has no {name}") as caught:
-            open_artifact(folder, name)
+            open_artifact(RunFiles(folder), name)
         assert caught.value.field == "name"
         (folder / name).write_bytes(b"peaks")
-        reader = open_artifact(folder, name)
+        reader = open_artifact(RunFiles(folder), name)
         assert reader.content_type == content_type
         assert read_all(reader) == b"peaks"
         reader.close()
     (folder / "waveform-x.dat").write_bytes(b"of no stem")
     for name in ("waveform-x.dat", "waveform-bass.txt", "waveform-", "waveform-../a/stems.json"):
         with pytest.raises(ArtifactNotFoundError, match="there is no artifact"):
-            open_artifact(folder, name)
-    archive = read_all(open_artifact(folder, "stems.zip"))
+            open_artifact(RunFiles(folder), name)
+    archive = read_all(open_artifact(RunFiles(folder), "stems.zip"))
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         assert opened.namelist() == [f"{name}.wav" for name in NAMES], "the archive is of the stems alone"
 
 
 def test_one_read_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "stems.json").write_bytes(bytes(MAX_READ_BYTES + 1))
-    reader = open_artifact(tmp_path, "stems.json")
+    reader = open_artifact(RunFiles(tmp_path), "stems.json")
     assert len(reader.read_now(0, 1 << 40)) == MAX_READ_BYTES
     reader.close()

@@ -9,19 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mismo_grpc.errors import InvalidJobIdError, StoreError
-from mismo_grpc.jobs.retention import (
-    EndedJob,
-    empty_trash,
-    jobs_to_remove,
-    next_expiry,
-    remove_job_files,
-    trash_of,
-)
+from mismo_grpc.errors import StoreError
+from mismo_grpc.jobs.job import JobState
+from mismo_grpc.jobs.retention import empty_trash, jobs_to_remove, move_to_trash, remove_tree, trash_of
+from mismo_grpc.jobs.store import EndedResult
 
 
-def job(job_id: str, ended_at: float, size: int = 10, expires_at: float | None = 1000.0) -> EndedJob:
-    return EndedJob(job_id, ended_at, expires_at, size)
+def job(job_id: str, ended_at: float, size: int = 10, expires_at: float | None = 1000.0) -> EndedResult:
+    return EndedResult(job_id, f"run of {job_id}", JobState.SUCCEEDED, ended_at, expires_at, size)
 
 
 def test_expired_results_go_longest_expired_first() -> None:
@@ -57,11 +52,11 @@ def test_the_newest_result_stays_however_small_the_budget() -> None:
 @given(
     st.lists(
         st.builds(
-            EndedJob,
+            job,
             st.uuids().map(str),
             st.floats(0, 100),
-            st.none() | st.floats(0, 100),
             st.integers(0, 50),
+            st.none() | st.floats(0, 100),
         ),
         max_size=12,
         unique_by=lambda each: each.job_id,
@@ -78,36 +73,32 @@ def test_what_stays_fits_the_budget_unless_it_must_stay(ended, now, budget, rand
     stays = [each for each in ended if each.job_id not in removed]
     free_to_go = [each for each in stays if each.job_id not in in_use]
     assert all(each.expires_at is None or each.expires_at > now for each in free_to_go)
-    if budget and sum(each.bytes for each in stays) > budget:
+    if budget and sum(each.result_bytes for each in stays) > budget:
         newest = max(stays, key=lambda each: (each.ended_at, each.job_id))
         assert free_to_go in ([], [newest])
-
-
-def test_the_next_expiry_is_that_of_the_first_to_go() -> None:
-    ended = [job("a", 1, expires_at=30), job("b", 2, expires_at=20), job("c", 3, expires_at=None)]
-    assert next_expiry(ended) == 20
-    assert next_expiry(ended, in_use={"b"}) == 30
-    assert next_expiry([]) is None
 
 
 # Files
 
 
-def a_folder(jobs_dir: Path, job_id: str) -> Path:
-    folder = jobs_dir / job_id
+def a_folder(parent: Path, name: str) -> Path:
+    folder = parent / name
     (folder / "stems").mkdir(parents=True)
     (folder / "stems" / "drums.wav").write_bytes(bytes(100))
     (folder / "stems.json").write_text("{}")
     return folder
 
 
-def test_a_job_s_files_go_and_no_others(tmp_path: Path) -> None:
+def test_a_folder_goes_in_one_step_and_no_other(tmp_path: Path) -> None:
     folder, other = a_folder(tmp_path, "a"), a_folder(tmp_path, "b")
-    assert remove_job_files(tmp_path, "a") is True
+    grave = move_to_trash(tmp_path, folder)
+    assert grave is not None
     assert not folder.exists()
+    assert (grave / "stems.json").exists()
+    remove_tree(grave)
     assert (other / "stems" / "drums.wav").exists()
     assert list(trash_of(tmp_path).iterdir()) == []
-    assert remove_job_files(tmp_path, "a") is False
+    assert move_to_trash(tmp_path, folder) is None
 
 
 def test_nothing_outside_is_reached_through_links(tmp_path: Path) -> None:
@@ -119,22 +110,12 @@ def test_nothing_outside_is_reached_through_links(tmp_path: Path) -> None:
     (folder / "away").symlink_to(outside)
     (folder / "stems" / "file.wav").symlink_to(outside / "music.wav")
     (jobs_dir / "b").symlink_to(outside)
-    (jobs_dir / "c").write_bytes(b"a file in a job's place")
-    for job_id in ("a", "b", "c"):
-        assert remove_job_files(jobs_dir, job_id) is True
-        assert not os.path.lexists(jobs_dir / job_id)
+    (jobs_dir / "c").write_bytes(b"a file in a folder's place")
+    for name in ("a", "b", "c"):
+        assert move_to_trash(jobs_dir, jobs_dir / name) is not None
+        assert not os.path.lexists(jobs_dir / name)
+    assert empty_trash(jobs_dir) == 3
     assert (outside / "music.wav").read_bytes() == b"x"
-
-
-@pytest.mark.parametrize("job_id", ["", ".", "..", ".mismo", "../outside", "a/b", "/etc", "a\0b"])
-def test_what_is_no_job_id_removes_nothing(tmp_path: Path, job_id: str) -> None:
-    jobs_dir = tmp_path / "jobs"
-    a_folder(jobs_dir, "a")
-    a_folder(tmp_path, "outside")
-    with pytest.raises(InvalidJobIdError):
-        remove_job_files(jobs_dir, job_id)
-    assert (jobs_dir / "a" / "stems.json").exists()
-    assert (tmp_path / "outside" / "stems.json").exists()
 
 
 def test_what_a_crash_left_in_the_trash_goes_at_start(tmp_path: Path) -> None:
@@ -158,6 +139,6 @@ def test_a_trash_that_leads_elsewhere_is_refused(tmp_path: Path, linked: str) ->
     with pytest.raises(StoreError, match="must not be a link"):
         empty_trash(jobs_dir)
     with pytest.raises(StoreError, match="must not be a link"):
-        remove_job_files(jobs_dir, "a")
+        move_to_trash(jobs_dir, folder)
     assert (outside / "trash" / "precious").exists()
     assert folder.exists()

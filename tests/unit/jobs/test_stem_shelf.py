@@ -10,19 +10,21 @@ import pytest
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.jobs.job import Job, JobState, Priority, SeparationOptions, Source, SourceKind
+from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.jobs.stem_shelf import StemShelf
 from mismo_grpc.separation.stems import StemLayout, StemSet
 
+RUN = "1" * 32
 LAYOUT = StemLayout(("drums", "vocals"), 44100, 2, 1000, Encoding.PCM_S16LE)
 
 
 def finished_job(jobs_dir: Path) -> Job:
-    stems = StemSet(jobs_dir / "job" / "stems", LAYOUT, jobs_dir / "state.json")
+    stems = StemSet(Runs(jobs_dir).files(RUN).stems, LAYOUT, jobs_dir / "peaks")
     stems.write(0, np.zeros((2, 1000, 2), dtype=np.float32))
     stems.close()
     return Job(
         "job",
-        "run",
+        RUN,
         1,
         JobState.SUCCEEDED,
         Priority.NORMAL,
@@ -41,46 +43,52 @@ def open_files(folder: Path) -> int:
 
 
 async def test_readers_share_one_set_and_the_last_one_closes_it(tmp_path: Path) -> None:
-    shelf, job = StemShelf(tmp_path), finished_job(tmp_path)
+    shelf, job = StemShelf(Runs(tmp_path)), finished_job(tmp_path)
     first, second = await asyncio.gather(shelf.acquire(job), shelf.acquire(job))
-    assert first is second
+    assert first.stems is second.stems
     assert open_files(tmp_path) == 2
-    shelf.release(job.run)
-    assert first.read(0, 0, 10) == bytes(40)
-    shelf.release(job.run)
+    first.release()
+    first.release()
+    assert second.stems.read(0, 0, 10) == bytes(40)
+    second.release()
     assert (shelf.open_sets, open_files(tmp_path)) == (0, 0)
 
 
 async def test_a_reader_that_gives_up_while_the_files_open_leaves_nothing_open(tmp_path: Path) -> None:
-    shelf, job = StemShelf(tmp_path), finished_job(tmp_path)
+    shelf, job = StemShelf(Runs(tmp_path)), finished_job(tmp_path)
     reader = asyncio.ensure_future(shelf.acquire(job))
     await asyncio.sleep(0)
     reader.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reader
-    stems = await shelf.acquire(job)
-    shelf.release(job.run)
+    lease = await shelf.acquire(job)
+    stems = lease.stems
+    lease.release()
     assert shelf.open_sets == 0
     with pytest.raises(IndexError):
         stems.read(0, 0, 1)
 
 
 async def test_files_that_are_gone_or_cut_say_so_and_stay_off_the_shelf(tmp_path: Path) -> None:
-    shelf, job = StemShelf(tmp_path), finished_job(tmp_path)
-    os.truncate(tmp_path / "job" / "stems" / "vocals.wav", 100)
+    shelf, job = StemShelf(Runs(tmp_path)), finished_job(tmp_path)
+    os.truncate(Runs(tmp_path).files(RUN).stem("vocals"), 100)
     with pytest.raises(ArtifactNotFoundError):
         await shelf.acquire(job)
-    (tmp_path / "job" / "stems" / "vocals.wav").unlink()
+    Runs(tmp_path).files(RUN).stem("vocals").unlink()
     with pytest.raises(ArtifactNotFoundError):
         await shelf.acquire(job)
     assert (shelf.open_sets, open_files(tmp_path)) == (0, 0)
 
 
-def test_held_jobs_are_known_until_the_last_hold_is_gone(tmp_path: Path) -> None:
-    shelf = StemShelf(tmp_path)
-    shelf.hold("a")
-    shelf.hold("a")
-    shelf.unhold("a")
-    assert shelf.held == {"a"}
-    shelf.unhold("a")
-    assert shelf.held == frozenset()
+async def test_a_run_that_goes_on_in_new_files_leaves_its_readers_theirs(tmp_path: Path) -> None:
+    """A job was stopped, its end could not be stored, and it began again while someone was reading."""
+    shelf, job = StemShelf(Runs(tmp_path)), finished_job(tmp_path)
+    reader = await shelf.acquire(job)
+    again = shelf.put(job.run, StemSet(Runs(tmp_path).files(RUN).stems, LAYOUT))
+    newcomer = await shelf.acquire(job)
+    assert newcomer.stems is again.stems is not reader.stems
+    reader.release()
+    assert again.stems.read(0, 0, 10) == bytes(40)
+    again.release()
+    newcomer.release()
+    assert (shelf.open_sets, open_files(tmp_path)) == (0, 0)

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mismo_grpc.errors import RequestIdReusedError, StoreError
-from mismo_grpc.jobs.events import Event, EventKind
+from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.job import Job, JobState, Priority, SeparationOptions, Source, SourceKind
 from mismo_grpc.jobs.memory_store import MemoryJobStore
 from mismo_grpc.jobs.records import cache_key
 from mismo_grpc.jobs.sqlite_store import SqliteJobStore
-from mismo_grpc.jobs.store import EVENTS_KEPT, JobStore, RequestRow, UploadRow
+from mismo_grpc.jobs.store import EndedResult, JobStore, RequestRow, RunStanding, UploadRow
 
 
 @pytest.fixture(params=["sqlite", "memory"])
@@ -53,8 +53,8 @@ def ids(jobs: list[Job]) -> list[str]:
     return [job.job_id for job in jobs]
 
 
-def event(revision: int) -> Event:
-    return Event(revision, float(revision), EventKind.SEGMENT_READY, ((revision, revision + 1),))
+def a_callback(job: Job) -> CallbackRow:
+    return CallbackRow(f"c-{job.job_id}", job.job_id, job.run, "stems", "http://app/", 1.0, 1.0)
 
 
 # Jobs
@@ -66,44 +66,32 @@ def test_an_accepted_job_is_there_with_its_request(store: JobStore) -> None:
     assert store.get("a") == job
     assert store.find_request("req") == RequestRow("a", "a-1", "print")
     assert store.active() == [job]
-    assert store.events_after("a", "a-1", 0) == []
 
 
 def test_what_is_not_there_is_none(store: JobStore) -> None:
     assert store.get("nope") is None
     assert store.find_request("nope") is None
     assert store.find_result("0" * 64, "k") is None
-    assert store.pruned_revision("nope", "r") is None
+    assert store.has_result_of("0" * 64, 0.0) is False
+    assert store.standing_runs() == []
+    assert store.ended_results() == []
     assert store.delete("nope") is False
     assert store.list() == []
 
 
-def test_a_saved_change_comes_with_its_events(store: JobStore) -> None:
+def test_a_saved_change_is_there(store: JobStore) -> None:
     accept(store, a_job())
     changed = a_job(revision=3, state=JobState.RUNNING, started_at=101.0)
-    assert store.save(changed, [event(2), event(3)]) is True
+    assert store.save(changed) is True
     assert store.get("a") == changed
-    assert store.events_after("a", "a-1", 0) == [event(2), event(3)]
-    assert store.events_after("a", "a-1", 2) == [event(3)]
-    assert store.events_after("a", "a-1", 3) == []
-    assert store.events_after("a", "another run", 0) == []
 
 
-def test_events_of_one_revision_keep_their_order(store: JobStore) -> None:
-    accept(store, a_job())
-    twins = [Event(2, 1.0, EventKind.UPDATED), Event(2, 1.0, EventKind.TERMINAL)]
-    store.save(a_job(revision=2), twins)
-    assert store.events_after("a", "a-1", 1) == twins
-
-
-def test_a_new_run_takes_the_place_of_an_ended_one_and_its_events(store: JobStore) -> None:
+def test_a_new_run_takes_the_place_of_an_ended_one(store: JobStore) -> None:
     accept(store, a_job(labels={"take": "1"}))
-    store.save(a_job(revision=2, state=JobState.FAILED, ended_at=110.0, labels={"take": "1"}), [event(2)])
+    store.save(a_job(revision=2, state=JobState.FAILED, ended_at=110.0, labels={"take": "1"}))
     again = a_job(run="a-2", revision=3, created_at=120.0, labels={"take": "2"})
     accept(store, again)
     assert store.get("a") == again
-    assert store.events_after("a", "a-1", 0) == []
-    assert store.events_after("a", "a-2", 0) == []
     assert store.list(labels={"take": "1"}) == []
     assert store.list(labels={"take": "2"}) == [again]
 
@@ -119,46 +107,22 @@ def test_an_active_job_cannot_be_replaced(store: JobStore) -> None:
 def test_a_late_change_of_a_replaced_or_deleted_run_is_not_stored(store: JobStore) -> None:
     accept(store, a_job(state=JobState.CANCELLED))
     accept(store, a_job(run="a-2"))
-    assert store.save(a_job(run="a-1", state=JobState.SUCCEEDED), [event(2)]) is False
+    assert store.save(a_job(run="a-1", state=JobState.SUCCEEDED)) is False
     assert store.get("a") == a_job(run="a-2")
-    assert store.events_after("a", "a-2", 0) == []
     store.delete("a")
-    assert store.save(a_job(run="a-2"), [event(2)]) is False
+    assert store.save(a_job(run="a-2")) is False
     assert store.get("a") is None
-
-
-def test_many_changes_go_together(store: JobStore) -> None:
-    accept(store, a_job("a"), a_job("b"))
-    running = {"revision": 2, "state": JobState.RUNNING}
-    saved = store.save_many(
-        [(a_job("a", **running), [event(2)]), (a_job("gone"), []), (a_job("b", **running), [])]
-    )
-    assert saved == [True, False, True]
-    assert [job.state for job in store.active()] == [JobState.RUNNING] * 2
-    assert store.events_after("a", "a-1", 0) == [event(2)]
 
 
 def test_a_deleted_job_leaves_its_request_id_but_nothing_else(store: JobStore) -> None:
     store.accept(a_job(labels={"x": "y"}), "req", "print", 1.0)
-    store.save(a_job(revision=2), [event(2)])
+    store.save(a_job(labels={"x": "y"}, revision=2), [a_callback(a_job())])
     assert store.delete("a") is True
     assert store.get("a") is None
-    assert store.events_after("a", "a-1", 0) == []
+    assert store.standing_runs() == []
+    assert store.callbacks_of("a") == []
     assert store.list(labels={"x": "y"}) == []
     assert store.find_request("req") == RequestRow("a", "a-1", "print")
-
-
-def test_only_the_newest_events_are_kept_and_the_store_knows_from_where(store: JobStore) -> None:
-    accept(store, a_job())
-    first = [event(revision) for revision in range(2, EVENTS_KEPT + 2)]
-    store.save(a_job(revision=first[-1].revision), first)
-    assert store.pruned_revision("a", "a-1") == 0
-    assert store.events_after("a", "a-1", 0) == first
-    more = [event(first[-1].revision + 1 + i) for i in range(5)]
-    store.save(a_job(revision=more[-1].revision), more)
-    assert store.events_after("a", "a-1", 0) == [*first[5:], *more]
-    assert store.pruned_revision("a", "a-1") == first[4].revision
-    assert store.pruned_revision("a", "other") is None
 
 
 # Finding jobs
@@ -175,28 +139,55 @@ def test_active_jobs_come_oldest_first(store: JobStore) -> None:
     assert ids(store.active()) == ["old", "twin", "new"]
 
 
-def test_expired_jobs_are_ended_ones_whose_time_is_over(store: JobStore) -> None:
-    ended = JobState.SUCCEEDED
-    accept(
-        store,
-        a_job("late", state=ended, expires_at=20.0),
-        a_job("early", state=ended, expires_at=10.0),
-        a_job("kept", state=ended, expires_at=20.1),
-        a_job("forever", state=ended),
-        a_job("running", state=JobState.RUNNING, expires_at=1.0),
-    )
-    assert ids(store.expired(20.0)) == ["early", "late"]
-
-
-def test_ended_jobs_come_by_the_time_they_ended(store: JobStore) -> None:
+def test_ended_results_come_by_the_time_they_ended(store: JobStore) -> None:
+    succeeded = a_job("a", state=JobState.SUCCEEDED, ended_at=30.0, expires_at=90.0, result_bytes=1 << 40)
     accept(
         store,
         a_job("b", state=JobState.FAILED, ended_at=20.0),
-        a_job("a", state=JobState.SUCCEEDED, ended_at=30.0),
+        a_job("a"),
         a_job("c", state=JobState.CANCELLED, ended_at=10.0),
-        a_job("d"),
+        a_job("d", state=JobState.SUCCEEDED),
+        a_job("e", state=JobState.RUNNING),
     )
-    assert ids(store.ended_oldest_first()) == ["c", "b", "a"]
+    store.save(succeeded)
+    assert store.ended_results() == [
+        EndedResult("d", "d-1", JobState.SUCCEEDED, 0.0, None, 0),
+        EndedResult("c", "c-1", JobState.CANCELLED, 10.0, None, 0),
+        EndedResult("b", "b-1", JobState.FAILED, 20.0, None, 0),
+        EndedResult("a", "a-1", JobState.SUCCEEDED, 30.0, 90.0, 1 << 40),
+    ]
+    accept(store, replace(succeeded, run="a-2", result_bytes=7))
+    assert store.ended_results()[-1].result_bytes == 7, "a cached result has ended as it is accepted"
+
+
+def test_the_latest_run_of_every_job_is_known(store: JobStore) -> None:
+    accept(store, a_job("b"), a_job("a", state=JobState.FAILED), a_job("c", state=JobState.RUNNING))
+    accept(store, a_job("a", run="a-2"))
+    assert store.standing_runs() == [
+        RunStanding("a", "a-2", JobState.QUEUED),
+        RunStanding("b", "b-1", JobState.QUEUED),
+        RunStanding("c", "c-1", JobState.RUNNING),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, True),
+        ({"options": SeparationOptions(shifts=1)}, True),
+        ({"expires_at": 50.5}, True),
+        ({"expires_at": 50.0}, False),
+        ({"state": JobState.FAILED}, False),
+        ({"state": JobState.RUNNING}, False),
+        ({"source_sha256": "6" * 64}, False),
+    ],
+)
+def test_any_result_of_a_content_that_still_counts_is_known(
+    store: JobStore, changes: dict[str, object], found: bool
+) -> None:
+    done = {"state": JobState.SUCCEEDED, "source_sha256": "5" * 64, "ended_at": 20.0}
+    accept(store, a_job(**done | changes))
+    assert store.has_result_of("5" * 64, 50.0) is found
 
 
 def test_a_result_is_found_by_content_and_key(store: JobStore) -> None:
@@ -340,15 +331,15 @@ def test_many_threads_lose_nothing(store: JobStore) -> None:
         for number in range(15):
             job = a_job(f"{name}-{number}", created_at=float(number))
             store.accept(job, f"req-{name}-{number}", "p", 1.0)
-            store.save(replace(job, revision=2), [event(2)])
+            store.save(replace(job, revision=2), [a_callback(job)])
             assert store.get(job.job_id) == replace(job, revision=2)
 
     def read(_: str) -> None:
         together.wait()
         for _round in range(30):
             for job in store.list(page_size=100):
-                # A job and its events are one change.
-                assert len(store.events_after(job.job_id, job.run, 0)) >= job.revision - 1
+                # A job and its callbacks are one change.
+                assert len(store.callbacks_of(job.job_id)) >= job.revision - 1
 
     with ThreadPoolExecutor(6) as threads:
         for done in [threads.submit(write, n) for n in "abcd"] + [threads.submit(read, n) for n in "xy"]:

@@ -74,7 +74,7 @@ def test_a_job_that_named_no_url_causes_none() -> None:
 def test_callbacks_come_with_the_change(store: JobStore) -> None:
     store.accept(a_job(), "", "", 0.0)
     assert store.callbacks_of("a") == []
-    assert store.save(a_job(state=JobState.SUCCEEDED), (), [a_row("a", "c1"), a_row("a", "c2")])
+    assert store.save(a_job(state=JobState.SUCCEEDED), [a_row("a", "c1"), a_row("a", "c2")])
     assert store.callbacks_of("a") == [a_row("a", "c1"), a_row("a", "c2")]
     assert store.jobs_with_pending_callbacks() == {"a"}
 
@@ -87,8 +87,8 @@ def test_a_job_that_is_accepted_as_ended_brings_its_callbacks(store: JobStore) -
 def test_the_change_of_a_run_that_is_gone_brings_none(store: JobStore) -> None:
     store.accept(a_job(state=JobState.FAILED), "", "", 0.0)
     store.accept(a_job(run="a-2"), "", "", 0.0)
-    assert not store.save(a_job(state=JobState.SUCCEEDED), (), [a_row("a", "late")])
-    assert not store.save(a_job("b"), (), [a_row("b", "never")])
+    assert not store.save(a_job(state=JobState.SUCCEEDED), [a_row("a", "late")])
+    assert not store.save(a_job("b"), [a_row("b", "never")])
     assert store.callbacks_of("a") == store.callbacks_of("b") == []
     assert store.due_callbacks(9.0, 9) == []
 

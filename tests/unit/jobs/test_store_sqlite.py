@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -15,10 +17,10 @@ import pytest
 
 from mismo_grpc.errors import DiskFullError, StoreError
 from mismo_grpc.jobs.callbacks import CallbackRow
-from mismo_grpc.jobs.events import Event, EventKind
 from mismo_grpc.jobs.job import Job, JobState, Priority, SeparationOptions, Source, SourceKind
-from mismo_grpc.jobs.records import job_to_json
+from mismo_grpc.jobs.records import cache_key, job_to_json
 from mismo_grpc.jobs.sqlite_store import SqliteJobStore
+from mismo_grpc.jobs.store import EndedResult, RequestRow
 
 
 def a_job(job_id: str, location: str = "/music/a.wav") -> Job:
@@ -36,6 +38,10 @@ def a_job(job_id: str, location: str = "/music/a.wav") -> Job:
     )
 
 
+def a_callback(job_id: str) -> CallbackRow:
+    return CallbackRow(f"c-{job_id}", job_id, f"{job_id}-1", "stems", "http://app/", 1.0, 1.0)
+
+
 def filled(path: Path, count: int) -> None:
     store = SqliteJobStore(path)
     for number in range(count):
@@ -47,14 +53,14 @@ def test_everything_is_there_after_it_was_opened_again(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     store = SqliteJobStore(path)
     store.accept(a_job("a"), "req", "p", 1.0)
-    happened = Event(2, 1.0, EventKind.TERMINAL)
-    store.save(a_job("a"), [happened])
+    row = a_callback("a")
+    store.save(a_job("a"), [row])
     store.close()
     store.close()
     assert not path.with_name("jobs.db-wal").exists(), "closing folds the log into the file"
     store = SqliteJobStore(path)
     assert store.active() == [a_job("a")]
-    assert store.events_after("a", "a-1", 0) == [happened]
+    assert store.callbacks_of("a") == [row]
     assert store.find_request("req") is not None
     store.close()
 
@@ -63,14 +69,13 @@ WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_store_sqlite import SqliteJobStore, a_job
-from mismo_grpc.jobs.events import Event, EventKind
+from test_store_sqlite import SqliteJobStore, a_callback, a_job
 store = SqliteJobStore(Path(sys.argv[1]))
 number = 0
 while True:
     job = a_job(f"j{number}")
     store.accept(job, f"r{number}", "p", 1.0)
-    store.save(job, [Event(2, 1.0, EventKind.UPDATED)])
+    store.save(job, [a_callback(f"j{number}")])
     sys.stdout.write(f"j{number}\\n")
     sys.stdout.flush()
     number += 1
@@ -94,7 +99,7 @@ def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path: Path)
     assert len(kept) <= len(acknowledged) + 1
     for job_id in acknowledged:
         assert store.find_request(f"r{job_id[1:]}") is not None
-        assert len(store.events_after(job_id, f"{job_id}-1", 0)) == 1
+        assert store.callbacks_of(job_id) == [a_callback(job_id)]
     store.close()
 
 
@@ -106,20 +111,38 @@ def test_every_commit_goes_to_the_disk_before_it_is_answered(tmp_path: Path) -> 
     store.close()
 
 
-def test_a_failed_change_changes_nothing(tmp_path: Path) -> None:
+def test_a_new_store_keeps_its_name_through_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names_at_sync: list[set[str]] = []
+    real = os.fsync
+
+    def watched(descriptor: int) -> None:
+        real(descriptor)
+        assert Path(os.readlink(f"/proc/self/fd/{descriptor}")) == tmp_path
+        names_at_sync.append({file.name for file in tmp_path.iterdir()})
+
+    monkeypatch.setattr(os, "fsync", watched)
     store = SqliteJobStore(tmp_path / "jobs.db")
-    store.accept(a_job("a"), "", "", 1.0)
-
-    def changes():
-        yield a_job("a"), [Event(2, 1.0, EventKind.UPDATED)]
-        raise RuntimeError("half-way")
-
-    with pytest.raises(RuntimeError):
-        store.save_many(changes())
-    assert store.events_after("a", "a-1", 0) == []
-    assert store.save(a_job("a"), [Event(2, 1.0, EventKind.UPDATED)]) is True
-    assert len(store.events_after("a", "a-1", 0)) == 1
+    names = {file.name for file in tmp_path.iterdir()}
+    assert "jobs.db" in names
+    assert names_at_sync[-1:] == [names], "what was made or removed after the sync could be undone"
     store.close()
+
+
+def test_a_folder_that_cannot_be_synced_is_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        with pytest.raises(
+            StoreError, match=r"cannot be opened \(.*Input/output error\); check that its folder"
+        ):
+            SqliteJobStore(tmp_path / "jobs.db")
+    SqliteJobStore(tmp_path / "jobs.db").close()
 
 
 def test_a_closed_store_says_so(tmp_path: Path) -> None:
@@ -180,37 +203,84 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         SqliteJobStore(path)
 
 
-def test_a_store_of_the_version_before_callbacks_is_taken_over_with_its_jobs(tmp_path: Path) -> None:
-    path, job = tmp_path / "jobs.db", a_job("old")
+def written_by(version: int, path: Path, job: Job, **more: object) -> sqlite3.Connection:
+    """A file of an earlier schema with one job in it."""
     record = json.loads(job_to_json(job))
-    del record["delivery"]
-    columns = {
+    del record["result_bytes"]
+    if version < 2:
+        del record["delivery"]
+    columns: dict[str, object] = {
         "job_id": job.job_id,
         "run": job.run,
         "state": int(job.state),
         "priority": int(job.priority),
         "created_at": job.created_at,
-        "source_sha256": "",
+        "ended_at": job.ended_at,
+        "source_sha256": job.source_sha256,
         "source_bytes": 0,
-        "cache_key": "",
+        "cache_key": cache_key(job),
         "record": json.dumps(record),
     }
     connection = sqlite3.connect(path)
-    first = resources.files("mismo_grpc.jobs").joinpath("sql", "migration_0001.sql").read_text()
-    connection.executescript(f"BEGIN;\n{first}\nPRAGMA user_version=1;\nCOMMIT;")
+    connection.execute("PRAGMA journal_mode=WAL")
+    sql = resources.files("mismo_grpc.jobs").joinpath("sql")
+    for number in range(1, version + 1):
+        script = sql.joinpath(f"migration_{number:04}.sql").read_text()
+        connection.executescript(f"BEGIN;\n{script}\nPRAGMA user_version={number};\nCOMMIT;")
+    insert(connection, "jobs", **columns | more)
+    return connection
+
+
+def insert(connection: sqlite3.Connection, table: str, **columns: object) -> None:
     marks = ", ".join(f":{name}" for name in columns)
-    connection.execute(f"INSERT INTO jobs ({', '.join(columns)}) VALUES ({marks})", columns)
+    connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", columns)
     connection.commit()
-    connection.close()
+
+
+def test_a_store_of_the_version_before_callbacks_is_taken_over_with_its_jobs(tmp_path: Path) -> None:
+    path, job = tmp_path / "jobs.db", a_job("old")
+    written_by(1, path, job).close()
     store = SqliteJobStore(path)
     assert store.active() == [job]
     assert store.jobs_with_pending_callbacks() == frozenset()
-    row = CallbackRow("c1", "old", "old-1", "stems", "http://app/", 2.0, 2.0)
-    assert store.save(job, callbacks=[row])
+    row = a_callback("old")
+    assert store.save(job, [row])
     store.close()
     store = SqliteJobStore(path)
     assert store.callbacks_of("old") == [row]
     store.close()
+
+
+def test_a_store_with_an_event_table_is_taken_over_without_it(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    job = replace(a_job("old"), state=JobState.SUCCEEDED, ended_at=9.0, source_sha256="5" * 64)
+    connection = written_by(2, path, job, next_event=2, pruned_revision=1)
+    insert(connection, "job_labels", label='["n", "old"]', job_id="old")
+    for number in range(2):
+        insert(connection, "events", job_id="old", number=number, revision=2, time=1.0, kind=4, body="null")
+    insert(
+        connection, "requests", request_id="req", job_id="old", run="old-1", fingerprint="p", accepted_at=1.0
+    )
+    row = a_callback("old")
+    insert(connection, "callbacks", **vars(row) | {"url": json.dumps(row.url)})
+    connection.close()
+    store = SqliteJobStore(path)
+    assert store.list(labels={"n": "old"}) == [job]
+    assert store.callbacks_of("old") == [row]
+    assert store.find_request("req") == RequestRow("old", "old-1", "p")
+    assert store.find_result("5" * 64, cache_key(job)) == job
+    assert store.ended_results() == [EndedResult("old", "old-1", JobState.SUCCEEDED, 9.0, None, 0)]
+    store.accept(a_job("new"), "", "", 1.0)
+    store.delete("old")
+    assert store.callbacks_of("old") == []
+    store.close()
+    connection = sqlite3.connect(path)
+    schema = "\n".join(
+        sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema WHERE sql NOT NULL")
+    )
+    connection.close()
+    for gone in ("events", "next_event", "pruned_revision", "jobs_expiring"):
+        assert gone not in schema
 
 
 def test_a_change_that_fails_leaves_no_callback(tmp_path: Path) -> None:
@@ -218,9 +288,9 @@ def test_a_change_that_fails_leaves_no_callback(tmp_path: Path) -> None:
     store.accept(a_job("a"), "", "", 1.0)
     row = CallbackRow("c1", "a", "a-1", "stems", "http://app/", 2.0, 2.0)
     with pytest.raises(StoreError):
-        store.save(a_job("a"), [Event(2, 1.0, EventKind.TERMINAL)], [row, row])
+        store.save(replace(a_job("a"), revision=2), [row, row])
     assert store.callbacks_of("a") == []
-    assert store.events_after("a", "a-1", 0) == []
+    assert store.get("a") == a_job("a")
     store.close()
 
 

@@ -9,7 +9,7 @@ from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
 from mismo_grpc.jobs.job import Job, JobState, Priority, SeparationOptions, Source, SourceKind
 from mismo_grpc.jobs.ledger import JobLedger
 from mismo_grpc.jobs.memory_store import MemoryJobStore
-from mismo_grpc.jobs.stem_shelf import StemShelf
+from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.jobs.sweeper import Sweeper
 from mismo_grpc.jobs.uploads import Uploads
 from mismo_grpc.storage.disk import FileSystemDisk
@@ -20,7 +20,7 @@ NOW = 10_000.0
 def finished(job_id: str, ended_at: float, expires_at: float) -> Job:
     return Job(
         job_id=job_id,
-        run=f"{job_id}-1",
+        run=job_id.ljust(32, "0"),
         revision=1,
         state=JobState.SUCCEEDED,
         priority=Priority.NORMAL,
@@ -46,7 +46,8 @@ async def test_a_job_with_an_untold_end_neither_expires_nor_makes_room(tmp_path:
         keep_seconds=10.0,
         reserve_bytes=0,
     )
-    sweeper = Sweeper(ledger, StemShelf(tmp_path), uploads, budget_bytes=1000)
+    runs = Runs(tmp_path)
+    sweeper = Sweeper(ledger, runs, uploads, budget_bytes=1000)
     rows: list[CallbackRow] = []
     for job in (
         finished("expired", 20.0, NOW - 1),
@@ -55,8 +56,9 @@ async def test_a_job_with_an_untold_end_neither_expires_nor_makes_room(tmp_path:
     ):
         rows.append(CallbackRow(f"c-{job.job_id}", job.job_id, job.run, "stems", "http://app/", 1.0, 1.0))
         store.accept(job, "", "", 0.0, rows[-1:])
-        (tmp_path / job.job_id).mkdir()
-        (tmp_path / job.job_id / "stems.zip").write_bytes(bytes(900))
+        files = runs.files(job.run)
+        files.stems.mkdir(parents=True)
+        files.stem("drums").write_bytes(bytes(900))
     assert await sweeper.sweep() == []
     store.save_callback(replace(rows[0], state=CallbackState.FAILED))
     assert await sweeper.sweep() == ["expired"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import struct
 from pathlib import Path
@@ -15,8 +16,10 @@ from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.audio.peaks import Waveform
 from mismo_grpc.errors import InternalError
 from mismo_grpc.jobs.waveforms import read_waveforms, waveform_names, write_waveforms
+from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.stems import StemLayout, StemSet
 from mismo_grpc.storage.disk import FileSystemDisk, QuotaDisk
+from mismo_grpc.storage.run_files import RunFiles
 
 NAMES = ("drums", "bass")
 FRAMES = 100_000
@@ -27,9 +30,8 @@ FILES = ["waveform-bass.dat", "waveform-bass.json", "waveform-drums.dat", "wavef
 def stems(tmp_path: Path) -> StemSet:
     """Drums with one loud frame in silence, bass with noise."""
     layout = StemLayout(NAMES, 48_000, 2, FRAMES, Encoding.PCM_S16LE)
-    (tmp_path / "work").mkdir()
-    stems = StemSet(tmp_path / "stems", layout, tmp_path / "work" / "state.json")
-    stems.restore()
+    stems = StemSet(tmp_path / "stems", layout, tmp_path / "stems" / "peaks")
+    stems.take_up(RangeSet())
     samples = np.zeros((2, FRAMES, 2), np.float32)
     samples[0, 50_000] = -0.5
     samples[1] = np.random.default_rng(1).uniform(-1, 1, (FRAMES, 2))
@@ -42,9 +44,11 @@ def waveform_files(folder: Path) -> list[str]:
 
 
 def test_every_stem_gets_both_files(tmp_path: Path, stems: StemSet) -> None:
-    names = write_waveforms(tmp_path, stems, FileSystemDisk())
+    names = write_waveforms(RunFiles(tmp_path), stems, FileSystemDisk())
     assert sorted(names) == waveform_files(tmp_path) == FILES
-    assert names == waveform_names(NAMES)
+    assert tuple(names) == waveform_names(NAMES)
+    for name, sha256 in names.items():
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == sha256
     for stem in NAMES:
         content = (tmp_path / f"waveform-{stem}.dat").read_bytes()
         document = json.loads((tmp_path / f"waveform-{stem}.json").read_text())
@@ -53,14 +57,14 @@ def test_every_stem_gets_both_files(tmp_path: Path, stems: StemSet) -> None:
     drums = json.loads((tmp_path / "waveform-drums.json").read_text())["data"]
     assert {place: value for place, value in enumerate(drums) if value} == {2 * (50_000 // 256): -16383}
     # Once more, as after a crash before the job's end was stored.
-    assert write_waveforms(tmp_path, stems, FileSystemDisk()) == names
+    assert write_waveforms(RunFiles(tmp_path), stems, FileSystemDisk()) == names
     stems.close()
 
 
 def test_the_callback_s_list_is_read_from_the_files(tmp_path: Path, stems: StemSet) -> None:
-    write_waveforms(tmp_path, stems, FileSystemDisk())
+    write_waveforms(RunFiles(tmp_path), stems, FileSystemDisk())
     stems.close()
-    found = read_waveforms(tmp_path, NAMES)
+    found = read_waveforms(RunFiles(tmp_path), NAMES)
     assert [(entry["stem_type"], entry["zoom_level"]) for entry in found] == [
         (stem, level) for stem in NAMES for level in (1, 2, 3)
     ]
@@ -69,26 +73,26 @@ def test_the_callback_s_list_is_read_from_the_files(tmp_path: Path, stems: StemS
     assert [len(data) for data in points] == lengths * 2
     assert points[0] == [0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0]
     assert all(0 <= point <= 1 for data in points for point in data)
-    assert [entry["zoom_level"] for entry in read_waveforms(tmp_path, ["bass"], [2])] == [2]
+    assert [entry["zoom_level"] for entry in read_waveforms(RunFiles(tmp_path), ["bass"], [2])] == [2]
 
 
 def test_results_of_earlier_versions_have_none(tmp_path: Path) -> None:
-    assert read_waveforms(tmp_path, NAMES) == []
-    assert read_waveforms(tmp_path / "nowhere", NAMES) == []
+    assert read_waveforms(RunFiles(tmp_path), NAMES) == []
+    assert read_waveforms(RunFiles(tmp_path / "nowhere"), NAMES) == []
 
 
 def test_a_spoilt_file_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "waveform-drums.dat").write_bytes(b"no waveform")
     waveform = Waveform(44_100, 256, np.zeros((3, 2), np.int16))
     (tmp_path / "waveform-bass.dat").write_bytes(waveform.to_dat())
-    assert {entry["stem_type"] for entry in read_waveforms(tmp_path, NAMES)} == {"bass"}
+    assert {entry["stem_type"] for entry in read_waveforms(RunFiles(tmp_path), NAMES)} == {"bass"}
 
 
 def test_without_room_there_are_none_and_the_job_goes_on(tmp_path: Path, stems: StemSet) -> None:
-    write_waveforms(tmp_path, stems, FileSystemDisk())
-    assert write_waveforms(tmp_path, stems, QuotaDisk(0)) == ()
+    write_waveforms(RunFiles(tmp_path), stems, FileSystemDisk())
+    assert write_waveforms(RunFiles(tmp_path), stems, QuotaDisk(0)) == {}
     assert waveform_files(tmp_path) == []
-    assert write_waveforms(tmp_path, stems, QuotaDisk(1 << 30), reserve=1 << 30) == ()
+    assert write_waveforms(RunFiles(tmp_path), stems, QuotaDisk(1 << 30), reserve=1 << 30) == {}
     stems.close()
 
 
@@ -108,10 +112,10 @@ def test_a_disk_that_fills_up_or_fails_meanwhile_leaves_no_half(
 
     monkeypatch.setattr(Waveform, "write_json", write_json)
     if code == errno.ENOSPC:
-        assert write_waveforms(tmp_path, stems, FileSystemDisk()) == ()
+        assert write_waveforms(RunFiles(tmp_path), stems, FileSystemDisk()) == {}
     else:
         with pytest.raises(InternalError):
-            write_waveforms(tmp_path, stems, FileSystemDisk())
+            write_waveforms(RunFiles(tmp_path), stems, FileSystemDisk())
     assert len(written) == 2
     assert waveform_files(tmp_path) == []
     stems.close()
@@ -119,6 +123,6 @@ def test_a_disk_that_fills_up_or_fails_meanwhile_leaves_no_half(
 
 def test_finished_stems_are_not_read_for_their_waveforms(tmp_path: Path, stems: StemSet) -> None:
     finished = StemSet(tmp_path / "stems", stems.layout)
-    assert write_waveforms(tmp_path, finished, FileSystemDisk()) == ()
+    assert write_waveforms(RunFiles(tmp_path), finished, FileSystemDisk()) == {}
     finished.close()
     stems.close()

@@ -65,7 +65,7 @@ class Served:
     async def all_let_go(self) -> None:
         """Waits until no stream is open; fails where one left something held behind."""
         await self.app.server.streams.wait_none()
-        assert self.app.shelf.held == frozenset()
+        assert self.app.runs.held_runs == frozenset()
         assert not self.app.shelf._sets  # An open file is a leak, and nothing else tells.
 
 

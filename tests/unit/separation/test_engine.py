@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -24,6 +25,7 @@ from mismo_grpc.separation.device import Recipe, Samples, TileInput, TorchDevice
 from mismo_grpc.separation.engine import SegmentEngine, Separation, SeparationSpec
 from mismo_grpc.separation.models import ModelPool
 from mismo_grpc.separation.scheduler import Scheduler
+from mismo_grpc.storage.run_files import RunFiles
 from tests.unit.separation.bags import (
     SOURCES,
     tiny_demucs,
@@ -46,7 +48,7 @@ def make_mix(folder: Path, frames: int, seed: int = 1) -> DecodedMix:
     noise.astype("<f4").tofile(path)
     mono = noise.astype(np.float64).mean(axis=1)
     std = float(mono.std(ddof=1)) if frames > 1 else float("nan")
-    return DecodedMix(path, frames, RATE, 2, float(mono.mean()), std, float(np.abs(noise).max()), 0, None)
+    return DecodedMix(path, frames, RATE, 2, float(mono.mean()), std, float(np.abs(noise).max()), 0, None, 0)
 
 
 def offline(bag: object, mix: DecodedMix, shifts: int = 0, overlap: float = 0.25) -> Samples:
@@ -152,7 +154,7 @@ def rig(models: Path) -> Iterator[Rig]:
 
 
 def spec_of(tmp_path: Path, mix: DecodedMix, name: str = "job") -> SeparationSpec:
-    return SeparationSpec(mix, tmp_path / name, encoding=Encoding.PCM_F32LE)
+    return SeparationSpec(mix, RunFiles(tmp_path / name), encoding=Encoding.PCM_F32LE, boot="this boot")
 
 
 @pytest.mark.parametrize("frames", [1, 5_000, 22_050, 100_003])
@@ -281,7 +283,9 @@ def test_another_sample_rate_gives_the_same_bytes_in_any_order(
     spec = replace(spec_of(tmp_path, mix, "straight"), sample_rate=48_000)
     straight = rig.separate("tiny", spec)
     assert straight.shape[1] == round(150_000 * 48_000 / RATE)
-    separation = rig.open("tiny", replace(spec, folder=tmp_path / "sought", start_frame=90_000, playing=True))
+    separation = rig.open(
+        "tiny", replace(spec, files=RunFiles(tmp_path / "sought"), start_frame=90_000, playing=True)
+    )
     separation.finished.result(60)
     assert read_all(separation).tobytes() == straight.tobytes()
     np.testing.assert_array_equal(peaks_of(separation), direct_peaks(straight))
@@ -294,7 +298,9 @@ def test_silence_and_a_device_that_recovers(tmp_path: Path, models: Path, rig: R
     path = folder / "mix.f32"
     np.zeros((50_000, 2), dtype="<f4").tofile(path)
     rig.device.fail_next = 1
-    ours = rig.separate("tiny", spec_of(tmp_path, DecodedMix(path, 50_000, RATE, 2, 0.0, 0.0, 0.0, 0, None)))
+    ours = rig.separate(
+        "tiny", spec_of(tmp_path, DecodedMix(path, 50_000, RATE, 2, 0.0, 0.0, 0.0, 0, None, 0))
+    )
     assert np.isfinite(ours).all()
     assert np.abs(ours).max() < 1e-4
 
@@ -332,6 +338,15 @@ def test_an_unknown_stem_costs_nothing(tmp_path: Path, models: Path, rig: Rig) -
     write_safetensors_bag(models, "tiny", [tiny_htdemucs(1)])
     with pytest.raises(InvalidFieldError):
         rig.open("tiny", replace(spec_of(tmp_path, make_mix(tmp_path, 1000)), stem_names=("kazoo",)))
+    assert not (tmp_path / "job").exists()
+
+
+def test_more_work_than_a_job_may_ask_for_costs_nothing(tmp_path: Path, models: Path, rig: Rig) -> None:
+    write_safetensors_bag(models, "tiny", [tiny_htdemucs(1)])
+    mix = replace(make_mix(tmp_path, 1000), frames=200 * RATE)
+    os.truncate(mix.path, mix.frames * 8)
+    with pytest.raises(InvalidFieldError, match=r"options\.overlap: 0\.95 with options\.shifts 20"):
+        rig.open("tiny", replace(spec_of(tmp_path, mix), overlap=0.95, shifts=20))
     assert not (tmp_path / "job").exists()
 
 

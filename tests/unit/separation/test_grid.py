@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mismo_grpc.separation.grid import Plan, plan_track
+from mismo_grpc.errors import InvalidFieldError
+from mismo_grpc.separation.catalog import EMBEDDED_MODEL, OFFICIAL, ModelCatalog
+from mismo_grpc.separation.grid import MAX_SEGMENTS, Plan, check_work, count_segments, plan_track
 
 
 def test_htdemucs_grid_is_the_one_of_demucs() -> None:
@@ -68,3 +70,47 @@ def test_shifts_are_drawn_from_the_seed_alone() -> None:
 def test_a_plan_needs_a_frame() -> None:
     with pytest.raises(ValueError, match="at least one frame"):
         plan_track(0, 44100, [100])
+
+
+# The bound of the work
+
+HOUR = 3600 * 44100
+LENGTHS = sorted(
+    {ModelCatalog([]).describe(name).segment_frames for name in (EMBEDDED_MODEL, *OFFICIAL)},
+)
+
+
+@given(
+    st.integers(1, 400),
+    st.integers(1, 60),
+    st.lists(st.integers(2, 60), min_size=1, max_size=3),
+    st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 0.95]),
+    st.integers(0, 3),
+)
+def test_segments_are_counted_as_they_are_planned(
+    frames: int, rate: int, lengths: list[int], overlap: float, shifts: int
+) -> None:
+    plan = plan_track(frames, rate, lengths, overlap=overlap, shifts=shifts)
+    assert count_segments(frames, rate, lengths, overlap=overlap, shifts=shifts) == len(plan.tiles)
+    assert all(tile.end > 0 for tile in plan.tiles)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_the_longest_track_fits_with_every_model_and_a_song_with_all_that_options_allow(length: int) -> None:
+    assert length >= 6 * 44100
+    check_work(6 * HOUR, 44100, [length], overlap=0.25, shifts=5)
+    check_work(HOUR // 12, 44100, [length], overlap=0.95, shifts=20)
+
+
+def test_more_work_than_that_is_refused_in_words() -> None:
+    segments = count_segments(HOUR, 44100, [343_980], overlap=0.95, shifts=20)
+    assert segments == 184_638
+    with pytest.raises(InvalidFieldError) as caught:
+        check_work(HOUR, 44100, [343_980], overlap=0.95, shifts=20)
+    assert caught.value.field == "options.overlap"
+    assert caught.value.metadata == {"segments": "184638", "max_segments": str(MAX_SEGMENTS)}
+    assert "fewer shifts" in caught.value.message
+
+
+def test_a_model_whose_segments_are_not_known_yet_is_let_pass() -> None:
+    check_work(HOUR, 44100, [0], overlap=0.95, shifts=20)

@@ -26,11 +26,13 @@ def add_up(
     done, ready = RangeSet(), RangeSet()
     for count, index in enumerate(order):
         tile = plan.tiles[index]
-        for start, part in overlap.add(tile, outputs[index], done):
+        added = overlap.add(tile, outputs[index], done, ready)
+        assert not added.lost
+        for start, part in added.final:
             track[:, start : start + part.shape[1]] = part
             ready = ready.add(start, start + part.shape[1])
         done = done.add(index, index + 1)
-        overlap.settle(tile, done)
+        overlap.settle(tile, added)
         if restart_every and count % restart_every == 0:
             overlap = OverlapAdd(plan, PieceStore(folder, STEMS, CHANNELS))
             assert overlap.recover(done, ready) == done
@@ -65,13 +67,59 @@ def test_sum_is_that_of_demucs(tmp_path: Path) -> None:
     assert np.abs(ours - expected).max() < 1e-5
 
 
-def test_a_lost_piece_makes_its_tile_run_again(tmp_path: Path) -> None:
+def test_a_tile_whose_kept_piece_is_cut_is_not_taken_up(tmp_path: Path) -> None:
     plan = plan_track(1000, 100, [120])
     outputs = outputs_of(plan)
     overlap = OverlapAdd(plan, PieceStore(tmp_path, STEMS, CHANNELS))
-    ready = RangeSet([(s, s + p.shape[1]) for s, p in overlap.add(plan.tiles[0], outputs[0], RangeSet())])
+    added = overlap.add(plan.tiles[0], outputs[0], RangeSet(), RangeSet())
+    ready = RangeSet([(s, s + p.shape[1]) for s, p in added.final])
     done = RangeSet([(0, 1)])
     assert overlap.recover(done, ready) == done
     (piece,) = tmp_path.iterdir()
     piece.write_bytes(piece.read_bytes()[:-4])
     assert overlap.recover(done, ready) == RangeSet()
+
+
+def damage(piece: Path, how: str) -> None:
+    content = piece.read_bytes()
+    match how:
+        case "missing":
+            piece.unlink()
+        case "cut":
+            piece.write_bytes(content[:-4])
+        case "zeroed":
+            piece.write_bytes(bytes(len(content)))
+        case _:
+            piece.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("how", ["missing", "cut", "zeroed", "one bit"])
+@pytest.mark.parametrize("overlap_share", [0.25, 0.6])
+def test_a_lost_piece_makes_its_tile_run_again_and_no_bit_differs(
+    tmp_path: Path, how: str, overlap_share: float
+) -> None:
+    plan = plan_track(1000, 100, [120], overlap=overlap_share)
+    outputs = outputs_of(plan)
+    expected = add_up(plan, outputs, list(range(len(plan.tiles))), tmp_path / "whole")
+    overlap = OverlapAdd(plan, PieceStore(tmp_path / "damaged", STEMS, CHANNELS))
+    track = np.full_like(expected, np.nan)
+    done, final = RangeSet(), RangeSet()
+    waiting = [tile.index for tile in plan.tiles]
+    ran = 0
+    while waiting:
+        tile = plan.tiles[waiting.pop(0)]
+        ran += 1
+        if ran == 4:
+            damage(sorted((tmp_path / "damaged").iterdir())[0], how)
+        added = overlap.add(tile, outputs[tile.index], done, final)
+        for start, part in added.final:
+            track[:, start : start + part.shape[1]] = part
+            final = final.add(start, start + part.shape[1])
+        done = done.add(tile.index, tile.index + 1)
+        overlap.settle(tile, added)
+        for index in added.lost:
+            done = done.remove(index, index + 1)
+            waiting.append(index)
+    assert ran > len(plan.tiles)
+    assert track.tobytes() == expected.tobytes()
+    assert not list((tmp_path / "damaged").iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +11,24 @@ import pytest
 
 from mismo_grpc.audio.encode import Encoding, pcm_s16
 from mismo_grpc.separation import stems as stems_module
+from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.stems import StemLayout, StemSet
 
 FRAMES = 5_000
 NAMES = ("drums", "bass")
 
 
-def open_stems(folder: Path, *, encoding: Encoding = Encoding.PCM_S16LE, channels: int = 2) -> StemSet:
+def open_stems(
+    folder: Path,
+    ready: Sequence[tuple[int, int]] = (),
+    *,
+    encoding: Encoding = Encoding.PCM_S16LE,
+    channels: int = 2,
+) -> StemSet:
     """As the engine does, at first and after a restart."""
     layout = StemLayout(NAMES, 44_100, channels, FRAMES, encoding)
-    (folder / "work").mkdir(parents=True, exist_ok=True)
-    stems = StemSet(folder / "stems", layout, folder / "work" / "state.json")
-    stems.restore()
+    stems = StemSet(folder / "stems", layout, folder / "peaks")
+    stems.take_up(RangeSet(ready))
     return stems
 
 
@@ -56,7 +63,6 @@ def test_peaks_are_those_of_the_samples_as_stored(tmp_path: Path, encoding: Enco
     samples[0, :300] = np.nan_to_num(np.float32("inf"))
     for start, end in ((3_000, FRAMES), (0, 1_001), (1_001, 3_000)):
         stems.write(start, samples[:, start:end])
-        stems.commit(start, [(start, end)], [(start, end)])
     assert taken_peaks(stems) == stored_peaks(stems)
     assert taken_peaks(stems)[0][0] == [32767, 32767]
     stems.close()
@@ -73,11 +79,10 @@ def test_samples_that_are_not_numbers_leave_no_trace(tmp_path: Path) -> None:
 def test_a_restart_goes_on_with_the_peaks_of_what_was_committed(tmp_path: Path) -> None:
     stems, samples = open_stems(tmp_path), loud()
     stems.write(0, samples[:, :1_900])
-    stems.commit(0, [(0, 1_900)], [(0, 1_900)])
     # Written and not committed: the process ends here, and what comes again is the same.
     stems.write(1_900, samples[:, 1_900:2_500])
     stems.close()
-    stems = open_stems(tmp_path)
+    stems = open_stems(tmp_path, [(0, 1_900)])
     stems.write(1_900, samples[:, 1_900:])
     assert taken_peaks(stems) == stored_peaks(stems)
     stems.close()
@@ -86,27 +91,24 @@ def test_a_restart_goes_on_with_the_peaks_of_what_was_committed(tmp_path: Path) 
 def test_peaks_that_are_gone_are_taken_from_what_is_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job that an earlier version began has none."""
-    monkeypatch.setattr(stems_module, "RECOUNT_FRAMES", 700)
+    """Whatever took them away."""
+    monkeypatch.setattr(stems_module, "BLOCK_FRAMES", 700)
     stems, samples = open_stems(tmp_path, encoding=Encoding.PCM_S24LE), loud()
     for start, end in ((0, 1_900), (2_000, 4_000)):
         stems.write(start, samples[:, start:end])
-        stems.commit(start, [(start, end)], [(start, end)])
     stems.close()
-    (tmp_path / "work" / "peaks").unlink()
-    stems = open_stems(tmp_path, encoding=Encoding.PCM_S24LE)
+    (tmp_path / "peaks").unlink()
+    stems = open_stems(tmp_path, [(0, 1_900), (2_000, 4_000)], encoding=Encoding.PCM_S24LE)
     stems.write(1_900, samples[:, 1_900:2_000])
     stems.write(4_000, samples[:, 4_000:])
     assert taken_peaks(stems) == stored_peaks(stems)
     stems.close()
 
 
-def test_without_a_state_all_begins_anew(tmp_path: Path) -> None:
+def test_where_nothing_is_ready_all_begins_anew(tmp_path: Path) -> None:
     stems = open_stems(tmp_path)
     stems.write(0, loud())
-    stems.commit(0, [(0, FRAMES)], [(0, FRAMES)])
     stems.close()
-    (tmp_path / "work" / "state.json").write_text("{}")
     stems = open_stems(tmp_path)
     assert taken_peaks(stems) == [[[0, 0]] * 20] * 2
     stems.close()

@@ -1,0 +1,24 @@
+"""CRC-32C (Castagnoli) of what was written, to be compared when it is read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import google_crc32c
+
+BLOCK_BYTES = 1 << 20
+
+
+def crc32c(data: bytes, before: int = 0) -> int:
+    """The checksum of all bytes so far: those that gave `before`, then `data`."""
+    return cast("int", google_crc32c.extend(before, data))
+
+
+def crc32c_of_file(path: Path) -> int:
+    """The checksum of a file, read in blocks. Raises OSError."""
+    found = 0
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(BLOCK_BYTES):
+            found = crc32c(block, found)
+    return found
