@@ -114,7 +114,7 @@ async def test_damaged_work_is_done_again_after_a_kill(
     process: ServerProcess, start: StartServer, tmp_path: Path
 ) -> None:
     track = tmp_path / "music" / "track.wav"
-    track.write_bytes(track_bytes(4.0))
+    track.write_bytes(track_bytes(3.0))
     undisturbed = await start(jobs_dir=tmp_path / "undisturbed")
     await undisturbed.client.submit(track, job_id="job", wanted=WANTED)
     await undisturbed.client.succeeded("job")
