@@ -55,7 +55,8 @@ test-example: dev $(NODE_MODULES) ## the example app server, old ways and new, a
 	cd examples/app-server && MISMO_PYTHON="$(CURDIR)/$(PY)" npm test --silent
 else
 test-node test-example:
-	@echo "no Node 20.4 or newer with npm: the tests of the Node client are skipped"
+	@echo "no Node 20.4 or newer with npm: the tests of the Node client $(if $(filter true 1,$(CI)),must run in CI,are skipped)"
+	@$(if $(filter true 1,$(CI)),exit 1)
 endif
 
 check: check-format check-lint check-types check-rooms check-protos check-generated check-breaking check-docs ## all that CI checks besides tests

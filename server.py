@@ -1,14 +1,10 @@
-"""Starts the server: `python server.py --help`."""
+"""Starts the server from a checkout, as the installed `mismo-server` does: `python server.py --help`."""
 
 from __future__ import annotations
 
-import os
 import sys
 
-# gRPC reads its log level while it is imported; its INFO lines tell of clients that went away.
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-
-from mismo_grpc.command import main
+from mismo_grpc.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main())

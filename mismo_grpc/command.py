@@ -24,13 +24,15 @@ from mismo_grpc.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+PROGRAM = "mismo-server"
+
 LAST_MOMENT_SECONDS = 0.3
 """Of the grace time, for the process to end."""
 
 EPILOG = """\
 Every option can also be set in the environment (docs/settings.md), for example:
-  MISMO_ALLOWED_PATH_PREFIXES='["/music"]' python server.py --device cpu
-  python server.py --grpc-port 0 --ready-file /tmp/mismo.json   # a free port, told in the file
+  MISMO_ALLOWED_PATH_PREFIXES='["/music"]' mismo-server --device cpu
+  mismo-server --grpc-port 0 --ready-file /tmp/mismo.json   # a free port, told in the file
 Stop it with Ctrl-C or SIGTERM: jobs that are not done go on at the next start.
 """
 
@@ -38,7 +40,7 @@ Stop it with Ctrl-C or SIGTERM: jobs that are not done go on at the next start.
 def parse(arguments: Sequence[str]) -> Settings:
     """Settings from the command line over those of the environment; exits with usage on a bad one."""
     parser = argparse.ArgumentParser(
-        prog="server.py",
+        prog=PROGRAM,
         description="mismo_grpc: separates tracks into stems and streams them while they are made.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -176,10 +178,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = asyncio.run(serve(settings, stopping))
     except MismoError as error:
-        print(f"server.py: {error.message}", file=sys.stderr)
+        print(f"{PROGRAM}: {error.message}", file=sys.stderr)
         status = 1
     except OSError as error:
-        print(f"server.py: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
         status = 1
     stopping.ignore()
     if any(t.name.startswith(("device", "hub")) and t.is_alive() for t in threading.enumerate()):

@@ -7,6 +7,8 @@
     │   │   ├── InvalidJobIdError
     │   │   └── PlayheadBeyondEndError    known only once the track is decoded: ends the job
     │   ├── NotSupportedYetError          an option of the contract that this version does not serve
+    │   ├── UnsupportedContentTypeError       over HTTP
+    │   ├── HostForbiddenError                over HTTP
     │   ├── SourcePathForbiddenError
     │   ├── SourceNotFoundError
     │   ├── ModelUnavailableError
@@ -99,6 +101,14 @@ class PlayheadBeyondEndError(InvalidFieldError):
 
 class NotSupportedYetError(RequestError):
     """The contract has it, this version does not."""
+
+
+class UnsupportedContentTypeError(RequestError):
+    """A body of a kind that the route does not take."""
+
+
+class HostForbiddenError(RequestError):
+    """The server does not go by the name in Host, or the web page in Origin may not use it."""
 
 
 class SourcePathForbiddenError(RequestError):
@@ -259,6 +269,8 @@ WIRE: dict[type[MismoError], Wire] = {
     InvalidJobIdError: Wire("INVALID_JOB_ID", "INVALID_ARGUMENT", 422),
     PlayheadBeyondEndError: Wire("PLAYHEAD_BEYOND_END", "INVALID_ARGUMENT", 422),
     NotSupportedYetError: Wire("NOT_SUPPORTED_YET", "UNIMPLEMENTED", 501),
+    UnsupportedContentTypeError: Wire("UNSUPPORTED_CONTENT_TYPE", "INVALID_ARGUMENT", 415),
+    HostForbiddenError: Wire("HOST_FORBIDDEN", "PERMISSION_DENIED", 403),
     SourcePathForbiddenError: Wire("SOURCE_PATH_FORBIDDEN", "PERMISSION_DENIED", 403),
     SourceNotFoundError: Wire("SOURCE_NOT_FOUND", "NOT_FOUND", 404),
     ModelUnavailableError: Wire("MODEL_UNAVAILABLE", "FAILED_PRECONDITION", 409),

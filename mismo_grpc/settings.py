@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1 << 20
@@ -37,6 +37,12 @@ class Settings(BaseSettings):
         le=65535,
         validation_alias=AliasChoices("MISMO_HTTP_PORT", "SERVER_PORT"),
         description="0 picks a free one",
+    )
+    http_allowed_hosts: list[str] = Field(
+        default_factory=lambda: list[str](),
+        description="names and *.domain patterns by which HTTP clients may call this server (Host) besides "
+        "addresses, localhost, the machine's name and names without a dot, and hosts whose web pages may use it "
+        "(Origin); *: any",
     )
     ready_file: Path | None = Field(
         None, description="gets grpc_port, http_port and pid as JSON once jobs are accepted"
@@ -160,10 +166,12 @@ class Settings(BaseSettings):
         "empty: any but those where none ever goes",
     )
 
-    @field_validator("callback_allowed_hosts")
+    @field_validator("http_allowed_hosts", "callback_allowed_hosts")
     @classmethod
-    def _hosts(cls, value: list[str]) -> list[str]:
+    def _hosts(cls, value: list[str], info: ValidationInfo) -> list[str]:
         for entry in value:
+            if entry == "*" and info.field_name == "http_allowed_hosts":
+                continue
             try:
                 ip_network(entry, strict=False)
             except ValueError:

@@ -158,14 +158,6 @@ def parse_url(url: str, field: str = "callback_url") -> Target:
     return Target(parsed.scheme, host, port, path)
 
 
-def place_of(url: str) -> str:
-    """Host and port of a callback URL, for log lines; "" if it is none."""
-    try:
-        return parse_url(url).place
-    except InvalidFieldError:
-        return ""
-
-
 def _is_address(host: str) -> bool:
     try:
         # A zone (fe80::1%eth0) is of no use to anyone else.

@@ -15,7 +15,6 @@ import structlog
 
 from mismo_grpc.delivery.attempts import Outcome, RetryPolicy, Verdict
 from mismo_grpc.delivery.body import Bodies, Body
-from mismo_grpc.delivery.guard import place_of
 from mismo_grpc.delivery.sender import Sender
 from mismo_grpc.errors import ArtifactNotFoundError, MismoError
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
@@ -29,8 +28,8 @@ SLOTS = 8
 """Callbacks under way at once."""
 SLOTS_A_PLACE = 6
 """Of them, to one host and port: one that hangs leaves some for the others."""
-LOOKED_AT = 256
-"""Due callbacks looked at when there is a free slot."""
+LOOKED_AT = 32
+"""Due callbacks looked at in one step: more than are under way, so that one of them can begin if any can."""
 IDLE_SECONDS = 60.0
 """The time of day may be set forward: then what is due is found by then."""
 STORE_RETRY_SECONDS = 2.0
@@ -118,16 +117,27 @@ class Outbox:
             # The next one to end wakes us.
             return IDLE_SECONDS
         ledger, now = self._ledger, self._ledger.now()
-        self._ended.clear()
-        for row in await ledger.look(ledger.store.due_callbacks, now, LOOKED_AT):
-            place = place_of(row.url)
-            if len(self._sending) >= SLOTS:
-                break
-            taken = row.callback_id in self._sending or row.callback_id in self._ended
-            if not taken and self._places[place] < SLOTS_A_PLACE:
-                self._begin(row, place)
+        while await self._begin_some(now):
+            pass
         soon = await ledger.look(ledger.store.next_callback_time, now)
         return IDLE_SECONDS if soon is None else min(max(0.0, soon - ledger.now()), IDLE_SECONDS)
+
+    async def _begin_some(self, now: float) -> bool:
+        """Starts what is due of some places; answers whether there may be more that can begin."""
+        full = [place for place, count in self._places.items() if count >= SLOTS_A_PLACE]
+        self._ended.clear()
+        due = await self._ledger.look(self._ledger.store.due_callbacks, now, LOOKED_AT, full)
+        begun = 0
+        for row in due:
+            place = row.place
+            taken = row.callback_id in self._sending or row.callback_id in self._ended
+            if taken or self._places[place] >= SLOTS_A_PLACE:
+                continue
+            if len(self._sending) >= SLOTS:
+                return False
+            self._begin(row, place)
+            begun += 1
+        return begun > 0 and len(due) == LOOKED_AT
 
     def _begin(self, row: CallbackRow, place: str) -> None:
         task = asyncio.create_task(self._deliver(row), name=f"callback {row.callback_id}")
@@ -188,7 +198,7 @@ class Outbox:
             self._tell(settled)
 
     def _tell(self, row: CallbackRow) -> None:
-        about = {"job_id": row.job_id, "stage": row.stage, "attempt": row.attempts, "to": place_of(row.url)}
+        about = {"job_id": row.job_id, "stage": row.stage, "attempt": row.attempts, "to": row.place}
         if row.state is CallbackState.DELIVERED:
             log.info("callback delivered", **about)
             self._on_outcome("delivered")

@@ -11,7 +11,9 @@ from mismo_grpc import __version__
 from mismo_grpc.errors import InvalidFieldError
 from mismo_grpc.gateway import files, jobs, system
 from mismo_grpc.gateway.errors import add_error_handlers, error_response
+from mismo_grpc.gateway.hosts import KnownHosts
 from mismo_grpc.gateway.lingering import Lingering
+from mismo_grpc.gateway.overload import BoundedRequests
 from mismo_grpc.gateway.services import Services
 
 DESCRIPTION = """\
@@ -40,6 +42,8 @@ def build_application(services: Services | None = None, lifespan: Lifespan[FastA
     for room in (system, jobs, files):
         app.include_router(room.router)
     app.add_middleware(_CountedBytes)
+    app.add_middleware(BoundedRequests)
+    app.add_middleware(KnownHosts)
     app.add_middleware(Lingering)
     return app
 

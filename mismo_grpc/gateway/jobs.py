@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from mismo_grpc.errors import InvalidFieldError, MismoError, RequestError
+from mismo_grpc.errors import InvalidFieldError, MismoError, UnsupportedContentTypeError
 from mismo_grpc.gateway.intake import body_chunks, whole_body
 from mismo_grpc.gateway.multipart import FormReader
 from mismo_grpc.gateway.services import Services, services_of
@@ -58,10 +58,12 @@ async def submit(request: Request) -> dict[str, object]:
     with _fields_named_as_here():
         if kind == "multipart/form-data":
             return await _submit_form(request, services)
-        if kind in ("application/json", ""):
+        if kind == "application/json":
             submission = from_json(await whole_body(request, MAX_JSON_BYTES), services.check_url)
             return await _accept(services, submission, submission.path_source)
-    raise RequestError("Content-Type must be application/json or multipart/form-data")
+    raise UnsupportedContentTypeError(
+        "Content-Type must be application/json or multipart/form-data", field="Content-Type"
+    )
 
 
 async def _submit_form(request: Request, services: Services) -> dict[str, object]:

@@ -6,34 +6,69 @@ import asyncio
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
+from operator import attrgetter
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 HEADER_SECONDS = 20.0
 """A connection that has sent no whole request head by then is closed."""
 KEEP_ALIVE_SECONDS = 15
+"""A connection on which nothing comes after an answer is closed by then; the next head has this time and its own."""
+FLUSH_SECONDS = 120.0
+"""What a closed connection's client has not taken by then is dropped."""
 BACKLOG = 256
 MAX_CONNECTIONS = 1024
-"""Open at once, idle ones included; a request past that is answered 503."""
+"""Open at once; past that the oldest without a request gives way to a new one."""
 
 
 class _Protocol(H11Protocol):
-    """Closes connections whose first request head dribbles in, which uvicorn would wait for without end."""
+    """Closes connections whose request head dribbles in or whose client takes nothing: uvicorn waits without end."""
+
+    idle_since: float = 0.0
+    """When the wait for the head began, on the loop's clock in seconds."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEADER_SECONDS, self._give_up, transport)
+        self.idle_since = self.loop.time()
+        self._timer = self.loop.call_later(HEADER_SECONDS, self._check)
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_timer.cancel()
+        self._timer.cancel()
         super().connection_lost(exc)
 
-    def _give_up(self, transport: asyncio.Transport) -> None:
-        # uvicorn's annotation leaves out that there is none before the first request.
-        if getattr(self, "cycle", None) is None:
-            transport.close()
+    def on_response_complete(self) -> None:
+        self.idle_since = self.loop.time()
+        self._timer.cancel()
+        self._timer = self.loop.call_later(KEEP_ALIVE_SECONDS + HEADER_SECONDS, self._check)
+        super().on_response_complete()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being served."""
+        # uvicorn's annotation leaves out that there is no cycle before the first request.
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is None or cycle.response_complete or self.transport.is_closing()
+
+    def _check(self) -> None:
+        if self.idle:
+            self.transport.close()
+            self._timer = self.loop.call_later(FLUSH_SECONDS, self.transport.abort)
+        else:
+            self._timer = self.loop.call_later(HEADER_SECONDS, self._check)
+
+    def _make_room(self) -> None:
+        others = [other for other in self.connections if isinstance(other, _Protocol) and other is not self]
+        idle = [other for other in others if other.idle]
+        oldest = min(idle, key=attrgetter("idle_since"), default=None)
+        if oldest is not None:
+            # At once, or the next connection finds it here again.
+            self.connections.discard(oldest)
+            oldest.transport.abort()
 
 
 class _Server(uvicorn.Server):
@@ -69,13 +104,13 @@ class HttpServer:
         config = uvicorn.Config(
             self._app,
             http=_Protocol,
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            limit_concurrency=MAX_CONNECTIONS,
         )
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve([listener]), name="http")

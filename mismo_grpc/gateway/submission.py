@@ -139,7 +139,7 @@ def _check_options(options: object) -> None:
 def _refuse_unknown(given: Mapping[str, object], known: tuple[str, ...], prefix: str) -> None:
     for name in given:
         if name not in known:
-            field = f"{prefix}{name[:MAX_DEPTH_CHARS]}"
+            field = f"{prefix}{name[:MAX_DEPTH_CHARS]}".encode(errors="backslashreplace").decode()
             raise InvalidFieldError(
                 f"{field} is unknown; there are {', '.join(prefix + other for other in known)}", field=field
             )
@@ -153,6 +153,12 @@ def _text(fields: Mapping[str, Any], name: str, *, required: bool) -> str:
         return ""
     if not isinstance(value, str):
         raise InvalidFieldError(f"{name} must be a string", field=name)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidFieldError(
+            f"{name} holds half of a surrogate pair, which is no character; send whole ones", field=name
+        ) from error
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.job import Job, Stage
@@ -39,6 +40,15 @@ class CallbackRow:
     state: CallbackState = CallbackState.PENDING
     attempts: int = 0
     last_error: str = ""
+
+    @property
+    def place(self) -> str:
+        """Host and port as the URL writes them, in lower case and ASCII; "" if it names none."""
+        try:
+            named = urlsplit(self.url).netloc.lower()
+        except ValueError:
+            return ""
+        return named.encode("unicode_escape").decode("ascii")
 
 
 def callbacks_due(

@@ -50,8 +50,6 @@ class IncomingFile:
         self.size = 0
 
     async def __aenter__(self) -> IncomingFile:
-        with disk_errors():
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         return self
 
     async def __aexit__(
@@ -60,7 +58,8 @@ class IncomingFile:
         await unbroken(asyncio.to_thread(self._close))
 
     def _close(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
         self._path.unlink(missing_ok=True)
 
     async def append(self, data: bytes) -> None:
@@ -92,6 +91,9 @@ class IncomingFile:
     def _write(self, data: bytes) -> None:
         with disk_errors():
             self._incoming.disk.require(self._path.parent, len(data), self._incoming.reserve_bytes)
+            if self._descriptor < 0:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                self._descriptor = os.open(self._path, flags, 0o600)
             self._digest.update(data)
             left = memoryview(data)
             while left:

@@ -132,11 +132,11 @@ class MemoryJobStore:
         with self._lock:
             return any(_has_result_of(kept.job, source_sha256, now) for kept in self._jobs.values())
 
-    def due_callbacks(self, now: float, limit: int) -> list[CallbackRow]:
+    def due_callbacks(self, now: float, limit: int, passed_over: Collection[str] = ()) -> list[CallbackRow]:
         """See JobStore."""
         with self._lock:
             first = [pending[0] for kept in self._jobs.values() if (pending := _pending(kept))]
-        due = [row for row in first if row.next_attempt_at <= now]
+        due = [row for row in first if row.next_attempt_at <= now and row.place not in passed_over]
         return sorted(due, key=lambda row: row.next_attempt_at)[:limit]
 
     def next_callback_time(self, after: float) -> float | None:
@@ -196,6 +196,10 @@ class MemoryJobStore:
         """See JobStore."""
         with self._lock:
             return sum(not row.complete for row in self._uploads.values())
+
+    def unfinished_uploads(self) -> list[UploadRow]:
+        """See JobStore."""
+        return [row for row in self.stale_uploads(_FOREVER) if not row.complete]
 
     def close(self) -> None:
         """See JobStore."""

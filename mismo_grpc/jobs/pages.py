@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 
 from mismo_grpc.errors import InvalidFieldError
@@ -24,6 +23,7 @@ def place_of(token: str) -> tuple[float, str]:
         raise wrong
     try:
         created_at, job_id = json.loads(base64.urlsafe_b64decode(token.encode()))
-        return float(created_at), str(job_id)
-    except (ValueError, binascii.Error, TypeError) as error:
+        # The store keeps text as UTF-8, which half a surrogate pair has no place in.
+        return float(created_at), str(job_id).encode().decode()
+    except (ValueError, OverflowError, TypeError) as error:
         raise wrong from error

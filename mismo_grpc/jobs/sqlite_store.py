@@ -150,11 +150,14 @@ class SqliteJobStore:
 
     def _put_callbacks(self, writer: sqlite3.Connection, callbacks: Sequence[CallbackRow]) -> None:
         for row in callbacks:
-            self._do(writer, "put_callback", **vars(row) | {"url": json.dumps(row.url)})
+            self._do(writer, "put_callback", **vars(row) | {"url": json.dumps(row.url), "place": row.place})
 
-    def due_callbacks(self, now: float, limit: int) -> list[CallbackRow]:
+    def due_callbacks(self, now: float, limit: int, passed_over: Collection[str] = ()) -> list[CallbackRow]:
         """See JobStore."""
-        return [_callback(row) for row in self._read("due_callbacks", now=now, limit=limit)]
+        places = json.dumps(list(passed_over))
+        return [
+            _callback(row) for row in self._read("due_callbacks", now=now, limit=limit, passed_over=places)
+        ]
 
     def next_callback_time(self, after: float) -> float | None:
         """See JobStore."""
@@ -195,6 +198,7 @@ class SqliteJobStore:
                 sha256=row.sha256,
                 complete=int(row.complete),
                 touched_at=row.touched_at,
+                boot=row.boot,
             )
 
     def get_upload(self, upload_id: str) -> UploadRow | None:
@@ -220,6 +224,10 @@ class SqliteJobStore:
         """See JobStore."""
         row = self._read_one("count_unfinished_uploads")
         return 0 if row is None else row[0]
+
+    def unfinished_uploads(self) -> list[UploadRow]:
+        """See JobStore."""
+        return [_upload(row) for row in self._read("unfinished_uploads")]
 
     def close(self) -> None:
         """Waits for what is under way, folds the log into the file, and lets go of it."""
@@ -350,5 +358,5 @@ def _callback(row: Row) -> CallbackRow:
 
 
 def _upload(row: Row) -> UploadRow:
-    upload_id, filename, total_bytes, sha256, complete, touched_at = row
-    return UploadRow(upload_id, filename, total_bytes, sha256, bool(complete), touched_at)
+    upload_id, filename, total_bytes, sha256, complete, touched_at, boot = row
+    return UploadRow(upload_id, filename, total_bytes, sha256, bool(complete), touched_at, boot)

@@ -49,7 +49,8 @@ class RequestRow:
 class UploadRow:
     """An upload; `sha256` is the announced one ("" if none) until it is complete, then its content's.
 
-    `touched_at` is in seconds since the epoch.
+    `touched_at` is in seconds since the epoch, `boot` the machine's boot in which the file was last written ("" if
+    that is not known).
     """
 
     upload_id: str
@@ -58,6 +59,7 @@ class UploadRow:
     sha256: str
     complete: bool
     touched_at: float
+    boot: str = ""
 
 
 class JobStore(Protocol):
@@ -133,8 +135,11 @@ class JobStore(Protocol):
         """Whether any succeeded job of this content expires after `now`, whatever its options."""
         ...
 
-    def due_callbacks(self, now: float, limit: int) -> list[CallbackRow]:
-        """Of each run the first pending callback, if its time has come; the longest due first."""
+    def due_callbacks(self, now: float, limit: int, passed_over: Collection[str] = ()) -> list[CallbackRow]:
+        """Of each run the first pending callback, if its time has come; the longest due first.
+
+        Those to the places (`CallbackRow.place`) `passed_over` are left out, and do not count for `limit`.
+        """
         ...
 
     def next_callback_time(self, after: float) -> float | None:
@@ -175,6 +180,10 @@ class JobStore(Protocol):
 
     def count_unfinished_uploads(self) -> int:
         """How many uploads are not complete."""
+        ...
+
+    def unfinished_uploads(self) -> list[UploadRow]:
+        """The uploads that are not complete, longest untouched first."""
         ...
 
     def close(self) -> None:

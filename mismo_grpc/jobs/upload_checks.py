@@ -16,6 +16,7 @@ from mismo_grpc.errors import (
     UploadTooLargeError,
 )
 from mismo_grpc.jobs.store import UploadRow
+from mismo_grpc.jobs.upload_file import SYNC_BYTES
 
 UPLOAD_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{16,64}")
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
@@ -64,6 +65,12 @@ def check_chunk(offset: int, data: bytes, crc32c: int | None, committed: int, to
     where = {"committed_bytes": str(committed)}
     if offset < 0:
         raise InvalidFieldError("chunk.offset must not be negative", field="chunk.offset", metadata=where)
+    if len(data) > SYNC_BYTES:
+        raise InvalidFieldError(
+            f"chunk.data: {len(data)} bytes are more than the {SYNC_BYTES} that a chunk may have; send smaller ones",
+            field="chunk.data",
+            metadata=where,
+        )
     if offset > committed:
         raise UploadGapError(
             f"chunk.offset: {offset} leaves a gap; go on at {committed}", field="chunk.offset", metadata=where

@@ -1,9 +1,10 @@
-"""Tracks on their way in: taken up again after a broken stream or a restart of the server.
+"""Tracks on their way in: taken up again after a broken stream, a restart of the server, a power cut.
 
 One file an upload, named by its id; its size is what is committed. A chunk is acknowledged once it is
-written, which a killed process survives; the file is forced out to the disk every 4 MiB and at the end. After
-a power cut the size may be behind the last acknowledgement by at most that much; the client asks where to go
-on, as always.
+written, which a killed process survives. The file is forced out to the disk whenever it passes a multiple of
+SYNC_BYTES and at the end, and its row knows the boot it was last written in: after another boot only what was
+surely forced out counts, and the client goes on from there, as always. A row that says complete comes after the
+file and its name are on the disk.
 
 Every step runs in a thread and holds the upload's lock there, so a client that vanishes (a cancelled call)
 never leaves a step half done.
@@ -15,12 +16,10 @@ import asyncio
 import os
 import secrets
 import threading
-from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 from mismo_grpc.errors import (
     StreamProtocolError,
@@ -30,7 +29,6 @@ from mismo_grpc.errors import (
 )
 from mismo_grpc.jobs.store import JobStore, UploadRow
 from mismo_grpc.jobs.upload_checks import (
-    UPLOAD_ID_PATTERN,
     check_all_there,
     check_chunk,
     check_header,
@@ -38,10 +36,9 @@ from mismo_grpc.jobs.upload_checks import (
     source_incomplete,
     upload_not_found,
 )
-from mismo_grpc.jobs.upload_file import UploadFile
+from mismo_grpc.jobs.upload_registry import Upload, UploadRegistry
+from mismo_grpc.storage.boot import boot_id
 from mismo_grpc.storage.disk import Disk, disk_errors, link_or_copy, sync
-
-FILE_SUFFIX = ".upload"
 
 
 @dataclass(frozen=True)
@@ -59,32 +56,12 @@ class UploadStatus:
     writer: int = 0
 
 
-class _Upload:
-    """An upload in use; whoever holds `lock` may do anything with it."""
-
-    def __init__(self, row: UploadRow, path: Path) -> None:
-        self.lock = threading.Lock()
-        self.row = row
-        self.file = UploadFile(path, row.total_bytes)
-        self.gone = False
-        self.writer = 0
-
-    def committed(self) -> int:
-        """Bytes that are written, ready to be added to."""
-        return self.row.total_bytes if self.row.complete else self.file.committed()
-
-    def status(self) -> UploadStatus:
-        """As a client sees it."""
-        row = self.row
-        committed, sha256 = (row.total_bytes, row.sha256) if row.complete else (self.file.size(), "")
-        return UploadStatus(row.upload_id, committed, row.total_bytes, row.complete, sha256, self.writer)
-
-
 class Uploads:
     """All uploads below the folder `root`, which is made if need be; sizes in bytes, durations in seconds.
 
     An unfinished upload is removed when idle for `idle_seconds`, a complete one `keep_seconds` after it was
-    finished or last opened, but not while it is held. `max_unfinished` bounds how many may be under way.
+    finished or last opened, but not while it is held. `max_unfinished` bounds how many may be under way; one of
+    which nothing came, and which is in no stream, gives way to a new one.
     """
 
     def __init__(
@@ -105,29 +82,31 @@ class Uploads:
         self._store = store
         self._disk = disk
         self._max_upload_bytes = max_upload_bytes
-        self._idle_seconds = idle_seconds
-        self._keep_seconds = keep_seconds
         self._reserve_bytes = reserve_bytes
         self._max_unfinished = max_unfinished
         self._new_id = new_id
-        self._guard = threading.Lock()
-        # One object an upload, whoever uses it; unfinished ones are kept for the sake of their hash.
-        self._in_use: WeakValueDictionary[str, _Upload] = WeakValueDictionary()
-        self._growing: dict[str, _Upload] = {}
-        self._last_writer = 0
-        self._holds_guard = threading.Lock()
-        self._holds: Counter[str] = Counter()
+        self._boot = boot_id()
+        self._registry = UploadRegistry(
+            root, store, boot=self._boot, idle_seconds=idle_seconds, keep_seconds=keep_seconds
+        )
+        self._admitting = threading.Lock()
 
     async def open(
         self, upload_id: str, filename: str, total_bytes: int, sha256: str, now: float
     ) -> UploadStatus:
         """Begins an upload (no id), or goes on with one; a known `sha256` ("": unknown) is complete at once.
 
-        The caller becomes the upload's writer, an earlier one is refused from now on. Raises
+        The caller becomes the upload's writer until `leave`, an earlier one is refused from now on. Raises
         InvalidFieldError, EmptyAudioError, UploadTooLargeError, UploadNotFoundError, DiskFullError,
         TooManyStreamsError.
         """
-        return await asyncio.to_thread(self._open, upload_id, filename, total_bytes, sha256, now)
+        writer = self._registry.new_writer()
+        try:
+            return await asyncio.to_thread(self._open, upload_id, filename, total_bytes, sha256, now, writer)
+        except BaseException:
+            # Also of a client that left meanwhile: nobody else knows the number.
+            self.leave(writer)
+            raise
 
     async def write(
         self,
@@ -145,6 +124,10 @@ class Uploads:
         the upload was opened again since.
         """
         return await asyncio.to_thread(self._write, upload_id, offset, data, crc32c, writer)
+
+    def leave(self, writer: int) -> None:
+        """Says that the stream of that writer is over, whether or not the upload goes on later; does not block."""
+        self._registry.leave(writer)
 
     async def finish(self, upload_id: str, *, writer: int | None = None) -> UploadStatus:
         """Ends an upload; doing so again is fine.
@@ -184,116 +167,108 @@ class Uploads:
     def path_of(self, upload_id: str) -> Path:
         """The file of a complete upload; blocks. Raises UploadNotFoundError, UploadIncompleteError.
 
-        It stays there while held: `hold` first, then ask.
+        It stays there while the upload is `held`: hold it first, then ask.
         """
-        upload = self._upload(upload_id)
+        upload = self._registry.find(upload_id)
         with upload.lock, disk_errors():
-            return self._complete_path(upload)
+            return _complete_path(upload)
 
-    def hold(self, upload_id: str) -> None:
-        """Keeps an upload from being removed until as many calls of `release`."""
-        with self._holds_guard:
-            self._holds[upload_id] += 1
+    def held(self, upload_id: str) -> AbstractContextManager[None]:
+        """Keeps an upload from being removed; does not block. One that is gone already stays so."""
+        return self._registry.held(upload_id)
 
-    def release(self, upload_id: str) -> None:
-        """Ends one `hold`."""
-        with self._holds_guard:
-            self._holds[upload_id] -= 1
-            if self._holds[upload_id] <= 0:
-                del self._holds[upload_id]
-
-    @contextmanager
-    def held(self, upload_id: str) -> Generator[None]:
-        """Keeps an upload from being removed."""
-        self.hold(upload_id)
-        try:
-            yield
-        finally:
-            self.release(upload_id)
-
-    def _open(self, upload_id: str, filename: str, total_bytes: int, sha256: str, now: float) -> UploadStatus:
+    def _open(
+        self, upload_id: str, filename: str, total_bytes: int, sha256: str, now: float, writer: int
+    ) -> UploadStatus:
         check_header(filename, total_bytes, sha256, self._max_upload_bytes)
         if upload_id:
-            return self._reopen(upload_id, total_bytes, sha256, now)
+            return self._reopen(upload_id, total_bytes, sha256, now, writer)
         known = self._known(sha256, total_bytes) if sha256 else None
-        if known is None:
-            self._admit(total_bytes)
-        # The row comes before the file: a file that no row names is litter.
-        row = UploadRow(self._new_id(), filename, total_bytes, sha256, False, now)
-        self._store.put_upload(row)
-        upload = self._upload(row.upload_id)
-        with upload.lock, disk_errors():
-            if known is not None and self._take_known(known, upload.file.path):
-                self._complete(upload, replace(row, complete=True))
+        row = UploadRow(self._new_id(), filename, total_bytes, sha256, False, now, self._boot)
+        # Held, so that it does not give way before it has its writer.
+        with self._registry.held(row.upload_id):
+            # The row comes before the file: a file that no row names is litter.
+            if known is None:
+                self._admit(row)
             else:
-                upload.committed()
-            return self._with_new_writer(upload)
+                self._store.put_upload(row)
+            upload = self._registry.find(row.upload_id)
+            with upload.lock, disk_errors():
+                if known is not None and self._take_known(known, upload.file.path):
+                    self._registry.put(upload, replace(row, complete=True))
+                else:
+                    upload.file.committed()
+                upload.writer = writer
+                return _status(upload)
 
-    def _admit(self, total_bytes: int) -> None:
-        if self._store.count_unfinished_uploads() >= self._max_unfinished:
-            raise TooManyStreamsError(
-                f"{self._max_unfinished} uploads are under way; try again when some are finished",
-                retry_after=30.0,
-            )
-        with disk_errors():
-            self._disk.require(self._root, total_bytes, self._reserve_bytes)
+    def _admit(self, row: UploadRow) -> None:
+        with self._admitting, disk_errors():
+            self._disk.require(self._root, row.total_bytes, self._reserve_bytes)
+            unfinished = self._store.count_unfinished_uploads()
+            if unfinished >= self._max_unfinished and not self._registry.give_way():
+                raise TooManyStreamsError(
+                    f"{self._max_unfinished} uploads are under way; try again when some are finished",
+                    retry_after=30.0,
+                )
+            self._store.put_upload(row)
 
-    def _reopen(self, upload_id: str, total_bytes: int, sha256: str, now: float) -> UploadStatus:
-        upload = self._upload(upload_id)
+    def _reopen(self, upload_id: str, total_bytes: int, sha256: str, now: float, writer: int) -> UploadStatus:
+        upload = self._registry.find(upload_id)
         with upload.lock, disk_errors():
             _refuse(upload)
             row = upload.row
             check_same_file(row, total_bytes, sha256)
-            self._disk.require(self._root, total_bytes - upload.committed(), self._reserve_bytes)
-            touched = replace(row, sha256=row.sha256 or sha256, touched_at=now)
-            self._store.put_upload(touched)
-            upload.row = touched
-            return self._with_new_writer(upload)
+            self._disk.require(self._root, total_bytes - self._take_up(upload), self._reserve_bytes)
+            self._registry.put(upload, replace(upload.row, sha256=row.sha256 or sha256, touched_at=now))
+            upload.writer = writer
+            return _status(upload)
 
-    def _with_new_writer(self, upload: _Upload) -> UploadStatus:
-        with self._guard:
-            self._last_writer += 1
-            upload.writer = self._last_writer
-        return upload.status()
+    def _take_up(self, upload: Upload) -> int:
+        """The committed bytes, ready to be added to."""
+        if upload.row.complete:
+            return upload.row.total_bytes
+        committed = upload.file.committed()
+        # In this order: what was not synced in another boot is dropped before this one vouches for the file.
+        if upload.row.boot != self._boot:
+            self._registry.put(upload, replace(upload.row, boot=self._boot))
+        return committed
 
     def _known(self, sha256: str, total_bytes: int) -> Path | None:
         """The whole file of a complete upload with this content."""
         row = self._store.find_upload_by_sha256(sha256)
         if row is None:
             return None
-        path = self._path(row.upload_id)
-        try:
-            return path if path.stat().st_size == total_bytes else None
-        except FileNotFoundError:
-            return None
+        path = self._registry.path(row.upload_id)
+        return path if _is_whole(path, total_bytes) else None
 
     def _take_known(self, known: Path, path: Path) -> bool:
         try:
             link_or_copy(known, path, self._disk, self._reserve_bytes)
         except FileNotFoundError:
             return False
+        sync(self._root)
         return True
 
     def _write(self, upload_id: str, offset: int, data: bytes, crc32c: int | None, writer: int | None) -> int:
-        upload = self._upload(upload_id)
+        upload = self._registry.find(upload_id)
         with upload.lock, disk_errors():
             _refuse(upload, writer)
-            committed = upload.committed()
+            committed = self._take_up(upload)
             check_chunk(offset, data, crc32c, committed, upload.row.total_bytes)
             fresh = memoryview(data)[committed - offset :]
             if fresh:
                 self._disk.require(self._root, len(fresh), self._reserve_bytes)
                 upload.file.append(fresh)
-            return upload.committed()
+            return self._take_up(upload)
 
     def _finish(self, upload_id: str, writer: int | None) -> UploadStatus:
-        upload = self._upload(upload_id)
+        upload = self._registry.find(upload_id)
         with upload.lock, disk_errors():
             _refuse(upload, writer)
             row = upload.row
             if row.complete:
-                return upload.status()
-            check_all_there(upload.committed(), row.total_bytes)
+                return _status(upload)
+            check_all_there(self._take_up(upload), row.total_bytes)
             found = upload.file.sha256()
             if row.sha256 and row.sha256 != found:
                 upload.file.drop()
@@ -305,31 +280,21 @@ class Uploads:
             upload.file.sync()
             # When the last byte came: that is close enough, and nobody else has to say.
             touched_at = max(row.touched_at, upload.file.path.stat().st_mtime)
-            self._complete(upload, replace(row, sha256=found, complete=True, touched_at=touched_at))
-            return upload.status()
-
-    def _complete(self, upload: _Upload, row: UploadRow) -> None:
-        self._store.put_upload(row)
-        upload.row = row
-        with self._guard:
-            self._growing.pop(row.upload_id, None)
+            self._registry.put(
+                upload, replace(upload.row, sha256=found, complete=True, touched_at=touched_at)
+            )
+            return _status(upload)
 
     def _get(self, upload_id: str) -> UploadStatus:
-        upload = self._upload(upload_id)
+        upload = self._registry.find(upload_id)
         with upload.lock, disk_errors():
             _refuse(upload)
-            return upload.status()
-
-    def _complete_path(self, upload: _Upload) -> Path:
-        _refuse(upload)
-        if not upload.row.complete:
-            raise source_incomplete(upload.file.size(), upload.row.total_bytes)
-        return upload.file.path
+            return _status(upload)
 
     def _link_into(self, upload_id: str, target: Path) -> None:
-        upload = self._upload(upload_id)
+        upload = self._registry.find(upload_id)
         with upload.lock, disk_errors():
-            source = self._complete_path(upload)
+            source = _complete_path(upload)
             temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
             try:
                 link_or_copy(source, temporary, self._disk, self._reserve_bytes)
@@ -341,83 +306,54 @@ class Uploads:
 
     def _adopt(self, path: Path, filename: str, size: int, sha256: str, now: float) -> str:
         check_header(filename, size, sha256, self._max_upload_bytes)
-        row = UploadRow(self._new_id(), filename, size, sha256, True, now)
-        self._store.put_upload(row)
-        with disk_errors():
+        row = UploadRow(self._new_id(), filename, size, sha256, True, now, self._boot)
+        # While it is held the file is no litter, though no row names it yet.
+        with self._registry.held(row.upload_id), disk_errors():
             sync(path)
-            os.replace(path, self._path(row.upload_id))
+            os.replace(path, self._registry.path(row.upload_id))
             sync(self._root)
+            self._store.put_upload(row)
         return row.upload_id
 
     def _discard(self, upload_id: str) -> None:
         try:
-            upload = self._upload(upload_id)
+            upload = self._registry.find(upload_id)
         except UploadNotFoundError:
             return
-        with upload.lock, self._holds_guard, disk_errors():
-            if not upload.gone and upload_id not in self._holds:
-                self._remove(upload)
+        with upload.lock, disk_errors():
+            self._registry.remove(upload)
 
     def _sweep(self, now: float) -> list[str]:
-        removed: list[str] = []
         with disk_errors():
-            for row in self._store.stale_uploads(now - min(self._idle_seconds, self._keep_seconds)):
-                try:
-                    upload = self._upload(row.upload_id)
-                except UploadNotFoundError:
-                    continue
-                with upload.lock:
-                    if self._outlived(upload, now):
-                        self._remove(upload)
-                        removed.append(row.upload_id)
-            for path in self._root.glob(f"*{FILE_SUFFIX}"):
-                upload_id = path.name.removesuffix(FILE_SUFFIX)
-                if self._store.get_upload(upload_id) is None:
-                    path.unlink(missing_ok=True)
-                    removed.append(upload_id)
-        return removed
-
-    def _outlived(self, upload: _Upload, now: float) -> bool:
-        with self._holds_guard:
-            if upload.gone or upload.row.upload_id in self._holds:
-                return False
-        if upload.row.complete:
-            return upload.row.touched_at < now - self._keep_seconds
-        # Chunks do not touch the row; the file knows when the last one came.
-        path = upload.file.path
-        last_chunk = path.stat().st_mtime if path.exists() else 0.0
-        return max(upload.row.touched_at, last_chunk) < now - self._idle_seconds
-
-    def _remove(self, upload: _Upload) -> None:
-        upload.gone = True
-        self._store.delete_upload(upload.row.upload_id)
-        upload.file.path.unlink(missing_ok=True)
-        with self._guard:
-            self._growing.pop(upload.row.upload_id, None)
-
-    def _path(self, upload_id: str) -> Path:
-        return self._root / f"{upload_id}{FILE_SUFFIX}"
-
-    def _upload(self, upload_id: str) -> _Upload:
-        """The one object of an upload; raises UploadNotFoundError."""
-        if not UPLOAD_ID_PATTERN.fullmatch(upload_id):
-            raise upload_not_found()
-        with self._guard:
-            upload = self._in_use.get(upload_id)
-            if upload is not None:
-                return upload
-            row = self._store.get_upload(upload_id)
-            if row is None:
-                raise upload_not_found()
-            upload = self._in_use[upload_id] = _Upload(row, self._path(upload_id))
-            if not row.complete:
-                self._growing[upload_id] = upload
-            return upload
+            return self._registry.sweep(now)
 
 
-def _refuse(upload: _Upload, writer: int | None = None) -> None:
-    if upload.gone or (upload.row.complete and not upload.file.path.is_file()):
+def _status(upload: Upload) -> UploadStatus:
+    """An upload as a client sees it."""
+    row = upload.row
+    committed, sha256 = (row.total_bytes, row.sha256) if row.complete else (upload.file.size(), "")
+    return UploadStatus(row.upload_id, committed, row.total_bytes, row.complete, sha256, upload.writer)
+
+
+def _complete_path(upload: Upload) -> Path:
+    _refuse(upload)
+    if not upload.row.complete:
+        raise source_incomplete(upload.file.size(), upload.row.total_bytes)
+    return upload.file.path
+
+
+def _refuse(upload: Upload, writer: int | None = None) -> None:
+    """Raises UploadNotFoundError if it is gone, StreamProtocolError if `writer` is not that of its stream."""
+    row = upload.row
+    if upload.gone or (row.complete and not _is_whole(upload.file.path, row.total_bytes)):
         raise upload_not_found()
     # Of a complete upload there is nothing left to take over.
-    if writer is not None and writer != upload.writer and not upload.row.complete:
+    if writer is not None and writer != upload.writer and not row.complete:
         raise StreamProtocolError("another stream has taken up this upload since; this one is over")
+
+
+def _is_whole(path: Path, total_bytes: int) -> bool:
+    try:
+        return path.stat().st_size == total_bytes
+    except FileNotFoundError:
+        return False

@@ -34,6 +34,13 @@ class UploadIntake:
 
         Raises StreamProtocolError, StreamIdleError, and what `Uploads` raises.
         """
+        try:
+            await self._take(requests)
+        finally:
+            if self._status is not None:
+                self._uploads.leave(self._status.writer)
+
+    async def _take(self, requests: AsyncIterator[pb.UploadAudioRequest]) -> None:
         while (request := await self._next(requests)) is not None:
             kind = request.WhichOneof("message")
             status = self._status

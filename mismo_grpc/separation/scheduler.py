@@ -39,6 +39,8 @@ class Lane:
     """Tiles whose lanes share it may go through the model together."""
     pending: set[int] = field(default_factory=set[int])
     running: set[int] = field(default_factory=set[int])
+    alone: set[int] = field(default_factory=set[int])
+    """Tiles that share no batch: theirs failed, and another tile in it may have been the reason."""
     playheads: dict[object, Playhead] = field(default_factory=dict[object, Playhead])
     hint: Playhead | None = None
     """Where a player is said to be; counts until a player follows and tells it itself."""
@@ -170,6 +172,8 @@ class Scheduler:
             task.lane.pending.remove(task.tile.index)
             task.lane.running.add(task.tile.index)
             batch.append(task)
+            if task.tile.index in task.lane.alone:
+                break
         return batch
 
     def _most_urgent(self, like: Task | None) -> Task | None:
@@ -186,7 +190,9 @@ class Scheduler:
                 continue
             deadline, index = following
             tile = lane.plan.tiles[index]
-            if like is not None and (tile.length, tile.grid) != (like.tile.length, like.tile.grid):
+            if like is not None and (
+                index in lane.alone or (tile.length, tile.grid) != (like.tile.length, like.tile.grid)
+            ):
                 continue
             rank = (-lane.priority, deadline, lane.submitted_at)
             if best is None or rank < best:
@@ -199,9 +205,10 @@ class Scheduler:
             task.lane.running.discard(task.tile.index)
 
     def give_back(self, task: Task) -> None:
-        """The tile was not done; it is queued again."""
+        """The tile was not done; it is queued again, for a batch of its own."""
         with self._changed:
             task.lane.running.discard(task.tile.index)
+            task.lane.alone.add(task.tile.index)
             task.lane.pending.add(task.tile.index)
             self._changed.notify_all()
 

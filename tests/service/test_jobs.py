@@ -92,7 +92,6 @@ async def test_artifacts_are_whole_and_say_what_they_are(server: Server, music: 
 
     archive = await client.artifact(job.job_id, "stems.zip")
     assert archive[1000:] == await client.artifact(job.job_id, "stems.zip", offset=1000)
-    assert archive == (server.folder(job.job_id) / "stems.zip").read_bytes()
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         assert opened.testzip() is None
         assert opened.namelist() == [f"{name}.wav" for name in STEMS]

@@ -24,7 +24,7 @@ async def fails_to_start(process: ServerProcess, *arguments: str) -> str:
     """The one line that a process says which cannot start."""
     process.spawn(*arguments)
     assert await process.exited() == 1
-    lines = [line for line in process.log().splitlines() if line.startswith("server.py: ")]
+    lines = [line for line in process.log().splitlines() if line.startswith("mismo-server: ")]
     assert len(lines) == 1, process.log()
     assert "Traceback" not in process.log()
     assert not process.ready_file.exists()

@@ -15,7 +15,7 @@ RATE = 44_100
 WAVEFORMS = {
     f"waveform-{stem}.{kind}" for stem in ("drums", "bass", "other", "vocals") for kind in ("dat", "json")
 }
-RESULT_FILES = {"stems", "stems.json", "stems.zip", *WAVEFORMS}
+RESULT_FILES = {"stems", "stems.json", *WAVEFORMS}
 """What a job of four stems leaves in its folder."""
 
 

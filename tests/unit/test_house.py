@@ -57,6 +57,7 @@ OTHER_VALUES = {
     "keep_models_warm": "false",
     "allow_file_paths": "false",
     "model_dirs": '["/models"]',
+    "http_allowed_hosts": '["dj.example.com", "*.example.com"]',
     "callback_allowed_hosts": '["app-server", "*.example.com", "10.0.0.0/8"]',
     "allowed_path_prefixes": '["/music"]',
 }
@@ -116,6 +117,9 @@ def test_bare_words_in_the_environment_are_not_settings(empty_environment: pytes
 def test_an_allowed_host_that_is_none_is_named(entry: str) -> None:
     with pytest.raises(ValidationError, match="without scheme and port"):
         Settings(callback_allowed_hosts=["app-server", entry])
+    if entry != "*":
+        with pytest.raises(ValidationError, match="without scheme and port"):
+            Settings(http_allowed_hosts=["app-server", entry])
 
 
 def test_the_secret_shows_in_no_log_line() -> None:

@@ -6,7 +6,7 @@ import grpc
 
 from mismo_client.errors import ClientError, JobFailedError, MismoRpcError
 
-SERVER_ADVICE = "start one with `python server.py`, or name another with --server or MISMO_SERVER"
+SERVER_ADVICE = "start one with `mismo-server`, or name another with --server or MISMO_SERVER"
 # The server's own messages name the remedy; these add what this command has to offer.
 BY_REASON = {
     "SOURCE_PATH_FORBIDDEN": "send the file with --upload",

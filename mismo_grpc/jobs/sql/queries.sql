@@ -77,14 +77,14 @@ SELECT job_id, run, fingerprint FROM requests WHERE request_id = :request_id
 DELETE FROM requests WHERE accepted_at < :before
 
 -- name: put_upload
-INSERT OR REPLACE INTO uploads (upload_id, filename, total_bytes, sha256, complete, touched_at)
-VALUES (:upload_id, :filename, :total_bytes, :sha256, :complete, :touched_at)
+INSERT OR REPLACE INTO uploads (upload_id, filename, total_bytes, sha256, complete, touched_at, boot)
+VALUES (:upload_id, :filename, :total_bytes, :sha256, :complete, :touched_at, :boot)
 
 -- name: get_upload
-SELECT upload_id, filename, total_bytes, sha256, complete, touched_at FROM uploads WHERE upload_id = :upload_id
+SELECT upload_id, filename, total_bytes, sha256, complete, touched_at, boot FROM uploads WHERE upload_id = :upload_id
 
 -- name: find_upload_by_sha256
-SELECT upload_id, filename, total_bytes, sha256, complete, touched_at FROM uploads
+SELECT upload_id, filename, total_bytes, sha256, complete, touched_at, boot FROM uploads
 WHERE complete = 1 AND sha256 = :sha256
 ORDER BY touched_at DESC, upload_id DESC
 LIMIT 1
@@ -93,18 +93,23 @@ LIMIT 1
 DELETE FROM uploads WHERE upload_id = :upload_id
 
 -- name: stale_uploads
-SELECT upload_id, filename, total_bytes, sha256, complete, touched_at FROM uploads
+SELECT upload_id, filename, total_bytes, sha256, complete, touched_at, boot FROM uploads
 WHERE touched_at < :before
 ORDER BY touched_at, upload_id
 
 -- name: count_unfinished_uploads
 SELECT count(*) FROM uploads WHERE complete = 0
 
+-- name: unfinished_uploads
+SELECT upload_id, filename, total_bytes, sha256, complete, touched_at, boot FROM uploads
+WHERE complete = 0
+ORDER BY touched_at, upload_id
+
 -- name: put_callback
 INSERT INTO callbacks (
-    callback_id, job_id, run, stage, url, created_at, next_attempt_at, state, attempts, last_error
+    callback_id, job_id, run, stage, url, place, created_at, next_attempt_at, state, attempts, last_error
 ) VALUES (
-    :callback_id, :job_id, :run, :stage, :url, :created_at, :next_attempt_at, :state, :attempts, :last_error
+    :callback_id, :job_id, :run, :stage, :url, :place, :created_at, :next_attempt_at, :state, :attempts, :last_error
 )
 
 -- name: save_callback
@@ -116,6 +121,7 @@ WHERE callback_id = :callback_id
 SELECT callback_id, job_id, run, stage, url, created_at, next_attempt_at, state, attempts, last_error
 FROM callbacks AS due
 WHERE state = 'pending' AND next_attempt_at <= :now
+    AND place NOT IN (SELECT value FROM json_each(:passed_over))
     AND NOT EXISTS (
         SELECT 1 FROM callbacks AS earlier
         WHERE earlier.job_id = due.job_id AND earlier.number < due.number

@@ -7,7 +7,7 @@ import base64
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -314,6 +314,25 @@ async def test_a_receiver_that_hangs_holds_up_no_other_job(house: House) -> None
         assert house.outbox.sending_count == SLOTS_A_PLACE
 
 
+@pytest.mark.parametrize("waiting_first", [True, False])
+async def test_however_many_wait_for_a_receiver_that_hangs_the_others_are_told(
+    house: House, waiting_first: bool
+) -> None:
+    """Also those that were all due before the outbox started."""
+    async with Receiver(hanging) as stuck, Receiver() as fine:
+        if not waiting_first:
+            house.outbox.start()
+        for number in range(300):
+            await house.finish(a_job(f"stuck{number}", url=f"{stuck.url}?n={number}", mode=DeliveryMode.POLL))
+        for number in range(4):
+            await house.finish(a_job(f"fine{number}", url=fine.url, mode=DeliveryMode.POLL))
+        if waiting_first:
+            house.outbox.start()
+        await house.told(*["delivered"] * 4)
+        await stuck.visited(SLOTS_A_PLACE)
+        assert stuck.most_open == len(stuck.visits) == SLOTS_A_PLACE
+
+
 async def test_what_waited_for_a_slot_goes_out_when_there_is_one(house: House) -> None:
     go_on = asyncio.Event()
 
@@ -502,10 +521,10 @@ async def test_a_store_that_cannot_be_read_for_a_while_ends_nothing(
     monkeypatch.setattr("mismo_grpc.delivery.outbox.STORE_RETRY_SECONDS", 0.001)
     look, faults = house.store.due_callbacks, [StoreError("no"), RuntimeError("what?")]
 
-    def failing(now: float, limit: int) -> list[CallbackRow]:
+    def failing(now: float, limit: int, full: Collection[str]) -> list[CallbackRow]:
         if faults:
             raise faults.pop(0)
-        return look(now, limit)
+        return look(now, limit, full)
 
     monkeypatch.setattr(house.store, "due_callbacks", failing)
     async with Receiver() as receiver:

@@ -301,7 +301,7 @@ def test_old_request_ids_are_forgotten(store: JobStore) -> None:
 
 
 def test_uploads_are_kept_found_and_removed(store: JobStore) -> None:
-    begun = UploadRow("u1", "a.wav", 10, "", False, 5.0)
+    begun = UploadRow("u1", "a.wav", 10, "", False, 5.0, "a boot")
     store.put_upload(begun)
     assert store.get_upload("u1") == begun
     assert store.count_unfinished_uploads() == 1
@@ -314,6 +314,12 @@ def test_uploads_are_kept_found_and_removed(store: JobStore) -> None:
     store.put_upload(replace(done, upload_id="u3", complete=False, touched_at=8.0))
     assert store.find_upload_by_sha256("5" * 64) == replace(done, upload_id="u2", touched_at=7.0)
     assert [row.upload_id for row in store.stale_uploads(8.0)] == ["u1", "u2"]
+    older = replace(begun, upload_id="u4", touched_at=7.5)
+    store.put_upload(older)
+    assert store.unfinished_uploads() == [
+        older,
+        replace(done, upload_id="u3", complete=False, touched_at=8.0),
+    ]
     assert store.delete_upload("u1") is True
     assert store.delete_upload("u1") is False
     assert store.get_upload("u1") is None

@@ -104,6 +104,23 @@ def test_of_a_run_only_the_first_pending_callback_is_due(store: JobStore) -> Non
         assert names(store.due_callbacks(5.0, 9)) == ["a2", "b1"]
 
 
+def test_places_that_are_passed_over_take_no_room_among_those_that_are_due(store: JobStore) -> None:
+    for number, host in enumerate(["busy:1", "BUSY:1", "busy:1", "free:1", "busy:2"]):
+        row = replace(
+            a_row(str(number), f"c{number}", float(number)), url=f"http://{host}/{number}?http://x#y"
+        )
+        store.accept(a_job(str(number)), "", "", 0.0, [row])
+    assert names(store.due_callbacks(9.0, 2)) == ["c0", "c1"]
+    assert names(store.due_callbacks(9.0, 2, ["busy:1"])) == ["c3", "c4"]
+    assert names(store.due_callbacks(9.0, 2, ["busy:1", "free:1", "other:1"])) == ["c4"]
+
+
+def test_a_first_callback_that_is_passed_over_holds_back_the_next_of_its_run(store: JobStore) -> None:
+    elsewhere = replace(a_row("a", "a2"), url="http://free:1/")
+    store.accept(a_job(), "", "", 0.0, [a_row("a", "a1"), elsewhere])
+    assert names(store.due_callbacks(9.0, 9, [a_row("a", "a1").place])) == []
+
+
 def test_how_a_callback_stands_is_kept(store: JobStore) -> None:
     store.accept(a_job(), "", "", 0.0, [a_row("a", "c1")])
     tried = replace(a_row("a", "c1"), attempts=2, next_attempt_at=7.5, last_error="answered 500 \N{BOMB}")
@@ -151,5 +168,8 @@ def test_only_pending_callbacks_keep_a_job(store: JobStore) -> None:
 
 def test_a_url_of_any_text_is_kept_as_it_is(store: JobStore) -> None:
     odd = replace(a_row("a", "c1"), url="http://\udc80\0/\N{BOMB}")
-    store.accept(a_job(), "", "", 0.0, [odd])
-    assert store.callbacks_of("a") == [odd]
+    none = replace(a_row("a", "c2"), url="http://[::1/")
+    store.accept(a_job(), "", "", 0.0, [odd, none])
+    assert store.callbacks_of("a") == [odd, none]
+    assert (odd.place, none.place) == (r"\udc80\x00", "")
+    assert store.due_callbacks(9.0, 9, [odd.place]) == []

@@ -19,6 +19,7 @@ from mismo_grpc.errors import DiskFullError, StoreError
 from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.job import Job, JobState, Priority, SeparationOptions, Source, SourceKind
 from mismo_grpc.jobs.records import cache_key, job_to_json
+from mismo_grpc.jobs.sqlite_file import queries
 from mismo_grpc.jobs.sqlite_store import SqliteJobStore
 from mismo_grpc.jobs.store import EndedResult, RequestRow
 
@@ -281,6 +282,59 @@ def test_a_store_with_an_event_table_is_taken_over_without_it(tmp_path: Path) ->
     connection.close()
     for gone in ("events", "next_event", "pruned_revision", "jobs_expiring"):
         assert gone not in schema
+
+
+URLS = [
+    "http://app:3000/callback?token=1",
+    "https://App.example/x",
+    "http://app",
+    "http://app?at=/x",
+    "http://[::1]:80#/x",
+]
+
+
+def test_callbacks_of_before_get_their_place(tmp_path: Path) -> None:
+    """A file as it was written before callbacks had one."""
+    path = tmp_path / "jobs.db"
+    folder = resources.files("mismo_grpc.jobs").joinpath("sql")
+    connection = sqlite3.connect(path)
+    for version in (1, 2):
+        script = folder.joinpath(f"migration_{version:04}.sql").read_text()
+        connection.executescript(f"BEGIN;\n{script}\nPRAGMA user_version={version};\nCOMMIT;")
+    rows = [
+        CallbackRow(f"c{n}", f"job{n}", f"job{n}-1", "stems", url, 1.0, 1.0) for n, url in enumerate(URLS)
+    ]
+    for row in rows:
+        values = vars(row) | {"url": json.dumps(row.url)}
+        connection.execute(
+            "INSERT INTO jobs"
+            " (job_id, run, state, priority, created_at, source_sha256, source_bytes, cache_key, record)"
+            " VALUES (:job_id, :run, 3, 2, 1.0, '', 0, '', '{}')",
+            values,
+        )
+        names = ", ".join(values)
+        marks = ", ".join(f":{name}" for name in values)
+        connection.execute(f"INSERT INTO callbacks ({names}) VALUES ({marks})", values)
+    connection.commit()
+    connection.close()
+    store = SqliteJobStore(path)
+    assert store.due_callbacks(9.0, 9) == rows
+    for row in rows:
+        assert store.due_callbacks(9.0, 9, [row.place]) == [
+            other for other in rows if other.place != row.place
+        ]
+    store.close()
+
+
+def test_a_place_that_is_passed_over_costs_no_look_at_the_table(tmp_path: Path) -> None:
+    store = SqliteJobStore(tmp_path / "jobs.db")
+    values = {"now": 1.0, "limit": 9, "passed_over": "[]"}
+    with store._transaction() as writer:
+        plan = writer.execute("EXPLAIN QUERY PLAN " + queries()["due_callbacks"], values).fetchall()
+    steps = [row[3] for row in plan]
+    assert "SEARCH due USING INDEX callbacks_pending (next_attempt_at<?)" in steps
+    assert not any("TEMP B-TREE" in step or "SCAN due" in step for step in steps)
+    store.close()
 
 
 def test_a_change_that_fails_leaves_no_callback(tmp_path: Path) -> None:

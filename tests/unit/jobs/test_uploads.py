@@ -9,7 +9,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import google_crc32c
@@ -423,6 +425,57 @@ async def test_only_so_many_may_be_under_way(store: JobStore, tmp_path: Path) ->
     assert (await uploads.open("", "", len(CONTENT), SHA256, NOW)).complete, "a known one takes no place"
 
 
+async def test_a_header_that_nothing_follows_gives_way(store: JobStore, tmp_path: Path) -> None:
+    """Longest untouched first; what has a byte, is in a stream or complete does not."""
+    uploads = uploads_on(store, tmp_path, max_unfinished=4)
+    await send(uploads, b"complete")
+    in_stream = (await uploads.open("", "", 100, "", NOW)).upload_id
+    with_a_byte, newer, older = [
+        await uploads.open("", "", 100, "", NOW + later) for later in (1.0, 3.0, 2.0)
+    ]
+    await uploads.write(with_a_byte.upload_id, 0, b"x")
+    for status in (with_a_byte, newer, older):
+        uploads.leave(status.writer)
+    first = await begin(uploads, now=NOW + 4)
+    with pytest.raises(UploadNotFoundError):
+        await uploads.get(older.upload_id)
+    assert (await uploads.get(newer.upload_id)).committed_bytes == 0
+    await begin(uploads, now=NOW + 5)
+    with pytest.raises(UploadNotFoundError):
+        await uploads.get(newer.upload_id)
+    with pytest.raises(TooManyStreamsError):
+        await begin(uploads, now=NOW + 6)
+    assert store.count_unfinished_uploads() == 4
+    for upload_id in (in_stream, with_a_byte.upload_id, first):
+        await uploads.get(upload_id)
+
+
+async def test_a_client_that_leaves_while_its_header_is_taken_is_in_no_stream(
+    store: JobStore, tmp_path: Path
+) -> None:
+    class Gate(FileSystemDisk):
+        asked, go_on = threading.Event(), threading.Event()
+
+        def free_bytes(self, path: Path) -> int:
+            self.asked.set()
+            assert self.go_on.wait(60)
+            return 1 << 40
+
+    uploads = uploads_on(store, tmp_path, Gate(), max_unfinished=1)
+    loop = asyncio.get_running_loop()
+    # One step after the other.
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    opening = asyncio.ensure_future(uploads.open("", "", 100, "", NOW))
+    with ThreadPoolExecutor(1) as aside:
+        assert await loop.run_in_executor(aside, Gate.asked.wait, 60)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    Gate.go_on.set()
+    second = await begin(uploads)
+    assert [row.upload_id for row in store.unfinished_uploads()] == [second]
+
+
 # A full disk
 
 
@@ -542,7 +595,7 @@ async def test_a_chunk_on_its_way_does_not_bring_a_removed_upload_back(
     uploads: Uploads, store: JobStore, tmp_path: Path
 ) -> None:
     upload_id = await begin(uploads)
-    on_its_way = uploads._upload(upload_id)
+    on_its_way = uploads._registry.find(upload_id)
     assert await uploads.sweep(NOW + IDLE + 1) == [upload_id]
     for late in (uploads.write(upload_id, 0, CONTENT), uploads.open(upload_id, "", len(CONTENT), "", NOW)):
         with pytest.raises(UploadNotFoundError):
@@ -573,14 +626,20 @@ async def test_a_complete_upload_stays_its_time_from_the_last_use(uploads: Uploa
 async def test_a_held_upload_stays_until_all_holds_end(uploads: Uploads) -> None:
     done = await send(uploads)
     late = NOW + 2 * KEEP
-    uploads.hold(done.upload_id)
-    uploads.hold(done.upload_id)
-    assert await uploads.sweep(late) == []
-    uploads.release(done.upload_id)
-    assert await uploads.sweep(late) == []
-    assert uploads.path_of(done.upload_id).read_bytes() == CONTENT
-    uploads.release(done.upload_id)
+    with uploads.held(done.upload_id):
+        with uploads.held(done.upload_id):
+            assert await uploads.sweep(late) == []
+        await uploads.discard(done.upload_id)
+        assert await uploads.sweep(late) == []
+        assert uploads.path_of(done.upload_id).read_bytes() == CONTENT
     assert await uploads.sweep(late) == [done.upload_id]
+
+
+async def test_what_is_held_too_late_is_gone(uploads: Uploads) -> None:
+    done = await send(uploads)
+    await uploads.discard(done.upload_id)
+    with uploads.held(done.upload_id), pytest.raises(UploadNotFoundError):
+        uploads.path_of(done.upload_id)
 
 
 async def test_litter_goes_and_strangers_stay(uploads: Uploads, store: JobStore, tmp_path: Path) -> None:
@@ -603,9 +662,10 @@ async def test_an_upload_whose_file_a_crash_took_begins_at_zero(store: JobStore,
     assert (await uploads.finish("z" * 32)).complete
 
 
-async def test_a_complete_upload_whose_file_is_gone_is_not_found(uploads: Uploads) -> None:
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: os.truncate(path, 10)])
+async def test_a_complete_upload_whose_file_is_not_whole_is_not_found(uploads: Uploads, spoil) -> None:
     done = await send(uploads)
-    uploads.path_of(done.upload_id).unlink()
+    spoil(uploads.path_of(done.upload_id))
     with pytest.raises(UploadNotFoundError):
         uploads.path_of(done.upload_id)
     with pytest.raises(UploadNotFoundError):

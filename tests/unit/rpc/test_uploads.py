@@ -126,6 +126,26 @@ async def test_an_upload_that_closes_its_side_early_can_go_on(served: Served) ->
     assert answers[-1].complete
 
 
+async def test_bare_headers_hold_up_nobody(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served.app.uploads, "_max_unfinished", 2)
+    content = bytes(1_000)
+    for _ in range(3):
+        bare = (await sent(served, header(content)))[-1].upload_id
+        await served.all_let_go()
+    open_streams = [served.transfer.UploadAudio() for _ in range(2)]
+    for call in open_streams:
+        await call.write(header(content))
+        begun = await call.read()
+    refusal = await refused_after(served, header(content))
+    assert (refusal.code.name, refusal.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_STREAMS")
+    assert (await refused(status(served, bare))).reason == "UPLOAD_NOT_FOUND"
+    assert (await status(served, begun.upload_id)).committed_bytes == 0
+    for call in open_streams:
+        call.cancel()
+    await served.all_let_go()
+    assert (await sent(served, header(content), chunk(content, 0, 1_000), FINISH))[-1].complete
+
+
 async def test_known_content_is_complete_at_once(served: Served) -> None:
     content = b"some music" * 1_000
     sha256 = hashlib.sha256(content).hexdigest()

@@ -179,3 +179,15 @@ def test_every_tile_is_handed_out_exactly_once(jobs: list[tuple[int, int, bool]]
     assert sorted((id(owner), index) for owner, index in order) == sorted(
         (id(mine), tile.index) for mine in lanes for tile in mine.plan.tiles
     )
+
+
+def test_a_tile_whose_batch_failed_shares_none_any_more() -> None:
+    scheduler = Scheduler(Clock())
+    mine, urgent = lane(), lane(priority=3)
+    scheduler.add(mine)
+    for task in scheduler.take(2):
+        scheduler.give_back(task)
+    urgent.pending = {0}
+    scheduler.add(urgent)
+    batches = [[(task.lane, task.tile.index) for task in scheduler.take(2)] for _ in range(4)]
+    assert batches == [[(urgent, 0)], [(mine, 0)], [(mine, 1)], [(mine, 2), (mine, 3)]]

@@ -1,0 +1,194 @@
+"""What ships: the Dockerfile's image and the wheel in it, each started the documented way."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import soundfile
+
+from mismo_grpc.settings import Settings
+from tests.service.calls import PATIENCE
+from tests.service.dockerfile import Context, Dockerfile, IgnoreRules, parse
+from tests.service.image import Image
+from tests.service.process import POLL_SECONDS, ROOT
+from tests.service.tracks import write_track
+
+OPTIONS = {
+    "MISMO_HTTP_PORT": "8000",
+    "MISMO_HUB": "false",
+    "MISMO_CPU_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+}
+"""Of every server, by the numbers of the Dockerfile: no model from elsewhere, so mismo_lite's weights must be there."""
+SOURCE_ROOTS = {"mismo_grpc": ".", "mismo": "generated", "mismo_client": "clients/python"}
+"""The packages of the wheel, and the folders that hold them."""
+
+
+def heavy(test: Any) -> Any:
+    """The first of these installs every package of the lock."""
+    for mark in (pytest.mark.heavy, pytest.mark.service, pytest.mark.timeout(900)):
+        test = mark(test)
+    return test
+
+
+@pytest.fixture(scope="module")
+def dockerfile() -> Dockerfile:
+    return parse((ROOT / "Dockerfile").read_text())
+
+
+@pytest.fixture(scope="module")
+def context() -> Context:
+    return Context(ROOT, IgnoreRules((ROOT / ".dockerignore").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("path", "ignored"),
+    [
+        ("README.md", True),
+        ("kept", False),
+        ("kept/deep/file.py", False),
+        ("other/kept/file.py", True),
+        ("clients/python/a.py", False),
+        ("clients/node/a.ts", True),
+        ("kept/deep/__pycache__/file.txt", True),
+        ("kept/file.pyc", True),
+        ("kept/file.pyc.txt", False),
+        ("kept/secret/key", True),
+        ("kept/secret/public", False),
+    ],
+)
+def test_the_last_rule_that_matches_a_path_or_a_folder_above_it_decides(path: str, ignored: bool) -> None:
+    rules = IgnoreRules(
+        "# a comment\n*\n\n!kept\n!/clients/python/\n**/__pycache__\n**/*.pyc\nkept/secr?t\n!kept/secret/public\n"
+    )
+    assert rules.ignores(PurePosixPath(path)) is ignored
+
+
+def test_what_is_not_read_here_is_refused(tmp_path: Path) -> None:
+    for text in ('ENTRYPOINT ["sh"]', "COPY a b\nWORKDIR /x"):
+        with pytest.raises(ValueError, match="not read here"):
+            parse(text)
+    with pytest.raises(ValueError, match="not read here"):
+        _ = parse("COPY --chown=1 a b").copies
+    with pytest.raises(ValueError, match="not read here"):
+        IgnoreRules("[ab]")
+    with pytest.raises(ValueError, match="wildcards"):
+        Context(tmp_path, IgnoreRules("")).files("*.py")
+
+
+def test_the_dockerignore_lets_in_all_that_the_dockerfile_copies(
+    dockerfile: Dockerfile, context: Context
+) -> None:
+    everything = Context(ROOT, IgnoreRules("**/__pycache__"))
+    sources = [source for sources, _ in dockerfile.copies for source in sources]
+    assert sources
+    for source in sources:
+        assert context.files(source) == everything.files(source), source
+
+
+def test_the_image_exposes_the_ports_it_serves_on(dockerfile: Dockerfile) -> None:
+    assert dockerfile.ports == (
+        int(dockerfile.env["MISMO_GRPC_PORT"]),
+        Settings.model_fields["http_port"].default,
+    )
+
+
+@pytest.fixture(scope="module")
+def image(dockerfile: Dockerfile, context: Context) -> Iterator[Image]:
+    """The built image: gigabytes of packages, so it is built once and leaves nothing."""
+    with TemporaryDirectory(prefix="mismo-image-") as root:
+        image = Image(Path(root), dockerfile, context)
+        image.build()
+        yield image
+
+
+def separate(image: Image, track: Path, folder: Path, port: int, *options: str) -> None:
+    """Separates a track with the installed `mismo`, outside of the checkout and of the image's folder."""
+    image.run(
+        ["mismo", "separate", str(track), "-o", "out", "--server", f"127.0.0.1:{port}", *options], folder
+    )
+    frames = soundfile.info(track).frames
+    stems = {path.stem: soundfile.info(path).frames for path in (folder / "out" / track.stem).iterdir()}
+    assert stems == dict.fromkeys(["drums", "bass", "other", "vocals"], frames)
+
+
+@heavy
+def test_the_image_becomes_healthy_and_separates_a_track(image: Image, tmp_path: Path) -> None:
+    track = write_track(Path(image.placed("/music")) / "track.wav")
+    with image.running(**OPTIONS) as process:
+        image.wait_until_healthy(process)
+        separate(image, track, tmp_path, image.ports[50051])
+        assert list(Path(image.placed("/data/jobs")).glob("*/stems/vocals.wav"))
+    assert process.returncode == 0, image.log
+    assert not image.is_healthy()
+
+
+@heavy
+def test_the_image_has_what_an_app_server_starts(image: Image) -> None:
+    command = ["python", "-m", "uvicorn", "src.app:app", "--host", "127.0.0.1", "--port", "8000"]
+    with image.running(command, **OPTIONS) as process:
+        image.wait_until_healthy(process)
+        with urllib.request.urlopen(f"http://127.0.0.1:{image.ports[8000]}/health") as answer:
+            assert json.load(answer)["status"] == "ok"
+
+
+@pytest.fixture(scope="module")
+def wheel(image: Image) -> Path:
+    """The wheel of the checkout, made by the project's build backend."""
+    image.run(["pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(image.root), str(ROOT)], image.root)
+    (wheel,) = image.root.glob("*.whl")
+    return wheel
+
+
+@heavy
+def test_the_wheel_holds_every_file_of_its_packages(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    sources = {
+        path.relative_to(ROOT / root).as_posix()
+        for package, root in SOURCE_ROOTS.items()
+        for path in (ROOT / root / package).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert {"mismo_grpc/py.typed", "mismo_client/py.typed", "mismo_grpc/jobs/sql/queries.sql"} < sources
+    assert {name for name in names if ".dist-info/" not in name} == sources | {"mismo_command.py"}
+
+
+@heavy
+def test_the_image_has_the_wheel_installed_byte_for_byte(image: Image, wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (record,) = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
+    (installed,) = image.root.glob(f"python/lib/python*/site-packages/{record}")
+    built = {name: digest for name, digest, _ in csv.reader(archive.read(record).decode().splitlines())}
+    there = {name: digest for name, digest, _ in csv.reader(installed.read_text().splitlines())}
+    assert len(built) > 100
+    assert {name: there.get(name) for name in built} == built
+
+
+@heavy
+def test_the_installed_wheel_serves_a_job_far_from_the_checkout(image: Image, tmp_path: Path) -> None:
+    modules = "mismo_grpc.app, mismo_client, mismo_command, mismo.analysis.v1.job_pb2"
+    code = f"import sys, {modules}\nprint(*(sys.modules[name].__file__ for name in {modules.split(', ')}))"
+    for place in image.run(["python", "-c", code], tmp_path).split():
+        assert Path(place).is_relative_to(image.root / "python"), place
+
+    ready = tmp_path / "ready.json"
+    command = ["mismo-server", "--grpc-port", "0", "--http-port", "0", "--ready-file", str(ready)]
+    track = write_track(tmp_path / "track.wav")
+    with image.running(command, tmp_path, **OPTIONS) as process:
+        deadline = time.monotonic() + PATIENCE
+        while not ready.exists():
+            assert process.poll() is None, image.log
+            assert time.monotonic() < deadline, image.log
+            time.sleep(POLL_SECONDS)
+        separate(image, track, tmp_path, json.loads(ready.read_bytes())["grpc_port"], "--upload")
+        assert list((tmp_path / "jobs").glob("*/stems/vocals.wav"))
+    assert process.returncode == 0, image.log

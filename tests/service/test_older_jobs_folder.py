@@ -1,0 +1,53 @@
+"""A jobs folder that version 0.1.0 has left: finished results are read, what was not finished goes on."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+from tests.service.calls import CANCELLED, SUCCEEDED, chunks_of, job_pb2, until, upload_finish, upload_header
+from tests.service.conftest import StartServer
+from tests.service.tracks import RESULT_FILES, stem_samples, track_bytes
+
+ARCHIVE = Path(__file__).parent / "data" / "jobs-folder-0.1.0.tar.gz"
+"""Made by that version on a killed server: "finished" and "long" (cancelled) have ended, "queued" waits with an upload
+of 0.04 s in its folder, and an upload of 0.5 s has 1000 bytes."""
+UNFINISHED_UPLOAD = "x4YImhaqs-_YBElTNTxTn_HP86I5taD9"
+
+
+async def test_an_older_jobs_folder_is_taken_over(start: StartServer, tmp_path: Path) -> None:
+    jobs_dir = tmp_path / "jobs"
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(jobs_dir, filter="data")
+    bass = stem_samples(jobs_dir / "finished" / "stems" / "bass.wav")
+
+    server = await start()
+    client = server.client
+    states = {job.job_id: job.state for job in (await client.list()).jobs}
+    assert (states["finished"], states["long"]) == (SUCCEEDED, CANCELLED)
+    # By its path as before, though it is a link now, and over gRPC.
+    assert (jobs_dir / "finished").is_symlink()
+    assert stem_samples(jobs_dir / "finished" / "stems" / "bass.wav") == bass
+    assert await client.read_stem("finished", "bass") == bass
+    assert len(await client.artifact("finished", "stems.zip")) > 4 * len(bass)
+    assert await client.artifact("finished", "waveform-bass.dat")
+
+    # "queued" named no model; the one that it got then has other weights now, and that is no reason to fail.
+    assert (await client.ended("queued")).state == SUCCEEDED
+    assert {path.name for path in server.folder("queued").resolve().iterdir()} >= RESULT_FILES
+    await until(lambda: {path.name for path in server.folder("queued").iterdir()} == RESULT_FILES)
+
+    # After an update nobody knows which boot wrote the unfinished upload: it is sent again from where that says.
+    content = track_bytes(0.5, seed=10)
+    there = await client.get_upload(UNFINISHED_UPLOAD)
+    rest = [
+        upload_header(len(content), upload_id=UNFINISHED_UPLOAD),
+        *chunks_of(content, offset=there.committed_bytes),
+        upload_finish(),
+    ]
+    assert (await client.upload_messages(rest))[-1].complete
+    await client.submit(job_pb2.Source(upload_id=UNFINISHED_UPLOAD), job_id="sent")
+    assert (await client.ended("sent")).state == SUCCEEDED
+
+    await client.delete("finished")
+    assert {path.name for path in jobs_dir.iterdir()} == {".mismo", "queued", "sent"}
