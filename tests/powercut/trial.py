@@ -136,6 +136,8 @@ class Submitted:
     uploaded: bool = False
     accepted: bool = False
     succeeded: bool = False
+    deleting: bool = False
+    """A delete that was not answered may have been done."""
     deleted: bool = False
 
 
@@ -253,6 +255,7 @@ class Trial:
         return [job for job in self._jobs.values() if job.name != "kept" and not job.name.endswith(latest)]
 
     async def _delete(self, client: Client, job: Submitted) -> None:
+        job.deleting = True
         try:
             await client.delete(job.name)
         except grpc.aio.AioRpcError as error:
@@ -324,7 +327,7 @@ class Trial:
                 if found is not None:
                     self.findings.lost.add(job.name, "was deleted and is there again")
             elif found is None:
-                if job.accepted:
+                if job.accepted and not job.deleting:
                     self.findings.lost.add(job.name, "was accepted and is gone")
                     job.accepted = job.succeeded = False
             elif found.state in (FAILED, CANCELLED):
