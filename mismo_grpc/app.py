@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -55,7 +56,7 @@ from mismo_grpc.separation.models import ModelPool
 from mismo_grpc.separation.scheduler import Scheduler
 from mismo_grpc.settings import Settings
 from mismo_grpc.storage.boot import boot_id
-from mismo_grpc.storage.disk import Disk, FileSystemDisk
+from mismo_grpc.storage.disk import Disk, FileSystemDisk, sync
 
 log = structlog.get_logger(__name__)
 
@@ -279,15 +280,24 @@ class App:
         )
 
     def _open_store(self, jobs_dir: Path) -> SqliteJobStore:
+        store: SqliteJobStore | None = None
         try:
             (jobs_dir / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
+            # A power cut right after the first start must not lose the folder with all that it holds.
+            sync(jobs_dir)
+            with suppress(PermissionError):
+                sync(jobs_dir.parent)
             store = SqliteJobStore(jobs_dir / STATE_FOLDER / "jobs.sqlite3")
-        except OSError as error:
+            self.runs = Runs(jobs_dir)
+            recovered = recover_runs(self.runs, store.standing_runs())
+        except (OSError, StoreError) as error:
+            if store is not None:
+                store.close()
+            if isinstance(error, StoreError):
+                raise
             raise StoreError(
                 f"the jobs folder {jobs_dir} cannot be used ({error.strerror}); set JOBS_DIR to one that can"
             ) from error
-        self.runs = Runs(jobs_dir)
-        recovered = recover_runs(self.runs, store.standing_runs())
         if recovered != Recovered():
             log.info("job folders put right", **asdict(recovered))
         return store
@@ -399,7 +409,10 @@ class App:
             await asyncio.wait(tasks, timeout=grace)
         await self.jobs.drain()
         await self.server.stop(max(0.1, grace / 4))
-        await self.runs.removed()
+        # What is not removed in time lies in the trash, for the next start.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace / 4):
+                await self.runs.removed()
         self.runner.close()
         try:
             await asyncio.to_thread(self.ledger.close)

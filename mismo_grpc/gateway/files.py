@@ -50,10 +50,8 @@ async def _pieces(body: Body) -> AsyncGenerator[bytes]:
 @router.get("/jobs/{job_id}/stems/{stem}.wav", summary="One stem as WAV; ranges are served")
 async def stem(request: Request, job_id: str, stem: str) -> Response:
     """16-bit PCM unless the job asked for another encoding."""
-    jobs = services_of(request).jobs
-    job = await jobs.get(job_id)
-    opening = jobs.open_stem_file(job_id, stem)
-    return await file_response(request, opening, etag=f"{job.run}-{stem}", filename=f"{job_id}-{stem}.wav")
+    opening = services_of(request).jobs.open_stem_file(job_id, stem)
+    return await file_response(request, opening, filename=f"{job_id}-{stem}.wav")
 
 
 @router.head("/jobs/{job_id}/stems.zip", include_in_schema=False)
@@ -78,7 +76,5 @@ async def artifact(request: Request, job_id: str, name: str) -> Response:
 
 
 async def _artifact(request: Request, job_id: str, name: str) -> Response:
-    jobs = services_of(request).jobs
-    job = await jobs.get(job_id)
-    opening = jobs.open_artifact(job_id, name)
-    return await file_response(request, opening, etag=f"{job.run}-{name}", filename=f"{job_id}-{name}")
+    opening = services_of(request).jobs.open_artifact(job_id, name)
+    return await file_response(request, opening, filename=f"{job_id}-{name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -25,23 +26,26 @@ async def file_response(
     request: Request,
     opening: AbstractAsyncContextManager[ArtifactReader],
     *,
-    etag: str,
     filename: str,
 ) -> Response:
     """The file that `opening` gives, or the one range of it that the request asks for.
 
-    Several ranges at once are answered with the whole file, as RFC 9110 allows. `etag` is of the content and
-    goes with If-None-Match and If-Range. Raises what opening raises.
+    Several ranges at once are answered with the whole file, as RFC 9110 allows. The ETag, which goes with
+    If-None-Match and If-Range, is of the run and the name; Repr-Digest (RFC 9530) is of the whole content where its
+    checksum is known. Raises what opening raises.
     """
     stack = AsyncExitStack()
     reader = await stack.enter_async_context(opening)
     try:
-        total = reader.total_bytes
+        total, etag = reader.total_bytes, f"{reader.run}-{filename}"
         headers = {
             "Accept-Ranges": "bytes",
             "ETag": f'"{etag}"',
             "Content-Disposition": f'attachment; filename="{filename}"',
         }
+        if reader.sha256:
+            digest = base64.b64encode(bytes.fromhex(reader.sha256)).decode()
+            headers["Repr-Digest"] = f"sha-256=:{digest}:"
         if _matches(request.headers.get("if-none-match", ""), etag):
             await stack.aclose()
             return Response(status_code=304, headers=headers)

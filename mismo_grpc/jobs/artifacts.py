@@ -145,13 +145,16 @@ def _open_span(span: FileSpan) -> int:
 
 
 class ArtifactReader:
-    """The bytes of one artifact from any offset; `total_bytes` is its size.
+    """The bytes of one artifact from any offset; `total_bytes` is its size, `sha256` of its content ("" if unknown).
 
-    Holds one file open at a time. Whoever reads keeps the job's files from being removed meanwhile.
+    Holds one file open at a time. Whoever reads holds the run meanwhile.
     """
 
-    def __init__(self, spans: Sequence[Span], content_type: str) -> None:
+    def __init__(self, spans: Sequence[Span], content_type: str, sha256: str = "") -> None:
         self.content_type = content_type
+        self.sha256 = sha256
+        self.run = ""
+        """The run that it is of, for those who must tell one content from another."""
         self.total_bytes = spans[-1].start + spans[-1].size if spans else 0
         self._spans = spans
         self._starts = [span.start for span in spans]
@@ -250,7 +253,7 @@ def open_stem(files: RunFiles, stem: str) -> ArtifactReader:
         if each.name == stem:
             path = files.stems / each.file
             os.close(_open_span(FileSpan(0, each.size, path)))
-            return ArtifactReader([FileSpan(0, each.size, path)], "audio/wav")
+            return ArtifactReader([FileSpan(0, each.size, path)], "audio/wav", each.sha256)
     raise _gone(f"{stem}.wav")
 
 

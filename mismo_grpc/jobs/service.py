@@ -11,6 +11,7 @@ from dataclasses import replace
 import structlog
 
 from mismo_grpc.errors import (
+    DiskFullError,
     InvalidFieldError,
     JobNotFoundError,
     JobNotReadyError,
@@ -266,8 +267,14 @@ class Jobs:
             if current is None or current.run != job.run:
                 return
             self._ledger.ended_feeds.pop(job.job_id, None)
-            # The row first: files without a job are removed at the next start, a job without files would fail.
-            await self._ledger.insist(self._ledger.store.delete, job.job_id)
+            try:
+                # The row first: a start removes files without a job, but cannot make those of a job that has none.
+                await self._ledger.insist(self._ledger.store.delete, job.job_id)
+            except DiskFullError:
+                # The files go now anyway, and may be the room that is missing.
+                await self._runs.forget(job.job_id, job.run)
+                await self._runs.removed()
+                await self._ledger.insist(self._ledger.store.delete, job.job_id)
             await self._runs.forget(job.job_id, job.run)
 
     # Read
@@ -289,6 +296,7 @@ class Jobs:
                     f"job {job_id} has no stem {stem[:64]!r}; there are {', '.join(names)}", field="stem"
                 )
             async with await asyncio.to_thread(open_stem, self._runs.files(job.run), stem) as reader:
+                reader.run = job.run
                 yield reader
 
     @asynccontextmanager
@@ -301,6 +309,7 @@ class Jobs:
             self.finished(job_id) as job,
             await asyncio.to_thread(open_artifact, self._runs.files(job.run), name) as reader,
         ):
+            reader.run = job.run
             yield reader
 
     @asynccontextmanager

@@ -60,7 +60,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
         if isinstance(error, sqlite3.DatabaseError):
             raise StoreError(
                 f"the job store {path} is damaged ({error}); put back a copy of it, or move it away together "
-                "with the files that end in -wal and -shm: the server then begins with no jobs"
+                "with the files that end in -wal and -shm: the server then begins with no jobs, and removes the "
+                "results of those there were"
             ) from error
         raise
     return writer

@@ -59,7 +59,8 @@ class Submissions:
         earlier = await self._earlier(request)
         if earlier is not None:
             return earlier
-        self._check_room_in_queue()
+        if not request.validate_only:
+            self._check_room_in_queue()
         with self._source_held(request.source):
             submitted = await self._submit(request, use_earlier=True)
             if submitted is None:

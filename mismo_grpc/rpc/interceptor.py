@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Never, TypeAlias, TypeVar, cast
 
 import grpc
 import structlog
 
 from mismo_grpc.errors import MismoError, RequestError, StreamIdleError
+from mismo_grpc.rpc.call_limits import MAX_REQUEST_BYTES, USUAL_LIMIT, CallLimits, Turns, UnaryCalls
 from mismo_grpc.rpc.open_streams import OpenStreams
 from mismo_grpc.rpc.status import grpc_code, internal_error, rich_status, trailing_metadata
 
@@ -24,24 +26,29 @@ Context = grpc.aio.ServicerContext[Any, Any]
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mismo_grpc.rpc")
 
 
-class _Undecodable:
-    """Stands for a message that could not be parsed, until there is a place to say so."""
+@dataclass(frozen=True)
+class _Refused:
+    """Stands for a message that is not one of the method, until there is a place to say so."""
 
-
-UNDECODABLE = _Undecodable()
+    why: str
 
 
 class Gate(grpc.aio.ServerInterceptor):
     """Wraps the methods of the services whose names start with `prefix`; health and reflection pass.
 
     A MismoError becomes its rich status, any other exception INTERNAL with an id that the log has too.
-    A stream whose client reads nothing for `idle_seconds` while a message waits is ended.
+    A call whose client reads nothing for `idle_seconds` while a message waits is ended.
     """
 
-    def __init__(self, streams: OpenStreams, *, idle_seconds: float, prefix: str = "/mismo.") -> None:
+    def __init__(
+        self, streams: OpenStreams, limits: CallLimits, *, idle_seconds: float, prefix: str = "/mismo."
+    ) -> None:
         self._streams = streams
+        self._limits = limits
         self._idle_seconds = idle_seconds
         self._prefix = prefix
+        self._receiving = Turns(limits.receiving, limits.patience)
+        self._unary_calls: dict[str, UnaryCalls] = {}
 
     async def intercept_service(
         self,
@@ -53,49 +60,83 @@ class Gate(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or not method.startswith(self._prefix):
             return handler
-        decode = _forgiving(handler.request_deserializer)
         if not handler.response_streaming:
-            return grpc.unary_unary_rpc_method_handler(
-                self._unary(method, cast("Any", handler.unary_unary)), decode, handler.response_serializer
-            )
-        if not handler.request_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                self._stream(method, cast("Any", handler.unary_stream)), decode, handler.response_serializer
-            )
-        return grpc.stream_stream_rpc_method_handler(
-            self._stream(method, cast("Any", handler.stream_stream)), decode, handler.response_serializer
-        )
+            handle = self._unary(method, cast("Any", handler.unary_unary))
+        elif not handler.request_streaming:
+            handle = self._stream(method, cast("Any", handler.unary_stream), self._received)
+        else:
+            handle = self._stream(method, cast("Any", handler.stream_stream), _all_received)
+        # Whatever the method is, its messages are read here: grpc itself takes a single request into memory
+        # before anybody can refuse the call, and waits for it without end.
+        most = self._limits.request_bytes.get(method, MAX_REQUEST_BYTES)
+        decode = _forgiving(handler.request_deserializer, most)
+        return grpc.stream_stream_rpc_method_handler(handle, decode, handler.response_serializer)
 
     def _unary(self, method: str, behaviour: Callable[[Any, Context], Awaitable[Any]]) -> Any:
-        async def handle(request: Any, context: Context) -> Any:
+        calls = self._unary_calls.get(method)
+        if calls is None:
+            limit = self._limits.unary.get(method, USUAL_LIMIT)
+            calls = self._unary_calls[method] = UnaryCalls(method, limit, self._limits.patience)
+
+        async def handle(_: Any, context: Context) -> None:
             try:
-                return await behaviour(_decoded(request), context)
+                with calls.place():
+                    request = await self._received(context)
+                    async with calls.turns.turn():
+                        response = await behaviour(request, context)
+                    await self._answer(response, context)
             except Exception as error:
                 await _abort(method, error, context)
 
         return handle
 
-    def _stream(self, method: str, behaviour: Callable[[Any, Context], AsyncGenerator[Any, None]]) -> Any:
+    async def _answer(self, response: Any, context: Context) -> None:
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                await context.write(response)
+        except TimeoutError as error:
+            raise StreamIdleError(f"the answer was not read for {self._idle_seconds:g} s") from error
+
+    def _stream(
+        self,
+        method: str,
+        behaviour: Callable[[Any, Context], AsyncGenerator[Any, None]],
+        received: Callable[[Context], Awaitable[Any]],
+    ) -> Any:
         # A coroutine, though servicers are generators: grpc leaves a generator that is suspended at a yield
         # to the garbage collector when the client goes, and what it holds with it.
-        async def handle(request: Any, context: Context) -> None:
+        async def handle(_: Any, context: Context) -> None:
             try:
-                await self._send_all(behaviour, request, context)
+                await self._send_all(behaviour, received, context)
             except Exception as error:
                 await _abort(method, error, context)
 
         return handle
 
+    async def _received(self, context: Context) -> Any:
+        """The single request of a call; raises RequestError, StreamIdleError, CapacityError."""
+        patience = self._limits.patience
+        async with self._receiving.turn():
+            try:
+                async with asyncio.timeout(patience):
+                    request = await context.read()
+            except TimeoutError as error:
+                raise StreamIdleError(f"no request came for {patience:g} s; send it with the call") from error
+        return _decoded(request)
+
     async def _send_all(
-        self, behaviour: Callable[[Any, Context], AsyncGenerator[Any, None]], request: Any, context: Context
+        self,
+        behaviour: Callable[[Any, Context], AsyncGenerator[Any, None]],
+        received: Callable[[Context], Awaitable[Any]],
+        context: Context,
     ) -> None:
         loop = asyncio.get_running_loop()
-        incoming = _all_decoded(request) if hasattr(request, "__aiter__") else _decoded(request)
         scope = asyncio.timeout(None)
         begun = writing = False
         try:
             async with scope:
                 with self._streams.hold(scope):
+                    incoming = await received(context)
                     async with aclosing(behaviour(incoming, context)) as responses:
                         async for response in responses:
                             if not begun:
@@ -142,26 +183,36 @@ async def _abort(method: str, error: Exception, context: Context) -> Never:
     await context.abort(grpc_code(status), status.message, trailing_metadata(status))
 
 
-def _forgiving(decode: Callable[[bytes], Request] | None) -> Callable[[bytes], Request | _Undecodable] | None:
-    """Parses later what cannot be parsed now: inside grpc it would end the call as UNKNOWN."""
-    if decode is None:
-        return None
+def _forgiving(
+    decode: Callable[[bytes], Request] | None, most: int
+) -> Callable[[bytes], Request | bytes | _Refused]:
+    """Reports later what is longer than `most` bytes or cannot be parsed: in grpc it would end the call as UNKNOWN."""
 
-    def attempt(data: bytes) -> Request | _Undecodable:
+    def attempt(data: bytes) -> Request | bytes | _Refused:
+        if len(data) > most:
+            return _Refused(f"a message of {len(data)} bytes came; this method takes at most {most} bytes")
+        if decode is None:
+            return data
         try:
             return decode(data)
         except Exception:
-            return UNDECODABLE
+            return _Refused("the request is not a message of this method; check the client's stubs")
 
     return attempt
 
 
 def _decoded(request: Any) -> Any:
-    if isinstance(request, _Undecodable):
-        raise RequestError("the request is not a message of this method; check the client's stubs")
+    if isinstance(request, _Refused):
+        raise RequestError(request.why)
+    if request is grpc.aio.EOF:
+        raise RequestError("the call ended without a request; send one message")
     return request
 
 
-async def _all_decoded(requests: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
-    async for request in requests:
+async def _all_received(context: Context) -> AsyncGenerator[Any, None]:
+    return _decoded_from(context)
+
+
+async def _decoded_from(context: Context) -> AsyncGenerator[Any, None]:
+    while (request := await context.read()) is not grpc.aio.EOF:
         yield _decoded(request)

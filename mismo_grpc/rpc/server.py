@@ -19,6 +19,8 @@ from mismo.analysis.v1.transfer_service_pb2_grpc import add_TransferServiceServi
 from mismo_grpc.jobs.service import Jobs
 from mismo_grpc.jobs.status import ServerStatus
 from mismo_grpc.jobs.uploads import Uploads
+from mismo_grpc.rpc.call_limits import CallLimit, CallLimits
+from mismo_grpc.rpc.connections import MAX_MESSAGE_BYTES, USUAL_TIMES, ConnectionTimes, server_options
 from mismo_grpc.rpc.interceptor import Gate
 from mismo_grpc.rpc.job_service import JobService
 from mismo_grpc.rpc.open_streams import OpenStreams
@@ -32,19 +34,10 @@ SYSTEM_SERVICE = system_service_pb2.DESCRIPTOR.services_by_name["SystemService"]
 MODEL_HEALTH = "mismo.analysis.v1.Model"
 """SERVING in grpc.health.v1 once the default model is warm; no RPC service has this name."""
 
-MAX_MESSAGE_BYTES = 4 << 20
-
-OPTIONS: tuple[tuple[str, int], ...] = (
-    # A second server on the same port is an error, not a lottery between two.
-    ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # A player that lost its network is noticed within 45 s, also while nothing is sent.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 15_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.http2.max_pings_without_data", 0),
+CALL_LIMITS = CallLimits(
+    # A page of 1,000 jobs is a quarter of a second of work, and other calls share its threads.
+    unary={f"/{JOB_SERVICE}/ListJobs": CallLimit(at_work=1, waiting=31)},
+    request_bytes={f"/{TRANSFER_SERVICE}/UploadAudio": MAX_MESSAGE_BYTES},
 )
 
 
@@ -60,6 +53,7 @@ class GrpcServer:
         *,
         on_bytes: Callable[[int], None],
         check_url: Callable[[str, str], object],
+        times: ConnectionTimes = USUAL_TIMES,
     ) -> None:
         """`on_bytes` is told of the payload that is streamed out; `check_url` as for JobService."""
         self.streams = OpenStreams(settings.max_streams)
@@ -67,8 +61,8 @@ class GrpcServer:
         self._port = settings.grpc_port
         self._health = HealthServicer()
         self._reporting: asyncio.Task[None] | None = None
-        gate = Gate(self.streams, idle_seconds=settings.stream_idle_seconds)
-        self._server = grpc.aio.server(interceptors=[gate], options=OPTIONS)
+        gate = Gate(self.streams, CALL_LIMITS, idle_seconds=settings.stream_idle_seconds)
+        self._server = grpc.aio.server(interceptors=[gate], options=server_options(times))
         add_JobServiceServicer_to_server(JobService(jobs, check_url), self._server)
         add_TransferServiceServicer_to_server(
             TransferService(jobs, uploads, on_bytes, idle_seconds=settings.stream_idle_seconds), self._server

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from mismo_grpc.errors import StreamInterruptedError
 from mismo_grpc.separation.engine import SegmentEngine, Separation
-from tests.service.calls import CANCELLED, QUEUED, RUNNING, SUCCEEDED, refused, until
+from tests.service.calls import CANCELLED, HIGH, PATIENCE, QUEUED, RUNNING, SUCCEEDED, refused, until
 from tests.service.conftest import Server, StartServer
 from tests.service.gates import GatedDisk
 from tests.service.tracks import RATE, write_track
@@ -294,3 +295,36 @@ async def test_cancel_and_submit_of_one_job_id_at_once_end_well(server: Server, 
     listed = {job.job_id for job in (await client.list(states=[SUCCEEDED])).jobs}
     assert {path.name for path in server.jobs_dir.iterdir()} - {".mismo"} == listed
     assert not (await client.list(states=[RUNNING, QUEUED])).jobs
+
+
+async def test_a_cancel_that_cannot_be_stored_leaves_player_and_job_their_own_files(
+    server: Server, music: Path
+) -> None:
+    """The job goes on in files that it opens anew, while the player still has those of before."""
+    track = write_track(music / "a.wav", 3.0)
+    await server.client.submit(track, job_id="undisturbed")
+    await server.client.succeeded("undisturbed")
+    expected = (server.stems("undisturbed") / "bass.wav").read_bytes()
+    await server.client.delete("undisturbed")
+
+    server.device.close()
+    await server.client.submit(track, job_id="job")
+    server.device.allow(2)
+    async with server.app.jobs.open_stems("job") as player:
+        assert await player.wait_ready(0, PATIENCE)
+        ready = player.ready_end(0)
+        before = await player.read([1], 0, ready)
+        writer = server.app.store._writer
+        writer.execute("PRAGMA query_only=ON")
+        assert (await refused(server.client.cancel("job"))).reason == "STORE_FAILED"
+        writer.execute("PRAGMA query_only=OFF")
+        # Any change of the queue gives it its turn again.
+        await server.client.update("job", priority=HIGH)
+        with pytest.raises(StreamInterruptedError):
+            await player.wait_ready(player.layout.total_frames - 1, PATIENCE)
+        assert await player.read([1], 0, ready) == before
+    # The player has closed its files by now; those of the job are others.
+    server.device.open()
+    await server.client.succeeded("job")
+    assert (server.stems("job") / "bass.wav").read_bytes() == expected
+    await server.nothing_is_held()

@@ -86,8 +86,9 @@ async def whole_jobs_only(server: Server) -> None:
         assert names & WAVEFORMS in (set(), WAVEFORMS)
         for name in ("waveform-bass.dat", "waveform-vocals.json"):
             assert (name in (await server.client.get(job_id)).artifacts) == (name in names)
-    staging = server.jobs_dir / ".mismo" / "staging"
-    assert not staging.exists() or not list(staging.iterdir())
+    await server.app.runs.removed()
+    runs = server.jobs_dir / ".mismo" / "runs"
+    assert {path.name for path in runs.iterdir()} == {server.folder(job_id).resolve().name for job_id in kept}
     trash = server.jobs_dir / ".mismo" / "trash"
     assert not trash.exists() or not list(trash.iterdir())
 
@@ -109,8 +110,7 @@ async def test_a_job_that_cannot_fit_is_refused_at_submit(start: StartServer, mu
     await client.succeeded((await client.submit(music / "long.wav")).job.job_id)
 
 
-async def test_without_room_for_the_archive_the_job_still_succeeds(start: StartServer, music: Path) -> None:
-    """The archive is read from the stems; the file of it is a courtesy."""
+async def test_without_room_for_the_waveforms_the_job_still_succeeds(start: StartServer, music: Path) -> None:
     quota = QuotaDisk(1 << 40)
     server = await start(app={"disk": quota})
     server.device.close()
@@ -119,7 +119,6 @@ async def test_without_room_for_the_archive_the_job_still_succeeds(start: StartS
     quota.limit = 0
     server.device.open()
     job = await server.client.succeeded("job")
-    assert not (server.folder("job") / "stems.zip").exists()
     assert list(job.artifacts) == ["stems.json", "stems.zip"]
     assert len(await server.client.artifact("job", "stems.zip")) > 4 * RATE * 4
 
@@ -139,7 +138,7 @@ async def test_without_room_for_the_archive_the_job_still_succeeds(start: StartS
 async def test_a_disk_that_fills_up_on_the_way_ends_the_job_and_not_the_server(
     start: StartServer, music: Path, small_disk: Path, free: int, sample_rate: int
 ) -> None:
-    """A job of 400 KiB decoded and 850 KiB of stems; from no room for the store to room for all but the archive."""
+    """A job of 400 KiB decoded and 850 KiB of stems; from no room for the store to room for all of it."""
     server = await start(app={"disk": BlindDisk()}, jobs_dir=small_disk / "jobs")
     client, ballast = server.client, Ballast(small_disk)
     await client.succeeded((await client.submit(write_track(music / "first.wav", 0.3))).job.job_id)

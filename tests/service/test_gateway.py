@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import io
 import itertools
 import json
@@ -156,6 +157,8 @@ async def test_poll_mode_and_downloads(server: Server, http: httpx2.AsyncClient,
         answer = await http.get(links[name])
         assert answer.headers["content-type"] == "audio/wav"
         assert answer.content == stored
+        digest = base64.b64encode(hashlib.sha256(stored).digest()).decode()
+        assert answer.headers["repr-digest"] == f"sha-256=:{digest}:"
         part = await http.get(links[name], headers={"Range": "bytes=44-143"})
         assert part.status_code == 206
         assert part.headers["content-range"] == f"bytes 44-143/{len(stored)}"
@@ -180,7 +183,7 @@ async def test_poll_mode_and_downloads(server: Server, http: httpx2.AsyncClient,
     waveform = await http.get("/jobs/abc123def456/artifacts/waveform-bass.json")
     assert waveform.json()["samples_per_pixel"] == 256
     # The client has the last byte a moment before the server lets go of the file.
-    await until(lambda: not server.app.shelf.held)
+    await until(lambda: not server.app.runs.held_runs)
     await server.nothing_is_held()
 
 
@@ -385,8 +388,8 @@ async def test_a_download_that_nobody_takes_is_ended(
     await ended(http)
     with narrow_socket(server) as narrow:
         narrow.sendall(b"GET /jobs/abc123def456/stems.zip HTTP/1.1\r\nHost: x\r\n\r\n")
-        await until(lambda: server.app.shelf.held == {"abc123def456"})
-        await until(lambda: not server.app.shelf.held)
+        await until(lambda: server.app.runs.held_runs)
+        await until(lambda: not server.app.runs.held_runs)
 
 
 async def test_a_client_that_leaves_in_the_middle_of_a_download(
@@ -400,9 +403,9 @@ async def test_a_client_that_leaves_in_the_middle_of_a_download(
         reader, writer = await asyncio.open_connection(sock=narrow_socket(server), limit=4096)
         writer.write(f"GET /jobs/abc123def456/{target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert await reader.readexactly(1000)
-        assert server.app.shelf.held == {"abc123def456"}
+        assert server.app.runs.held_runs
         await gone(writer)
-        await until(lambda: not server.app.shelf.held)
+        await until(lambda: not server.app.runs.held_runs)
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,9 @@ async def test_readers_and_watchers_that_vanish_leave_nothing_behind(server: Ser
     assert (await reading.read()).info.total_frames == 6 * RATE
     watching = stranger.watch(job_id)
     assert (await watching.read()).HasField("snapshot")
-    assert server.app.shelf.held == {job_id}
+    assert server.app.runs.held_runs
     await stranger.close()
-    await until(lambda: not server.app.shelf.held)
+    await until(lambda: not server.app.runs.held_runs)
     await until(lambda: server.app.server.streams.count == 0)
     server.device.open()
     await server.client.succeeded(job_id)
@@ -104,7 +104,7 @@ async def test_a_client_that_reads_nothing_is_ended(start: StartServer, music: P
     await server.client.succeeded("job")
     session = stranger.stream("job", credit_bytes=1 << 34)
     await session.__aenter__()
-    await until(lambda: bool(server.app.shelf.held))
+    await until(lambda: bool(server.app.runs.held_runs))
     await server.nothing_is_held()
     await stranger.close()
 

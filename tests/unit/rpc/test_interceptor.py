@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from structlog.testing import capture_logs
 
 from mismo_grpc.errors import WIRE, InvalidFieldError, JobFailedError, MismoError
+from mismo_grpc.rpc.call_limits import CallLimits
 from mismo_grpc.rpc.interceptor import Gate
 from mismo_grpc.rpc.open_streams import OpenStreams
 from tests.unit.rpc.test_status import made
@@ -20,14 +21,16 @@ from tests.unit.rpc.wire import drained, refused
 
 SERVICE = "mismo.test.Probe"
 BIG = b"x" * (1 << 20)
+NO_LIMITS = CallLimits(unary={}, request_bytes={})
 
 
 class Probe:
     """A server with one method of each kind, whose behaviour a test gives."""
 
-    def __init__(self, channel: grpc.aio.Channel, streams: OpenStreams) -> None:
+    def __init__(self, channel: grpc.aio.Channel, streams: OpenStreams, gate: Gate) -> None:
         self.channel = channel
         self.streams = streams
+        self.gate = gate
 
     def unary(self, request: bytes = b"") -> Awaitable[bytes]:
         return self.channel.unary_unary(f"/{SERVICE}/Unary")(request)
@@ -48,9 +51,11 @@ async def probe(
     decode: Callable[[bytes], Any] | None = None,
     max_streams: int = 10,
     idle_seconds: float = 30.0,
+    limits: CallLimits = NO_LIMITS,
 ) -> AsyncIterator[Probe]:
     streams = OpenStreams(max_streams)
-    server = grpc.aio.server(interceptors=[Gate(streams, idle_seconds=idle_seconds)])
+    gate = Gate(streams, limits, idle_seconds=idle_seconds)
+    server = grpc.aio.server(interceptors=[gate])
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     if unary is not None:
         handlers["Unary"] = grpc.unary_unary_rpc_method_handler(unary, decode)  # type: ignore[arg-type]
@@ -63,7 +68,7 @@ async def probe(
     await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Probe(channel, streams)
+            yield Probe(channel, streams, gate)
     finally:
         await server.stop(0)
 
