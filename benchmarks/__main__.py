@@ -18,9 +18,11 @@ from rich.console import Console
 from benchmarks import (
     delivery,
     first_audio,
+    interruptions,
     memory,
     overtaking,
     parity,
+    player_beside_bulk,
     seeking,
     start_up,
     throughput,
@@ -46,6 +48,9 @@ CASES: tuple[Case, ...] = (
     throughput.CASE,
     watchers.CASE,
     delivery.CASE,
+    player_beside_bulk.CASE,
+    interruptions.POWER_CUTS,
+    interruptions.KILLS,
 )
 PLAIN_WIDTH = 160
 BUSY_LOAD = 0.5

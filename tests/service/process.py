@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ class ServerProcess:
     model: str = "tiny"
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
     """In the environment, by the names of the settings."""
+    program: Sequence[str | Path] = (ROOT / "server.py",)
+    """What Python runs, before the server's own arguments."""
     process: subprocess.Popen[bytes] | None = None
     runs: int = 0
     port: int = 0
@@ -46,6 +49,16 @@ class ServerProcess:
     def ready_file(self) -> Path:
         return self.folder / "ready.json"
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def address(self) -> str:
+        """Where the present run speaks gRPC."""
+        return f"127.0.0.1:{self.port}"
+
     def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Starts the process and does not wait for it; its log goes to `folder/log-N`."""
         self.runs += 1
@@ -59,16 +72,8 @@ class ServerProcess:
             "OMP_NUM_THREADS": "1",
         }
         command = [
-            *(
-                sys.executable,
-                str(ROOT / "server.py"),
-                "--grpc-port",
-                "0",
-                "--http-port",
-                "0",
-                "--device",
-                "cpu",
-            ),
+            *(sys.executable, *map(str, self.program)),
+            *("--grpc-port", "0", "--http-port", "0", "--device", "cpu"),
             *("--model", self.model, "--model-dir", str(self.models), "--precision", "fp32"),
             *("--jobs-dir", str(self.jobs_dir), "--allow-path", str(self.music)),
             *("--ready-file", str(self.ready_file), "--log-level", "debug", *arguments),
@@ -89,7 +94,7 @@ class ServerProcess:
         ready = json.loads(self.ready_file.read_bytes())
         assert ready["pid"] == process.pid
         self.port = ready["grpc_port"]
-        return Client(f"127.0.0.1:{self.port}")
+        return Client(self.address)
 
     def kill(self) -> None:
         """kill -9."""
@@ -109,7 +114,7 @@ class ServerProcess:
 
     def close(self) -> None:
         """Ends what still runs."""
-        if self.process is not None and self.process.poll() is None:
+        if self.alive:
             self.kill()
 
     def _log(self, run: int) -> Path:

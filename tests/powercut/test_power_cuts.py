@@ -1,0 +1,65 @@
+"""A power cut at any moment: no wrong audio, nothing lost that was told, no job failed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.powercut.machine import Machine
+from tests.powercut.trial import Moment, Result, run_trial, trial_of, undisturbed
+from tests.service.process import ServerProcess
+
+pytestmark = pytest.mark.service
+
+
+@pytest.fixture(scope="module")
+def expected(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Result]]:
+    process = ServerProcess(tmp_path_factory.mktemp("undisturbed"), models)
+    yield asyncio.run(undisturbed(process))
+    process.close()
+
+
+@pytest.fixture
+def machine(models: Path, tmp_path: Path) -> Iterator[Machine]:
+    machine = Machine(tmp_path, models, seed=1)
+    yield machine
+    machine.close()
+
+
+async def test_cuts_while_jobs_run_and_right_after_one_ended(
+    machine: Machine, expected: dict[str, Result]
+) -> None:
+    moments: list[Moment] = ["succeeded long-0", 1.0, "uploaded sent-0"]
+    async with trial_of(machine, machine.cut, expected, seed=1) as trial:
+        await trial.episode(moments)
+    assert trial.findings.interruptions == len(moments)
+    assert trial.findings.none, trial.findings
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [2, 3])
+async def test_cuts_at_random_moments(
+    models: Path, tmp_path: Path, expected: dict[str, Result], seed: int
+) -> None:
+    machine = Machine(tmp_path, models, seed=seed)
+    try:
+        findings = await run_trial(machine, machine.cut, expected, seed=seed, interruptions=6)
+    finally:
+        machine.close()
+    assert findings.none, findings
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(600)
+async def test_kills_at_random_moments(models: Path, tmp_path: Path, expected: dict[str, Result]) -> None:
+    """The same clients, and a machine that stays on."""
+    process = ServerProcess(tmp_path, models)
+    try:
+        findings = await run_trial(process, process.kill, expected, seed=4, interruptions=6)
+    finally:
+        process.close()
+    assert findings.none, findings

@@ -1,0 +1,420 @@
+"""Jobs, uploads and callbacks of a server that is interrupted, against what its clients were told.
+
+Clients do what `docs` advise: whatever was not answered is sent again, with the same request_id. What was
+answered is a promise, and is looked at after each start of the server and at the end, byte by byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from mismo.analysis.v1 import job_pb2
+from mismo.analysis.v1 import transfer_service_pb2 as transfer_pb2
+from tests.service.calls import (
+    CANCELLED,
+    FAILED,
+    PCM_F32LE,
+    SUCCEEDED,
+    Client,
+    new_id,
+    options,
+    upload_chunk,
+    upload_finish,
+    upload_header,
+)
+from tests.service.process import ServerProcess
+from tests.service.tracks import track_bytes
+from tests.unit.delivery.receiver import Receiver, Visit
+
+WANTED = options(encoding=PCM_F32LE, overlap=0.5)
+SETTINGS = {"max_concurrent_jobs": 2, "callback_retries": 30, "callback_retry_delay": 0.05}
+LONGEST_WAIT_SECONDS = 3.0
+"""To an interruption at a moment that nobody chose."""
+PATIENCE_SECONDS = 90.0
+CHUNK_BYTES = 1 << 16
+JUNK_BYTES = 6 << 20
+"""In the track that is sent: more than an upload keeps unsynced."""
+
+Moment = str | float
+"""Something that a client is told, or seconds since the model is in memory (below 0: since the start)."""
+Result = dict[str, bytes]
+"""The files that clients find in `JOBS_DIR/{job_id}`."""
+
+
+def result_of(folder: Path) -> Result:
+    files = [*folder.glob("stems/*.wav"), *folder.glob("waveform-*")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def with_junk(track: bytes, seed: int) -> bytes:
+    """The same sound, as a file of its own: a chunk that nobody listens to comes before the samples."""
+    place = track.index(b"data")
+    junk = random.Random(seed).randbytes(JUNK_BYTES)
+    whole = track[:place] + b"JUNK" + len(junk).to_bytes(4, "little") + junk + track[place:]
+    return whole[:4] + (len(whole) - 8).to_bytes(4, "little") + whole[8:]
+
+
+TRACKS = {
+    name: track_bytes(seconds, seed=seed)
+    for seed, (name, seconds) in enumerate({"long": 6.0, "short": 2.0, "sent": 3.0, "kept": 1.5}.items())
+}
+
+
+async def undisturbed(process: ServerProcess) -> dict[str, Result]:
+    """What each track's job leaves on a server that nobody disturbs, which is stopped then."""
+    client = await process.start()
+    for name, content in TRACKS.items():
+        path = process.music / f"{name}.wav"
+        path.write_bytes(content)
+        await client.submit(path, job_id=name, wanted=WANTED)
+    results: dict[str, Result] = {}
+    for name in TRACKS:
+        await client.succeeded(name)
+        results[name] = result_of(process.jobs_dir / name)
+        assert len(results[name]) == 12, results[name].keys()
+    await client.close()
+    process.signal()
+    assert await process.exited() == 0
+    return results
+
+
+class Notes(dict[str, list[str]]):
+    """What was seen of a job, each thing once."""
+
+    def add(self, job: str, text: str) -> None:
+        texts = self.setdefault(job, [])
+        if text not in texts:
+            texts.append(text)
+
+
+@dataclass
+class Findings:
+    """The jobs that went wrong, and how.
+
+    `wrong`: other bytes than the right ones. `lost`: something that a client was told does not hold any more.
+    `failed`: the job ended in another way than SUCCEEDED.
+    """
+
+    interruptions: int = 0
+    jobs: int = 0
+    wrong: Notes = field(default_factory=Notes)
+    lost: Notes = field(default_factory=Notes)
+    failed: Notes = field(default_factory=Notes)
+
+    @property
+    def none(self) -> bool:
+        return not (self.wrong or self.lost or self.failed)
+
+    def __str__(self) -> str:
+        counts = f"{len(self.wrong)} wrong, {len(self.lost)} lost, {len(self.failed)} failed"
+        lines = [f"{self.jobs} jobs, {self.interruptions} interruptions: {counts}"]
+        for kind, notes in (("wrong", self.wrong), ("lost", self.lost), ("failed", self.failed)):
+            lines += [f"  {kind}: {job} {'; '.join(texts)}" for job, texts in notes.items()]
+        return "\n".join(lines)
+
+
+@dataclass
+class Submitted:
+    """A job as its client knows it, over all lives of the server."""
+
+    name: str
+    track: str
+    request_id: str = field(default_factory=new_id)
+    upload: bytes = b""
+    upload_id: str = ""
+    upload_sha256: str = ""
+    uploaded: bool = False
+    accepted: bool = False
+    succeeded: bool = False
+    deleting: bool = False
+    """A delete that was not answered may have been done."""
+    deleted: bool = False
+
+
+class Trial:
+    """`interrupt` ends the server at once, in whatever way is to be tried; `seed` decides when."""
+
+    def __init__(
+        self,
+        process: ServerProcess,
+        interrupt: Callable[[], None],
+        expected: dict[str, Result],
+        callback_url: str,
+        seed: int,
+    ) -> None:
+        self.findings = Findings()
+        self._process = process
+        self._process.settings = SETTINGS
+        self._interrupt = interrupt
+        self._expected = expected
+        self._url = callback_url
+        self._draw = random.Random(seed)
+        self._jobs: dict[str, Submitted] = {}
+        self._told: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._episodes = 0
+        for name, content in TRACKS.items():
+            (process.music / f"{name}.wav").write_bytes(content)
+
+    def tell(self, fact: str) -> None:
+        """Somebody outside was told something: such a moment is one for an interruption."""
+        self._told[fact].set()
+
+    async def episode(self, moments: Sequence[Moment | None]) -> None:
+        """New jobs, interruptions at these moments (None: drawn), and in the end all of them as they should be."""
+        self._begin()
+        for moment in moments:
+            await self._life(moment or self._drawn_moment())
+        await self._life(None)
+
+    def _begin(self) -> None:
+        number = self._episodes
+        self._episodes += 1
+        for track in ("long", "short", "again"):
+            self._add(Submitted(f"{track}-{number}", "kept" if track == "again" else track))
+        if not number:
+            self._add(Submitted("kept", "kept"))
+        sent = Submitted(f"sent-{number}", "sent", upload=with_junk(TRACKS["sent"], number))
+        # Where the client tells no checksum, nobody but the server can see to it that the content is right.
+        sent.upload_sha256 = hashlib.sha256(sent.upload).hexdigest() if number % 2 else ""
+        self._add(sent)
+
+    def _add(self, job: Submitted) -> None:
+        self._jobs[job.name] = job
+        self.findings.jobs += 1
+
+    # One life of the server
+
+    async def _life(self, moment: Moment | None) -> None:
+        """Up to an interruption, or else until nothing is left to do."""
+        if not self._process.alive:
+            await self._process.start()
+        client = Client(self._process.address)
+        working = asyncio.create_task(self._work(client))
+        try:
+            if moment is not None:
+                await self._until(moment, working)
+                self._interrupt()
+                self.findings.interruptions += 1
+                working.cancel()
+            await asyncio.wait([working], timeout=PATIENCE_SECONDS)
+            if not working.done():
+                for job in self._jobs.values():
+                    if not job.deleted and not job.succeeded:
+                        self.findings.lost.add(job.name, "does not end")
+                working.cancel()
+                await asyncio.wait([working])
+            error = None if working.cancelled() else working.exception()
+            broken_off = moment is not None and isinstance(error, grpc.aio.AioRpcError)
+            if error is not None and not broken_off:
+                raise error
+        finally:
+            working.cancel()
+            await client.close()
+
+    def _drawn_moment(self) -> Moment:
+        facts = [
+            f"{verb} {job.name}"
+            for job in self._jobs.values()
+            if not job.deleted
+            for verb in ("accepted", "succeeded", "called back", "uploaded")
+            if (verb != "uploaded" or job.upload) and not self._told[f"{verb} {job.name}"].is_set()
+        ]
+        facts += [f"deleted {job.name}" for job in self._outlived() if not job.deleted]
+        if facts and self._draw.random() < 0.5:
+            return self._draw.choice(facts)
+        return self._draw.uniform(-0.5, LONGEST_WAIT_SECONDS)
+
+    async def _until(self, moment: Moment, working: asyncio.Task[None]) -> None:
+        if isinstance(moment, str):
+            told = asyncio.create_task(self._told[moment].wait())
+            await asyncio.wait([told, working], return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_SECONDS)
+            told.cancel()
+            return
+        if moment >= 0:
+            await self._process.logged("model warm")
+        await asyncio.wait([working], timeout=abs(moment))
+
+    async def _work(self, client: Client) -> None:
+        await self._look_back(client)
+        await together(self._delete(client, job) for job in self._outlived() if not job.deleted)
+        await together(self._see_through(client, job) for job in self._jobs.values() if not job.deleted)
+
+    def _outlived(self) -> list[Submitted]:
+        """The jobs of the episodes before; one job is kept over all of them."""
+        latest = f"-{self._episodes - 1}"
+        return [job for job in self._jobs.values() if job.name != "kept" and not job.name.endswith(latest)]
+
+    async def _delete(self, client: Client, job: Submitted) -> None:
+        job.deleting = True
+        try:
+            await client.delete(job.name)
+        except grpc.aio.AioRpcError as error:
+            if error.code() != grpc.StatusCode.NOT_FOUND:
+                raise
+        job.deleted = True
+        self.tell(f"deleted {job.name}")
+
+    async def _see_through(self, client: Client, job: Submitted) -> None:
+        """From the submit to the callback, once more after each start."""
+        source = job_pb2.Source(path=str(self._process.music / f"{job.track}.wav"))
+        if job.upload and not job.accepted:
+            await self._send(client, job)
+            source = job_pb2.Source(upload_id=job.upload_id)
+        if not job.accepted:
+            callback = job_pb2.Callback(url=self._url)
+            await client.submit(
+                source, job_id=job.name, request_id=job.request_id, wanted=WANTED, callback=callback
+            )
+            job.accepted = True
+            self.tell(f"accepted {job.name}")
+        ended = await client.ended(job.name)
+        if ended.state != SUCCEEDED:
+            self.findings.failed.add(job.name, f"{ended.error.reason} {ended.error.message}")
+            return
+        job.succeeded = True
+        self.tell(f"succeeded {job.name}")
+        await self._compare(client, job)
+        try:
+            await asyncio.wait_for(self._told[f"called back {job.name}"].wait(), PATIENCE_SECONDS / 2)
+        except TimeoutError:
+            self.findings.lost.add(job.name, "its callback never came")
+
+    async def _send(self, client: Client, job: Submitted) -> None:
+        """Goes on with an upload wherever it stands."""
+        call = client.transfer.UploadAudio()
+        header = {"upload_id": job.upload_id, "sha256": job.upload_sha256}
+        await call.write(upload_header(len(job.upload), **header))
+        answer: transfer_pb2.UploadAudioResponse = await call.read()
+        job.upload_id, committed = answer.upload_id, answer.committed_bytes
+        if job.uploaded and not answer.complete:
+            self.findings.lost.add(job.name, f"its complete upload stands at {committed}")
+        for place in range(committed, len(job.upload), CHUNK_BYTES):
+            await call.write(upload_chunk(place, job.upload[place : place + CHUNK_BYTES]))
+        await call.write(upload_finish())
+        await call.done_writing()
+        try:
+            while (more := await call.read()) is not grpc.aio.EOF:
+                answer = more
+        except grpc.aio.AioRpcError as error:
+            if "sha256" not in (error.details() or ""):
+                raise
+            self.findings.wrong.add(job.name, f"its upload, taken up at {committed}: {error.details()}")
+            await self._send(client, job)
+            return
+        assert answer.complete
+        if answer.sha256 != hashlib.sha256(job.upload).hexdigest():
+            self.findings.wrong.add(job.name, f"its upload, taken up at {committed}, has other content")
+        job.uploaded = True
+        self.tell(f"uploaded {job.name}")
+
+    # What must be as it was told
+
+    async def _look_back(self, client: Client) -> None:
+        known = {job.job_id: job for job in (await client.list(page_size=1000)).jobs}
+        for job in self._jobs.values():
+            found = known.get(job.name)
+            if job.deleted:
+                if found is not None:
+                    self.findings.lost.add(job.name, "was deleted and is there again")
+            elif found is None:
+                if job.accepted and not job.deleting:
+                    self.findings.lost.add(job.name, "was accepted and is gone")
+                    job.accepted = job.succeeded = False
+            elif found.state in (FAILED, CANCELLED):
+                self.findings.failed.add(job.name, f"{found.error.reason} {found.error.message}")
+            elif job.succeeded:
+                if found.state != SUCCEEDED:
+                    self.findings.lost.add(job.name, f"had succeeded and is in state {found.state}")
+                await self._compare(client, job)
+
+    async def _compare(self, client: Client, job: Submitted) -> None:
+        expected = self._expected[job.track]
+        # Not in a thread: nobody may have a file open when the power is cut.
+        found = result_of(self._process.jobs_dir / job.name)
+        for name, content in expected.items():
+            if name not in found:
+                self.findings.lost.add(job.name, f"has no {name}")
+            elif found[name] != content:
+                self.findings.wrong.add(job.name, f"{name} {difference(found[name], content)}")
+        for stem in sorted(name for name in expected if name.startswith("stems/")):
+            try:
+                read = await client.read_stem(job.name, Path(stem).stem, encoding=PCM_F32LE)
+            except grpc.aio.AioRpcError as error:
+                if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+                    raise
+                self.findings.lost.add(job.name, f"{stem} cannot be read: {error.details()}")
+                continue
+            if not read or not expected[stem].endswith(read):
+                self.findings.wrong.add(job.name, f"{stem} reads wrong over gRPC")
+
+
+def difference(found: bytes, expected: bytes) -> str:
+    if len(found) != len(expected):
+        return f"has {len(found)} bytes instead of {len(expected)}"
+    places = [
+        index
+        for index in range(0, len(found), 4096)
+        if found[index : index + 4096] != expected[index : index + 4096]
+    ]
+    zeros = sum(not any(found[index : index + 4096]) for index in places)
+    return f"differs in {len(places)} pages from {places[0]} on, {zeros} of them zero"
+
+
+async def together(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """All of them, to their ends; raises what one of them raised, first of all what is no broken call."""
+    ends = await asyncio.gather(*steps, return_exceptions=True)
+    errors = [end for end in ends if end is not None]
+    errors.sort(key=lambda error: isinstance(error, grpc.aio.AioRpcError))
+    if errors:
+        raise errors[0]
+
+
+@asynccontextmanager
+async def trial_of(
+    process: ServerProcess, interrupt: Callable[[], None], expected: dict[str, Result], *, seed: int
+) -> AsyncGenerator[Trial]:
+    """A trial with a receiver of callbacks; the server, if it runs, is stopped at the end as usual."""
+    draw = random.Random(seed)
+
+    async def answer(visit: Visit) -> None:
+        """Refuses a third of the callbacks: they must come again, whatever happens in between."""
+        await visit.read_body()
+        if draw.random() < 1 / 3:
+            await visit.answer(503)
+            return
+        await visit.answer(200)
+        trial.tell(f"called back {visit.headers['x-mismo-job-id']}")
+
+    async with Receiver(answer) as receiver:
+        trial = Trial(process, interrupt, expected, receiver.url, seed)
+        yield trial
+        process.signal()
+        assert await process.exited() == 0
+
+
+async def run_trial(
+    process: ServerProcess,
+    interrupt: Callable[[], None],
+    expected: dict[str, Result],
+    *,
+    seed: int,
+    interruptions: int,
+    say: Callable[[str], None] = print,
+) -> Findings:
+    """So many interruptions at drawn moments, in episodes of one to three."""
+    draw = random.Random(seed)
+    async with trial_of(process, interrupt, expected, seed=seed) as trial:
+        while (left := interruptions - trial.findings.interruptions) > 0:
+            await trial.episode([None] * min(left, draw.randint(1, 3)))
+            say(str(trial.findings))
+    return trial.findings
