@@ -313,7 +313,7 @@ async def test_a_cancel_that_cannot_be_stored_leaves_player_and_job_their_own_fi
     async with server.app.jobs.open_stems("job") as player:
         assert await player.wait_ready(0, PATIENCE)
         ready = player.ready_end(0)
-        before = await player.read([1], 0, ready)
+        before = await player.read([1], 0, ready, b"".join)
         writer = server.app.store._writer
         writer.execute("PRAGMA query_only=ON")
         assert (await refused(server.client.cancel("job"))).reason == "STORE_FAILED"
@@ -322,7 +322,7 @@ async def test_a_cancel_that_cannot_be_stored_leaves_player_and_job_their_own_fi
         await server.client.update("job", priority=HIGH)
         with pytest.raises(StreamInterruptedError):
             await player.wait_ready(player.layout.total_frames - 1, PATIENCE)
-        assert await player.read([1], 0, ready) == before
+        assert await player.read([1], 0, ready, b"".join) == before
     # The player has closed its files by now; those of the job are others.
     server.device.open()
     await server.client.succeeded("job")

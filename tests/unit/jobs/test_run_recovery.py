@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mismo_grpc.errors import StoreError
 from mismo_grpc.jobs.job import JobState
 from mismo_grpc.jobs.retention import trash_of
 from mismo_grpc.jobs.run_recovery import Recovered, recover_runs
@@ -140,10 +141,11 @@ def test_a_folder_that_an_older_version_made_aside_belongs_to_its_run(runs: Runs
 def test_a_trash_that_leads_elsewhere_stops_the_start_and_nothing_is_lost(runs: Runs, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    (tmp_path / ".mismo" / "trash").symlink_to(outside)
     folder = a_run(runs, ONE)
-    from mismo_grpc.errors import StoreError
-
+    trash_of(tmp_path).rmdir()
+    (tmp_path / ".mismo" / "trash").symlink_to(outside)
     with pytest.raises(StoreError, match="must not be a link"):
         recover_runs(runs, [])
+    with pytest.raises(StoreError, match="must not be a link"):
+        Runs(tmp_path)
     assert folder.exists()
