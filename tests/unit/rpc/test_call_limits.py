@@ -124,14 +124,20 @@ async def test_a_message_is_as_long_as_its_method_allows() -> None:
 
 
 async def test_an_answer_that_nobody_reads_is_let_go_of() -> None:
+    begun = asyncio.Event()
+
     async def unary(request: bytes, context: Any) -> bytes:
-        return BIG * 3 if request == b"big" else b"small"
+        if request != b"big":
+            return b"small"
+        begun.set()
+        return BIG * 3
 
     limits = CallLimits(unary=ONE_CALL, request_bytes={})
-    async with probe(unary=unary, limits=limits, idle_seconds=0.2) as server:
+    async with probe(unary=unary, limits=limits, idle_seconds=1.0) as server:
         unread = server.channel.stream_stream(UNARY)()
         await unread.write(b"big")
-        # Its place is taken once the answer to a second call says so.
+        # Else a call of ours might take the only place before it.
+        await asyncio.wait_for(begun.wait(), PATIENCE_SECONDS)
         refusal = await _first(server.unary, refused_with="OVERLOADED")
         assert refusal is not None
         assert await _first(server.unary, refused_with=None) is None
