@@ -133,8 +133,13 @@ async def test_an_answer_that_nobody_reads_is_let_go_of() -> None:
         return BIG * 3
 
     limits = CallLimits(unary=ONE_CALL, request_bytes={})
-    async with probe(unary=unary, limits=limits, idle_seconds=1.0) as server:
-        unread = server.channel.stream_stream(UNARY)()
+    # A client usually takes megabytes before anybody reads them.
+    narrow = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024)]
+    async with (
+        probe(unary=unary, limits=limits, idle_seconds=1.0) as server,
+        grpc.aio.insecure_channel(server.address, options=narrow) as channel,
+    ):
+        unread = channel.stream_stream(UNARY)()
         await unread.write(b"big")
         # Else a call of ours might take the only place before it.
         await asyncio.wait_for(begun.wait(), PATIENCE_SECONDS)

@@ -27,7 +27,8 @@ NO_LIMITS = CallLimits(unary={}, request_bytes={})
 class Probe:
     """A server with one method of each kind, whose behaviour a test gives."""
 
-    def __init__(self, channel: grpc.aio.Channel, streams: OpenStreams, gate: Gate) -> None:
+    def __init__(self, address: str, channel: grpc.aio.Channel, streams: OpenStreams, gate: Gate) -> None:
+        self.address = address
         self.channel = channel
         self.streams = streams
         self.gate = gate
@@ -68,7 +69,7 @@ async def probe(
     await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Probe(channel, streams, gate)
+            yield Probe(f"127.0.0.1:{port}", channel, streams, gate)
     finally:
         await server.stop(0)
 
