@@ -29,13 +29,15 @@ def machine(models: Path, tmp_path: Path) -> Iterator[Machine]:
     machine.close()
 
 
-async def test_cuts_while_jobs_run_and_right_after_one_ended(
+async def test_cuts_while_work_goes_on_and_right_after_something_was_told(
     machine: Machine, expected: dict[str, Result]
 ) -> None:
-    moments: list[Moment] = ["succeeded long-0", 1.0, "uploaded sent-0"]
+    # An earlier result is taken over by the job "again" of the second episode.
+    episodes: list[list[Moment]] = [["uploaded sent-0", "succeeded long-0"], ["succeeded again-1"]]
     async with trial_of(machine, machine.cut, expected, seed=1) as trial:
-        await trial.episode(moments)
-    assert trial.findings.interruptions == len(moments)
+        for moments in episodes:
+            await trial.episode(moments)
+    assert trial.findings.interruptions == 3
     assert trial.findings.none, trial.findings
 
 
