@@ -171,6 +171,7 @@ class App:
             device=self.engines.device,
             device_now=self.engines.device_now,
             bulk=bulk,
+            checksum=self.executors.checksum,
         )
         decoder = TrackDecoder(
             self.runs,
@@ -313,6 +314,7 @@ class App:
             keep_seconds=settings.job_retention_hours * 3600,
             reserve_bytes=settings.disk_reserve_bytes,
             in_thread=self.executors.bulk,
+            checksum=self.executors.checksum,
         )
         self.incoming = Incoming(
             folder / "incoming",

@@ -6,6 +6,7 @@ The default executor is left to quick calls; decoding, the job store and the dev
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,6 +17,8 @@ T = TypeVar("T")
 
 PLAYER_THREADS = 16
 BULK_THREADS = 16
+CHECKSUM_THREADS = max(1, len(os.sched_getaffinity(0)) - 1)
+"""A hash takes a whole core: one core is left to the event loop and the players."""
 MODEL_THREADS = 16
 """More than jobs are open at once by default, so that a warm model is never waited for behind cold ones."""
 
@@ -51,11 +54,13 @@ class Executors:
         self.player = Threads("player", PLAYER_THREADS)
         """Opens stem files, reads and encodes them for players."""
         self.bulk = Threads("bulk", BULK_THREADS)
-        """Hashes, writes uploads and results, reads whole files, removes trees."""
+        """Writes uploads and results, reads archives and bodies, removes trees."""
+        self.checksum = Threads("checksum", CHECKSUM_THREADS)
+        """Reads whole files for their checksums."""
         self.model = Threads("model", MODEL_THREADS)
         """Loads models."""
 
     def close(self) -> None:
         """Ends all of them."""
-        for threads in (self.player, self.bulk, self.model):
+        for threads in (self.player, self.bulk, self.checksum, self.model):
             threads.close()

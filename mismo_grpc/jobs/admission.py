@@ -73,6 +73,7 @@ class Admission:
         device: Callable[[], Awaitable[DeviceInfo]],
         device_now: Callable[[], DeviceInfo | None],
         bulk: InThread,
+        checksum: InThread,
     ) -> None:
         self._ledger = ledger
         self._uploads = uploads
@@ -89,6 +90,7 @@ class Admission:
         self._device = device
         self._device_now = device_now
         self._bulk = bulk
+        self._checksum = checksum
 
     def resolve(self, source: Source) -> Path:
         """The file of a path source, checked anew; blocks. Raises as `resolve_path`."""
@@ -120,7 +122,7 @@ class Admission:
         digest = ""
         cached: Job | None = None
         if checked.size <= HASHED_AT_SUBMIT_BYTES:
-            digest = await self._bulk(_sha256, path)
+            digest = await self._checksum(_sha256, path)
             if use_earlier:
                 cached = await self._earlier_result(digest, model, request.options)
         device = self._device_now()
@@ -194,7 +196,7 @@ class Admission:
         job, cached = admitted.job, admitted.cached
         if cached is not None:
             with self._runs.held(cached.run):
-                artifacts = await self._bulk(take_over_result, self._runs, job, cached)
+                artifacts = await self._checksum(take_over_result, self._runs, job, cached)
             if artifacts is not None:
                 return _taken_over(job, cached, artifacts, self._ledger.now(), self._default_ttl)
         if job.source.kind is SourceKind.UPLOAD:

@@ -78,6 +78,7 @@ class Uploads:
         max_unfinished: int = 1024,
         new_id: Callable[[], str] = lambda: secrets.token_urlsafe(24),
         in_thread: InThread = asyncio.to_thread,
+        checksum: InThread = asyncio.to_thread,
     ) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self._root = root
@@ -88,6 +89,8 @@ class Uploads:
         self._max_unfinished = max_unfinished
         self._new_id = new_id
         self._in_thread = in_thread
+        # After a restart what came before is read for its hash.
+        self._checksum = checksum
         self._boot = boot_id()
         self._registry = UploadRegistry(
             root, store, boot=self._boot, idle_seconds=idle_seconds, keep_seconds=keep_seconds
@@ -105,7 +108,8 @@ class Uploads:
         """
         writer = self._registry.new_writer()
         try:
-            return await self._in_thread(self._open, upload_id, filename, total_bytes, sha256, now, writer)
+            in_thread = self._checksum if upload_id else self._in_thread
+            return await in_thread(self._open, upload_id, filename, total_bytes, sha256, now, writer)
         except BaseException:
             # Also of a client that left meanwhile: nobody else knows the number.
             self.leave(writer)
@@ -139,7 +143,7 @@ class Uploads:
         UploadChecksumError if the content is not the announced one: its bytes are dropped, so that the upload
         can begin anew at offset 0.
         """
-        return await self._in_thread(self._finish, upload_id, writer)
+        return await self._checksum(self._finish, upload_id, writer)
 
     async def get(self, upload_id: str) -> UploadStatus:
         """How far an upload is; raises UploadNotFoundError."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mismo.analysis.v1.audio_pb2 import ENCODING_FLAC
 from mismo_grpc.app import BLOCKING_THREADS
-from mismo_grpc.executors import BULK_THREADS, MODEL_THREADS, InThread
+from mismo_grpc.executors import BULK_THREADS, CHECKSUM_THREADS, MODEL_THREADS, InThread
 from tests.service.calls import PATIENCE
 from tests.service.conftest import Server
 from tests.service.tracks import stem_samples, track_bytes, write_track
@@ -51,6 +51,7 @@ async def test_a_player_opens_reads_and_encodes_while_all_other_threads_are_busy
     executors = server.app.executors
     async with (
         all_busy(executors.bulk, BULK_THREADS),
+        all_busy(executors.checksum, CHECKSUM_THREADS),
         all_busy(executors.model, MODEL_THREADS),
         all_busy(asyncio.to_thread, BLOCKING_THREADS),
     ):
@@ -61,14 +62,13 @@ async def test_a_player_opens_reads_and_encodes_while_all_other_threads_are_busy
         assert flac.startswith(FLAC_FRAME)
 
 
-async def test_hashes_uploads_results_and_archives_wait_for_bulk_threads(server: Server, music: Path) -> None:
+async def test_uploads_and_archives_wait_for_bulk_threads(server: Server, music: Path) -> None:
     """The other half: what they do is done there, and nowhere else."""
     client = server.client
     await client.submit(write_track(music / "a.wav", 1.0), job_id="a")
     await client.succeeded("a")
     works = {
         "upload": lambda: client.upload(track_bytes(0.5)),
-        "submit": lambda: client.submit(write_track(music / "b.wav", 1.0, seed=2), job_id="b"),
         "archive": lambda: client.artifact("a", "stems.zip"),
     }
     async with all_busy(server.app.executors.bulk, BULK_THREADS):
@@ -77,6 +77,21 @@ async def test_hashes_uploads_results_and_archives_wait_for_bulk_threads(server:
         await client.play("a")
         assert not any(task.done() for task in waiting)
     await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE)
+
+
+async def test_hashes_wait_for_each_other_and_hold_up_nothing_else(server: Server, music: Path) -> None:
+    client = server.client
+    await client.submit(write_track(music / "a.wav", 1.0), job_id="a")
+    await client.succeeded("a")
+    async with all_busy(server.app.executors.checksum, CHECKSUM_THREADS):
+        submit = asyncio.create_task(client.submit(write_track(music / "b.wav", 1.0, seed=2), job_id="b"))
+        finish = asyncio.create_task(client.upload(track_bytes(0.5)))
+        await server.heard(client)
+        await client.play("a")
+        assert await client.artifact("a", "stems.zip")
+        assert not submit.done()
+        assert not finish.done()
+    await asyncio.wait_for(asyncio.gather(submit, finish), PATIENCE)
 
 
 async def test_everything_but_new_jobs_goes_on_while_models_are_loaded(server: Server, music: Path) -> None:
