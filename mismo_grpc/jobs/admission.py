@@ -9,10 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mismo_grpc.audio.encode import sample_bytes
 from mismo_grpc.errors import MismoError, ModelUnavailableError
 from mismo_grpc.executors import InThread
-from mismo_grpc.jobs.decoding import CHANNELS
 from mismo_grpc.jobs.job import (
     Job,
     JobRequest,
@@ -26,6 +24,7 @@ from mismo_grpc.jobs.job import (
 )
 from mismo_grpc.jobs.ledger import JobLedger
 from mismo_grpc.jobs.records import cache_key, recipe_of, result_key
+from mismo_grpc.jobs.room import mix_bytes, stems_bytes
 from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.jobs.sources import check_audio, resolve_path
 from mismo_grpc.jobs.taking_over import take_over_result
@@ -180,12 +179,10 @@ class Admission:
 
     def _check_room(self, seconds: float, model: ModelDescription, options: SeparationOptions) -> None:
         stems = 2 if options.two_stems else len(options.stem_names) or len(model.sources) or 4
-        rate = options.sample_rate or model.sample_rate
-        # The stems, and beside them the decoded mix (and the stems before conversion).
-        needed = int(seconds * rate) * CHANNELS * stems * sample_bytes(options.encoding)
-        needed += int(seconds * model.sample_rate) * CHANNELS * 4
-        if rate != model.sample_rate:
-            needed += int(seconds * model.sample_rate) * CHANNELS * stems * 4
+        frames = int(seconds * model.sample_rate)
+        needed = mix_bytes(frames) + stems_bytes(
+            frames, model.sample_rate, stems, options.sample_rate, options.encoding
+        )
         self._disk.require(self._runs.root, needed, self._disk_reserve)
 
     async def prepare(self, admitted: Admitted) -> Job:

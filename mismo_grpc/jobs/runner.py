@@ -26,6 +26,7 @@ from mismo_grpc.jobs.finishing import Results, write_results
 from mismo_grpc.jobs.job import Job, JobFailure, JobState, Stage, StageState, StageStatus
 from mismo_grpc.jobs.ledger import ActiveJob, JobLedger
 from mismo_grpc.jobs.records import recipe_of
+from mismo_grpc.jobs.room import check_room_for_stems
 from mismo_grpc.jobs.runs import Runs
 from mismo_grpc.jobs.sources import playhead_error
 from mismo_grpc.jobs.stem_shelf import StemShelf
@@ -97,6 +98,7 @@ class JobRunner:
         with engine.scheduler.expecting(int(active.job.priority)):
             mix, bag = await self._decode_and_load(active)
             spec = self._spec(active, mix, bag, engine)
+            await self._bulk(check_room_for_stems, self._disk, self._disk_reserve, spec, bag)
             separation = await self._open(engine, spec, bag)
         active.separation = separation
         # What UpdateJob asked for while the files were opened.

@@ -263,20 +263,23 @@ class Jobs:
 
     async def _delete(self, job: Job) -> None:
         await self.cancel(job.job_id)
+        try:
+            await self._forget(job)
+        except DiskFullError:
+            # The files go now anyway, and may be the room that is missing.
+            self._runs.discard(job.run)
+            await self._runs.removed()
+            await self._forget(job)
+
+    async def _forget(self, job: Job) -> None:
         async with self._ledger.changing_hands:
             current = await self._ledger.find(job.job_id)
             # A run that was accepted meanwhile is another job.
             if current is None or current.run != job.run:
                 return
             self._ledger.ended_feeds.pop(job.job_id, None)
-            try:
-                # The row first: a start removes files without a job, but cannot make those of a job that has none.
-                await self._ledger.insist(self._ledger.store.delete, job.job_id)
-            except DiskFullError:
-                # The files go now anyway, and may be the room that is missing.
-                await self._runs.forget(job.job_id, job.run)
-                await self._runs.removed()
-                await self._ledger.insist(self._ledger.store.delete, job.job_id)
+            # The row first: a start removes files without a job, but cannot make those of a job that has none.
+            await self._ledger.insist(self._ledger.store.delete, job.job_id)
             await self._runs.forget(job.job_id, job.run)
 
     # Read

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
+import soundfile
 
 from mismo_grpc.storage.disk import Disk, QuotaDisk
 from tests.service.calls import (
@@ -121,6 +123,38 @@ async def test_without_room_for_the_waveforms_the_job_still_succeeds(start: Star
     job = await server.client.succeeded("job")
     assert list(job.artifacts) == ["stems.json", "stems.zip"]
     assert len(await server.client.artifact("job", "stems.zip")) > 4 * RATE * 4
+
+
+def write_unmeasured_flac(path: Path, seconds: float) -> Path:
+    """Silence in a few kilobytes, whose header does not say how long it lasts."""
+    soundfile.write(path, np.zeros((round(seconds * RATE), 2), np.float32), RATE, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    # STREAMINFO's count of samples: 36 bits from the middle of byte 21 on (RFC 9639, section 8.2); 0 is unknown.
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "room", [4, 14], ids=["for some of the decoded track", "for it and not for its stems"]
+)
+async def test_a_source_that_hides_its_length_stops_at_the_reserve(
+    start: StartServer, music: Path, tmp_path: Path, room: int
+) -> None:
+    """30 s take 10.6 MB decoded, and as much again in stems."""
+    reserve = 2 * MIB
+    quota = QuotaDisk(reserve + room * MIB, tmp_path / "jobs")
+    server = await start(app={"disk": quota}, disk_reserve_bytes=reserve)
+    track = write_unmeasured_flac(music / "a.flac", 30.0)
+    assert track.stat().st_size < 150_000
+    await server.client.submit(track, job_id="job")
+    job = await server.client.ended("job")
+    assert (job.state, job.error.reason) == (FAILED, "DISK_FULL")
+    await whole_jobs_only(server)
+    quota.limit = 1 << 40
+    await server.client.submit(track, job_id="job")
+    await server.client.succeeded("job")
 
 
 @pytest.mark.parametrize(

@@ -436,3 +436,17 @@ async def test_priorities_are_what_was_asked(server: Server, music: Path) -> Non
         assert job.priority == expected
     assert (await server.client.update("l", priority=HIGH)).priority == HIGH
     server.device.open()
+
+
+async def test_more_segments_than_a_job_may_have_are_refused_at_submit(server: Server, music: Path) -> None:
+    track = write_track(music / "long.wav", 60.0)
+    refusal = await refused(server.client.submit(track, wanted=options(overlap=0.95, shifts=20)))
+    assert (refusal.code, refusal.reason, refusal.field) == (
+        "INVALID_ARGUMENT",
+        "INVALID_FIELD",
+        "options.overlap",
+    )
+    assert int(refusal.metadata["segments"]) > int(refusal.metadata["max_segments"])
+    assert "shifts" in refusal.message
+    assert not (await server.client.list()).jobs
+    await server.nothing_is_held()
