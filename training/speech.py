@@ -37,9 +37,8 @@ def say(word: str, voice: str, speed: int, pitch: int) -> tuple[Audio, float]:
         capture_output=True,
     ).stdout
     # A WAV stream of unknown length: 44 bytes of header, then 16-bit mono.
-    samples = np.frombuffer(spoken[44 : 44 + (len(spoken) - 44) // 2 * 2], dtype="<i2").astype(
-        np.float32
-    ) / np.float32(32768)
+    integers = np.frombuffer(spoken[44 : 44 + (len(spoken) - 44) // 2 * 2], dtype="<i2")
+    samples = integers.astype(np.float32) / np.float32(32768)
     sounding = np.flatnonzero(np.abs(samples) > 0.01)
     if not len(sounding):
         return np.zeros(0, dtype=np.float32), 0.0
