@@ -65,6 +65,7 @@ async def _measure(
     await finished(server.client, track)
     found: dict[str, list[Delivered]] = {}
     wire: dict[str, int] = {}
+    more: dict[str, float] = {}
     async with _receiver(here) as receiver:
 
         async def by_callback() -> Delivered:
@@ -85,8 +86,7 @@ async def _measure(
                     found.setdefault(name, []).append(await way())
                     wire[name] = link.received_bytes() - count if link else found[name][-1].payload
                 bench.say(f"{where}, {name}: {found[name][-1].seconds:.2f} s")
-                if name == "base64 callback":
-                    more = (watched.bytes - before) / 1e6
+                more[name] = (watched.bytes - before) / 1e6
         finally:
             sampling.cancel()
             await asyncio.gather(sampling, return_exceptions=True)
@@ -97,7 +97,7 @@ async def _measure(
         _row(where, name, runs, wire[name], base, on_the_wire=link is not None)
         for name, runs in found.items()
     ]
-    return [*rows, _memory_row(where, more, base)]
+    return [*rows, _memory_row(where, more["base64 callback"], base)]
 
 
 def _row(where: str, name: str, runs: list[Delivered], wire: int, base: int, *, on_the_wire: bool) -> Row:
@@ -139,7 +139,7 @@ async def _first_audio(server: Server, track: Path) -> Row:
     )
 
 
-async def _by_stream(server: Server, track: Path, encoding: Encoding.ValueType) -> Delivered:
+async def _by_stream(server: Server, track: Path, encoding: Encoding) -> Delivered:
     job = (await server.client.submit(track)).job
     try:
         begin = time.perf_counter()

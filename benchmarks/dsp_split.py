@@ -8,6 +8,8 @@ image, other the rest.
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -45,7 +47,7 @@ def _split_piece(mix: torch.Tensor) -> dict[str, Samples]:
     percussive = _median(loudness.T, MEDIAN_BINS).T
     drums = percussive**2 / (harmonic**2 + percussive**2 + 1e-12)
     tonal = 1 - drums
-    hertz = torch.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)[:, None]
+    hertz = cast("torch.Tensor", torch.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE))[:, None]
     middle, side = (spectrum[0] + spectrum[1]).abs(), (spectrum[0] - spectrum[1]).abs()
     centred = middle**2 / (middle**2 + side**2 + 1e-12)
     bass = (hertz < BASS_HERTZ) * tonal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import av
 import numpy as np
@@ -58,7 +59,8 @@ def kicked(drums: Audio, rng: Rng) -> Audio:
             kicks[start : start + len(hit)] += hit
     rms = max(float(np.sqrt(np.square(drums, dtype=np.float64).mean())), 10 ** (KICKS_FROM_DBFS / 20))
     gain = rms * 10 ** (rng.uniform(-3, 9) / 20) / (float(np.sqrt(np.square(kicks).mean())) + 1e-9)
-    return drums + np.float32(gain) * kicks[:, None]
+    kicks *= np.float32(gain)
+    return drums + kicks[:, None]
 
 
 def saturated(stem: Audio, rng: Rng) -> Audio:
@@ -74,7 +76,7 @@ def saturated(stem: Audio, rng: Rng) -> Audio:
 
 def compressed(stems: list[Audio], rng: Rng) -> list[Audio]:
     """Stems under the gain that a compressor on their sum would take: they still add up to the mix."""
-    mix = np.sum(stems, axis=0)
+    mix: Audio = np.sum(stems, axis=0)
     block = 441
     blocks = -(-len(mix) // block)
     padded = np.pad(np.square(mix).sum(axis=1), (0, blocks * block - len(mix)))
@@ -86,7 +88,7 @@ def compressed(stems: list[Audio], rng: Rng) -> list[Audio]:
         envelope[i] = max(level[i], envelope[i - 1] * release)
     threshold = np.quantile(envelope, rng.uniform(0.3, 0.8))
     ratio = rng.uniform(1.5, 6.0)
-    gain = np.minimum(1.0, (envelope / threshold) ** (1 / ratio - 1))
+    gain: NDArray[np.floating] = np.minimum(1.0, (envelope / threshold) ** (1 / ratio - 1))
     smooth = np.interp(np.arange(len(mix)), (np.arange(blocks) + 0.5) * block, gain).astype(np.float32)
     return [stem * smooth[:, None] for stem in stems]
 
@@ -100,10 +102,10 @@ def through_mp3(mix: Audio, rng: Rng) -> Audio:
         stream.format = "fltp"
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(mix.T), format="fltp", layout="stereo")
         frame.sample_rate = SAMPLE_RATE
-        for packet in [*stream.encode(frame), *stream.encode(None)]:
-            container.mux(packet)
+        packets: list[av.Packet[Any]] = [*stream.encode(frame), *stream.encode(None)]
+        container.mux(packets)
     encoded.seek(0)
-    with av.open(encoded) as container:
+    with av.open(encoded, "r") as container:
         pieces = [frame.to_ndarray() for frame in container.decode(audio=0)]
     decoded = np.concatenate(pieces, axis=1).T[: len(mix)]
     return np.pad(decoded, ((0, len(mix) - len(decoded)), (0, 0))).astype(np.float32)

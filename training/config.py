@@ -128,12 +128,13 @@ def parse_config(raw: dict[str, Any]) -> Config:
     data = dict(raw["data"])
     data["leave_out"] = tuple(LeaveOut(**entry) for entry in data.get("leave_out", []))
     train = dict(raw["train"])
-    phases = {name: PhaseConfig(**train.pop(name)) for name in ("pretrain", "finetune")}
+    pretrain, finetune = (PhaseConfig(**train.pop(name)) for name in ("pretrain", "finetune"))
     model = dict(raw["model"])
     model_class = model.pop("class")
     model["segment"] = Fraction(model["segment"]).limit_denominator(1000)
     loss = LossConfig(**raw["loss"])
-    return Config(model_class, model, DataConfig(**data), loss, TrainConfig(**train, **phases))
+    phases = TrainConfig(**train, pretrain=pretrain, finetune=finetune)
+    return Config(model_class, model, DataConfig(**data), loss, phases)
 
 
 def build_model(config: Config) -> nn.Module:

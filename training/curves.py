@@ -1,17 +1,23 @@
 """The course of a training run as a picture."""
 
+# matplotlib is an optional extra: types are checked with and without it.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib
 
 matplotlib.use("Agg")
 
-from matplotlib import pyplot
+import matplotlib.pyplot
 
 from training.songs import STEMS
+
+pyplot = cast("Any", matplotlib.pyplot)
 
 
 def draw_curves(log: Path, picture: Path) -> None:

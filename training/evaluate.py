@@ -10,10 +10,11 @@ import argparse
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from demucs.apply import apply_model
+from demucs import apply
 from numpy.typing import NDArray
 from torch import nn
 
@@ -32,12 +33,15 @@ Method = Callable[[Audio, Audio], Mapping[str, Audio]]
 def by_model(model: nn.Module) -> Method:
     """Separates the way demucs does it: overlap 0.25."""
 
+    # demucs types the model as one of its own classes, which a loader cannot promise.
+    demucs_apply: Any = apply
+
     def separate(mix: Audio, _: Audio) -> dict[str, Audio]:
         mono = mix.mean(axis=0)
         mean, std = float(mono.mean()), float(mono.std()) + 1e-8
         normal = torch.from_numpy((mix - mean) / std)[None]
         with torch.no_grad():
-            stems = apply_model(model, normal, shifts=0, split=True, overlap=0.25)[0]
+            stems = demucs_apply.apply_model(model, normal, shifts=0, split=True, overlap=0.25)[0]
         audio = np.asarray(stems.numpy() * std + mean, dtype=np.float32)
         return dict(zip(STEMS, audio, strict=True))
 

@@ -39,7 +39,9 @@ def main() -> None:
     songs = open_songs(args.music, args.cache, config.data)
     args.out.mkdir(parents=True, exist_ok=True)
     kept = args.out / "report.json"
-    report = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    report: dict[str, dict[str, dict[str, float]]] = (
+        json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    )
     for song in songs:
         if song.name in report:
             continue

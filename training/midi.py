@@ -69,7 +69,7 @@ def play(parts: Sequence[Part], tempo: float, font: Path, frames: int, *, room: 
             stderr=subprocess.PIPE,
         )
         audio, _ = soundfile.read(sound, dtype="float32", always_2d=True, frames=frames)
-    return np.pad(audio, ((0, frames - len(audio)), (0, 0)))
+    return np.pad(np.asarray(audio, dtype=np.float32), ((0, frames - len(audio)), (0, 0)))
 
 
 def _variable_length(value: int) -> bytes:

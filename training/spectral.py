@@ -9,7 +9,7 @@ The inverse transform and its gradient are not needed then.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -29,11 +29,11 @@ class MagnitudeHDemucs(SpatialHDemucs):
         """Whether the answer of this moment is magnitudes."""
         return bool(self.training and not self.cac and not self.hybrid and self.end_iters < 0)
 
-    def _mask(self, z: Tensor, m: Tensor) -> Any:
+    def _mask(self, z: Tensor, m: Tensor) -> Tensor:
         return m if self.magnitudes_alone else super()._mask(z, m)
 
-    def _ispec(self, z: Tensor, length: int | None = None, scale: int = 0) -> Any:
-        return z if self.magnitudes_alone else super()._ispec(z, length, scale)
+    def _ispec(self, z: Tensor, length: int | None = None, scale: int = 0) -> Tensor:
+        return z if self.magnitudes_alone else cast("Tensor", super()._ispec(z, length, scale))
 
     def spectra(self, samples: Tensor) -> Tensor:
         """Of (..., frames): complex (..., bins, times), as the model takes them."""

@@ -37,9 +37,8 @@ def say(word: str, voice: str, speed: int, pitch: int) -> tuple[Audio, float]:
         capture_output=True,
     ).stdout
     # A WAV stream of unknown length: 44 bytes of header, then 16-bit mono.
-    samples = (
-        np.frombuffer(spoken[44 : 44 + (len(spoken) - 44) // 2 * 2], dtype="<i2").astype(np.float32) / 32768
-    )
+    integers = np.frombuffer(spoken[44 : 44 + (len(spoken) - 44) // 2 * 2], dtype="<i2")
+    samples = integers.astype(np.float32) / np.float32(32768)
     sounding = np.flatnonzero(np.abs(samples) > 0.01)
     if not len(sounding):
         return np.zeros(0, dtype=np.float32), 0.0
@@ -64,7 +63,8 @@ def sing(part: Part, tempo: float, frames: int, sample_rate: int, rng: np.random
         wanted = 440 * 2 ** ((note.pitch - 69) / 12)
         ratio = wanted / spoken_pitch if spoken_pitch else 1.0
         # More than a fifth away it sounds like a toy; the octave nearest to the voice is taken.
-        ratio *= 2 ** -np.round(np.log2(ratio))
+        octaves: float = np.log2(ratio)
+        ratio *= 2.0 ** -round(octaves)
         sung = soxr.resample(spoken, ESPEAK_RATE * ratio, sample_rate, quality="LQ")
         sung = _stretched(sung, length)
         end = min(frames, begin + len(sung))

@@ -1,17 +1,21 @@
 """Draw what a separation looks like: python -m training.strips --weights DIR ... --picture FILE.png."""
 
+# matplotlib is an optional extra: types are checked with and without it.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib
 
 matplotlib.use("Agg")
 
+import matplotlib.pyplot
 import numpy as np
 import torch
-from matplotlib import pyplot
 from numpy.typing import NDArray
 
 from training.config import read_config
@@ -19,6 +23,8 @@ from training.evaluate import by_model
 from training.metrics import sdr
 from training.songs import SAMPLE_RATE, STEMS, open_rendered, open_songs
 from training.weights import load_weights
+
+pyplot = cast("Any", matplotlib.pyplot)
 
 WINDOW, HOP = 2048, 1024
 FLOOR_DB = -70.0
@@ -36,27 +42,31 @@ def draw_strips(
     for row, (name, truth, estimate) in enumerate(zip(STEMS, stems, estimates, strict=True), 1):
         panels.append((f"{name}: truth", truth, axes[row][0]))
         panels.append((f"{name}: estimate, SDR {sdr(truth, estimate):.1f} dB", estimate, axes[row][1]))
-    seconds = mix.shape[1] / SAMPLE_RATE
-    for title, audio, axis in panels:
-        image = axis.imshow(
-            _levels(audio),
-            origin="lower",
-            aspect="auto",
-            cmap="magma",
-            vmin=FLOOR_DB,
-            vmax=0,
-            extent=(0, seconds, 0, SAMPLE_RATE / 2000),
-            interpolation="nearest",
-        )
-        axis.set_title(title, fontsize=9)
-        axis.set_ylim(0, 12)
+    images = [_draw_panel(axis, title, audio) for title, audio, axis in panels]
     for axis in axes[:, 0]:
         axis.set_ylabel("kHz")
     axes[-1][0].set_xlabel("s")
     axes[-1][1].set_xlabel("s")
-    figure.colorbar(image, ax=axes, label="dB", shrink=0.4)
+    figure.colorbar(images[-1], ax=axes, label="dB", shrink=0.4)
     figure.savefig(picture, dpi=50)
     pyplot.close(figure)
+
+
+def _draw_panel(axis: Any, title: str, audio: NDArray[np.float32]) -> Any:
+    """Draws audio (2, frames) into matplotlib's Axes; returns its AxesImage."""
+    image = axis.imshow(
+        _levels(audio),
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=FLOOR_DB,
+        vmax=0,
+        extent=(0, audio.shape[1] / SAMPLE_RATE, 0, SAMPLE_RATE / 2000),
+        interpolation="nearest",
+    )
+    axis.set_title(title, fontsize=9)
+    axis.set_ylim(0, 12)
+    return image
 
 
 def _levels(audio: NDArray[np.float32]) -> NDArray[np.float32]:
