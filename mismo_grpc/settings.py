@@ -41,10 +41,10 @@ class Settings(BaseSettings):
     )
 
     # Listening
-    host: str = Field("127.0.0.1", description="address both ports listen on; 0.0.0.0 for all")
-    grpc_port: int = Field(50051, ge=0, le=65535, description="0 picks a free one")
+    host: str = Field(default="127.0.0.1", description="address both ports listen on; 0.0.0.0 for all")
+    grpc_port: int = Field(default=50051, ge=0, le=65535, description="0 picks a free one")
     http_port: int = Field(
-        8000,
+        default=8000,
         ge=0,
         le=65535,
         validation_alias=AliasChoices("MISMO_HTTP_PORT", "SERVER_PORT"),
@@ -57,15 +57,15 @@ class Settings(BaseSettings):
         "(Origin); *: any",
     )
     ready_file: Path | None = Field(
-        None, description="gets grpc_port, http_port and pid as JSON once jobs are accepted"
+        default=None, description="gets grpc_port, http_port and pid as JSON once jobs are accepted"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="the least severe log lines that are written"
+        default="info", description="the least severe log lines that are written"
     )
 
     # Separation
     device: str = Field(
-        "auto",
+        default="auto",
         validation_alias=AliasChoices("MISMO_DEVICE", "DEMUCS_DEVICE"),
         description="where the model runs; auto: CUDA where there is one and the older USE_GPU (or MISMO_USE_GPU) is "
         "not false in the environment, else the CPU",
@@ -73,7 +73,7 @@ class Settings(BaseSettings):
         validate_default=True,
     )
     model: str = Field(
-        "htdemucs",
+        default="htdemucs",
         validation_alias=AliasChoices("MISMO_MODEL", "DEMUCS_MODEL"),
         description="what a job gets that names no model; mismo_lite where its weights cannot be had",
     )
@@ -82,21 +82,23 @@ class Settings(BaseSettings):
         description="folders with <name>.yaml and .th or .safetensors files",
     )
     keep_models_warm: bool = Field(
-        True,
+        default=True,
         validation_alias=AliasChoices("MISMO_KEEP_MODELS_WARM", "KEEP_DEMUCS_LOADED"),
         description="load the default model at start and keep models between jobs",
     )
     model_memory_bytes: int = Field(
-        4 * GIB, gt=0, description="warm models together; the least recently used goes first"
+        default=4 * GIB, gt=0, description="warm models together; the least recently used goes first"
     )
-    hub: bool = Field(True, description="fetch missing weights from the model hub, in the background")
+    hub: bool = Field(default=True, description="fetch missing weights from the model hub, in the background")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="of the forward; auto: bf16 where it is measured to be faster, else fp32"
+        default="auto", description="of the forward; auto: bf16 where it is measured to be faster, else fp32"
     )
-    max_batch: int = Field(0, ge=0, le=64, description="segments a forward; 0: 1 on the CPU, 8 on CUDA")
-    cpu_threads: int = Field(0, ge=0, description="threads of one forward on the CPU; 0: all cores")
+    max_batch: int = Field(
+        default=0, ge=0, le=64, description="segments a forward; 0: 1 on the CPU, 8 on CUDA"
+    )
+    cpu_threads: int = Field(default=0, ge=0, description="threads of one forward on the CPU; 0: all cores")
     max_concurrent_jobs: int = Field(
-        4,
+        default=4,
         ge=1,
         validation_alias=AliasChoices("MISMO_MAX_CONCURRENT_JOBS", "MAX_CONCURRENT_ANALYSIS"),
         description="jobs decoded and held open at once; others wait in the queue, highest priority first",
@@ -104,68 +106,70 @@ class Settings(BaseSettings):
 
     # Jobs and files
     jobs_dir: Path = Field(
-        Path("jobs"),
+        default=Path("jobs"),
         validation_alias=AliasChoices("MISMO_JOBS_DIR", "JOBS_DIR"),
         description="job store, uploads and results, a folder for each job",
     )
-    queue_capacity: int = Field(256, ge=1, description="jobs queued or running at once")
+    queue_capacity: int = Field(default=256, ge=1, description="jobs queued or running at once")
     job_retention_hours: float = Field(
-        24.0,
+        default=24.0,
         gt=0,
         validation_alias=AliasChoices("MISMO_JOB_RETENTION_HOURS", "JOB_RETENTION_HOURS"),
         description="a finished job and its files go after this long, unless it asked for another time",
     )
-    disk_budget_bytes: int = Field(0, ge=0, description="finished results kept at most; 0: no limit")
-    disk_reserve_bytes: int = Field(256 * MIB, ge=0, description="free space that is never used up")
+    disk_budget_bytes: int = Field(default=0, ge=0, description="finished results kept at most; 0: no limit")
+    disk_reserve_bytes: int = Field(default=256 * MIB, ge=0, description="free space that is never used up")
     stem_format: Literal["wav"] = Field(
-        "wav",
+        default="wav",
         validation_alias=AliasChoices("MISMO_STEM_FORMAT", "STEM_FORMAT"),
         description="of the stem files in the jobs folder",
     )
-    allow_file_paths: bool = Field(True, description="whether a job may name a file by its path")
+    allow_file_paths: bool = Field(default=True, description="whether a job may name a file by its path")
     allowed_path_prefixes: list[Path] = Field(
         default_factory=lambda: list[Path](), description="roots that source paths may lie in; empty: none"
     )
     max_upload_bytes: int = Field(
-        2 * GIB,
+        default=2 * GIB,
         gt=0,
         validation_alias=AliasChoices("MISMO_MAX_UPLOAD_BYTES", "MAX_UPLOAD_SIZE"),
         description="one upload",
     )
     upload_idle_seconds: float = Field(
-        3600.0, gt=0, description="an unfinished upload is removed after this long"
+        default=3600.0, gt=0, description="an unfinished upload is removed after this long"
     )
-    max_track_seconds: float = Field(6 * 3600.0, gt=0, description="longer tracks are refused")
+    max_track_seconds: float = Field(default=6 * 3600.0, gt=0, description="longer tracks are refused")
 
     # Streams and shutdown
-    max_streams: int = Field(2048, ge=1, description="server streams open at once, all kinds together")
-    stream_idle_seconds: float = Field(
-        120.0, gt=0, description="a stream whose client grants no credit this long ends"
+    max_streams: int = Field(
+        default=2048, ge=1, description="server streams open at once, all kinds together"
     )
-    grace_seconds: float = Field(4.0, gt=0, description="SIGTERM to exit, at most")
+    stream_idle_seconds: float = Field(
+        default=120.0, gt=0, description="a stream whose client grants no credit this long ends"
+    )
+    grace_seconds: float = Field(default=4.0, gt=0, description="SIGTERM to exit, at most")
 
     # Callbacks
     callback_timeout: float = Field(
-        30.0,
+        default=30.0,
         gt=0,
         validation_alias=AliasChoices("MISMO_CALLBACK_TIMEOUT", "CALLBACK_TIMEOUT"),
         description="seconds one attempt may take",
     )
     callback_retries: int = Field(
-        3,
+        default=3,
         ge=0,
         le=30,
         validation_alias=AliasChoices("MISMO_CALLBACK_RETRIES", "CALLBACK_RETRIES"),
         description="attempts after the first",
     )
     callback_retry_delay: float = Field(
-        2.0,
+        default=2.0,
         ge=0,
         validation_alias=AliasChoices("MISMO_CALLBACK_RETRY_DELAY", "CALLBACK_RETRY_DELAY"),
         description="seconds before the first retry; doubles with each",
     )
     callback_secret: SecretStr = Field(
-        SecretStr(""),
+        default=SecretStr(""),
         validation_alias=AliasChoices("MISMO_CALLBACK_SECRET", "CALLBACK_SECRET"),
         description="signs callbacks: X-Mismo-Signature is the HMAC-SHA256 of X-Mismo-Timestamp, a dot and the body",
     )

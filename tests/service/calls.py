@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ import google_crc32c
 import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2_grpc
 
 from mismo.analysis.v1 import audio_pb2, job_pb2
 from mismo.analysis.v1 import job_service_pb2 as jobs_pb2
@@ -45,19 +46,22 @@ class Refusal:
     field: str
     message: str
     retry_seconds: float | None
-    metadata: dict[str, str] = field(default_factory=dict[str, str])
+    metadata: dict[str, str]
 
 
 def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
     """The rich status of an error; fails where one of the promised parts is missing."""
     details = dict(error.trailing_metadata() or ())
-    status = status_pb2.Status.FromString(details["grpc-status-details-bin"])
+    packed = details["grpc-status-details-bin"]
+    assert isinstance(packed, bytes)
+    status = status_pb2.Status.FromString(packed)
     info = error_details_pb2.ErrorInfo()
     bad = error_details_pb2.BadRequest()
     retry = error_details_pb2.RetryInfo()
     seconds: float | None = None
     for detail in status.details:
-        detail.Unpack(info) or detail.Unpack(bad)
+        if not detail.Unpack(info):
+            detail.Unpack(bad)
         if detail.Unpack(retry):
             seconds = retry.retry_delay.ToTimedelta().total_seconds()
     assert info.domain == "mismo.dj"
@@ -69,10 +73,15 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
 async def refused(call: Awaitable[Any]) -> Refusal:
     """The error that a call ends with; fails if it succeeds."""
     try:
-        answer = await asyncio.wait_for(call, PATIENCE)  # type: ignore[arg-type]
+        answer = await asyncio.wait_for(call, PATIENCE)
     except grpc.aio.AioRpcError as error:
         return refusal_of(error)
     raise AssertionError(f"this was not refused: {answer}")
+
+
+def health_stub(channel: grpc.aio.Channel) -> Any:
+    """The stub of the health service; its type stubs name no method."""
+    return health_pb2_grpc.HealthStub(channel)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -155,8 +164,10 @@ class Client:
     async def delete(self, job_id: str) -> None:
         await self.jobs.DeleteJob(jobs_pb2.DeleteJobRequest(job_id=job_id), timeout=PATIENCE)
 
-    async def update(self, job_id: str, playhead: float | None = None, priority: int = 0) -> job_pb2.Job:
-        request = jobs_pb2.UpdateJobRequest(job_id=job_id, priority=priority)  # type: ignore[arg-type]
+    async def update(
+        self, job_id: str, playhead: float | None = None, priority: job_pb2.Priority | None = None
+    ) -> job_pb2.Job:
+        request = jobs_pb2.UpdateJobRequest(job_id=job_id, priority=priority)
         if playhead is not None:
             request.playhead.CopyFrom(seconds(playhead))
         return (await self.jobs.UpdateJob(request, timeout=PATIENCE)).job
@@ -325,13 +336,12 @@ class StemSession:
 
         Not after each chunk: what is written while the server ends the call hides the status it ends with.
         """
-        info: transfer_pb2.StreamInfo | None = None
         played: Played | None = None
         waited = owed = 0
         async for message in self.call:
             kind = message.WhichOneof("message")
             if kind == "info":
-                info = message.info
+                info: transfer_pb2.StreamInfo = message.info
                 names = len(info.stem_names)
                 played = Played(info, [b""] * names, [""] * names, [-1] * names, [], waited)
             elif kind == "not_ready":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,7 +53,7 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver(port: int = 0) -> AsyncIterator[Receiver]:
+async def receiver(port: int = 0) -> AsyncGenerator[Receiver]:
     """Listens for callbacks."""
     receiver = Receiver()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", port, limit=1 << 20)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class Spawned:
             )
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[httpx2.AsyncClient]:
+    async def running(self) -> AsyncGenerator[httpx2.AsyncClient]:
         """Healthy; stopped with SIGTERM at the end, and gone before the app server would send SIGKILL."""
         self._spawn()
         try:

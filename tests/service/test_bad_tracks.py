@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -15,7 +17,7 @@ from tests.service.conftest import Server, StartServer
 from tests.service.tracks import RATE, noise, write_adts, write_silent_film, write_track
 
 
-async def ends_with(client: Client, path: Path, **more: object) -> tuple[str, str]:
+async def ends_with(client: Client, path: Path, **more: Any) -> tuple[str, str]:
     """(code, reason) of the error that a track leads to: of the submit, or of the job."""
     try:
         submitted = await client.submit(path, **more)
@@ -65,9 +67,9 @@ def zeros(path: Path) -> None:
     ],
 )
 async def test_what_is_no_track_is_refused_with_a_reason(
-    server: Server, music: Path, make: object, name: str, reasons: set[str]
+    server: Server, music: Path, make: Callable[[Path], object], name: str, reasons: set[str]
 ) -> None:
-    make(music / name)  # type: ignore[operator]
+    make(music / name)
     _, reason = await ends_with(server.client, music / name)
     assert reason in reasons
     await works_on(server, music)

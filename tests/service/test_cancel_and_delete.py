@@ -153,7 +153,7 @@ async def test_unknown_jobs_are_not_found(server: Server) -> None:
         client.get("none"),
         client.cancel("none"),
         client.delete("none"),
-        client.update("none", priority=3),
+        client.update("none", priority=HIGH),
         client.events("none"),
         client.read_stem("none", "bass"),
         client.artifact("none", "stems.zip"),
@@ -285,10 +285,9 @@ async def test_cancel_and_submit_of_one_job_id_at_once_end_well(server: Server, 
             return_exceptions=True,
         )
         page = await client.list()
-        for job in page.jobs:
-            ended = await client.ended(job.job_id)
-            assert ended.state in (SUCCEEDED, CANCELLED)
-        if page.jobs and ended.state == SUCCEEDED:
+        ended = [await client.ended(job.job_id) for job in page.jobs]
+        assert all(job.state in (SUCCEEDED, CANCELLED) for job in ended), ended
+        if ended and ended[-1].state == SUCCEEDED:
             assert len(await client.read_stem("job", "bass")) == round(0.6 * RATE) * 4
     await server.idle()
     assert not server.app.ledger.active

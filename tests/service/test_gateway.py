@@ -388,7 +388,7 @@ async def test_a_download_that_nobody_takes_is_ended(
     await ended(http)
     with narrow_socket(server) as narrow:
         narrow.sendall(b"GET /jobs/abc123def456/stems.zip HTTP/1.1\r\nHost: x\r\n\r\n")
-        await until(lambda: server.app.runs.held_runs)
+        await until(lambda: bool(server.app.runs.held_runs))
         await until(lambda: not server.app.runs.held_runs)
 
 

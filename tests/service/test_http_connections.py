@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -31,7 +31,7 @@ BODY = b'--b\r\nContent-Disposition: form-data; name="track_hash"\r\n\r\nx\r\n--
 
 
 @asynccontextmanager
-async def connected(server: Server, sent: bytes) -> AsyncIterator[Connection]:
+async def connected(server: Server, sent: bytes) -> AsyncGenerator[Connection]:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.app.http_port)
     try:
         writer.write(sent)

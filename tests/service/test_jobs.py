@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from tests.service.calls import (
     FLAC,
@@ -21,6 +21,7 @@ from tests.service.calls import (
     PCM_S16LE,
     PCM_S24LE,
     SUCCEEDED,
+    health_stub,
     options,
     ready_ranges,
     stage_states,
@@ -210,7 +211,7 @@ async def test_shifts_and_overlap_are_what_demucs_makes_of_them(server: Server, 
 
 
 async def test_health_says_when_jobs_are_taken_and_when_the_model_is_warm(server: Server) -> None:
-    health = health_pb2_grpc.HealthStub(server.client.channel)
+    health = health_stub(server.client.channel)
     serving = health_pb2.HealthCheckResponse.SERVING
     for service in ("", "mismo.analysis.v1.JobService", "mismo.analysis.v1.TransferService"):
         answer = await health.Check(health_pb2.HealthCheckRequest(service=service))

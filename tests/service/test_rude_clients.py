@@ -7,14 +7,17 @@ import contextlib
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from mismo.analysis.v1 import transfer_service_pb2
-from tests.service.calls import PATIENCE, Client, ready_ranges, refused, seconds, until
+from tests.service.calls import PATIENCE, Client, StemSession, ready_ranges, refused, seconds, until
 from tests.service.conftest import Server, StartServer
 from tests.service.tracks import RATE, write_track
+
+Messages = list[transfer_service_pb2.StreamStemsRequest]
 
 
 async def half_done(server: Server, music: Path, length: float = 6.0) -> str:
@@ -83,11 +86,11 @@ async def test_a_client_that_grants_no_credit_is_ended_and_holds_nothing(
         await session.__aenter__()
         received = 0
 
-        async def read_on(session: object = session) -> None:
+        async def read_on(session: StemSession = session) -> None:
             nonlocal received
-            while (message := await session.call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
+            while (message := await session.call.read()) is not grpc.aio.EOF:
                 received += len(message.chunk.data)
-            assert await session.call.code() is not grpc.StatusCode.OK  # type: ignore[attr-defined]
+            assert await session.call.code() is not grpc.StatusCode.OK
             raise AssertionError("no error came")
 
         refusal = await refused(read_on())
@@ -217,8 +220,8 @@ async def test_stream_messages_out_of_place_are_refused(server: Server, music: P
     request = transfer_service_pb2.StreamStemsRequest
     opening = request(open=transfer_service_pb2.StreamOpen(job_id="job", credit_bytes=1 << 20))
 
-    def opened(**fields: object) -> transfer_service_pb2.StreamStemsRequest:
-        return request(open=transfer_service_pb2.StreamOpen(job_id="job", **fields))  # type: ignore[arg-type]
+    def opened(**fields: Any) -> transfer_service_pb2.StreamStemsRequest:
+        return request(open=transfer_service_pb2.StreamOpen(job_id="job", **fields))
 
     def seek(generation: int, frame: int) -> transfer_service_pb2.StreamStemsRequest:
         return request(seek=transfer_service_pb2.StreamSeek(generation=generation, start_frame=frame))
@@ -240,12 +243,12 @@ async def test_stream_messages_out_of_place_are_refused(server: Server, music: P
     ):
         call = server.client.transfer.StreamStems(timeout=PATIENCE)
 
-        async def speak(call: object = call, messages: object = messages) -> None:
-            for message in messages:  # type: ignore[attr-defined]
-                await call.write(message)  # type: ignore[attr-defined]
-            while await call.read() is not grpc.aio.EOF:  # type: ignore[attr-defined]
+        async def speak(call: Any = call, messages: Messages = messages) -> None:
+            for message in messages:
+                await call.write(message)
+            while await call.read() is not grpc.aio.EOF:
                 pass
-            await call.initial_metadata()  # type: ignore[attr-defined]
+            await call.initial_metadata()
 
         refusal = await refused(speak())
         assert refusal.code == "INVALID_ARGUMENT"

@@ -114,9 +114,9 @@ async def test_a_result_that_is_run_again_at_that_moment_is_not_taken_over(
     await lock.acquire()
     # Both wait for the lock in this order; the second has found and linked the first one's result by then.
     again = asyncio.create_task(server.client.submit(other, job_id="first"))
-    await until(lambda: len(lock._waiters or ()) == 1)  # type: ignore[attr-defined]
+    await until(lambda: len(lock._waiters or ()) == 1)
     twin = asyncio.create_task(server.client.submit(track, job_id="second"))
-    await until(lambda: len(lock._waiters or ()) == 2)  # type: ignore[attr-defined]
+    await until(lambda: len(lock._waiters or ()) == 2)
     lock.release()
     assert not (await again).cache_hit
     assert not (await twin).cache_hit

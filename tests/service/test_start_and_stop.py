@@ -10,10 +10,10 @@ import socket
 from pathlib import Path
 
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from mismo.analysis.v1.job_pb2 import STAGE_STEMS
-from tests.service.calls import RUNNING, drained, ready_ranges, refused
+from tests.service.calls import RUNNING, drained, health_stub, ready_ranges, refused
 from tests.service.conftest import StartServer
 from tests.service.process import ServerProcess
 from tests.service.tracks import write_track
@@ -152,7 +152,7 @@ async def test_clients_are_told_that_the_server_stops(start: StartServer, music:
     server.device.close()
     await client.submit(write_track(music / "a.wav", 2.0), job_id="held")
     await server.device.someone_waits()
-    health = health_pb2_grpc.HealthStub(client.channel)
+    health = health_stub(client.channel)
     state = await health.Check(health_pb2.HealthCheckRequest())
     assert state.status == health_pb2.HealthCheckResponse.SERVING
     call = client.watch("held")

@@ -350,7 +350,7 @@ async def test_a_wrong_option_is_refused_by_name(
     ],
 )
 async def test_a_wrong_field_is_refused_by_name(
-    server: Server, music: Path, fields: dict[str, object], field: str
+    server: Server, music: Path, fields: dict[str, Any], field: str
 ) -> None:
     refusal = await refused(server.client.submit(write_track(music / "a.wav", 1.0), **fields))
     assert (refusal.code, refusal.field) == ("INVALID_ARGUMENT", field)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from mismo.analysis.v1 import system_service_pb2 as system_pb2
-from tests.service.calls import FAILED, PATIENCE, RUNNING, Client, until
+from tests.service.calls import FAILED, PATIENCE, RUNNING, Client, health_stub, until
 from tests.service.conftest import Server, StartServer
 from tests.service.tracks import write_track
 from tests.unit.separation.bags import write_th_bag
@@ -47,7 +47,7 @@ def moody_models(tmp_path: Path) -> Path:
 
 async def health_of(client: Client, service: str, wanted: int) -> None:
     """Until health says so of a service."""
-    watch = health_pb2_grpc.HealthStub(client.channel).Watch(
+    watch = health_stub(client.channel).Watch(
         health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE
     )
     async for answer in watch:

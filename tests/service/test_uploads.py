@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -102,7 +103,7 @@ async def test_a_wrong_checksum_of_a_chunk_is_refused_and_the_upload_can_go_on(s
     assert (await client.upload_messages(messages))[-1].complete
 
 
-async def _to_the_end(call: grpc.aio.StreamStreamCall) -> None:
+async def _to_the_end(call: grpc.aio.StreamStreamCall[Any, Any]) -> None:
     while await call.read() is not grpc.aio.EOF:
         pass
 

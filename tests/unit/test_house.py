@@ -234,7 +234,7 @@ def test_the_changelog_begins_with_the_version_that_is_shipped() -> None:
 
 async def test_the_healthcheck_believes_only_serving() -> None:
     server = grpc.aio.server()
-    servicer = health.aio.HealthServicer()
+    servicer = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue] - the stubs lack it
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from demucs.apply import apply_model
+from demucs.apply import Model, apply_model
 from demucs.hf import load_safetensors_model
 
 from mismo_grpc.generation.composer import Brief, compose
@@ -37,7 +37,7 @@ def song() -> Audio:
     return np.stack([stems[name].T for name in STEMS])
 
 
-def separated(model: torch.nn.Module, mix: Audio) -> Audio:
+def separated(model: Model, mix: Audio) -> Audio:
     mean, std = mix.mean(), mix.mean(axis=0).std()
     with torch.no_grad():
         found = apply_model(model, torch.from_numpy((mix - mean) / std)[None], shifts=0, overlap=0.25)[0]
@@ -54,17 +54,17 @@ FLOORS = {"drums": 6.0, "bass": 3.6, "other": 2.1, "vocals": 6.3}
 
 
 @pytest.fixture(scope="module")
-def model() -> torch.nn.Module:
+def model() -> Model:
     bag = yaml.safe_load((FOLDER / "mismo_lite.yaml").read_text(encoding="utf-8"))
     return load_safetensors_model(FOLDER / f"{bag['models'][0]}.safetensors").eval()
 
 
-def test_it_separates_a_song_that_it_never_heard(song: Audio, model: torch.nn.Module) -> None:
+def test_it_separates_a_song_that_it_never_heard(song: Audio, model: Model) -> None:
     found = scores(song, separated(model, song.sum(axis=0)))
     assert {name: value for name, value in found.items() if value < FLOORS[name]} == {}
 
 
-def test_nothing_that_has_learned_nothing_reaches_the_floors(song: Audio, model: torch.nn.Module) -> None:
+def test_nothing_that_has_learned_nothing_reaches_the_floors(song: Audio, model: Model) -> None:
     mix = song.sum(axis=0)
     torch.manual_seed(0)
     ignorant = copy.deepcopy(model)

@@ -25,8 +25,12 @@ EXACT = {
     "rf64",
     "w64",
     "aiff",
+    "aifc",
+    "caf",
+    "flac-16",
+    "flac-24",
+    "alac",
 }
-EXACT |= {"aifc", "caf", "flac-16", "flac-24", "alac"}
 # Decoders of lossy codecs may sum in another order from one version to the next.
 TOLERANCE = {"vorbis": 1e-5, "opus": 1e-4, "mp3": 1e-5, "m4a": 1e-5, "adts": 1e-5, "webm": 1e-4}
 

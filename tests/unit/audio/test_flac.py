@@ -43,7 +43,7 @@ class Sequential(soundfile.SoundFile):
 def read(stream: bytes, frames: int, bits: int = 16) -> Integers:
     """With libFLAC."""
     with Sequential(io.BytesIO(stream)) as sound:
-        samples = sound.read(frames, dtype="int16" if bits == 16 else "int32", always_2d=True)
+        samples: Integers = sound.read(frames, dtype="int16" if bits == 16 else "int32", always_2d=True)
     return samples if bits == 16 else samples >> 8
 
 
@@ -200,7 +200,7 @@ def test_what_cannot_be_encoded_is_refused() -> None:
     stereo = FlacBlocks(44100, 2)
     for refused in (
         lambda: FlacBlocks(44100, 3),
-        lambda: FlacBlocks(44100, 2, 32),  # type: ignore[arg-type]
+        lambda: FlacBlocks(44100, 2, 32),  # pyright: ignore[reportArgumentType]
         lambda: FlacBlocks(0, 2),
         lambda: FlacBlocks(655_351, 2),
         lambda: stereo.encode(music(100, 1), 0),

@@ -11,6 +11,7 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import Any, Never
 
 import google_crc32c
 import grpc
@@ -59,8 +60,12 @@ def rich_error(
     return status
 
 
-async def fail(context: grpc.aio.ServicerContext, status: status_pb2.Status) -> None:
+async def fail(context: grpc.aio.ServicerContext[Any, Any], status: status_pb2.Status) -> Never:
     await context.abort_with_status(rpc_status.to_status(status))
+
+
+async def break_off(context: grpc.aio.ServicerContext[Any, Any]) -> Never:
+    await context.abort(grpc.StatusCode.UNAVAILABLE, "the peer breaks off")
 
 
 @dataclass
@@ -157,7 +162,7 @@ class Peer(
     def server_epoch(self) -> str:
         return f"epoch-{self.epoch}"
 
-    def job(self, job_id: str = JOB_ID, state: int = job_pb2.JOB_STATE_SUCCEEDED) -> job_pb2.Job:
+    def job(self, job_id: str = JOB_ID, state: job_pb2.JobState = job_pb2.JOB_STATE_SUCCEEDED) -> job_pb2.Job:
         return job_pb2.Job(
             job_id=job_id,
             revision=9,
@@ -188,16 +193,15 @@ class Peer(
         )
 
     async def GetJob(self, request, context):  # noqa: N802 - the contract's name
-        for job in self.jobs:
-            if job.job_id == request.job_id:
-                return job_service_pb2.GetJobResponse(job=job)
-        await fail(
-            context,
-            rich_error(
-                grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND", "job_id: there is no such job", field="job_id"
-            ),
-        )
-        return None
+        found = next((job for job in self.jobs if job.job_id == request.job_id), None)
+        if found is None:
+            await fail(
+                context,
+                rich_error(
+                    grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND", "job_id: there is no such job", field="job_id"
+                ),
+            )
+        return job_service_pb2.GetJobResponse(job=found)
 
     async def ListJobs(self, request, context):  # noqa: N802 - the contract's name
         begin = int(request.page_token or 0)
@@ -299,7 +303,7 @@ class Peer(
         frame, count = request.start_frame, 0
         while frame < end:
             if fault.break_after == count:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "the peer breaks off")
+                await break_off(context)
             if fault.end_early_after == count:
                 return
             if frame >= self.ready_frames and not request.follow:
@@ -332,7 +336,7 @@ class Peer(
         content = self.artifact
         for count, offset in enumerate(range(request.offset, len(content), 50_000)):
             if fault.break_after == count:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "the peer breaks off")
+                await break_off(context)
             if fault.end_early_after == count:
                 return
             data = content[offset : offset + 50_000]
@@ -385,7 +389,7 @@ class Peer(
             content += chunk.data
             count += 1
             if fault.break_after == count:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "the peer breaks off")
+                await break_off(context)
             yield ack()
 
     async def GetUpload(self, request, context):  # noqa: N802 - the contract's name
@@ -492,7 +496,7 @@ class StemSession:
                 await self.wait()
                 continue
             if fault.break_after == count:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "the peer breaks off")
+                await break_off(context)
             if fault.end_early_after == count:
                 return
             if fault.restart_after == count:

@@ -69,7 +69,7 @@ def without_a_loop(peer: Peer, options: ClientOptions, tmp_path: Path) -> None:
             assert player.format().stem_names == STEM_NAMES
             next(player)
             player.seek(20_000)
-            heard = dict.fromkeys(STEM_NAMES, b"")
+            heard: dict[str, bytes] = dict.fromkeys(STEM_NAMES, b"")
             for chunk in player:
                 heard[chunk.stem_name] += chunk.data
         assert heard == {name: samples[20_000 * FRAME_BYTES :] for name, samples in peer.stems.items()}

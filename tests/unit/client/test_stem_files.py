@@ -22,7 +22,7 @@ from mismo_client.timecode import format_timecode, parse_timecode
 FRAMES = 5_001
 
 
-def form(encoding: int = audio_pb2.ENCODING_PCM_S16LE, channels: int = 2) -> StemFormat:
+def form(encoding: audio_pb2.Encoding = audio_pb2.ENCODING_PCM_S16LE, channels: int = 2) -> StemFormat:
     return StemFormat(encoding, ("vocals", "no_vocals"), FRAMES, 44_100, channels)
 
 
@@ -60,7 +60,9 @@ def test_times_are_told_as_they_are_read(seconds: int) -> None:
     ],
 )
 @pytest.mark.parametrize("channels", [1, 2])
-def test_a_header_is_what_an_audio_library_expects(encoding: int, subtype: str, channels: int) -> None:
+def test_a_header_is_what_an_audio_library_expects(
+    encoding: audio_pb2.Encoding, subtype: str, channels: int
+) -> None:
     stem = form(encoding, channels)
     content = wav_header(stem, FRAMES) + bytes(FRAMES * stem.frame_bytes)
     with soundfile.SoundFile(io.BytesIO(content + b"\0" * (len(content) % 2))) as file:
@@ -104,7 +106,7 @@ def test_chunks_in_any_order_make_the_same_files(
 
 
 @pytest.mark.parametrize("encoding", [audio_pb2.ENCODING_PCM_S16LE, audio_pb2.ENCODING_PCM_S24LE])
-def test_flac_holds_the_very_samples(tmp_path: Path, encoding: int) -> None:
+def test_flac_holds_the_very_samples(tmp_path: Path, encoding: audio_pb2.Encoding) -> None:
     stem = form(encoding)
     samples = random.Random(3).randbytes(FRAMES * stem.frame_bytes)
     for file_format in FileFormat:

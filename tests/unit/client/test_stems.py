@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import cast
 
 import grpc
 import pytest
@@ -249,4 +250,5 @@ async def test_one_stem_alone_is_all_that_travels(peer: Peer, client: AsyncClien
 
 def test_a_window_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="credit_bytes"):
-        AsyncClient.stream_stems(object(), JOB_ID, credit_bytes=0)  # refused before the client is looked at
+        # Refused before the client is looked at.
+        AsyncClient.stream_stems(cast("AsyncClient", object()), JOB_ID, credit_bytes=0)

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from grpc_status import rpc_status
 
 from mismo_client import AsyncClient, JobChangedError, MismoRpcError, StreamCorruptError, TrackChangedError
 from mismo_client.upload import CHUNK_BYTES, Upload, read_track
-from tests.unit.client.peer import FRAME_BYTES, JOB_ID, Peer, StreamFault, rich_error
+from tests.unit.client.peer import FRAME_BYTES, JOB_ID, Peer, StreamFault, fail, rich_error
 
 
 @pytest.fixture
@@ -112,8 +111,11 @@ async def test_a_file_that_changes_while_it_is_sent_is_refused(
 async def test_a_file_that_is_cut_short_while_it_is_sent_is_refused(
     peer: Peer, client: AsyncClient, track: Path
 ) -> None:
+    def cut(done: int, total: int) -> None:
+        track.write_bytes(b"short")
+
     with pytest.raises(TrackChangedError):
-        await client.upload(track, on_progress=lambda done, total: track.write_bytes(b"short"))
+        await client.upload(track, on_progress=cut)
 
 
 async def test_an_upload_that_is_too_large_is_not_tried_again(
@@ -122,7 +124,7 @@ async def test_an_upload_that_is_too_large_is_not_tried_again(
     async def refuse(request_iterator, context):
         peer.upload_headers.append((await anext(request_iterator)).header)
         status = rich_error(grpc.StatusCode.INVALID_ARGUMENT, "UPLOAD_TOO_LARGE", "at most 1 byte")
-        await context.abort_with_status(rpc_status.to_status(status))
+        await fail(context, status)
         yield
 
     await peer.stop()

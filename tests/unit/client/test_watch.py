@@ -9,14 +9,14 @@ import pytest
 
 from mismo.analysis.v1 import audio_pb2, job_pb2, job_service_pb2
 from mismo_client import AsyncClient, JobFailedError, MismoRpcError
-from tests.unit.client.peer import JOB_ID, Peer, fail, rich_error
+from tests.unit.client.peer import JOB_ID, Peer, break_off, fail, rich_error
 
 
 def ready(start: int, end: int) -> job_service_pb2.SegmentReady:
     return job_service_pb2.SegmentReady(ranges=[audio_pb2.FrameRange(start_frame=start, end_frame=end)])
 
 
-def stage(state: int) -> job_pb2.StageStatus:
+def stage(state: job_pb2.StageState) -> job_pb2.StageStatus:
     return job_pb2.StageStatus(stage=job_pb2.STAGE_STEMS, state=state)
 
 
@@ -39,7 +39,7 @@ async def test_a_broken_watch_goes_on_after_the_last_revision_and_repeats_nothin
         yield peer.event(3, snapshot=peer.job())
         yield peer.event(4, stage=stage(job_pb2.STAGE_STATE_RUNNING))
         yield peer.event(5, segment_ready=ready(0, 100))
-        await context.abort(grpc.StatusCode.UNAVAILABLE, "the peer breaks off")
+        await break_off(context)
 
     async def second(request, context):
         # A server may well send again what it cannot know to have arrived.

@@ -57,7 +57,7 @@ class RealServer:
             env=environment,
         )
         assert process.stdout is not None
-        said = b""
+        line = said = b""
         while b"accepting jobs" not in said:
             line = await process.stdout.readline()
             said += line

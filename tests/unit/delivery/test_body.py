@@ -8,9 +8,10 @@ import json
 import os
 import threading
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -41,11 +42,11 @@ def open_files() -> set[str]:
     return {os.readlink(link) for link in links if link.is_symlink()}
 
 
-def naive(job: Job, stems: dict[str, object], mode: str, **more: object) -> bytes:
+def naive(job: Job, stems: Mapping[str, object], mode: str, **more: object) -> bytes:
     data = {
         "delivery_mode": mode,
         "stems": dict(sorted(stems.items())),
-        "waveforms": waveforms(Path(), job.layout.stem_names if job.layout else ()),
+        "waveforms": waveforms(RunFiles(Path()), job.layout.stem_names if job.layout else ()),
         "processing_time": 45.3,
         "model": "htdemucs",
     } | more
@@ -234,7 +235,7 @@ async def test_a_file_stays_open_until_the_thread_that_reads_it_is_done(
     for _ in range(3):
         await asyncio.sleep(0)
     assert not [path for path in open_files() if path.startswith(str(tmp_path))]
-    await pieces.aclose()
+    await cast("AsyncGenerator[bytes]", pieces).aclose()
 
 
 async def test_the_loop_is_free_while_a_body_is_read(bodies: Bodies, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import base64
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -121,7 +121,7 @@ class House:
 
 
 @asynccontextmanager
-async def house_in(folder: Path, **how: Any) -> AsyncIterator[House]:
+async def house_in(folder: Path, **how: Any) -> AsyncGenerator[House]:
     house = House(folder, **how)
     try:
         yield house
@@ -130,7 +130,7 @@ async def house_in(folder: Path, **how: Any) -> AsyncIterator[House]:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def house(tmp_path: Path) -> AsyncGenerator[House]:
     async with house_in(tmp_path) as opened:
         yield opened
 

@@ -10,7 +10,7 @@ import shutil
 import ssl
 import subprocess
 import tracemalloc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -77,7 +77,7 @@ def a_row(url: str) -> CallbackRow:
 
 
 @asynccontextmanager
-async def body_in(jobs_dir: Path, mode: DeliveryMode, frames: int) -> AsyncIterator[Body]:
+async def body_in(jobs_dir: Path, mode: DeliveryMode, frames: int) -> AsyncGenerator[Body]:
     job = a_job(mode=mode)
     write_stems(jobs_dir, job, frames)
     with await Bodies(Runs(jobs_dir), waveforms).callback(job, "stems", 1.0) as body:
@@ -85,19 +85,19 @@ async def body_in(jobs_dir: Path, mode: DeliveryMode, frames: int) -> AsyncItera
 
 
 @pytest.fixture
-async def small(tmp_path: Path) -> AsyncIterator[Body]:
+async def small(tmp_path: Path) -> AsyncGenerator[Body]:
     async with body_in(tmp_path / "small", DeliveryMode.PATH, 1000) as body:
         yield body
 
 
 @pytest.fixture
-async def large(tmp_path: Path) -> AsyncIterator[Body]:
+async def large(tmp_path: Path) -> AsyncGenerator[Body]:
     async with body_in(tmp_path / "large", DeliveryMode.CALLBACK, FRAMES) as body:
         yield body
 
 
 @pytest.fixture(params=["small", "large"])
-async def either(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Body]:
+async def either(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Body]:
     mode, frames = {"small": (DeliveryMode.PATH, 1000), "large": (DeliveryMode.CALLBACK, FRAMES)}[
         request.param
     ]

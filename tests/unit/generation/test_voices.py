@@ -11,8 +11,11 @@ from mismo_grpc.generation.synthetic import INSTRUMENTS, VOICES, Audio, render_p
 from mismo_grpc.generation.waves import hertz
 from tests.unit.generation.listening import RATE, cents, share, strongest_line
 
-PLAYED = [(i.voice, program) for i in (*BASSES, *ACCOMPANISTS) for program in i.programs]
-PLAYED += [("lead singer", 53), ("backing singer", 52)]
+PLAYED = [
+    *((i.voice, program) for i in (*BASSES, *ACCOMPANISTS) for program in i.programs),
+    ("lead singer", 53),
+    ("backing singer", 52),
+]
 PITCHED = [voice for voice in VOICES if voice != "drum kit"]
 TEMPO = 60.0
 

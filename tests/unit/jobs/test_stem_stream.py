@@ -173,7 +173,7 @@ async def test_any_pcm_comes_from_any_other(folder: Path, stored: Encoding, want
 
 def decode_flac(content: bytes) -> np.ndarray:
     """Samples [frames, 2] of a FLAC stream."""
-    with av.open(io.BytesIO(content)) as container:
+    with av.open(io.BytesIO(content), "r") as container:
         return np.concatenate([frame.to_ndarray().reshape(-1, 2) for frame in container.decode(audio=0)])
 
 
@@ -350,7 +350,7 @@ async def test_a_seek_leaves_at_most_the_granted_credit_of_stale_audio(folder: P
         await until(messages, Chunk)
         stream.on_message(Seek(1, 50_000))
         stream.on_message(Credit(PLENTY))
-        stale = 0
+        stale, message = 0, None
         async for message in messages:
             if isinstance(message, SeekApplied):
                 break

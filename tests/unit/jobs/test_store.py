@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -183,7 +184,7 @@ def test_the_latest_run_of_every_job_is_known(store: JobStore) -> None:
     ],
 )
 def test_any_result_of_a_content_that_still_counts_is_known(
-    store: JobStore, changes: dict[str, object], found: bool
+    store: JobStore, changes: dict[str, Any], found: bool
 ) -> None:
     done = {"state": JobState.SUCCEEDED, "source_sha256": "5" * 64, "ended_at": 20.0}
     accept(store, a_job(**done | changes))

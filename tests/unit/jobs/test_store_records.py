@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -56,7 +56,7 @@ STATUSES = st.builds(
 )
 
 
-def by_its_type(hint: object) -> st.SearchStrategy[object]:
+def by_its_type(hint: Any) -> st.SearchStrategy[object]:
     """Any value of a field, but for NaN, which equals nothing."""
     if hint is float:
         return TIMES

@@ -52,14 +52,24 @@ def store() -> Iterator[JobStore]:
     opened.close()
 
 
-def uploads_on(store: JobStore, root: Path, disk: Disk | None = None, **limits: int) -> Uploads:
+def uploads_on(
+    store: JobStore,
+    root: Path,
+    disk: Disk | None = None,
+    *,
+    max_upload_bytes: int = 1 << 20,
+    max_unfinished: int = 1024,
+    reserve_bytes: int = 0,
+) -> Uploads:
     return Uploads(
         root / "uploads",
         store,
         disk or FileSystemDisk(),
         idle_seconds=IDLE,
         keep_seconds=KEEP,
-        **{"max_upload_bytes": 1 << 20, **limits},
+        max_upload_bytes=max_upload_bytes,
+        max_unfinished=max_unfinished,
+        reserve_bytes=reserve_bytes,
     )
 
 
@@ -262,7 +272,7 @@ async def test_an_unfinished_upload_is_no_known_content(uploads: Uploads) -> Non
     ],
 )
 async def test_a_wrong_header_is_refused(
-    uploads: Uploads, store: JobStore, header, kind: type[MismoError], field: str
+    uploads: Uploads, store: JobStore, header: tuple[str, str, int, str], kind: type[MismoError], field: str
 ) -> None:
     with pytest.raises(kind) as caught:
         await uploads.open(*header, NOW)

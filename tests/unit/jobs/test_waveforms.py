@@ -7,7 +7,7 @@ import hashlib
 import json
 import struct
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def test_the_callback_s_list_is_read_from_the_files(tmp_path: Path, stems: StemS
         (stem, level) for stem in NAMES for level in (1, 2, 3)
     ]
     lengths = [-(-FRAMES // frames) for frames in (16384, 4096, 1024)]
-    points: list[list[float]] = [entry["data"] for entry in found]  # type: ignore[misc]
+    points = [cast("list[float]", entry["data"]) for entry in found]
     assert [len(data) for data in points] == lengths * 2
     assert points[0] == [0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0]
     assert all(0 <= point <= 1 for data in points for point in data)

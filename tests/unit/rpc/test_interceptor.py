@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -53,17 +53,17 @@ async def probe(
     max_streams: int = 10,
     idle_seconds: float = 30.0,
     limits: CallLimits = NO_LIMITS,
-) -> AsyncIterator[Probe]:
+) -> AsyncGenerator[Probe]:
     streams = OpenStreams(max_streams)
     gate = Gate(streams, limits, idle_seconds=idle_seconds)
     server = grpc.aio.server(interceptors=[gate])
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     if unary is not None:
-        handlers["Unary"] = grpc.unary_unary_rpc_method_handler(unary, decode)  # type: ignore[arg-type]
+        handlers["Unary"] = grpc.unary_unary_rpc_method_handler(unary, decode)
     if stream is not None:
-        handlers["Stream"] = grpc.unary_stream_rpc_method_handler(stream, decode)  # type: ignore[arg-type]
+        handlers["Stream"] = grpc.unary_stream_rpc_method_handler(stream, decode)
     if both is not None:
-        handlers["Both"] = grpc.stream_stream_rpc_method_handler(both, decode)  # type: ignore[arg-type]
+        handlers["Both"] = grpc.stream_stream_rpc_method_handler(both, decode)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import grpc
 import pytest
@@ -17,8 +18,8 @@ from tests.unit.rpc.wire import drained, refused
 pytestmark = pytest.mark.service
 
 
-def submit(served: Served, **fields: object) -> pb.SubmitJobRequest:
-    return pb.SubmitJobRequest(source=job_pb2.Source(path=str(served.track)), **fields)  # type: ignore[arg-type]
+def submit(served: Served, **fields: Any) -> pb.SubmitJobRequest:
+    return pb.SubmitJobRequest(source=job_pb2.Source(path=str(served.track)), **fields)
 
 
 async def test_a_finished_job_is_told_whole(served: Served) -> None:
@@ -106,8 +107,8 @@ async def test_a_job_is_watched_while_it_is_made(served: Served) -> None:
         ("after_revision", -1),
     ],
 )
-async def test_intervals_have_bounds(served: Served, field: str, value: object) -> None:
-    request = pb.WatchJobRequest(job_id=DONE, **{field: value})  # type: ignore[arg-type]
+async def test_intervals_have_bounds(served: Served, field: str, value: Any) -> None:
+    request = pb.WatchJobRequest(job_id=DONE, **{field: value})
     refusal = await refused(drained(served.jobs.WatchJob(request)))
     assert (refusal.reason, refusal.fields) == ("INVALID_FIELD", (field,))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -86,12 +87,12 @@ def test_every_encoding_has_its_number(encoding: Encoding) -> None:
     assert audio_pb2.Encoding.Name(ENCODINGS[encoding]) == f"ENCODING_{encoding.name}"
 
 
-def plain(**fields: object) -> SubmitJobRequest:
-    return SubmitJobRequest(source=job_pb2.Source(path="/music/a.wav"), **fields)  # type: ignore[arg-type]
+def plain(**fields: Any) -> SubmitJobRequest:
+    return SubmitJobRequest(source=job_pb2.Source(path="/music/a.wav"), **fields)
 
 
-def with_options(**fields: object) -> SubmitJobRequest:
-    return plain(options=job_pb2.JobOptions(**fields))  # type: ignore[arg-type]
+def with_options(**fields: Any) -> SubmitJobRequest:
+    return plain(options=job_pb2.JobOptions(**fields))
 
 
 def test_the_least_request_asks_for_stems_of_the_default_model() -> None:
@@ -110,9 +111,9 @@ def test_an_overlap_of_zero_is_not_the_default() -> None:
 def unknown(name: str, number: int) -> SubmitJobRequest:
     request = plain()
     if name == "priority":
-        request.priority = number  # type: ignore[assignment]
+        request.priority = number  # pyright: ignore[reportAttributeAccessIssue]
     else:
-        request.options.output.encoding = number  # type: ignore[assignment]
+        request.options.output.encoding = number  # pyright: ignore[reportAttributeAccessIssue]
     return request
 
 
@@ -315,8 +316,8 @@ def test_what_is_not_known_is_not_set() -> None:
         (Ended(VIEW), "terminal"),
     ],
 )
-def test_every_event_of_a_watch_has_its_form(body: object, kind: str) -> None:
-    message = watch_message(WatchEvent(9, 5.5, body), "epoch")  # type: ignore[arg-type]
+def test_every_event_of_a_watch_has_its_form(body: Any, kind: str) -> None:
+    message = watch_message(WatchEvent(9, 5.5, body), "epoch")
     assert message.WhichOneof("event") == kind
     assert (message.revision, message.server_epoch, message.time) == (9, "epoch", timestamp(5.5))
     if kind == "terminal":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -41,8 +42,9 @@ SERVICES = {
 
 
 async def test_reflection_lists_and_describes_every_service(served: Served) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(served.channel)
-    call = stub.ServerReflectionInfo()
+    # The stub's types know neither the channel of asyncio nor what its methods take.
+    stub = reflection_pb2_grpc.ServerReflectionStub(cast("Any", served.channel))
+    call = cast("Any", stub).ServerReflectionInfo()
     await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
     names = {service.name for service in (await call.read()).list_services_response.service}
     assert names == {*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
@@ -56,7 +58,7 @@ async def test_reflection_lists_and_describes_every_service(served: Served) -> N
 
 
 async def test_health_tells_jobs_and_the_model_apart(served: Served) -> None:
-    stub = health_pb2_grpc.HealthStub(served.channel)
+    stub = cast("Any", health_pb2_grpc.HealthStub(served.channel))
     for name in ("", *SERVICES):
         answer = await stub.Check(health_pb2.HealthCheckRequest(service=name))
         assert answer.status == SERVING, name
@@ -104,7 +106,7 @@ async def test_draining_ends_streams_and_refuses_jobs_but_still_answers(served: 
     submit = job_service_pb2.SubmitJobRequest(source=job_pb2.Source(path=str(served.track)))
     refusal = await refused(served.jobs.SubmitJob(submit))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING")
-    stub = health_pb2_grpc.HealthStub(served.channel)
+    stub = cast("Any", health_pb2_grpc.HealthStub(served.channel))
     assert (await stub.Check(health_pb2.HealthCheckRequest())).status == NOT_SERVING
     answer = await served.jobs.GetJob(job_service_pb2.GetJobRequest(job_id=DONE))
     assert answer.job.job_id == DONE

@@ -9,7 +9,7 @@ from mismo.analysis.v1 import audio_pb2
 from mismo.analysis.v1 import system_service_pb2 as pb
 from mismo_grpc import __version__
 from tests.unit.rpc.conftest import Served
-from tests.unit.rpc.wire import drained, refused
+from tests.unit.rpc.wire import drained, next_of, refused
 
 pytestmark = pytest.mark.service
 
@@ -49,7 +49,7 @@ async def test_models_are_told_with_what_can_be_done_about_them(served: Served) 
 
 async def test_resources_are_sampled_until_the_client_leaves(served: Served) -> None:
     watch = served.system.WatchResources(pb.WatchResourcesRequest(interval=Duration(nanos=100_000_000)))
-    samples = [await watch.read() for _ in range(3)]
+    samples = [await next_of(watch) for _ in range(3)]
     watch.cancel()
     times = [sample.time.ToNanoseconds() for sample in samples]
     assert times == sorted(set(times))

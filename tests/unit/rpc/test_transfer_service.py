@@ -23,8 +23,8 @@ pytestmark = pytest.mark.service
 PLENTY = 1 << 30
 
 
-def opening(job_id: str = DONE, **fields: object) -> pb.StreamStemsRequest:
-    return pb.StreamStemsRequest(open=pb.StreamOpen(job_id=job_id, **fields))  # type: ignore[arg-type]
+def opening(job_id: str = DONE, **fields: Any) -> pb.StreamStemsRequest:
+    return pb.StreamStemsRequest(open=pb.StreamOpen(job_id=job_id, **fields))
 
 
 def seek(generation: int, start_frame: int) -> pb.StreamStemsRequest:

@@ -13,7 +13,7 @@ import pytest
 from mismo.analysis.v1 import job_pb2, job_service_pb2
 from mismo.analysis.v1 import transfer_service_pb2 as pb
 from tests.unit.rpc.conftest import Served
-from tests.unit.rpc.wire import Refusal, drained, refused
+from tests.unit.rpc.wire import Refusal, drained, next_of, refused
 
 pytestmark = pytest.mark.service
 
@@ -57,16 +57,16 @@ async def test_a_track_is_sent_acknowledged_and_separated(served: Served) -> Non
     sha256 = hashlib.sha256(content).hexdigest()
     call = served.transfer.UploadAudio()
     await call.write(header(content, sha256=sha256))
-    begun = await call.read()
+    begun = await next_of(call)
     assert (begun.committed_bytes, begun.complete) == (0, False)
     step = 1 << 17
     for start in range(0, len(content), step):
         part = content[start : start + step]
         await call.write(chunk(content, start, start + step, google_crc32c.value(part)))
         # A client that waits hears how far it got.
-        assert (await call.read()).committed_bytes == start + len(part)
+        assert (await next_of(call)).committed_bytes == start + len(part)
     await call.write(FINISH)
-    done = await call.read()
+    done = await next_of(call)
     assert (done.committed_bytes, done.complete, done.sha256) == (len(content), True, sha256)
     assert await call.read() is grpc.aio.EOF
 
@@ -99,9 +99,9 @@ async def test_an_upload_goes_on_where_a_broken_one_stopped(served: Served) -> N
     content = bytes(range(256)) * 1_000
     call = served.transfer.UploadAudio()
     await call.write(header(content))
-    upload_id = (await call.read()).upload_id
+    upload_id = (await next_of(call)).upload_id
     await call.write(chunk(content, 0, 100_000))
-    assert (await call.read()).committed_bytes == 100_000
+    assert (await next_of(call)).committed_bytes == 100_000
     call.cancel()
     await served.all_let_go()
 
@@ -129,17 +129,18 @@ async def test_an_upload_that_closes_its_side_early_can_go_on(served: Served) ->
 async def test_bare_headers_hold_up_nobody(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served.app.uploads, "_max_unfinished", 2)
     content = bytes(1_000)
+    bare = begun = ""
     for _ in range(3):
         bare = (await sent(served, header(content)))[-1].upload_id
         await served.all_let_go()
     open_streams = [served.transfer.UploadAudio() for _ in range(2)]
     for call in open_streams:
         await call.write(header(content))
-        begun = await call.read()
+        begun = (await next_of(call)).upload_id
     refusal = await refused_after(served, header(content))
     assert (refusal.code.name, refusal.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_STREAMS")
     assert (await refused(status(served, bare))).reason == "UPLOAD_NOT_FOUND"
-    assert (await status(served, begun.upload_id)).committed_bytes == 0
+    assert (await status(served, begun)).committed_bytes == 0
     for call in open_streams:
         call.cancel()
     await served.all_let_go()
@@ -204,7 +205,7 @@ async def test_what_was_acknowledged_before_an_error_is_kept(served: Served) -> 
 
     async def read() -> None:
         while True:
-            answers.append(await call.read())
+            answers.append(await next_of(call))
 
     refusal = await refused(read())
     assert (refusal.reason, refusal.metadata["committed_bytes"]) == ("UPLOAD_GAP", "300")

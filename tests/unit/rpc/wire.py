@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def unpacked(status: status_pb2.Status, code: grpc.StatusCode) -> Refusal:
 
 def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
     """The rich status of a failed call; fails where it has none."""
-    status = rpc_status.from_call(error)
+    status = rpc_status.from_call(cast("grpc.Call", error))
     assert status is not None, f"no rich status: {error.code()} {error.details()}"
     return unpacked(status, error.code())
 
@@ -53,6 +55,15 @@ async def refused(call: Awaitable[Any]) -> Refusal:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     return refusal_of(caught.value)
+
+
+async def next_of(
+    call: grpc.aio.UnaryStreamCall[Any, T] | grpc.aio.StreamStreamCall[Any, T],
+) -> T:
+    """The next message of a stream; fails where it has ended."""
+    message = await call.read()
+    assert message is not grpc.aio.EOF
+    return cast("T", message)
 
 
 async def drained(call: Any) -> list[Any]:

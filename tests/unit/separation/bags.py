@@ -30,7 +30,7 @@ def tiny_htdemucs(seed: int, segment: Fraction = SEGMENT) -> HTDemucs:
         t_heads=2,
         nfft=512,
         depth=3,
-        segment=segment,
+        segment=segment,  # pyright: ignore[reportArgumentType] - demucs takes any number of seconds
     ).eval()
 
 

@@ -33,5 +33,5 @@ def moody(seed: int) -> Moody:
         t_heads=2,
         nfft=512,
         depth=3,
-        segment=SEGMENT,
+        segment=SEGMENT,  # pyright: ignore[reportArgumentType] - demucs takes any number of seconds
     ).eval()

@@ -6,7 +6,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from demucs.apply import BagOfModels, apply_model
+from demucs.apply import BagOfModels, Model, apply_model
 
 from mismo_grpc.audio.decode import DecodedMix
 from mismo_grpc.audio.encode import Encoding
@@ -51,12 +51,12 @@ def make_mix(folder: Path, frames: int, seed: int = 1) -> DecodedMix:
     return DecodedMix(path, frames, RATE, 2, float(mono.mean()), std, float(np.abs(noise).max()), 0, None, 0)
 
 
-def offline(bag: object, mix: DecodedMix, shifts: int = 0, overlap: float = 0.25) -> Samples:
+def offline(bag: Model | BagOfModels, mix: DecodedMix, shifts: int = 0, overlap: float = 0.25) -> Samples:
     """demucs' own result [sources, frames, channels], normalised as its Separator does."""
     wav = torch.from_numpy(np.fromfile(mix.path, dtype="<f4").reshape(-1, 2).T.copy())
     ref = wav.mean(0)
     mean, std = ref.mean(), ref.std() + 1e-8
-    out = apply_model(bag, ((wav - mean) / std)[None], shifts=shifts, overlap=overlap)  # type: ignore[arg-type]
+    out = apply_model(bag, ((wav - mean) / std)[None], shifts=shifts, overlap=overlap)
     return (out[0] * std + mean).permute(0, 2, 1).numpy()
 
 
@@ -181,8 +181,10 @@ def test_other_overlaps_equal_demucs(tmp_path: Path, models: Path, rig: Rig, ove
 
 
 @pytest.mark.parametrize("make", [tiny_hdemucs, tiny_demucs])
-def test_models_with_other_padding_equal_demucs(tmp_path: Path, models: Path, rig: Rig, make: object) -> None:
-    networks = [make(1), make(2)]  # type: ignore[operator]
+def test_models_with_other_padding_equal_demucs(
+    tmp_path: Path, models: Path, rig: Rig, make: Callable[[int], Model]
+) -> None:
+    networks = [make(1), make(2)]
     weights = [[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 1.0, 1.0]]
     write_th_bag(models, "bag", networks, weights)
     mix = make_mix(tmp_path, 120_000)
@@ -206,7 +208,7 @@ def test_a_last_segment_too_short_for_the_network_is_padded(
 def test_bag_whose_models_have_different_segments_equals_demucs(
     tmp_path: Path, models: Path, rig: Rig
 ) -> None:
-    networks = [tiny_htdemucs(1), tiny_htdemucs(2, segment=Fraction(2, 3))]
+    networks: list[Model] = [tiny_htdemucs(1), tiny_htdemucs(2, segment=Fraction(2, 3))]
     write_th_bag(models, "bag", networks)
     mix = make_mix(tmp_path, 80_000)
     assert snr(offline(BagOfModels(networks), mix), rig.separate("bag", spec_of(tmp_path, mix))) > 80
@@ -255,7 +257,7 @@ def test_any_playhead_and_any_interruption_give_the_same_bytes(tmp_path: Path, m
     straight.engine.stop(10)
 
     spec = replace(spec_of(tmp_path, mix, "broken"), start_frame=90_000, playing=True)
-    counted = 0
+    counted, got = 0, b""
     for segments in (2, 3, 100):
         rig = Rig(models)
         rig.device.permits = threading.Semaphore(segments)

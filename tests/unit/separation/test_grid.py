@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import numpy as np
 import pytest
@@ -39,9 +40,9 @@ def test_pieces_of_a_tile_fill_its_part_of_the_track_without_gap(plan: Plan) -> 
 
 
 @given(PLANS, st.randoms(use_true_random=False))
-def test_every_frame_becomes_final_exactly_once_in_any_order(plan: Plan, draw: object) -> None:
+def test_every_frame_becomes_final_exactly_once_in_any_order(plan: Plan, draw: random.Random) -> None:
     order = list(range(len(plan.tiles)))
-    draw.shuffle(order)  # type: ignore[attr-defined]  # hypothesis' Random
+    draw.shuffle(order)
     finished = np.zeros(plan.total_frames, dtype=int)
     done: set[int] = set()
     for index in order:

@@ -11,8 +11,16 @@ from torch import Tensor
 from mismo_grpc.separation.spatial import SpatialHDemucs, wiener_filtered
 
 BINS, TIMES, STEMS = 40, 60, 3
-SHAPE = {"depth": 3, "channels": 4, "hybrid": False, "cac": False, "wiener_iters": -1, "end_iters": -1}
-SHAPE |= {"dconv_attn": 9, "dconv_lstm": 9}
+SHAPE = {
+    "depth": 3,
+    "channels": 4,
+    "hybrid": False,
+    "cac": False,
+    "wiener_iters": -1,
+    "end_iters": -1,
+    "dconv_attn": 9,
+    "dconv_lstm": 9,
+}
 
 
 def complex_noise(*shape: int, seed: int = 0) -> Tensor:

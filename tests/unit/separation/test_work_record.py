@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,9 +79,11 @@ def test_a_journal_that_must_not_be_trusted_counts_as_absent(tmp_path: Path) -> 
         lambda content: b"\xff\xfe" + content,
     ],
 )
-def test_a_journal_whose_head_cannot_be_read_counts_as_absent(tmp_path: Path, damage: object) -> None:
+def test_a_journal_whose_head_cannot_be_read_counts_as_absent(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
     path = journal(tmp_path / "journal")
-    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    path.write_bytes(damage(path.read_bytes()))
     assert found(path) == ([], [])
 
 

@@ -18,8 +18,16 @@ from training.spectral import MagnitudeHDemucs, relative_errors, spectral_target
 
 PLAIN = LossConfig(power=1.0, stem_share=0.0, log_floor=0.0, spectral=0.0)
 RATE = 44100
-SHAPE = {"depth": 3, "channels": 4, "hybrid": False, "cac": False, "wiener_iters": -1, "end_iters": -1}
-SHAPE |= {"dconv_attn": 9, "dconv_lstm": 9}
+SHAPE = {
+    "depth": 3,
+    "channels": 4,
+    "hybrid": False,
+    "cac": False,
+    "wiener_iters": -1,
+    "end_iters": -1,
+    "dconv_attn": 9,
+    "dconv_lstm": 9,
+}
 
 
 @pytest.fixture(scope="module")
