@@ -138,7 +138,7 @@ def test_a_track_that_the_model_cannot_take_fails_alone(
     bad = replace(mixes[1], mean=float("nan"))
     with capture_logs() as lines:
         good, failed = separate(RecordingDevice(pool, 2), [mixes[0], bad], "together")
-    assert {line["event"] for line in lines} >= {"the model failed on a segment"}
+    assert {line["event"] for line in lines} >= {"the model failed on a batch"}
     assert isinstance(failed, SeparationFailedError)
     assert isinstance(good, np.ndarray), good
     assert isinstance(alone, np.ndarray)
