@@ -117,10 +117,6 @@ class Separation:
             self.record.commit(None, [], converted)
             self.stems.publish([(each.start, each.end) for each in converted])
 
-    def close(self) -> None:
-        """Closes the journal; the stems are closed by whoever reads them last."""
-        self.record.close()
-
     def mix_frame(self, stem_frame: int) -> int:
         """The frame of the decoded mix at a frame of the stems; they differ where the rate is converted."""
         return stem_frame * self.spec.mix.sample_rate // self.stems.layout.sample_rate

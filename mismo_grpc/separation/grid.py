@@ -7,7 +7,7 @@ by a triangle, added up and divided by the sum of the weights. With shifts there
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -105,10 +105,6 @@ class Plan:
             edges.update(edge for edge in (other.start, other.end) if low < edge < high)
         ordered = sorted(edges)
         return list(pairwise(ordered))
-
-    def final_pieces(self, tile: Tile, is_done: Callable[[int], bool]) -> list[tuple[int, int]]:
-        """The pieces of a tile whose covering tiles are all done."""
-        return [(s, e) for s, e in self.pieces(tile) if all(is_done(t.index) for t in self.covering(s, e))]
 
 
 def plan_track(
