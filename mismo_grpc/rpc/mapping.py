@@ -13,7 +13,7 @@ from google.rpc import code_pb2
 
 from mismo.analysis.v1 import audio_pb2, job_pb2, job_service_pb2
 from mismo_grpc.errors import InvalidFieldError, NotSupportedYetError
-from mismo_grpc.jobs.feed import Ended, Heartbeat, JobView, SegmentsReady, WatchEvent
+from mismo_grpc.jobs.event_log import Ended, Heartbeat, JobView, SegmentsReady, WatchEvent
 from mismo_grpc.jobs.job import (
     Delivery,
     JobFailure,
