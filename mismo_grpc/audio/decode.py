@@ -21,6 +21,7 @@ from mismo_grpc.audio.source import AudioInfo, DecodeTally, NativeBlock, native_
 from mismo_grpc.errors import CorruptAudioError, EmptyAudioError, TrackTooLongError
 
 __all__ = [
+    "MIX_CHANNELS",
     "AudioInfo",
     "DecodeStopped",
     "DecodeTally",
@@ -31,6 +32,8 @@ __all__ = [
     "probe",
 ]
 
+MIX_CHANNELS = 2
+"""Channels that every track is separated with, whatever its source has."""
 BLOCK_FRAMES = 65_536
 _HASH_BYTES = 1 << 20
 

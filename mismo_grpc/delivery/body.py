@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import DeliveryMode, Job, JobState
-from mismo_grpc.jobs.runs import Runs
+from mismo_grpc.results.runs import Runs
 from mismo_grpc.storage.run_files import RunFiles
 
 T = TypeVar("T")

@@ -13,14 +13,14 @@ from contextlib import suppress
 
 import structlog
 
+from mismo_grpc.completion import run_to_completion
 from mismo_grpc.delivery.attempts import Outcome, RetryPolicy, Verdict
 from mismo_grpc.delivery.body import Bodies, Body
 from mismo_grpc.delivery.sender import Sender
 from mismo_grpc.errors import ArtifactNotFoundError, MismoError
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
-from mismo_grpc.jobs.ledger import JobLedger
-from mismo_grpc.jobs.runs import Runs
-from mismo_grpc.jobs.unbroken import unbroken
+from mismo_grpc.jobs.repository import JobRepository
+from mismo_grpc.results.runs import Runs
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ STORE_RETRY_SECONDS = 2.0
 
 
 class Outbox:
-    """Sends the callbacks of the ledger's store: `start`, then `stop`. On the event loop.
+    """Sends the callbacks of the repository's store: `start`, then `stop`. On the event loop.
 
     `on_outcome` is told "delivered", "retried" or "failed" of every attempt whose outcome is stored, `on_bytes` the
     length of every body that arrived.
@@ -44,7 +44,7 @@ class Outbox:
 
     def __init__(
         self,
-        ledger: JobLedger,
+        repository: JobRepository,
         runs: Runs,
         bodies: Bodies,
         sender: Sender,
@@ -52,7 +52,7 @@ class Outbox:
         on_outcome: Callable[[str], None] = lambda _: None,
         on_bytes: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._ledger = ledger
+        self._repository = repository
         self._runs = runs
         self._bodies = bodies
         self._sender = sender
@@ -73,7 +73,7 @@ class Outbox:
 
     def start(self) -> None:
         """Takes up what is due, also from before a restart, and whatever comes."""
-        self._ledger.on_callbacks.append(self.wake)
+        self._repository.on_callbacks.append(self.wake)
         self._running = asyncio.create_task(self._run(), name="outbox")
 
     def wake(self) -> None:
@@ -85,7 +85,7 @@ class Outbox:
         if self._running is None:
             return
         running, self._running = self._running, None
-        self._ledger.on_callbacks.remove(self.wake)
+        self._repository.on_callbacks.remove(self.wake)
         running.cancel()
         try:
             await asyncio.wait((running,))
@@ -116,17 +116,17 @@ class Outbox:
         if len(self._sending) >= SLOTS:
             # The next one to end wakes us.
             return IDLE_SECONDS
-        ledger, now = self._ledger, self._ledger.now()
+        repository, now = self._repository, self._repository.now()
         while await self._begin_some(now):
             pass
-        soon = await ledger.look(ledger.store.next_callback_time, now)
-        return IDLE_SECONDS if soon is None else min(max(0.0, soon - ledger.now()), IDLE_SECONDS)
+        soon = await repository.read(repository.store.next_callback_time, now)
+        return IDLE_SECONDS if soon is None else min(max(0.0, soon - repository.now()), IDLE_SECONDS)
 
     async def _begin_some(self, now: float) -> bool:
         """Starts what is due of some places; answers whether there may be more that can begin."""
         full = [place for place, count in self._places.items() if count >= SLOTS_A_PLACE]
         self._ended.clear()
-        due = await self._ledger.look(self._ledger.store.due_callbacks, now, LOOKED_AT, full)
+        due = await self._repository.read(self._repository.store.due_callbacks, now, LOOKED_AT, full)
         begun = 0
         for row in due:
             place = row.place
@@ -176,16 +176,18 @@ class Outbox:
             return Outcome(Verdict.TRY_AGAIN, "the server failed on it; its log says why")
 
     async def _body(self, row: CallbackRow) -> Body:
-        job = await self._ledger.find(row.job_id)
+        job = await self._repository.find(row.job_id)
         if job is None or job.run != row.run:
             raise ArtifactNotFoundError("the job was deleted, or has run again")
         return await self._bodies.callback(job, row.stage, row.created_at)
 
     async def _settle(self, row: CallbackRow, outcome: Outcome) -> None:
-        settled = self._policy.after(row, outcome, self._ledger.now())
+        settled = self._policy.after(row, outcome, self._repository.now())
         while True:
             try:
-                there = await unbroken(self._ledger.insist(self._ledger.store.save_callback, settled))
+                there = await run_to_completion(
+                    self._repository.must_write(self._repository.store.save_callback, settled)
+                )
                 break
             except MismoError as error:
                 log.error(
@@ -203,7 +205,7 @@ class Outbox:
             log.info("callback delivered", **about)
             self._on_outcome("delivered")
         elif row.state is CallbackState.PENDING:
-            seconds = round(row.next_attempt_at - self._ledger.now(), 1)
+            seconds = round(row.next_attempt_at - self._repository.now(), 1)
             log.warning(
                 "callback not delivered; it is tried again",
                 reason=row.last_error,

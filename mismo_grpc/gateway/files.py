@@ -13,8 +13,8 @@ from mismo_grpc.delivery.body import Body
 from mismo_grpc.errors import InvalidFieldError
 from mismo_grpc.gateway.ranges import HeldResponse, file_response
 from mismo_grpc.gateway.services import services_of
-from mismo_grpc.jobs.artifacts import STEMS_JSON, STEMS_ZIP
 from mismo_grpc.jobs.job import DeliveryMode
+from mismo_grpc.results.artifacts import STEMS_JSON, STEMS_ZIP
 
 router = APIRouter(tags=["stems"])
 

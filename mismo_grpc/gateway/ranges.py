@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from mismo_grpc.gateway.errors import error_body
-from mismo_grpc.jobs.artifacts import ArtifactReader
+from mismo_grpc.results.artifacts import ArtifactReader
 
 PIECE_BYTES = 256 << 10
 STALLED_SECONDS = 120.0

@@ -32,7 +32,7 @@ async def half_done(server: Server, music: Path, length: float = 6.0) -> str:
 
 def players(server: Server) -> int:
     """Whom the scheduler follows."""
-    separation = server.app.ledger.active["job"].separation
+    separation = server.app.repository.active["job"].separation
     assert separation is not None
     return len(separation.lane.playheads)
 
@@ -134,7 +134,7 @@ async def test_a_hundred_seeks_in_a_row_end_at_the_last_one(server: Server, musi
                 await session.credit(len(message.chunk.data))
         chunk = await session.next_of("chunk")
         assert (chunk.generation, chunk.start_frame) == (300, frames[-1])
-        assert players(server) <= 1 if job_id in server.app.ledger.active else True
+        assert players(server) <= 1 if job_id in server.app.repository.active else True
     await server.client.succeeded(job_id)
     await server.nothing_is_held()
 

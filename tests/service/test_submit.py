@@ -124,7 +124,7 @@ async def test_a_client_that_leaves_while_its_job_is_stored_leaves_a_job_that_is
     call.cancel()
     await server.heard(server.client)
     go_on.set()
-    await until(lambda: "job" in server.app.ledger.active or server.folder("job").exists())
+    await until(lambda: "job" in server.app.repository.active or server.folder("job").exists())
     await server.client.succeeded("job")
     assert await server.client.read_stem("job", "bass")
 

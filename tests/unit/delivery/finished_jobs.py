@@ -19,7 +19,7 @@ from mismo_grpc.jobs.job import (
     Source,
     SourceKind,
 )
-from mismo_grpc.jobs.runs import Runs
+from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.stems import StemLayout
 from mismo_grpc.storage.run_files import RunFiles
 

@@ -24,7 +24,7 @@ from mismo_grpc.delivery.resolver import Resolver
 from mismo_grpc.delivery.sender import Sender
 from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.job import DeliveryMode
-from mismo_grpc.jobs.runs import Runs
+from mismo_grpc.results.runs import Runs
 from tests.unit.delivery.finished_jobs import a_job, waveforms, write_stems
 from tests.unit.delivery.receiver import (
     PATIENCE,

@@ -17,7 +17,7 @@ from mismo.analysis.v1 import audio_pb2, job_pb2
 from mismo.analysis.v1.job_service_pb2 import SubmitJobRequest
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError, NotSupportedYetError
-from mismo_grpc.jobs.feed import Ended, Heartbeat, JobView, SegmentsReady, WatchEvent
+from mismo_grpc.jobs.event_log import Ended, Heartbeat, JobView, SegmentsReady, WatchEvent
 from mismo_grpc.jobs.job import (
     OUTPUT_RATES,
     Job,
