@@ -28,9 +28,10 @@ class JobView:
 
 @dataclass(frozen=True)
 class SegmentsReady:
-    """Frame ranges that became final."""
+    """Frame ranges of a run that became final."""
 
     ranges: tuple[tuple[int, int], ...]
+    run: str
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ async def watch_events(
             if isinstance(event.body, StageStatus):
                 yield WatchEvent(event.revision, event.time, event.body)
             elif isinstance(event.body, tuple):
-                yield WatchEvent(event.revision, event.time, SegmentsReady(event.body))
+                yield WatchEvent(event.revision, event.time, SegmentsReady(event.body, view().job.run))
             elif event.kind is EventKind.UPDATED:
                 yield WatchEvent(event.revision, event.time, view())
         touches = log.touches

@@ -117,9 +117,13 @@ class StemOptions:
 
     def __post_init__(self) -> None:
         if self.playhead is not None and not 0 <= self.playhead < 1e7:
-            raise InvalidFieldError("options.stems.playhead must not be negative", field="options.stems.playhead")
+            raise InvalidFieldError(
+                "options.stems.playhead must not be negative", field="options.stems.playhead"
+            )
         if not 0 <= self.shifts <= MAX_SHIFTS:
-            raise InvalidFieldError(f"options.stems.shifts must be 0 to {MAX_SHIFTS}", field="options.stems.shifts")
+            raise InvalidFieldError(
+                f"options.stems.shifts must be 0 to {MAX_SHIFTS}", field="options.stems.shifts"
+            )
         if not 0 <= self.overlap <= 0.95:
             raise InvalidFieldError(
                 "options.stems.overlap must be at least 0 and at most 0.95", field="options.stems.overlap"
@@ -246,7 +250,7 @@ class Job:
     model: str
     created_at: float
     playhead_moved: bool = False
-    """`options.stems.playhead` came by an update, when nobody may have known the track's length: it is never too late."""
+    """The playhead came by an update, when nobody may have known the track's length: it is never too late."""
     fallback_from: str = ""
     result_ttl: float | None = None
     started_at: float | None = None

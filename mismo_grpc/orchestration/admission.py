@@ -9,18 +9,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mismo_grpc.errors import MismoError, ModelUnavailableError
+from mismo_grpc.errors import MismoError, ModelUnavailableError, NotSupportedYetError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import (
     Job,
     JobRequest,
     JobState,
-    SeparationOptions,
     Source,
     SourceKind,
     Stage,
     StageState,
     StageStatus,
+    StemOptions,
 )
 from mismo_grpc.jobs.repository import JobRepository
 from mismo_grpc.jobs.store.records import cache_key, recipe_of, result_key
@@ -101,29 +101,35 @@ class Admission:
         With `use_earlier` an earlier result of the same content is looked for. Raises the error that says what is
         wrong with the request.
         """
-        model = await asyncio.to_thread(self._check_model, request.options)
+        for stage in request.options.stages:
+            if stage is not Stage.STEMS:
+                raise NotSupportedYetError(
+                    f"options.stages: STAGE_{stage.name} is not offered by this server; ListStages tells which are",
+                    field="options.stages",
+                )
+        model = await asyncio.to_thread(self._check_model, request.options.stems)
         fallback_from = (
-            self._wanted_model if not request.options.model and model.name != self._wanted_model else ""
+            self._wanted_model if not request.options.stems.model and model.name != self._wanted_model else ""
         )
         path, field = await self._locate(request.source)
         checked = await asyncio.to_thread(
-            check_audio, path, request.options.playhead, self._max_track_seconds, field
+            check_audio, path, request.options.stems.playhead, self._max_track_seconds, field
         )
         seconds = checked.audio.duration_seconds or 0.0
         check_work(
             int(seconds * model.sample_rate),
             model.sample_rate,
             [model.segment_frames],
-            overlap=request.options.overlap,
-            shifts=request.options.shifts,
+            overlap=request.options.stems.overlap,
+            shifts=request.options.stems.shifts,
         )
-        await asyncio.to_thread(self._check_room, seconds, model, request.options)
+        await asyncio.to_thread(self._check_room, seconds, model, request.options.stems)
         digest = ""
         cached: Job | None = None
         if checked.size <= HASHED_AT_SUBMIT_BYTES:
             digest = await self._checksum(_sha256, path)
             if use_earlier:
-                cached = await self._earlier_result(digest, model, request.options)
+                cached = await self._earlier_result(digest, model, request.options.stems)
         device = self._device_now()
         warnings = (
             (f"model {self._wanted_model} is not available on this server; {model.name} was used instead",)
@@ -152,9 +158,7 @@ class Admission:
         )
         return Admitted(job, cached)
 
-    async def _earlier_result(
-        self, digest: str, model: ModelDescription, options: SeparationOptions
-    ) -> Job | None:
+    async def _earlier_result(self, digest: str, model: ModelDescription, options: StemOptions) -> Job | None:
         repository = self._repository
         # Only what might be there is worth waiting for the device, which a server that just started does not know.
         if not await repository.read(repository.store.has_result_of, digest, repository.now()):
@@ -162,11 +166,13 @@ class Admission:
         key = result_key(model.name, options, recipe_of(model.fingerprint, await self._device()))
         return await repository.read(repository.store.find_result, digest, key, repository.now())
 
-    def _check_model(self, options: SeparationOptions) -> ModelDescription:
+    def _check_model(self, options: StemOptions) -> ModelDescription:
         model = self._catalog.describe(options.model or self._default_model())
         if model.state is ModelState.UNAVAILABLE:
             raise ModelUnavailableError(
-                f"options.model: {model.reason}", field="options.model", metadata={"model": model.name}
+                f"options.stems.model: {model.reason}",
+                field="options.stems.model",
+                metadata={"model": model.name},
             )
         if model.sources:
             select_stems(model.sources, options.stem_names, options.two_stems)
@@ -177,7 +183,7 @@ class Admission:
             return await self._bulk(self._uploads.path_of, source.location), "source.upload_id"
         return await asyncio.to_thread(self.resolve, source), "source.path"
 
-    def _check_room(self, seconds: float, model: ModelDescription, options: SeparationOptions) -> None:
+    def _check_room(self, seconds: float, model: ModelDescription, options: StemOptions) -> None:
         stems = 2 if options.two_stems else len(options.stem_names) or len(model.sources) or 4
         frames = int(seconds * model.sample_rate)
         needed = mix_bytes(frames) + stems_bytes(

@@ -150,7 +150,7 @@ class JobRunner:
             await run_to_completion(settled(both))
 
     def _spec(self, active: ActiveJob, mix: DecodedMix, bag: Bag, engine: SegmentEngine) -> SeparationSpec:
-        job, options = active.job, active.job.options
+        job, options = active.job, active.job.options.stems
         seconds = mix.frames / mix.sample_rate
         playhead = active.playhead if active.playhead is not None else options.playhead
         # One that came by UpdateJob, when nobody knew the length, ends no job.

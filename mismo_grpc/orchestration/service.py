@@ -246,7 +246,9 @@ class Jobs:
 
         def updated(job: Job) -> Job:
             moved = playhead is not None
-            options = replace(job.options, playhead=playhead) if moved else job.options
+            options = job.options
+            if moved:
+                options = replace(options, stems=replace(options.stems, playhead=playhead))
             return replace(
                 job,
                 priority=priority or job.priority,

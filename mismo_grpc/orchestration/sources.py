@@ -88,6 +88,6 @@ def check_audio(path: Path, playhead: float | None, max_track_seconds: float, fi
 def playhead_error(playhead: float, seconds: float) -> PlayheadBeyondEndError:
     """The playhead lies past the end of a track of `seconds`."""
     return PlayheadBeyondEndError(
-        f"options.playhead: {playhead:g} s is past the end of the track ({seconds:.3f} s)",
-        field="options.playhead",
+        f"options.stems.playhead: {playhead:g} s is past the end of the track ({seconds:.3f} s)",
+        field="options.stems.playhead",
     )

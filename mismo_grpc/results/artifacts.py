@@ -75,7 +75,7 @@ def stems_document(
     layout = job.layout
     if layout is None:
         raise InternalError("a job has no stems before its track is decoded")
-    options = job.options
+    options = job.options.stems
     return {
         "job_id": job.job_id,
         "model": job.model,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from google.rpc import code_pb2
 
 from mismo.analysis.v1 import audio_pb2, job_pb2, job_service_pb2, stage_pb2
-from mismo_grpc.jobs.feed import Ended, Heartbeat, JobView, SegmentsReady, WatchEvent
+from mismo_grpc.jobs.event_log import Ended, Heartbeat, JobView, SegmentsReady, WatchEvent
 from mismo_grpc.jobs.job import (
     Job,
     JobFailure,
@@ -69,9 +69,7 @@ def stem_options_message(options: StemOptions) -> stage_pb2.StemOptions:
         two_stems=options.two_stems,
         shifts=options.shifts,
         overlap=options.overlap,
-        output=stage_pb2.OutputOptions(
-            encoding=ENCODINGS[options.encoding], sample_rate=options.sample_rate
-        ),
+        output=stage_pb2.OutputOptions(encoding=ENCODINGS[options.encoding], sample_rate=options.sample_rate),
     )
     if options.playhead is not None:
         message.playhead.CopyFrom(duration(options.playhead))
@@ -148,9 +146,7 @@ def _add_times(message: job_pb2.Job, job: Job) -> None:
         message.time_to_first_audio.CopyFrom(duration(job.time_to_first_audio))
 
 
-def stem_set_message(
-    layout: StemLayout, ready: RangeSet, sha256: Iterable[str] = ()
-) -> job_pb2.StemSetInfo:
+def stem_set_message(layout: StemLayout, ready: RangeSet, sha256: Iterable[str] = ()) -> job_pb2.StemSetInfo:
     """What the stems are, which frames of them are final, and their checksums in hex once they are known."""
     return job_pb2.StemSetInfo(
         stem_names=layout.stem_names,
@@ -206,7 +202,7 @@ def failure_message(failure: JobFailure) -> stage_pb2.JobError:
     )
 
 
-def watch_message(event: WatchEvent, run_id: str, server_epoch: str) -> job_service_pb2.WatchJobResponse:
+def watch_message(event: WatchEvent, server_epoch: str) -> job_service_pb2.WatchJobResponse:
     """One event of a watch."""
     message = job_service_pb2.WatchJobResponse(
         revision=event.revision, server_epoch=server_epoch, time=timestamp(event.time)
@@ -220,7 +216,7 @@ def watch_message(event: WatchEvent, run_id: str, server_epoch: str) -> job_serv
             message.progress.CopyFrom(progress_message(event.body))
         case SegmentsReady():
             message.segment_ready.CopyFrom(
-                job_service_pb2.SegmentReady(ranges=frame_ranges(event.body.ranges), run_id=run_id)
+                job_service_pb2.SegmentReady(ranges=frame_ranges(event.body.ranges), run_id=event.body.run)
             )
         case Heartbeat():
             message.heartbeat.SetInParent()

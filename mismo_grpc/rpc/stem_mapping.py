@@ -47,7 +47,7 @@ def _open(message: transfer.StreamOpen) -> Open:
         encoding_of(message.encoding, "open.encoding"),
         message.start_frame,
         message.chunk_bytes,
-        message.credit_bytes,
+        message.credit.bytes,
         message.follow,
         tuple(ResumePoint(point.stem_name, point.start_frame) for point in message.resume_points),
     )

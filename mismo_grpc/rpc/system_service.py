@@ -117,5 +117,5 @@ def _model(model: ModelStatus) -> pb.Model:
         state=_MODEL_STATES[known.state],
         reason=known.reason,
         realtime_factor=model.realtime_factor,
-        default=model.default,
+        is_default=model.default,
     )

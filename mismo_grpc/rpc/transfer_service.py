@@ -117,8 +117,10 @@ class TransferService(TransferServiceServicer):
             offset = request.offset
             data = await artifact.read(offset, ARTIFACT_CHUNK_BYTES)
             first = _artifact_chunk(offset, data)
-            first.total_bytes = artifact.total_bytes
-            first.content_type = artifact.content_type
+            first.run_id = artifact.run
+            first.artifact.name = request.name
+            first.artifact.total_bytes = artifact.total_bytes
+            first.artifact.content_type = artifact.content_type
             yield first
             while data:
                 self._on_bytes(len(data))

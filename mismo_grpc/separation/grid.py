@@ -150,9 +150,10 @@ def check_work(
     count = count_segments(total_frames, sample_rate, known, overlap=overlap, shifts=shifts)
     if count > MAX_SEGMENTS:
         raise InvalidFieldError(
-            f"options.overlap: {overlap:g} with options.shifts {shifts} cuts this track into {count} segments; at most "
-            f"{MAX_SEGMENTS} are taken: ask for less overlap or fewer shifts, or send the track in parts",
-            field="options.overlap",
+            f"options.stems.overlap: {overlap:g} with options.stems.shifts {shifts} cuts this track into {count} "
+            f"segments; at most {MAX_SEGMENTS} are taken: ask for less overlap or fewer shifts, or send the track in "
+            "parts",
+            field="options.stems.overlap",
             metadata={"segments": str(count), "max_segments": str(MAX_SEGMENTS)},
         )
 

@@ -186,7 +186,7 @@ class ModelPool:
         try:
             files = self._catalog.find(name)
             if files is None:
-                raise ModelUnavailableError(unavailable_reason(name), field="options.model")
+                raise ModelUnavailableError(unavailable_reason(name), field="options.stems.model")
             try:
                 return load_bag(files, self._device)
             except Exception as error:

@@ -218,7 +218,11 @@ async def test_stream_messages_out_of_place_are_refused(server: Server, music: P
     await server.client.submit(write_track(music / "a.wav", 0.5), job_id="job")
     await server.client.succeeded("job")
     request = transfer_service_pb2.StreamStemsRequest
-    opening = request(open=transfer_service_pb2.StreamOpen(job_id="job", credit_bytes=1 << 20))
+    opening = request(
+        open=transfer_service_pb2.StreamOpen(
+            job_id="job", credit=transfer_service_pb2.StreamCredit(bytes=1 << 20)
+        )
+    )
 
     def opened(**fields: Any) -> transfer_service_pb2.StreamStemsRequest:
         return request(open=transfer_service_pb2.StreamOpen(job_id="job", **fields))

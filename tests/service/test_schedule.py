@@ -8,7 +8,7 @@ import os
 from itertools import pairwise
 from pathlib import Path
 
-from mismo.analysis.v1.job_pb2 import STAGE_STEMS
+from mismo.analysis.v1.stage_pb2 import STAGE_STEMS
 from tests.service.calls import FAILED, HIGH, LOW, PATIENCE, options, ready_ranges, refused, seconds
 from tests.service.conftest import Server, StartServer
 from tests.service.tracks import RATE, write_track

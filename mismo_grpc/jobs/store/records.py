@@ -12,7 +12,7 @@ import json
 from pydantic import TypeAdapter, ValidationError
 
 from mismo_grpc.errors import MismoError, StoreError
-from mismo_grpc.jobs.job import Job, SeparationOptions
+from mismo_grpc.jobs.job import Job, StemOptions
 from mismo_grpc.separation.device import DeviceInfo
 
 _JOB = TypeAdapter(Job)
@@ -48,10 +48,10 @@ def cache_key(job: Job) -> str:
     Two jobs of the same source content and the same key have the same stem files. The playhead changes only
     the order of the work; `stem_names` is a set here, and empty means all.
     """
-    return result_key(job.model, job.options, job.recipe)
+    return result_key(job.model, job.options.stems, job.recipe)
 
 
-def result_key(model: str, options: SeparationOptions, recipe: str = "") -> str:
+def result_key(model: str, options: StemOptions, recipe: str = "") -> str:
     """`cache_key` before there is a job; `model` is the one that does the work, `recipe` its weights and arithmetic."""
     parts: dict[str, object] = {
         "model": model,

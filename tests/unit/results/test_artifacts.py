@@ -23,12 +23,13 @@ from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import ArtifactNotFoundError, DiskFullError, InternalError, InvalidFieldError
 from mismo_grpc.jobs.job import (
     Job,
+    JobOptions,
     JobState,
     Priority,
-    SeparationOptions,
     Source,
     SourceKind,
     StemLayout,
+    StemOptions,
 )
 from mismo_grpc.results import artifacts
 from mismo_grpc.results.artifacts import (
@@ -73,7 +74,7 @@ def a_job() -> Job:
         state=JobState.RUNNING,
         priority=Priority.NORMAL,
         source=Source(SourceKind.PATH, "/music/a.wav"),
-        options=SeparationOptions(shifts=2, playhead=1.5),
+        options=JobOptions(stems=StemOptions(shifts=2, playhead=1.5)),
         labels={},
         model="mismo_lite",
         fallback_from="htdemucs",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mismo_grpc.audio.encode import Encoding
-from mismo_grpc.jobs.job import Job, JobState, Priority, SeparationOptions, Source, SourceKind
+from mismo_grpc.jobs.job import Job, JobOptions, JobState, Priority, Source, SourceKind
 from mismo_grpc.results.artifacts import digest_stem, stems_document, write_stems_json
 from mismo_grpc.results.reuse import take_over_result
 from mismo_grpc.results.runs import Runs
@@ -31,7 +31,7 @@ def a_job(job_id: str, run: str) -> Job:
         JobState.SUCCEEDED,
         Priority.NORMAL,
         Source(SourceKind.PATH, "/x.wav"),
-        SeparationOptions(),
+        JobOptions(),
         {},
         "m",
         0.0,

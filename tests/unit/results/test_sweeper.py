@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
-from mismo_grpc.jobs.job import Job, JobState, Priority, SeparationOptions, Source, SourceKind
+from mismo_grpc.jobs.job import Job, JobOptions, JobState, Priority, Source, SourceKind
 from mismo_grpc.jobs.repository import JobRepository
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.results.sweeper import Sweeper
@@ -25,7 +25,7 @@ def finished(job_id: str, ended_at: float, expires_at: float) -> Job:
         state=JobState.SUCCEEDED,
         priority=Priority.NORMAL,
         source=Source(SourceKind.PATH, "/music/a.wav"),
-        options=SeparationOptions(),
+        options=JobOptions(),
         labels={},
         model="m",
         created_at=1.0,

@@ -104,7 +104,7 @@ async def test_every_error_reaches_unary_and_streaming_clients_whole() -> None:
                 assert (refusal.code.name, refusal.reason) == (form.grpc_code, form.reason), kind
                 assert refusal.message == raised[-1].message
                 assert refusal.metadata == {"job_id": "x"}
-                assert refusal.fields == (() if kind is JobFailedError else ("options.model",))
+                assert refusal.fields == (() if kind is JobFailedError else ("options.stems.model",))
         assert server.streams.count == 0
 
 

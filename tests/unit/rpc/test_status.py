@@ -22,7 +22,7 @@ from tests.unit.rpc.wire import unpacked
 def made(kind: type[MismoError]) -> MismoError:
     if kind is JobFailedError:
         return JobFailedError("it failed", WIRE[JobFailedError], metadata={"job_id": "x"})
-    return kind("what happened and what to do", field="options.model", metadata={"job_id": "x"})
+    return kind("what happened and what to do", field="options.stems.model", metadata={"job_id": "x"})
 
 
 @pytest.mark.parametrize("kind", list(WIRE), ids=lambda kind: kind.__name__)

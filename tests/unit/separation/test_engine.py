@@ -348,7 +348,9 @@ def test_more_work_than_a_job_may_ask_for_costs_nothing(tmp_path: Path, models: 
     write_safetensors_bag(models, "tiny", [tiny_htdemucs(1)])
     mix = replace(make_mix(tmp_path, 1000), frames=200 * RATE)
     os.truncate(mix.path, mix.frames * 8)
-    with pytest.raises(InvalidFieldError, match=r"options\.overlap: 0\.95 with options\.shifts 20"):
+    with pytest.raises(
+        InvalidFieldError, match=r"options\.stems\.overlap: 0\.95 with options\.stems\.shifts 20"
+    ):
         rig.open("tiny", replace(spec_of(tmp_path, mix), overlap=0.95, shifts=20))
     assert not (tmp_path / "job").exists()
 

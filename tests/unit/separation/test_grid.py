@@ -110,7 +110,7 @@ def test_more_work_than_that_is_refused_in_words() -> None:
     assert segments == 184_638
     with pytest.raises(InvalidFieldError) as caught:
         check_work(HOUR, 44100, [343_980], overlap=0.95, shifts=20)
-    assert caught.value.field == "options.overlap"
+    assert caught.value.field == "options.stems.overlap"
     assert caught.value.metadata == {"segments": "184638", "max_segments": str(MAX_SEGMENTS)}
     assert "fewer shifts" in caught.value.message
 

@@ -16,9 +16,9 @@ from mismo_grpc.errors import MismoError
 from mismo_grpc.jobs.job import (
     Job,
     JobFailure,
+    JobOptions,
     JobState,
     Priority,
-    SeparationOptions,
     Source,
     SourceKind,
 )
@@ -77,7 +77,7 @@ class GrowingStems:
             JobState.RUNNING,
             Priority.NORMAL,
             Source(SourceKind.PATH, "/music/track.wav"),
-            SeparationOptions(),
+            JobOptions(),
             {},
             "mismo_lite",
             0.0,

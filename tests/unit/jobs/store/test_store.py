@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mismo_grpc.errors import RequestIdReusedError, StoreError
 from mismo_grpc.jobs.callbacks import CallbackRow
-from mismo_grpc.jobs.job import Job, JobState, Priority, SeparationOptions, Source, SourceKind
+from mismo_grpc.jobs.job import Job, JobOptions, JobState, Priority, Source, SourceKind, StemOptions
 from mismo_grpc.jobs.store.port import EndedResult, JobStore, RequestRow, RunStanding
 from mismo_grpc.jobs.store.records import cache_key
 from mismo_grpc.jobs.store.sqlite_store import SqliteJobStore
@@ -38,7 +38,7 @@ def a_job(job_id: str = "a", **changes: object) -> Job:
         state=JobState.QUEUED,
         priority=Priority.NORMAL,
         source=Source(SourceKind.PATH, "/music/a.wav"),
-        options=SeparationOptions(),
+        options=JobOptions(),
         labels={},
         model="htdemucs",
         created_at=100.0,
@@ -176,7 +176,7 @@ def test_the_latest_run_of_every_job_is_known(store: JobStore) -> None:
     ("changes", "found"),
     [
         ({}, True),
-        ({"options": SeparationOptions(shifts=1)}, True),
+        ({"options": JobOptions(stems=StemOptions(shifts=1))}, True),
         ({"expires_at": 50.5}, True),
         ({"expires_at": 50.0}, False),
         ({"state": JobState.FAILED}, False),
@@ -201,7 +201,7 @@ def test_a_result_is_found_by_content_and_key(store: JobStore) -> None:
         store,
         a_job("failed", ended_at=30.0, source_sha256="5" * 64, state=JobState.FAILED),
         a_job("other", ended_at=30.0, source_sha256="6" * 64, state=JobState.SUCCEEDED),
-        a_job("shifted", ended_at=30.0, options=SeparationOptions(shifts=1), **done),
+        a_job("shifted", ended_at=30.0, options=JobOptions(stems=StemOptions(shifts=1)), **done),
     )
     key = cache_key(older)
     assert store.find_result("5" * 64, key) == newer

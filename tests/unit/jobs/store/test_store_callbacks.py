@@ -11,7 +11,7 @@ import pytest
 
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState, callbacks_due
 from mismo_grpc.jobs.events import EventKind
-from mismo_grpc.jobs.job import Delivery, Job, JobState, Priority, SeparationOptions, Source, SourceKind
+from mismo_grpc.jobs.job import Delivery, Job, JobOptions, JobState, Priority, Source, SourceKind
 from mismo_grpc.jobs.store.port import JobStore
 from mismo_grpc.jobs.store.sqlite_store import SqliteJobStore
 from tests.support.memory_store import MemoryJobStore
@@ -34,7 +34,7 @@ def a_job(job_id: str = "a", state: JobState = JobState.RUNNING, url: str = URL,
         state=state,
         priority=Priority.NORMAL,
         source=Source(SourceKind.PATH, "/music/a.wav"),
-        options=SeparationOptions(),
+        options=JobOptions(),
         labels={},
         model="htdemucs",
         created_at=100.0,

@@ -17,14 +17,15 @@ from mismo_grpc.jobs.job import (
     DeliveryMode,
     Job,
     JobFailure,
+    JobOptions,
     JobState,
     Priority,
-    SeparationOptions,
     Source,
     SourceKind,
     Stage,
     StageState,
     StageStatus,
+    StemOptions,
 )
 from mismo_grpc.jobs.store.records import cache_key, job_from_json, job_to_json
 from mismo_grpc.separation.rates import OUTPUT_RATES
@@ -32,8 +33,8 @@ from mismo_grpc.separation.stems import StemLayout
 
 TIMES = st.floats(0, 4e9)
 NAMES = st.text(max_size=12)
-OPTIONS = st.builds(
-    SeparationOptions,
+STEM_OPTIONS = st.builds(
+    StemOptions,
     model=NAMES,
     stem_names=st.just(()),
     two_stems=NAMES,
@@ -42,7 +43,10 @@ OPTIONS = st.builds(
     overlap=st.floats(0, 0.95),
     encoding=st.sampled_from([e for e in Encoding if e is not Encoding.FLAC]),
     sample_rate=st.sampled_from((0, *OUTPUT_RATES)),
-) | st.builds(SeparationOptions, stem_names=st.lists(NAMES, max_size=4).map(tuple))
+) | st.builds(StemOptions, stem_names=st.lists(NAMES, max_size=4).map(tuple))
+OPTIONS = st.builds(
+    JobOptions, stages=st.lists(st.sampled_from(Stage), max_size=4).map(tuple), stems=STEM_OPTIONS
+)
 FAILURES = st.builds(
     JobFailure, NAMES, NAMES, NAMES, st.dictionaries(NAMES, NAMES, max_size=3), st.booleans()
 )
@@ -84,7 +88,7 @@ def a_job() -> Job:
         state=JobState.QUEUED,
         priority=Priority.NORMAL,
         source=Source(SourceKind.PATH, "/music/a.wav"),
-        options=SeparationOptions(),
+        options=JobOptions(),
         labels={"deck": "1"},
         model="htdemucs",
         created_at=100.0,
@@ -105,7 +109,9 @@ FULL_JOB = replace(
     revision=37,
     state=JobState.FAILED,
     priority=Priority.HIGH,
-    options=SeparationOptions("", ("drums", "bass"), "", 12.5, 1, 0.25, Encoding.PCM_F32LE, 44100),
+    options=JobOptions(
+        stems=StemOptions("", ("drums", "bass"), "", 12.5, 1, 0.25, Encoding.PCM_F32LE, 44100)
+    ),
     result_ttl=3600.0,
     started_at=101.0,
     stages=(
@@ -120,17 +126,17 @@ FULL_JOB = replace(
     stem_sha256=("e0", "e1"),
     delivery=Delivery("http://app:3000/", DeliveryMode.PATH),
 )
-# As the version before `result_bytes` wrote it.
+# As the version before `result_bytes` wrote it, its options brought forward by the migrations.
 FULL_RECORD = (
     r'{"job_id":"a","run":"r1","revision":37,"state":"FAILED","priority":"HIGH",'
     r'"source":{"kind":"PATH","location":"/music/a.wav"},'
-    r'"options":{"model":"","stem_names":["drums","bass"],"two_stems":"","playhead":12.5,"shifts":1,'
-    r'"overlap":0.25,"encoding":"PCM_F32LE","sample_rate":44100},"labels":{"deck":"1"},"model":"htdemucs",'
+    r'"options":{"stages":["STEMS"],"stems":{"model":"","stem_names":["drums","bass"],"two_stems":"","playhead":12.5,"shifts":1,'
+    r'"overlap":0.25,"encoding":"PCM_F32LE","sample_rate":44100}},"labels":{"deck":"1"},"model":"htdemucs",'
     r'"created_at":100.0,"fallback_from":"","result_ttl":3600.0,"started_at":101.0,"ended_at":null,'
     r'"expires_at":null,"stages":[{"stage":"DECODE","state":"SUCCEEDED","started_at":101.0,'
-    r'"ended_at":102.5,"error":null},{"stage":"STEMS","state":"FAILED","started_at":102.5,"ended_at":103.0,'
+    r'"ended_at":102.5,"error":null,"attempts":0},{"stage":"STEMS","state":"FAILED","started_at":102.5,"ended_at":103.0,'
     r'"error":{"grpc_code":"INTERNAL","reason":"DECODE","message":"no","metadata":{"k":"v"},'
-    r'"retryable":true}}],"error":{"grpc_code":"INTERNAL","reason":"DECODE","message":"no",'
+    r'"retryable":true},"attempts":0}],"error":{"grpc_code":"INTERNAL","reason":"DECODE","message":"no",'
     r'"metadata":{"k":"v"},"retryable":true},"warnings":["short","\udc80\u0000\ud83d\udca3"],'
     r'"layout":{"stem_names":["drums","bass"],"sample_rate":44100,"channels":2,"total_frames":10000000,'
     r'"encoding":"PCM_F32LE"},"segments_done":0,"segments_total":40,"time_to_first_audio":null,"recipe":"",'
@@ -149,14 +155,14 @@ def test_a_record_keeps_its_form() -> None:
 def test_fields_of_a_later_version_are_passed_over() -> None:
     fields = json.loads(job_to_json(a_job()))
     fields["mood"] = {"happy": 1}
-    fields["options"]["reverb"] = 0.5
-    fields["stages"][0]["attempt"] = 2
+    fields["options"]["stems"]["reverb"] = 0.5
+    fields["stages"][0]["host"] = 2
     assert job_from_json(json.dumps(fields)) == a_job()
 
 
 def test_fields_that_an_earlier_version_did_not_store_take_their_defaults() -> None:
     fields = json.loads(job_to_json(replace(a_job(), warnings=("x",), artifacts=("stems.zip",))))
-    del fields["warnings"], fields["artifacts"], fields["options"]["overlap"]
+    del fields["warnings"], fields["artifacts"], fields["options"]["stems"]["overlap"]
     assert job_from_json(json.dumps(fields)) == a_job()
 
 
@@ -169,7 +175,7 @@ def test_fields_that_an_earlier_version_did_not_store_take_their_defaults() -> N
         (lambda fields: fields.update(revision="one"), "revision: "),
         (lambda fields: fields.update(labels=[1]), "labels: "),
         (lambda fields: fields.update(stages=[None]), r"stages\.0: "),
-        (lambda fields: fields["options"].update(overlap=7.0), r"options\.overlap must be"),
+        (lambda fields: fields["options"]["stems"].update(overlap=7.0), r"options\.stems\.overlap must be"),
     ],
 )
 def test_a_record_that_is_no_job_is_named_as_such(spoil, fault: str) -> None:
@@ -197,7 +203,7 @@ def test_what_is_no_record_is_named_as_such(record: str) -> None:
     ],
 )
 def test_every_option_that_changes_the_result_changes_the_cache_key(change: dict[str, object]) -> None:
-    other = replace(a_job(), options=replace(SeparationOptions(), **change))
+    other = replace(a_job(), options=JobOptions(stems=replace(StemOptions(), **change)))
     assert cache_key(other) != cache_key(a_job())
 
 
@@ -212,8 +218,11 @@ def test_what_does_not_change_the_result_leaves_the_cache_key() -> None:
         priority=Priority.HIGH,
         labels={},
         source=Source(SourceKind.UPLOAD, "x"),
-        options=SeparationOptions(model="htdemucs", playhead=30.0),
+        options=JobOptions(stems=StemOptions(model="htdemucs", playhead=30.0)),
     )
     assert cache_key(other) == cache_key(a_job())
-    names = [replace(a_job(), options=SeparationOptions(stem_names=n)) for n in [("a", "b"), ("b", "a", "b")]]
+    names = [
+        replace(a_job(), options=JobOptions(stems=StemOptions(stem_names=n)))
+        for n in [("a", "b"), ("b", "a", "b")]
+    ]
     assert cache_key(names[0]) == cache_key(names[1])

@@ -17,7 +17,7 @@ import pytest
 
 from mismo_grpc.errors import DiskFullError, StoreError
 from mismo_grpc.jobs.callbacks import CallbackRow
-from mismo_grpc.jobs.job import Job, JobState, Priority, SeparationOptions, Source, SourceKind
+from mismo_grpc.jobs.job import Job, JobOptions, JobState, Priority, Source, SourceKind
 from mismo_grpc.jobs.store.port import EndedResult, RequestRow
 from mismo_grpc.jobs.store.records import cache_key, job_to_json
 from mismo_grpc.jobs.store.sqlite_file import queries
@@ -32,7 +32,7 @@ def a_job(job_id: str, location: str = "/music/a.wav") -> Job:
         state=JobState.QUEUED,
         priority=Priority.NORMAL,
         source=Source(SourceKind.PATH, location),
-        options=SeparationOptions(),
+        options=JobOptions(),
         labels={"n": job_id},
         model="m",
         created_at=1.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -13,7 +13,7 @@ from google.rpc import code_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mismo.analysis.v1 import audio_pb2, job_pb2
+from mismo.analysis.v1 import audio_pb2, job_pb2, stage_pb2
 from mismo.analysis.v1.job_service_pb2 import SubmitJobRequest
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError, NotSupportedYetError
@@ -22,18 +22,20 @@ from mismo_grpc.jobs.job import (
     OUTPUT_RATES,
     Job,
     JobFailure,
+    JobOptions,
     JobRequest,
     JobState,
     Priority,
     Progress,
-    SeparationOptions,
     Source,
     SourceKind,
     Stage,
     StageState,
     StageStatus,
+    StemOptions,
 )
-from mismo_grpc.rpc.mapping import fingerprint, job_message, job_request, request_message, watch_message
+from mismo_grpc.rpc.job_messages import job_message, request_message, watch_message
+from mismo_grpc.rpc.job_requests import fingerprint, job_request
 from mismo_grpc.rpc.values import ENCODINGS, duration, encoding_of, seconds_of, timestamp
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.stems import StemLayout
@@ -42,8 +44,8 @@ UUID = "123e4567-e89b-12d3-a456-426614174000"
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 SECONDS = st.integers(0, 10**13).map(lambda micros: micros / 1e6)
 STEM_NAMES = st.lists(TEXT.filter(bool), unique=True, max_size=6).map(tuple)
-OPTIONS = st.builds(
-    SeparationOptions,
+STEM_OPTIONS = st.builds(
+    StemOptions,
     model=TEXT,
     stem_names=STEM_NAMES,
     playhead=st.none() | SECONDS.filter(lambda seconds: seconds < 1e7),
@@ -55,7 +57,7 @@ OPTIONS = st.builds(
 REQUESTS = st.builds(
     JobRequest,
     source=st.builds(Source, st.sampled_from(SourceKind), TEXT.filter(bool)),
-    options=OPTIONS | st.builds(SeparationOptions, two_stems=TEXT),
+    options=st.builds(JobOptions, stems=STEM_OPTIONS | st.builds(StemOptions, two_stems=TEXT)),
     request_id=st.just("") | st.uuids().map(str),
     job_id=st.from_regex(r"[A-Za-z0-9_-]{0,128}", fullmatch=True),
     priority=st.sampled_from(Priority),
@@ -92,7 +94,7 @@ def plain(**fields: Any) -> SubmitJobRequest:
 
 
 def with_options(**fields: Any) -> SubmitJobRequest:
-    return plain(options=job_pb2.JobOptions(**fields))
+    return plain(options=job_pb2.JobOptions(stems=stage_pb2.StemOptions(**fields)))
 
 
 def test_the_least_request_asks_for_stems_of_the_default_model() -> None:
@@ -100,12 +102,12 @@ def test_the_least_request_asks_for_stems_of_the_default_model() -> None:
     assert request == JobRequest(
         source=Source(SourceKind.PATH, "/music/a.wav"), fingerprint=request.fingerprint
     )
-    assert job_request(with_options(stems=True)).options == SeparationOptions()
+    assert job_request(with_options()).options == JobOptions()
 
 
 def test_an_overlap_of_zero_is_not_the_default() -> None:
-    assert job_request(with_options(overlap=0.0)).options.overlap == 0.0
-    assert job_request(with_options()).options.overlap == 0.25
+    assert job_request(with_options(overlap=0.0)).options.stems.overlap == 0.0
+    assert job_request(with_options()).options.stems.overlap == 0.25
 
 
 def unknown(name: str, number: int) -> SubmitJobRequest:
@@ -113,7 +115,7 @@ def unknown(name: str, number: int) -> SubmitJobRequest:
     if name == "priority":
         request.priority = number  # pyright: ignore[reportAttributeAccessIssue]
     else:
-        request.options.output.encoding = number  # pyright: ignore[reportAttributeAccessIssue]
+        request.options.stems.output.encoding = number  # pyright: ignore[reportAttributeAccessIssue]
     return request
 
 
@@ -144,36 +146,56 @@ WRONG: list[tuple[SubmitJobRequest, type[MismoError], str]] = [
     (plain(result_ttl=OVERFLOW), InvalidFieldError, "result_ttl"),
     (unknown("priority", 99), InvalidFieldError, "priority"),
     (unknown("priority", -1), InvalidFieldError, "priority"),
-    (unknown("encoding", 99), InvalidFieldError, "options.output.encoding"),
-    *[
-        (with_options(**{name: True}), NotSupportedYetError, f"options.{name}")
-        for name in ("basic_features", "characteristics", "genre", "sections", "chords", "transition")
-    ],
-    (with_options(generation=job_pb2.GenerationOptions()), NotSupportedYetError, "options.generation"),
-    (with_options(playhead=Duration(seconds=-1)), InvalidFieldError, "options.playhead"),
-    (with_options(playhead=Duration(nanos=-1)), InvalidFieldError, "options.playhead"),
-    (with_options(playhead=OVERFLOW), InvalidFieldError, "options.playhead"),
-    (with_options(playhead=MIXED), InvalidFieldError, "options.playhead"),
-    (with_options(playhead=Duration(nanos=10**9)), InvalidFieldError, "options.playhead"),
-    (with_options(shifts=-1), InvalidFieldError, "options.shifts"),
-    (with_options(shifts=21), InvalidFieldError, "options.shifts"),
-    (with_options(overlap=1.0), InvalidFieldError, "options.overlap"),
-    (with_options(overlap=-0.1), InvalidFieldError, "options.overlap"),
-    (with_options(overlap=math.nan), InvalidFieldError, "options.overlap"),
-    (with_options(overlap=math.inf), InvalidFieldError, "options.overlap"),
-    (with_options(stem_names=["bass", "bass"]), InvalidFieldError, "options.stem_names"),
-    (with_options(stem_names=[""]), InvalidFieldError, "options.stem_names"),
-    (with_options(stem_names=[str(i) for i in range(65)]), InvalidFieldError, "options.stem_names"),
-    (with_options(stem_names=["bass"], two_stems="bass"), InvalidFieldError, "options.two_stems"),
+    (unknown("encoding", 99), InvalidFieldError, "options.stems.output.encoding"),
+    (plain(options=job_pb2.JobOptions(stages=[cast(Any, 99)])), InvalidFieldError, "options.stages"),
     (
-        with_options(output=job_pb2.OutputOptions(encoding=audio_pb2.ENCODING_FLAC)),
+        plain(options=job_pb2.JobOptions(stages=[stage_pb2.STAGE_UNSPECIFIED])),
         InvalidFieldError,
-        "options.output.encoding",
+        "options.stages",
     ),
     (
-        with_options(output=job_pb2.OutputOptions(sample_rate=-1)),
+        plain(options=job_pb2.JobOptions(stages=[stage_pb2.STAGE_STEMS] * 65)),
         InvalidFieldError,
-        "options.output.sample_rate",
+        "options.stages",
+    ),
+    (
+        plain(
+            options=job_pb2.JobOptions(
+                stages=[stage_pb2.STAGE_LOUDNESS], stems=stage_pb2.StemOptions(shifts=1)
+            )
+        ),
+        InvalidFieldError,
+        "options.stems",
+    ),
+    (
+        plain(options=job_pb2.JobOptions(generation=stage_pb2.GenerationOptions())),
+        NotSupportedYetError,
+        "options.generation",
+    ),
+    (with_options(playhead=Duration(seconds=-1)), InvalidFieldError, "options.stems.playhead"),
+    (with_options(playhead=Duration(nanos=-1)), InvalidFieldError, "options.stems.playhead"),
+    (with_options(playhead=OVERFLOW), InvalidFieldError, "options.stems.playhead"),
+    (with_options(playhead=MIXED), InvalidFieldError, "options.stems.playhead"),
+    (with_options(playhead=Duration(nanos=10**9)), InvalidFieldError, "options.stems.playhead"),
+    (with_options(shifts=-1), InvalidFieldError, "options.stems.shifts"),
+    (with_options(shifts=21), InvalidFieldError, "options.stems.shifts"),
+    (with_options(overlap=1.0), InvalidFieldError, "options.stems.overlap"),
+    (with_options(overlap=-0.1), InvalidFieldError, "options.stems.overlap"),
+    (with_options(overlap=math.nan), InvalidFieldError, "options.stems.overlap"),
+    (with_options(overlap=math.inf), InvalidFieldError, "options.stems.overlap"),
+    (with_options(stem_names=["bass", "bass"]), InvalidFieldError, "options.stems.stem_names"),
+    (with_options(stem_names=[""]), InvalidFieldError, "options.stems.stem_names"),
+    (with_options(stem_names=[str(i) for i in range(65)]), InvalidFieldError, "options.stems.stem_names"),
+    (with_options(stem_names=["bass"], two_stems="bass"), InvalidFieldError, "options.stems.two_stems"),
+    (
+        with_options(output=stage_pb2.OutputOptions(encoding=audio_pb2.ENCODING_FLAC)),
+        InvalidFieldError,
+        "options.stems.output.encoding",
+    ),
+    (
+        with_options(output=stage_pb2.OutputOptions(sample_rate=-1)),
+        InvalidFieldError,
+        "options.stems.output.sample_rate",
     ),
 ]
 
@@ -196,7 +218,7 @@ def test_a_wrong_request_names_its_field(
         (lambda r: setattr(r, "validate_only", True), True),
         (lambda r: setattr(r, "job_id", "a"), False),
         (lambda r: setattr(r.source, "path", "/music/b.wav"), False),
-        (lambda r: setattr(r.options, "overlap", 0.25), False),
+        (lambda r: setattr(r.options.stems, "overlap", 0.25), False),
         (lambda r: r.labels.update({"x": "y"}), False),
         (lambda r: setattr(r, "priority", job_pb2.PRIORITY_HIGH), False),
     ],
@@ -222,7 +244,7 @@ JOB = Job(
     state=JobState.FAILED,
     priority=Priority.HIGH,
     source=Source(SourceKind.UPLOAD, "upload"),
-    options=SeparationOptions(model="htdemucs", playhead=1.5),
+    options=JobOptions(stems=StemOptions(model="htdemucs", playhead=1.5)),
     labels={"deck": "a"},
     model="mismo_lite",
     created_at=1_000.25,
@@ -250,9 +272,9 @@ def test_a_job_tells_all_that_a_client_may_know() -> None:
     assert message.state == job_pb2.JOB_STATE_FAILED
     assert message.priority == job_pb2.PRIORITY_HIGH
     assert message.source.upload_id == "upload"
-    assert message.options.model == "htdemucs"
-    assert message.options.stems
-    assert message.options.playhead == duration(1.5)
+    assert message.options.stems.model == "htdemucs"
+    assert list(message.options.stages) == [stage_pb2.STAGE_STEMS]
+    assert message.options.stems.playhead == duration(1.5)
     assert message.labels == {"deck": "a"}
     assert (message.model, message.fallback_from) == ("mismo_lite", "htdemucs")
     assert message.create_time.ToMicroseconds() == 1_000_250_000
@@ -260,11 +282,11 @@ def test_a_job_tells_all_that_a_client_may_know() -> None:
     assert message.end_time == timestamp(1_002.0)
     assert message.expire_time == timestamp(1_003.0)
     assert [(s.stage, s.state) for s in message.stages] == [
-        (job_pb2.STAGE_DECODE, job_pb2.STAGE_STATE_SUCCEEDED),
-        (job_pb2.STAGE_STEMS, job_pb2.STAGE_STATE_FAILED),
+        (stage_pb2.STAGE_DECODE, stage_pb2.STAGE_STATE_SUCCEEDED),
+        (stage_pb2.STAGE_STEMS, stage_pb2.STAGE_STATE_FAILED),
     ]
     assert message.stages[1].error == message.error
-    assert message.error == job_pb2.JobError(
+    assert message.error == stage_pb2.JobError(
         code=code_pb2.INVALID_ARGUMENT,
         reason="CORRUPT_AUDIO",
         message="no frames",
@@ -284,7 +306,7 @@ def test_a_job_tells_all_that_a_client_may_know() -> None:
     )
     assert stems.encoding == audio_pb2.ENCODING_PCM_S24LE
     assert [(r.start_frame, r.end_frame) for r in stems.ready] == [(0, 10), (20, 99)]
-    assert list(message.artifacts) == ["stems.json"]
+    assert [artifact.name for artifact in message.artifacts] == ["stems.json"]
     assert list(message.warnings) == ["a sample was NaN"]
     assert message.time_to_first_audio == duration(0.75)
 
@@ -311,7 +333,7 @@ def test_what_is_not_known_is_not_set() -> None:
         (VIEW, "snapshot"),
         (JOB.stages[1], "stage"),
         (VIEW.progress, "progress"),
-        (SegmentsReady(((0, 5), (7, 9))), "segment_ready"),
+        (SegmentsReady(((0, 5), (7, 9)), "run-1"), "segment_ready"),
         (Heartbeat(), "heartbeat"),
         (Ended(VIEW), "terminal"),
     ],
@@ -324,14 +346,15 @@ def test_every_event_of_a_watch_has_its_form(body: Any, kind: str) -> None:
         assert message.terminal.job == job_message(VIEW)
     if kind == "segment_ready":
         assert [(r.start_frame, r.end_frame) for r in message.segment_ready.ranges] == [(0, 5), (7, 9)]
+        assert message.segment_ready.run_id == "run-1"
 
 
 def test_every_domain_enum_has_its_number_in_the_contract() -> None:
     for domain, contract, prefix in (
         (Priority, job_pb2.Priority, "PRIORITY_"),
         (JobState, job_pb2.JobState, "JOB_STATE_"),
-        (Stage, job_pb2.Stage, "STAGE_"),
-        (StageState, job_pb2.StageState, "STAGE_STATE_"),
+        (Stage, stage_pb2.Stage, "STAGE_"),
+        (StageState, stage_pb2.StageState, "STAGE_STATE_"),
     ):
         for member in domain:
             assert contract.Value(prefix + member.name) == member.value
