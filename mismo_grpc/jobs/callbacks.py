@@ -42,7 +42,7 @@ class CallbackRow:
     last_error: str = ""
 
     @property
-    def place(self) -> str:
+    def authority(self) -> str:
         """Host and port as the URL writes them, in lower case and ASCII; "" if it names none."""
         try:
             named = urlsplit(self.url).netloc.lower()

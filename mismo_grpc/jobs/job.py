@@ -6,6 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
+from typing import Annotated
+
+from pydantic import AliasChoices, Field
 
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError, wire
@@ -239,8 +242,13 @@ class Job:
     segments_done: int = 0
     segments_total: int = 0
     time_to_first_audio: float | None = None
-    recipe: str = ""
-    """Of the weights, the device and the precision: results are taken over only from the same. "" until known."""
+    model_fingerprint: Annotated[str, Field(validation_alias=AliasChoices("model_fingerprint", "recipe"))] = (
+        ""
+    )
+    """Of the weights, the device and the precision: results are taken over only from the same. "" until known.
+
+    Earlier versions stored it as `recipe`.
+    """
     source_sha256: str = ""
     source_bytes: int = 0
     source_mtime_ns: int = 0

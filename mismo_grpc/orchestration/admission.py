@@ -23,7 +23,7 @@ from mismo_grpc.jobs.job import (
     StageStatus,
 )
 from mismo_grpc.jobs.repository import JobRepository
-from mismo_grpc.jobs.store.records import cache_key, recipe_of, result_key
+from mismo_grpc.jobs.store.records import cache_key, model_fingerprint_of, result_key
 from mismo_grpc.orchestration.sources import check_audio, resolve_path
 from mismo_grpc.results.disk_room import mix_bytes, stems_bytes
 from mismo_grpc.results.reuse import take_over_result
@@ -143,7 +143,7 @@ class Admission:
             created_at=self._repository.now(),
             fallback_from=fallback_from,
             result_ttl=request.result_ttl,
-            recipe="" if device is None else recipe_of(model.fingerprint, device),
+            model_fingerprint="" if device is None else model_fingerprint_of(model.fingerprint, device),
             source_sha256=digest,
             source_bytes=checked.size,
             source_mtime_ns=checked.mtime_ns,
@@ -159,7 +159,7 @@ class Admission:
         # Only what might be there is worth waiting for the device, which a server that just started does not know.
         if not await repository.read(repository.store.has_result_of, digest, repository.now()):
             return None
-        key = result_key(model.name, options, recipe_of(model.fingerprint, await self._device()))
+        key = result_key(model.name, options, model_fingerprint_of(model.fingerprint, await self._device()))
         return await repository.read(repository.store.find_result, digest, key, repository.now())
 
     def _check_model(self, options: SeparationOptions) -> ModelDescription:
@@ -259,7 +259,7 @@ def _taken_over(job: Job, cached: Job, artifacts: tuple[str, ...], now: float, d
         segments_total=cached.segments_total,
         time_to_first_audio=now - job.created_at,
         artifacts=artifacts,
-        recipe=cached.recipe,
+        model_fingerprint=cached.model_fingerprint,
         result_bytes=cached.result_bytes,
         stem_sha256=cached.stem_sha256,
         cache_hit=True,

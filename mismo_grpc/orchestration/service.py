@@ -22,7 +22,7 @@ from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.event_log import JobEventLog, JobView, WatchEvent, watch_events
 from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.job import Job, JobRequest, JobState, Priority, Progress, StageState
-from mismo_grpc.jobs.page_token import place_of, token_after
+from mismo_grpc.jobs.page_token import decode_page_token, encode_page_token
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository, progress_of
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.runner import JobRunner
@@ -64,7 +64,7 @@ class Jobs:
         *,
         epoch: str,
         queue_capacity: int,
-        tile_seconds: Callable[[str], float],
+        segment_seconds: Callable[[str], float],
     ) -> None:
         self.epoch = epoch
         self.queue_capacity = queue_capacity
@@ -76,7 +76,7 @@ class Jobs:
         self._scheduler = scheduler
         self._executors = executors
         self._submissions = submissions
-        self._tile_seconds = tile_seconds
+        self._segment_seconds = segment_seconds
 
     # Life
 
@@ -136,7 +136,7 @@ class Jobs:
             fraction = 1.0 if done else job.segments_done / max(1, job.segments_total)
             return Progress(fraction, None, 0, job.segments_done, job.segments_total)
         position = self._queue.position(active)
-        return progress_of(active, position, self._tile_seconds(job.model))
+        return progress_of(active, position, self._segment_seconds(job.model))
 
     def ready(self, job: Job) -> RangeSet:
         """The frames of a job that can be read."""
@@ -154,9 +154,9 @@ class Jobs:
         if page_size < 0 or page_size > MAX_PAGE:
             raise InvalidFieldError(f"page_size must be 0 to {MAX_PAGE}", field="page_size")
         size = page_size or DEFAULT_PAGE
-        after = place_of(page_token) if page_token else None
+        after = decode_page_token(page_token) if page_token else None
         jobs = await self._repository.read(self._repository.store.list, states, labels, size + 1, after)
-        token = token_after(jobs[size - 1]) if len(jobs) > size else ""
+        token = encode_page_token(jobs[size - 1]) if len(jobs) > size else ""
         return [self.view(job).job for job in jobs[:size]], token
 
     @property

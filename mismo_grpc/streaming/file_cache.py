@@ -61,13 +61,16 @@ class StemFileCache:
         self._sets[run] = _Entry(opened)
         return StemLease(self, run, self._sets[run])
 
-    async def acquire(self, files: RunFiles, layout: StemLayout) -> StemLease:
+    async def acquire(self, files: RunFiles, layout: StemLayout | None) -> StemLease:
         """The stems of a run, opened from its files if need be; `release` the lease when done.
 
-        Raises FileNotFoundError if the files are gone or cut.
+        `layout` is None where it is not known yet: then only an open set will do. Raises FileNotFoundError if the
+        files are gone, cut, or not open and of unknown layout.
         """
         entry = self._sets.get(files.run)
         if entry is None:
+            if layout is None:
+                raise FileNotFoundError(f"the stems of run {files.run} are not open")
             opening = asyncio.ensure_future(self._in_thread(StemSet, files.stems, layout))
             entry = self._sets[files.run] = _Entry(opening)
         lease = StemLease(self, files.run, entry)

@@ -137,7 +137,7 @@ class MemoryJobStore:
         """See JobStore."""
         with self._lock:
             first = [pending[0] for kept in self._jobs.values() if (pending := _pending(kept))]
-        due = [row for row in first if row.next_attempt_at <= now and row.place not in passed_over]
+        due = [row for row in first if row.next_attempt_at <= now and row.authority not in passed_over]
         return sorted(due, key=lambda row: row.next_attempt_at)[:limit]
 
     def next_callback_time(self, after: float) -> float | None:

@@ -121,7 +121,7 @@ class JobStore(Protocol):
     def due_callbacks(self, now: float, limit: int, passed_over: Collection[str] = ()) -> list[CallbackRow]:
         """Of each run the first pending callback, if its time has come; the longest due first.
 
-        Those to the places (`CallbackRow.place`) `passed_over` are left out, and do not count for `limit`.
+        Those to the authorities (`CallbackRow.authority`) `passed_over` are left out, and do not count for `limit`.
         """
         ...
 

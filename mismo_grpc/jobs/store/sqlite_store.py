@@ -151,13 +151,16 @@ class SqliteJobStore:
 
     def _put_callbacks(self, writer: sqlite3.Connection, callbacks: Sequence[CallbackRow]) -> None:
         for row in callbacks:
-            self._do(writer, "put_callback", **vars(row) | {"url": json.dumps(row.url), "place": row.place})
+            self._do(
+                writer, "put_callback", **vars(row) | {"url": json.dumps(row.url), "place": row.authority}
+            )
 
     def due_callbacks(self, now: float, limit: int, passed_over: Collection[str] = ()) -> list[CallbackRow]:
         """See JobStore."""
-        places = json.dumps(list(passed_over))
+        authorities = json.dumps(list(passed_over))
         return [
-            _callback(row) for row in self._read("due_callbacks", now=now, limit=limit, passed_over=places)
+            _callback(row)
+            for row in self._read("due_callbacks", now=now, limit=limit, passed_over=authorities)
         ]
 
     def next_callback_time(self, after: float) -> float | None:

@@ -79,3 +79,15 @@ async def test_a_run_that_goes_on_in_new_files_leaves_its_readers_theirs(tmp_pat
     again.release()
     newcomer.release()
     assert (cache.open_sets, open_files(tmp_path)) == (0, 0)
+
+
+async def test_who_comes_before_the_layout_is_known_gets_the_set_that_is_open_or_none(tmp_path: Path) -> None:
+    cache, files = StemFileCache(), finished_run(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        await cache.acquire(files, None)
+    maker = cache.put(files.run, StemSet(files.stems, LAYOUT))
+    reader = await cache.acquire(files, None)
+    assert reader.stems is maker.stems
+    maker.release()
+    reader.release()
+    assert (cache.open_sets, open_files(tmp_path)) == (0, 0)

@@ -118,7 +118,7 @@ def test_places_that_are_passed_over_take_no_room_among_those_that_are_due(store
 def test_a_first_callback_that_is_passed_over_holds_back_the_next_of_its_run(store: JobStore) -> None:
     elsewhere = replace(a_row("a", "a2"), url="http://free:1/")
     store.accept(a_job(), "", "", 0.0, [a_row("a", "a1"), elsewhere])
-    assert names(store.due_callbacks(9.0, 9, [a_row("a", "a1").place])) == []
+    assert names(store.due_callbacks(9.0, 9, [a_row("a", "a1").authority])) == []
 
 
 def test_how_a_callback_stands_is_kept(store: JobStore) -> None:
@@ -171,5 +171,5 @@ def test_a_url_of_any_text_is_kept_as_it_is(store: JobStore) -> None:
     none = replace(a_row("a", "c2"), url="http://[::1/")
     store.accept(a_job(), "", "", 0.0, [odd, none])
     assert store.callbacks_of("a") == [odd, none]
-    assert (odd.place, none.place) == (r"\udc80\x00", "")
-    assert store.due_callbacks(9.0, 9, [odd.place]) == []
+    assert (odd.authority, none.authority) == (r"\udc80\x00", "")
+    assert store.due_callbacks(9.0, 9, [odd.authority]) == []

@@ -116,11 +116,12 @@ FULL_JOB = replace(
     warnings=("short", "\udc80\0\N{BOMB}"),
     layout=StemLayout(("drums", "bass"), 44100, 2, 10_000_000, Encoding.PCM_F32LE),
     segments_total=40,
+    model_fingerprint="f00d cpu fp32",
     source_mtime_ns=1_700_000_000_123_456_789,
     stem_sha256=("e0", "e1"),
     delivery=Delivery("http://app:3000/", DeliveryMode.PATH),
 )
-# As the version before `result_bytes` wrote it.
+# As the version before `result_bytes` and `model_fingerprint` wrote it.
 FULL_RECORD = (
     r'{"job_id":"a","run":"r1","revision":37,"state":"FAILED","priority":"HIGH",'
     r'"source":{"kind":"PATH","location":"/music/a.wav"},'
@@ -133,7 +134,8 @@ FULL_RECORD = (
     r'"retryable":true}}],"error":{"grpc_code":"INTERNAL","reason":"DECODE","message":"no",'
     r'"metadata":{"k":"v"},"retryable":true},"warnings":["short","\udc80\u0000\ud83d\udca3"],'
     r'"layout":{"stem_names":["drums","bass"],"sample_rate":44100,"channels":2,"total_frames":10000000,'
-    r'"encoding":"PCM_F32LE"},"segments_done":0,"segments_total":40,"time_to_first_audio":null,"recipe":"",'
+    r'"encoding":"PCM_F32LE"},"segments_done":0,"segments_total":40,"time_to_first_audio":null,'
+    r'"recipe":"f00d cpu fp32",'
     r'"source_sha256":"","source_bytes":0,"source_mtime_ns":1700000000123456789,"artifacts":[],'
     r'"stem_sha256":["e0","e1"],"cache_hit":false,'
     r'"delivery":{"callback_url":"http://app:3000/","mode":"PATH"}}'
@@ -142,8 +144,10 @@ FULL_RECORD = (
 
 def test_a_record_keeps_its_form() -> None:
     assert job_from_json(FULL_RECORD) == FULL_JOB
-    since = {"playhead_moved": False, "result_bytes": 0}
-    assert json.loads(job_to_json(FULL_JOB)) == json.loads(FULL_RECORD) | since
+    kept = json.loads(FULL_RECORD)
+    since = {"playhead_moved": False, "result_bytes": 0, "model_fingerprint": kept.pop("recipe")}
+    assert json.loads(job_to_json(FULL_JOB)) == kept | since
+    assert job_from_json(job_to_json(FULL_JOB)) == FULL_JOB
 
 
 def test_fields_of_a_later_version_are_passed_over() -> None:

@@ -320,8 +320,8 @@ def test_callbacks_of_before_get_their_place(tmp_path: Path) -> None:
     store = SqliteJobStore(path)
     assert store.due_callbacks(9.0, 9) == rows
     for row in rows:
-        assert store.due_callbacks(9.0, 9, [row.place]) == [
-            other for other in rows if other.place != row.place
+        assert store.due_callbacks(9.0, 9, [row.authority]) == [
+            other for other in rows if other.authority != row.authority
         ]
     store.close()
 
