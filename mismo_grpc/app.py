@@ -35,8 +35,8 @@ from mismo_grpc.listening import cannot_listen, check_address
 from mismo_grpc.orchestration.admission import Admission, default_model
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.runner import JobRunner
+from mismo_grpc.orchestration.server_status import SegmentPace, ServerStatus
 from mismo_grpc.orchestration.service import Jobs
-from mismo_grpc.orchestration.status import ServerStatus, TilePace
 from mismo_grpc.orchestration.submissions import Submissions
 from mismo_grpc.results.retention import STATE_FOLDER
 from mismo_grpc.results.run_recovery import Recovered, recover_runs
@@ -142,7 +142,7 @@ class App:
         self.store = store
         self.repository = JobRepository(self.store, self._now, self.spare)
         self.catalog = ModelCatalog(settings.model_dirs)
-        self.pace = TilePace()
+        self.pace = SegmentPace()
         self.scheduler = Scheduler(time.monotonic)
         self.engines = EngineHost(
             self._build_engine,
@@ -207,7 +207,7 @@ class App:
             self.executors,
             epoch=self.epoch,
             queue_capacity=settings.queue_capacity,
-            tile_seconds=self.pace.seconds,
+            segment_seconds=self.pace.seconds,
         )
         self.sweeper = Sweeper(
             self.repository, self.runs, self.uploads.sweep, settings.disk_budget_bytes, bulk
@@ -334,8 +334,8 @@ class App:
         settings = self.settings
         device = torch_device(
             settings.device,
-            lambda place: ModelPool(
-                self.catalog, place, settings.model_memory_bytes, keep_warm=settings.keep_models_warm
+            lambda device: ModelPool(
+                self.catalog, device, settings.model_memory_bytes, keep_warm=settings.keep_models_warm
             ),
             precision=settings.precision,
             max_batch=settings.max_batch,

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 SLOTS = 8
 """Callbacks under way at once."""
-SLOTS_A_PLACE = 6
+SLOTS_AN_AUTHORITY = 6
 """Of them, to one host and port: one that hangs leaves some for the others."""
 LOOKED_AT = 32
 """Due callbacks looked at in one step: more than are under way, so that one of them can begin if any can."""
@@ -62,7 +62,7 @@ class Outbox:
         self._woken = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._sending: dict[str, asyncio.Task[None]] = {}
-        self._places: Counter[str] = Counter()
+        self._slots_taken: Counter[str] = Counter()
         self._ended: set[str] = set()
         """Those that came to an end while the store was asked: its answer may be older than that."""
 
@@ -123,39 +123,39 @@ class Outbox:
         return IDLE_SECONDS if soon is None else min(max(0.0, soon - repository.now()), IDLE_SECONDS)
 
     async def _begin_some(self, now: float) -> bool:
-        """Starts what is due of some places; answers whether there may be more that can begin."""
-        full = [place for place, count in self._places.items() if count >= SLOTS_A_PLACE]
+        """Starts what is due to some authorities; answers whether there may be more that can begin."""
+        full = [authority for authority, count in self._slots_taken.items() if count >= SLOTS_AN_AUTHORITY]
         self._ended.clear()
         due = await self._repository.read(self._repository.store.due_callbacks, now, LOOKED_AT, full)
         begun = 0
         for row in due:
-            place = row.place
+            authority = row.authority
             taken = row.callback_id in self._sending or row.callback_id in self._ended
-            if taken or self._places[place] >= SLOTS_A_PLACE:
+            if taken or self._slots_taken[authority] >= SLOTS_AN_AUTHORITY:
                 continue
             if len(self._sending) >= SLOTS:
                 return False
-            self._begin(row, place)
+            self._begin(row, authority)
             begun += 1
         return begun > 0 and len(due) == LOOKED_AT
 
-    def _begin(self, row: CallbackRow, place: str) -> None:
+    def _begin(self, row: CallbackRow, authority: str) -> None:
         task = asyncio.create_task(self._deliver(row), name=f"callback {row.callback_id}")
         self._sending[row.callback_id] = task
-        self._places[place] += 1
+        self._slots_taken[authority] += 1
 
         def ended(_: asyncio.Task[None]) -> None:
             del self._sending[row.callback_id]
             self._ended.add(row.callback_id)
-            self._places[place] -= 1
-            if not self._places[place]:
-                del self._places[place]
+            self._slots_taken[authority] -= 1
+            if not self._slots_taken[authority]:
+                del self._slots_taken[authority]
             self.wake()
 
         task.add_done_callback(ended)
 
     async def _deliver(self, row: CallbackRow) -> None:
-        with self._runs.held(row.run):
+        with self._runs.held(row.run_id):
             outcome = await self._attempt(row)
         # No await in between: an attempt that came to its end is stored, also if the server stops now.
         await self._settle(row, outcome)
@@ -177,7 +177,7 @@ class Outbox:
 
     async def _body(self, row: CallbackRow) -> Body:
         job = await self._repository.find(row.job_id)
-        if job is None or job.run != row.run:
+        if job is None or job.run_id != row.run_id:
             raise ArtifactNotFoundError("the job was deleted, or has run again")
         return await self._bodies.callback(job, row.stage, row.created_at)
 
@@ -200,7 +200,7 @@ class Outbox:
             self._tell(settled)
 
     def _tell(self, row: CallbackRow) -> None:
-        about = {"job_id": row.job_id, "stage": row.stage, "attempt": row.attempts, "to": row.place}
+        about = {"job_id": row.job_id, "stage": row.stage, "attempt": row.attempts, "to": row.authority}
         if row.state is CallbackState.DELIVERED:
             log.info("callback delivered", **about)
             self._on_outcome("delivered")

@@ -9,8 +9,8 @@ from fastapi import Request
 
 from mismo_grpc.delivery.body import Bodies
 from mismo_grpc.gateway.metrics import Metrics
+from mismo_grpc.orchestration.server_status import ServerStatus
 from mismo_grpc.orchestration.service import Jobs
-from mismo_grpc.orchestration.status import ServerStatus
 from mismo_grpc.separation.host import EngineHealth
 from mismo_grpc.settings import Settings
 from mismo_grpc.uploads.spooled_upload import SpooledUploads

@@ -31,7 +31,7 @@ class SegmentsReady:
     """Frame ranges of a run that became final."""
 
     ranges: tuple[tuple[int, int], ...]
-    run: str
+    run_id: str
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ async def watch_events(
             if isinstance(event.body, StageStatus):
                 yield WatchEvent(event.revision, event.time, event.body)
             elif isinstance(event.body, tuple):
-                yield WatchEvent(event.revision, event.time, SegmentsReady(event.body, view().job.run))
+                yield WatchEvent(event.revision, event.time, SegmentsReady(event.body, view().job.run_id))
             elif event.kind is EventKind.UPDATED:
                 yield WatchEvent(event.revision, event.time, view())
         touches = log.touches

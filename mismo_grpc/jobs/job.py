@@ -239,7 +239,7 @@ class Job:
     """One job; times are seconds since the epoch, durations seconds."""
 
     job_id: str
-    run: str
+    run_id: str
     """Of this run: a job_id can run again after it ended."""
     revision: int
     state: JobState
@@ -263,7 +263,7 @@ class Job:
     segments_done: int = 0
     segments_total: int = 0
     time_to_first_audio: float | None = None
-    recipe: str = ""
+    model_fingerprint: str = ""
     """Of the weights, the device and the precision: results are taken over only from the same. "" until known."""
     source_sha256: str = ""
     source_bytes: int = 0

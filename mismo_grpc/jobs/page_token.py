@@ -11,12 +11,12 @@ from mismo_grpc.jobs.job import Job
 MAX_TOKEN_CHARS = 1024
 
 
-def token_after(job: Job) -> str:
+def encode_page_token(job: Job) -> str:
     """The token of the page that begins after this job."""
     return base64.urlsafe_b64encode(json.dumps([job.created_at, job.job_id]).encode()).decode()
 
 
-def place_of(token: str) -> tuple[float, str]:
+def decode_page_token(token: str) -> tuple[float, str]:
     """(created_at, job_id) of the last job of the page before; raises InvalidFieldError."""
     wrong = InvalidFieldError("page_token is not one that ListJobs gave", field="page_token")
     if len(token) > MAX_TOKEN_CHARS:

@@ -42,8 +42,8 @@ class ActiveJob:
     """Seconds of the monotonic clock, as `progressed_at`."""
     progressed_at: float = 0.0
     """When the latest segment was done."""
-    tiles_before: int = 0
-    """Tiles that were done before this process took the job up."""
+    segments_before: int = 0
+    """Segments that were done before this process took the job up."""
     stems_changed: Broadcast = field(default_factory=Broadcast)
     """Notified as soon as frames are final, before that is stored and told."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -178,8 +178,8 @@ class JobRepository:
         self.store.close()
 
 
-def progress_of(active: ActiveJob, position: int, tile_seconds: float) -> Progress:
-    """How far a job is; `tile_seconds` is a segment's usual time (0: unknown).
+def progress_of(active: ActiveJob, position: int, segment_seconds: float) -> Progress:
+    """How far a job is; `segment_seconds` is a segment's usual time (0: unknown).
 
     It changes with a segment, not with time: who watches hears of something only when something happened.
     """
@@ -188,9 +188,9 @@ def progress_of(active: ActiveJob, position: int, tile_seconds: float) -> Progre
     if total == 0:
         return Progress(queue_position=position)
     eta: float | None = None
-    fresh = done - active.tiles_before
+    fresh = done - active.segments_before
     if active.separating_since is not None and fresh > 0:
         eta = (active.progressed_at - active.separating_since) / fresh * (total - done)
-    elif tile_seconds > 0:
-        eta = tile_seconds * (total - done)
+    elif segment_seconds > 0:
+        eta = segment_seconds * (total - done)
     return Progress(done / total, eta, position, done, total)

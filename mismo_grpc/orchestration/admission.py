@@ -23,7 +23,7 @@ from mismo_grpc.jobs.job import (
     StemOptions,
 )
 from mismo_grpc.jobs.repository import JobRepository
-from mismo_grpc.jobs.store.records import cache_key, recipe_of, result_key
+from mismo_grpc.jobs.store.records import cache_key, model_fingerprint_of, result_key
 from mismo_grpc.orchestration.sources import check_audio, resolve_path
 from mismo_grpc.results.disk_room import mix_bytes, stems_bytes
 from mismo_grpc.results.reuse import take_over_result
@@ -138,7 +138,7 @@ class Admission:
         )
         job = Job(
             job_id=request.job_id or uuid.uuid4().hex,
-            run=uuid.uuid4().hex,
+            run_id=uuid.uuid4().hex,
             revision=1,
             state=JobState.QUEUED,
             priority=request.priority,
@@ -149,7 +149,7 @@ class Admission:
             created_at=self._repository.now(),
             fallback_from=fallback_from,
             result_ttl=request.result_ttl,
-            recipe="" if device is None else recipe_of(model.fingerprint, device),
+            model_fingerprint="" if device is None else model_fingerprint_of(model.fingerprint, device),
             source_sha256=digest,
             source_bytes=checked.size,
             source_mtime_ns=checked.mtime_ns,
@@ -163,7 +163,7 @@ class Admission:
         # Only what might be there is worth waiting for the device, which a server that just started does not know.
         if not await repository.read(repository.store.has_result_of, digest, repository.now()):
             return None
-        key = result_key(model.name, options, recipe_of(model.fingerprint, await self._device()))
+        key = result_key(model.name, options, model_fingerprint_of(model.fingerprint, await self._device()))
         return await repository.read(repository.store.find_result, digest, key, repository.now())
 
     def _check_model(self, options: StemOptions) -> ModelDescription:
@@ -198,15 +198,15 @@ class Admission:
         """
         job, cached = admitted.job, admitted.cached
         if cached is not None:
-            with self._runs.held(cached.run):
+            with self._runs.held(cached.run_id):
                 artifacts = await self._checksum(take_over_result, self._runs, job, cached)
             if artifacts is not None:
                 return _taken_over(job, cached, artifacts, self._repository.now(), self._default_ttl)
         if job.source.kind is SourceKind.UPLOAD:
-            files = self._runs.files(job.run)
+            files = self._runs.files(job.run_id)
             await asyncio.to_thread(_make_folder, files.folder)
             await self._uploads.link_into(job.source.location, files.source)
-            await asyncio.to_thread(self._runs.sync_names, job.run)
+            await asyncio.to_thread(self._runs.sync_names, job.run_id)
         return job
 
     async def may_still_have(self, admitted: Admitted) -> bool:
@@ -220,7 +220,7 @@ class Admission:
         current = await self._repository.read(self._repository.store.get, cached.job_id)
         return (
             current is not None
-            and current.run == cached.run
+            and current.run_id == cached.run_id
             and current.source_sha256 == admitted.job.source_sha256
             and cache_key(current) == cache_key(cached)
         )
@@ -265,7 +265,7 @@ def _taken_over(job: Job, cached: Job, artifacts: tuple[str, ...], now: float, d
         segments_total=cached.segments_total,
         time_to_first_audio=now - job.created_at,
         artifacts=artifacts,
-        recipe=cached.recipe,
+        model_fingerprint=cached.model_fingerprint,
         result_bytes=cached.result_bytes,
         stem_sha256=cached.stem_sha256,
         cache_hit=True,

@@ -27,7 +27,7 @@ class JobQueue:
         return sorted(waiting, key=lambda a: (-a.job.priority, a.job.created_at))
 
     def position(self, active: ActiveJob) -> int:
-        """A waiting job's place, from 1; 0 for one that does not wait."""
+        """A waiting job's position, from 1; 0 for one that does not wait."""
         waiting = self.waiting()
         return 1 + waiting.index(active) if active in waiting else 0
 

@@ -23,7 +23,7 @@ from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.job import Job, JobFailure, JobState, Stage, StageState, StageStatus
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
-from mismo_grpc.jobs.store.records import recipe_of
+from mismo_grpc.jobs.store.records import model_fingerprint_of
 from mismo_grpc.orchestration.sources import playhead_error
 from mismo_grpc.results.disk_room import check_room_for_stems
 from mismo_grpc.results.finishing import Results, write_results
@@ -102,7 +102,7 @@ class JobRunner:
         active.separation = separation
         # What UpdateJob asked for while the files were opened.
         separation.steer(engine.scheduler, int(active.job.priority), active.playhead)
-        lease = self._stem_files.put(active.job.run, separation.stems)
+        lease = self._stem_files.put(active.job.run_id, separation.stems)
         try:
             await self._separate(active, separation, stage)
             await self._finish(active, separation, engine)
@@ -159,7 +159,7 @@ class JobRunner:
             raise playhead_error(options.playhead, seconds)
         return SeparationSpec(
             mix,
-            self._runs.files(job.run),
+            self._runs.files(job.run_id),
             options.stem_names,
             options.two_stems,
             options.shifts,
@@ -172,7 +172,7 @@ class JobRunner:
             min(int((playhead or 0.0) * mix.sample_rate), mix.frames - 1),
             playing=playhead is not None,
             boot=self._boot,
-            recipe=recipe_of(bag.fingerprint, engine.devices[0].info()),
+            model_fingerprint=model_fingerprint_of(bag.fingerprint, engine.devices[0].info()),
             job_id=job.job_id,
         )
 
@@ -191,7 +191,7 @@ class JobRunner:
         unsubscribe = separation.stems.subscribe(wake_from_thread)
         separation.finished.add_done_callback(wake_from_thread)
         try:
-            active.tiles_before = separation.tiles_done
+            active.segments_before = separation.segments_done
             active.separating_since = time.monotonic()
             await self._announce(active, separation, decoded)
             wake()
@@ -199,15 +199,15 @@ class JobRunner:
                 await woken.wait()
                 woken.clear()
                 over = separation.finished.done()
-                if active.job.segments_done != separation.tiles_done:
+                if active.job.segments_done != separation.segments_done:
                     active.progressed_at = time.monotonic()
                 fresh = _difference(separation, active)
                 if fresh:
                     await self._repository.record(
                         active, self._progressed(active, separation), EventKind.SEGMENT_READY, fresh
                     )
-                elif active.job.segments_done != separation.tiles_done:
-                    active.job = replace(active.job, segments_done=separation.tiles_done)
+                elif active.job.segments_done != separation.segments_done:
+                    active.job = replace(active.job, segments_done=separation.segments_done)
                     active.event_log.touch()
                 if over:
                     separation.finished.result()
@@ -232,8 +232,8 @@ class JobRunner:
             return replace(
                 job,
                 layout=separation.stems.layout,
-                segments_total=len(separation.plan.tiles),
-                recipe=separation.spec.recipe,
+                segments_total=len(separation.plan.segments),
+                model_fingerprint=separation.spec.model_fingerprint,
                 source_sha256=job.source_sha256 if mix.source_sha256 is None else mix.source_sha256,
                 warnings=tuple(dict.fromkeys(warnings)),
             ).with_stage(done)
@@ -248,7 +248,7 @@ class JobRunner:
         def progressed(job: Job) -> Job:
             return replace(
                 job,
-                segments_done=separation.tiles_done,
+                segments_done=separation.segments_done,
                 time_to_first_audio=first if job.time_to_first_audio is None else job.time_to_first_audio,
             )
 
@@ -287,7 +287,7 @@ class JobRunner:
             ).with_stage(stage)
 
         async def link() -> None:
-            await self._runs.publish(active.job.job_id, active.job.run)
+            await self._runs.publish(active.job.job_id, active.job.run_id)
 
         try:
             await self._repository.record(
@@ -339,7 +339,7 @@ class JobRunner:
             await self._record_end(active, state, stage_state, failure)
         active.stems_changed.notify()
         if active.job.state is not JobState.SUCCEEDED:
-            self._runs.discard(active.job.run)
+            self._runs.discard(active.job.run_id)
 
     async def _record_end(
         self, active: ActiveJob, state: JobState, stage_state: StageState, failure: JobFailure | None
@@ -374,7 +374,7 @@ class JobRunner:
 
     def _remove_results(self, job: Job) -> None:
         """All but the source, which a restart needs as long as the job's end is not stored."""
-        files = self._runs.files(job.run)
+        files = self._runs.files(job.run_id)
         for folder in (files.stems, files.work):
             shutil.rmtree(folder, ignore_errors=True)
 

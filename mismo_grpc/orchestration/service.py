@@ -22,7 +22,7 @@ from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.event_log import JobEventLog, JobView, WatchEvent, watch_events
 from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.job import Job, JobRequest, JobState, Priority, Progress, StageState
-from mismo_grpc.jobs.page_token import place_of, token_after
+from mismo_grpc.jobs.page_token import decode_page_token, encode_page_token
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository, progress_of
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.runner import JobRunner
@@ -64,7 +64,7 @@ class Jobs:
         *,
         epoch: str,
         queue_capacity: int,
-        tile_seconds: Callable[[str], float],
+        segment_seconds: Callable[[str], float],
     ) -> None:
         self.epoch = epoch
         self.queue_capacity = queue_capacity
@@ -76,7 +76,7 @@ class Jobs:
         self._scheduler = scheduler
         self._executors = executors
         self._submissions = submissions
-        self._tile_seconds = tile_seconds
+        self._segment_seconds = segment_seconds
 
     # Life
 
@@ -124,24 +124,24 @@ class Jobs:
     def view(self, job: Job) -> JobView:
         """A job with its progress and ready frames as of now."""
         active = self._repository.active.get(job.job_id)
-        if active is not None and active.job.run == job.run:
+        if active is not None and active.job.run_id == job.run_id:
             return JobView(active.job, self.progress(active.job), active.ready)
         return JobView(job, self.progress(job), self.ready(job))
 
     def progress(self, job: Job) -> Progress:
         """How far a job is."""
         active = self._repository.active.get(job.job_id)
-        if active is None or active.job.run != job.run:
+        if active is None or active.job.run_id != job.run_id:
             done = job.state is JobState.SUCCEEDED
             fraction = 1.0 if done else job.segments_done / max(1, job.segments_total)
             return Progress(fraction, None, 0, job.segments_done, job.segments_total)
         position = self._queue.position(active)
-        return progress_of(active, position, self._tile_seconds(job.model))
+        return progress_of(active, position, self._segment_seconds(job.model))
 
     def ready(self, job: Job) -> RangeSet:
         """The frames of a job that can be read."""
         active = self._repository.active.get(job.job_id)
-        if active is not None and active.job.run == job.run:
+        if active is not None and active.job.run_id == job.run_id:
             return active.ready
         if job.state is JobState.SUCCEEDED and job.layout is not None:
             return RangeSet([(0, job.layout.total_frames)])
@@ -154,9 +154,9 @@ class Jobs:
         if page_size < 0 or page_size > MAX_PAGE:
             raise InvalidFieldError(f"page_size must be 0 to {MAX_PAGE}", field="page_size")
         size = page_size or DEFAULT_PAGE
-        after = place_of(page_token) if page_token else None
+        after = decode_page_token(page_token) if page_token else None
         jobs = await self._repository.read(self._repository.store.list, states, labels, size + 1, after)
-        token = token_after(jobs[size - 1]) if len(jobs) > size else ""
+        token = encode_page_token(jobs[size - 1]) if len(jobs) > size else ""
         return [self.view(job).job for job in jobs[:size]], token
 
     @property
@@ -176,7 +176,7 @@ class Jobs:
     ) -> AsyncIterator[WatchEvent]:
         """A job's events until it ends; see `watch_events`."""
         job = await self.get(job_id)
-        run = job.run
+        run_id = job.run_id
         active = self._repository.active.get(job_id)
         events = (
             active.event_log
@@ -187,9 +187,9 @@ class Jobs:
         def view() -> JobView:
             nonlocal job
             current = self._repository.active.get(job_id)
-            if current is not None and current.job.run == run:
+            if current is not None and current.job.run_id == run_id:
                 job = current.job
-            elif active is not None and active.job.run == run:
+            elif active is not None and active.job.run_id == run_id:
                 job = active.job
             return self.view(job)
 
@@ -275,7 +275,7 @@ class Jobs:
             await self._forget(job)
         except DiskFullError:
             # The files go now anyway, and may be the room that is missing.
-            self._runs.discard(job.run)
+            self._runs.discard(job.run_id)
             await self._runs.removed()
             await self._forget(job)
 
@@ -283,12 +283,12 @@ class Jobs:
         async with self._repository.job_files_lock:
             current = await self._repository.find(job.job_id)
             # A run that was accepted meanwhile is another job.
-            if current is None or current.run != job.run:
+            if current is None or current.run_id != job.run_id:
                 return
             self._repository.ended_logs.pop(job.job_id, None)
             # The row first: a start removes files without a job, but cannot make those of a job that has none.
             await self._repository.must_write(self._repository.store.delete, job.job_id)
-            await self._runs.forget(job.job_id, job.run)
+            await self._runs.forget(job.job_id, job.run_id)
 
     # Read
 
@@ -309,8 +309,8 @@ class Jobs:
                     f"job {job_id} has no stem {stem[:64]!r}; there are {', '.join(names)}", field="stem"
                 )
             bulk = self._executors.bulk
-            async with await bulk(open_stem, self._runs.files(job.run), stem, bulk) as reader:
-                reader.run = job.run
+            async with await bulk(open_stem, self._runs.files(job.run_id), stem, bulk) as reader:
+                reader.run_id = job.run_id
                 yield reader
 
     @asynccontextmanager
@@ -322,9 +322,9 @@ class Jobs:
         bulk = self._executors.bulk
         async with (
             self.finished(job_id) as job,
-            await bulk(open_artifact, self._runs.files(job.run), name, bulk) as reader,
+            await bulk(open_artifact, self._runs.files(job.run_id), name, bulk) as reader,
         ):
-            reader.run = job.run
+            reader.run_id = job.run_id
             yield reader
 
     @asynccontextmanager
@@ -338,7 +338,7 @@ class Jobs:
             raise JobNotReadyError(f"job {job_id} has no artifacts before it ends; watch it and ask again")
         if job.state is not JobState.SUCCEEDED:
             raise ended_without(job)
-        with self._runs.held(job.run):
+        with self._runs.held(job.run_id):
             yield job
 
     @asynccontextmanager
@@ -349,22 +349,22 @@ class Jobs:
         """
         job = await self.get(job_id)
         active = self._repository.active.get(job_id)
-        with self._runs.held(job.run):
-            if active is not None and active.job.run == job.run:
+        with self._runs.held(job.run_id):
+            if active is not None and active.job.run_id == job.run_id:
                 await active.stems_changed.wait(
                     lambda: active.separation is not None or active.job.state.ended, None
                 )
                 job = active.job
             if job.state in (JobState.FAILED, JobState.CANCELLED):
                 raise ended_without(job)
-            lease = await acquire_stems(self._stem_files, self._runs.files(job.run), job)
+            lease = await acquire_stems(self._stem_files, self._runs.files(job.run_id), job)
             try:
                 yield self._reader(job, active, lease.stems)
             finally:
                 lease.release()
 
     def _reader(self, job: Job, active: ActiveJob | None, stems: StemSet) -> StemReader:
-        if active is None or active.job.run != job.run:
+        if active is None or active.job.run_id != job.run_id:
             return reader_of_ended(job, stems, self._executors.player)
         return reader_of_active(active, stems, self._scheduler, self._executors.player)
 

@@ -18,13 +18,13 @@ async def acquire_stems(cache: StemFileCache, files: RunFiles, job: Job) -> Stem
 
     Raises ArtifactNotFoundError if the files of a finished job are gone.
     """
-    gone = ArtifactNotFoundError(f"the stems of job {job.job_id} are gone; submit the track again")
-    if job.layout is None:
-        raise gone
     try:
+        # A job that was just decoded has its files open before its layout is stored.
         return await cache.acquire(files, job.layout)
     except FileNotFoundError as error:
-        raise gone from error
+        raise ArtifactNotFoundError(
+            f"the stems of job {job.job_id} are gone; submit the track again"
+        ) from error
 
 
 def reader_of_ended(job: Job, stems: StemSet, in_thread: InThread) -> StemReader:
@@ -39,11 +39,11 @@ def reader_of_active(
 
     def follow(player: object, frame: int) -> None:
         if active.separation is not None:
-            scheduler.follow(active.separation.lane, player, active.separation.mix_frame(frame))
+            scheduler.follow(active.separation.scheduled, player, active.separation.mix_frame(frame))
 
     def unfollow(player: object) -> None:
         if active.separation is not None:
-            scheduler.unfollow(active.separation.lane, player)
+            scheduler.unfollow(active.separation.scheduled, player)
 
     def grows() -> bool:
         return active.separation is None or active.separation.stems is stems

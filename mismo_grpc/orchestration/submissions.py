@@ -89,8 +89,8 @@ class Submissions:
                 ):
                     submitted = await self._accept(request, job)
         finally:
-            if submitted is None or submitted.job.run != admitted.job.run:
-                self._runs.discard(admitted.job.run)
+            if submitted is None or submitted.job.run_id != admitted.job.run_id:
+                self._runs.discard(admitted.job.run_id)
         return submitted
 
     @contextmanager
@@ -122,7 +122,7 @@ class Submissions:
                     store.put_request,
                     request.request_id,
                     active.job.job_id,
-                    active.job.run,
+                    active.job.run_id,
                     request.fingerprint,
                     self._repository.now(),
                 )
@@ -155,7 +155,7 @@ class Submissions:
         for tell in self._repository.on_accepted:
             tell(job)
         if job.state.ended:
-            await self._runs.publish(job.job_id, job.run)
+            await self._runs.publish(job.job_id, job.run_id)
             self._repository.tell_callbacks()
         else:
             self._repository.active[job.job_id] = ActiveJob(job, JobEventLog(job.revision))

@@ -51,18 +51,18 @@ def digest_stem(name: str, path: Path, pcm_offset: int, pcm_bytes: int) -> StemF
 
     Raises InternalError if the file is too short for them.
     """
-    of_file, of_pcm, crc32, place = hashlib.sha256(), hashlib.sha256(), 0, 0
+    of_file, of_pcm, crc32, offset = hashlib.sha256(), hashlib.sha256(), 0, 0
     pcm_end = pcm_offset + pcm_bytes
     with disk_errors(), path.open("rb", buffering=0) as file:
         while block := file.read(BLOCK_BYTES):
             of_file.update(block)
             crc32 = zlib.crc32(block, crc32)
-            begin, end = max(0, pcm_offset - place), max(0, pcm_end - place)
+            begin, end = max(0, pcm_offset - offset), max(0, pcm_end - offset)
             of_pcm.update(memoryview(block)[begin:end])
-            place += len(block)
-    if place < pcm_end:
+            offset += len(block)
+    if offset < pcm_end:
         raise InternalError(f"the file of stem {name} is shorter than its samples")
-    return StemFile(name, path.name, place, crc32, of_file.hexdigest(), of_pcm.hexdigest())
+    return StemFile(name, path.name, offset, crc32, of_file.hexdigest(), of_pcm.hexdigest())
 
 
 def stems_document(
@@ -161,7 +161,7 @@ class ArtifactReader:
         self._in_thread = in_thread
         self.content_type = content_type
         self.sha256 = sha256
-        self.run = ""
+        self.run_id = ""
         """The run that it is of, for those who must tell one content from another."""
         self.total_bytes = spans[-1].start + spans[-1].size if spans else 0
         self._spans = spans
@@ -186,17 +186,17 @@ class ArtifactReader:
                 f"offset must be 0 to {self.total_bytes}, the size of the artifact in bytes", field="offset"
             )
         end = min(offset + max(0, min(count, MAX_READ_BYTES)), self.total_bytes)
-        pieces: list[bytes] = []
+        blocks: list[bytes] = []
         with self._lock:
             if self._closed:
                 raise InternalError("an artifact was read after it was closed")
             while offset < end:
-                piece = self._read_span(
+                block = self._read_span(
                     self._spans[bisect.bisect_right(self._starts, offset) - 1], offset, end
                 )
-                pieces.append(piece)
-                offset += len(piece)
-        return b"".join(pieces)
+                blocks.append(block)
+                offset += len(block)
+        return b"".join(blocks)
 
     def _read_span(self, span: Span, offset: int, end: int) -> bytes:
         begin, count = offset - span.start, min(end, span.start + span.size) - offset
@@ -205,10 +205,10 @@ class ArtifactReader:
         if self._open is None or self._open[0] != span:
             self._release()
             self._open = (span, _open_span(span))
-        piece = os.pread(self._open[1], count, begin)
-        if not piece:
+        block = os.pread(self._open[1], count, begin)
+        if not block:
             raise InternalError(f"{span.path.name} became shorter while it was being read")
-        return piece
+        return block
 
     def _release(self) -> None:
         if self._open is not None:

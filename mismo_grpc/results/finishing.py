@@ -28,7 +28,7 @@ def write_results(
 
     `ended_at` is in seconds since the epoch. Raises DiskFullError or InternalError.
     """
-    layout, files = stems.layout, runs.files(job.run)
+    layout, files = stems.layout, runs.files(job.run_id)
     with disk_errors():
         stems.sync()
     digests = [
@@ -45,7 +45,7 @@ def write_results(
     waveforms = write_waveforms(files, stems, disk, disk_reserve)
     write_stems_json(files, stems_document(replace(job, layout=layout), digests, waveforms, timings))
     with disk_errors():
-        runs.sync_names(job.run)
+        runs.sync_names(job.run_id)
         small = sum(files.artifact(name).stat().st_size for name in (STEMS_JSON, *waveforms))
     return Results(
         (STEMS_JSON, STEMS_ZIP, *waveforms),

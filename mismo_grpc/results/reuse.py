@@ -31,12 +31,12 @@ def take_over_result(runs: Runs, job: Job, earlier: Job) -> tuple[str, ...] | No
     Every file is compared with its stored checksum first. None, and nothing is left in the folder, if one is missing
     or damaged or has no second name here (another file system, say). The caller holds the earlier run.
     """
-    source, target = runs.files(earlier.run), runs.files(job.run)
+    source, target = runs.files(earlier.run_id), runs.files(job.run_id)
     try:
         waveforms = _link(source, target, earlier)
         document = {**read_stems_json(source), "job_id": job.job_id, "taken_over_from": earlier.job_id}
         write_stems_json(target, document)
-        runs.sync_names(job.run)
+        runs.sync_names(job.run_id)
     except (OSError, ArtifactNotFoundError, _DamagedError) as error:
         log.warning(
             "an earlier result cannot be used again; it is made anew",

@@ -48,7 +48,7 @@ def _move_older_folders(runs: Runs, standing: Sequence[RunStanding]) -> int:
     staging = runs.jobs_dir / STATE_FOLDER / OLD_STAGING_FOLDER
     moved = 0
     for each in standing:
-        target = runs.files(each.run).folder
+        target = runs.files(each.run_id).folder
         staged, in_place = staging / f"{each.run}{each.job_id}", runs.jobs_dir / each.job_id
         for folder in (staged, in_place):
             if not _is_folder(folder):
@@ -75,13 +75,13 @@ def _mend_links(runs: Runs, jobs: dict[str, RunStanding]) -> int:
             runs.unlink(entry.name)
             mended += 1
     for job in jobs.values():
-        if job.state is not JobState.SUCCEEDED or runs.linked(job.job_id) == job.run:
+        if job.state is not JobState.SUCCEEDED or runs.linked(job.job_id) == job.run_id:
             continue
-        if not runs.files(job.run).folder.is_dir():
-            log.error("the files of a finished job are gone", job_id=job.job_id, run=job.run)
+        if not runs.files(job.run_id).folder.is_dir():
+            log.error("the files of a finished job are gone", job_id=job.job_id, run_id=job.run_id)
             continue
         try:
-            runs.link(job.job_id, job.run)
+            runs.link(job.job_id, job.run_id)
             mended += 1
         except IsADirectoryError:
             log.warning(
@@ -91,8 +91,8 @@ def _mend_links(runs: Runs, jobs: dict[str, RunStanding]) -> int:
 
 
 def _throw_away(runs: Runs, standing: Sequence[RunStanding]) -> int:
-    kept = {each.run for each in standing if each.state not in _WITHOUT_FILES}
-    kept |= {run for each in standing if (run := runs.linked(each.job_id)) is not None}
+    kept = {each.run_id for each in standing if each.state not in _WITHOUT_FILES}
+    kept |= {run_id for each in standing if (run_id := runs.linked(each.job_id)) is not None}
     removed = 0
     for folder in list(runs.root.iterdir()):
         if folder.name not in kept:

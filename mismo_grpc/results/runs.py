@@ -48,25 +48,25 @@ class Runs:
         self._discarded: set[str] = set()
         self._removals: set[asyncio.Task[None]] = set()
 
-    def files(self, run: str) -> RunFiles:
+    def files(self, run_id: str) -> RunFiles:
         """Where a run's files lie."""
-        return RunFiles(self.root / run)
+        return RunFiles(self.root / run_id)
 
     # Readers
 
     @contextmanager
-    def held(self, run: str) -> Generator[RunFiles]:
+    def held(self, run_id: str) -> Generator[RunFiles]:
         """Keeps a run's files from being removed."""
-        self._holds[run] += 1
+        self._holds[run_id] += 1
         try:
-            yield self.files(run)
+            yield self.files(run_id)
         finally:
-            self._holds[run] -= 1
-            if self._holds[run] <= 0:
-                del self._holds[run]
-                if run in self._discarded:
-                    self._discarded.discard(run)
-                    self._begin_removal(run)
+            self._holds[run_id] -= 1
+            if self._holds[run_id] <= 0:
+                del self._holds[run_id]
+                if run_id in self._discarded:
+                    self._discarded.discard(run_id)
+                    self._begin_removal(run_id)
 
     @property
     def held_runs(self) -> frozenset[str]:
@@ -75,25 +75,25 @@ class Runs:
 
     def discard(self, *runs: str | None) -> None:
         """Has runs removed as soon as nobody reads them; Nones are passed over."""
-        for run in {run for run in runs if run is not None}:
-            if run in self._holds:
-                self._discarded.add(run)
+        for run_id in {run_id for run_id in runs if run_id is not None}:
+            if run_id in self._holds:
+                self._discarded.add(run_id)
             else:
-                self._begin_removal(run)
+                self._begin_removal(run_id)
 
-    def _begin_removal(self, run: str) -> None:
-        removal = asyncio.create_task(self._in_thread(self._remove, run), name=f"remove run {run}")
+    def _begin_removal(self, run_id: str) -> None:
+        removal = asyncio.create_task(self._in_thread(self._remove, run_id), name=f"remove run {run_id}")
         self._removals.add(removal)
         removal.add_done_callback(self._removals.discard)
 
-    def _remove(self, run: str) -> None:
+    def _remove(self, run_id: str) -> None:
         try:
-            grave = move_to_trash(self.jobs_dir, self.files(run).folder)
+            grave = move_to_trash(self.jobs_dir, self.files(run_id).folder)
             if grave is not None:
                 remove_tree(grave)
         except OSError:
             # The next start finds a folder that no job has.
-            log.error("the files of a run cannot be removed", run=run, exc_info=True)
+            log.error("the files of a run cannot be removed", run_id=run_id, exc_info=True)
 
     async def removed(self) -> None:
         """Waits for the removals that are under way."""
@@ -102,19 +102,19 @@ class Runs:
 
     # Links
 
-    async def publish(self, job_id: str, run: str) -> None:
+    async def publish(self, job_id: str, run_id: str) -> None:
         """Leads a job's name to a run that has a result, and discards the run that it led to.
 
         A failure is logged: whoever asks the server gets the result all the same, and the next start tries again.
         """
         try:
-            self.discard(await asyncio.to_thread(self.link, job_id, run))
+            self.discard(await asyncio.to_thread(self.link, job_id, run_id))
         except OSError:
             log.error("the link to a job's result cannot be made", job_id=job_id, exc_info=True)
 
-    async def forget(self, job_id: str, run: str) -> None:
+    async def forget(self, job_id: str, run_id: str) -> None:
         """Removes a job's link; its run goes, and the one that the link led to. Raises OSError."""
-        self.discard(run, await asyncio.to_thread(self.unlink, job_id))
+        self.discard(run_id, await asyncio.to_thread(self.unlink, job_id))
 
     def linked(self, job_id: str) -> str | None:
         """The run that a job's link leads to; None without a link, or with one that is not ours. Blocks."""
@@ -126,17 +126,17 @@ class Runs:
         ours = target.parent == Path(STATE_FOLDER, RUNS_FOLDER) and _RUN_ID.fullmatch(target.name)
         return target.name if ours else None
 
-    def link(self, job_id: str, run: str) -> str | None:
+    def link(self, job_id: str, run_id: str) -> str | None:
         """Leads a job's name to a run in one step; answers the run that it led to before. Blocks.
 
         Raises OSError, IsADirectoryError among them where a folder has the job's name.
         """
         before = self.linked(job_id)
-        if before == run:
+        if before == run_id:
             return None
         aside = self.jobs_dir / STATE_FOLDER / f"link-{secrets.token_hex(8)}"
         # Relative, so that the jobs folder can be moved or mounted elsewhere.
-        os.symlink(Path(STATE_FOLDER, RUNS_FOLDER, run), aside)
+        os.symlink(Path(STATE_FOLDER, RUNS_FOLDER, run_id), aside)
         try:
             os.replace(aside, self.jobs_dir / job_id)
         except BaseException:
@@ -151,9 +151,9 @@ class Runs:
             (self.jobs_dir / job_id).unlink(missing_ok=True)
         return before
 
-    def sync_names(self, run: str) -> None:
+    def sync_names(self, run_id: str) -> None:
         """Brings the names in a run's folder, and its own, to the disk. Blocks; raises OSError."""
-        files = self.files(run)
+        files = self.files(run_id)
         for folder in (files.stems, files.folder, self.root):
             if folder.is_dir():
                 sync(folder)

@@ -1,4 +1,4 @@
-"""A ZIP archive as a plan: stored entries, so that every byte's place is known before any file is read.
+"""A ZIP archive as a plan: stored entries, so that every byte's offset is known before any file is read.
 
 Headers after PKWARE's APPNOTE 6.3.10: local file header 4.3.7, central directory 4.3.12, ZIP64 4.3.14 and
 4.5.3, end record 4.3.16. The bytes depend on names, sizes and checksums alone.
@@ -78,16 +78,16 @@ class ZipPlan:
 
 
 def _spans(entries: Sequence[ZipEntry]) -> Iterator[Span]:
-    place = 0
+    offset = 0
     directory: list[bytes] = []
     for entry in entries:
-        directory.append(_directory_record(entry, place))
-        header = BytesSpan(place, _local_header(entry))
+        directory.append(_directory_record(entry, offset))
+        header = BytesSpan(offset, _local_header(entry))
         yield header
-        yield FileSpan(place + header.size, entry.size, entry.path)
-        place += header.size + entry.size
+        yield FileSpan(offset + header.size, entry.size, entry.path)
+        offset += header.size + entry.size
     records = b"".join(directory)
-    yield BytesSpan(place, records + _end(len(entries), len(records), place))
+    yield BytesSpan(offset, records + _end(len(entries), len(records), offset))
 
 
 def _local_header(entry: ZipEntry) -> bytes:
@@ -111,14 +111,14 @@ def _local_header(entry: ZipEntry) -> bytes:
     return fixed + name + extra
 
 
-def _directory_record(entry: ZipEntry, place: int) -> bytes:
+def _directory_record(entry: ZipEntry, offset: int) -> bytes:
     name = entry.name.encode()
     # Only what does not fit into 32 bits goes into the extra field, in this order.
     wide: list[int] = []
     if entry.size >= LIMIT_32:
         wide += [entry.size, entry.size]
-    if place >= LIMIT_32:
-        wide.append(place)
+    if offset >= LIMIT_32:
+        wide.append(offset)
     extra = struct.pack(f"<HH{len(wide)}Q", ZIP64_FIELD, 8 * len(wide), *wide) if wide else b""
     version = VERSION_ZIP64 if wide else VERSION_STORED
     size = min(entry.size, LIMIT_32)
@@ -139,14 +139,14 @@ def _directory_record(entry: ZipEntry, place: int) -> bytes:
         0,
         0,
         READABLE_FILE,
-        min(place, LIMIT_32),
+        min(offset, LIMIT_32),
     )
     return fixed + name + extra
 
 
-def _end(count: int, size: int, place: int) -> bytes:
+def _end(count: int, size: int, offset: int) -> bytes:
     wide = b""
-    if count >= LIMIT_16 or size >= LIMIT_32 or place >= LIMIT_32:
+    if count >= LIMIT_16 or size >= LIMIT_32 or offset >= LIMIT_32:
         record = struct.pack(
             "<4sQHHIIQQQQ",
             b"PK\x06\x06",
@@ -158,11 +158,11 @@ def _end(count: int, size: int, place: int) -> bytes:
             count,
             count,
             size,
-            place,
+            offset,
         )
-        wide = record + struct.pack("<4sIQI", b"PK\x06\x07", 0, place + size, 1)
+        wide = record + struct.pack("<4sIQI", b"PK\x06\x07", 0, offset + size, 1)
     count = min(count, LIMIT_16)
     fixed = struct.pack(
-        "<4sHHHHIIH", b"PK\x05\x06", 0, 0, count, count, min(size, LIMIT_32), min(place, LIMIT_32), 0
+        "<4sHHHHIIH", b"PK\x05\x06", 0, 0, count, count, min(size, LIMIT_32), min(offset, LIMIT_32), 0
     )
     return wide + fixed

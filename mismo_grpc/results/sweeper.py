@@ -66,12 +66,12 @@ class Sweeper:
         """Removes the trash, and work files of jobs whose server was killed between their end and this."""
         await self._in_thread(empty_trash, self._runs.jobs_dir)
         ended = await self._repository.read(self._repository.store.ended_results)
-        runs = [each.run for each in ended if each.state is JobState.SUCCEEDED]
+        runs = [each.run_id for each in ended if each.state is JobState.SUCCEEDED]
         await self._in_thread(self._remove_needless, runs)
 
     def _remove_needless(self, runs: list[str]) -> None:
-        for run in runs:
-            files = self._runs.files(run)
+        for run_id in runs:
+            files = self._runs.files(run_id)
             for path in (files.work, files.source):
                 if path.exists():
                     remove_tree(path)
@@ -84,9 +84,9 @@ class Sweeper:
         held = self._runs.held_runs
         # What is still to be told is kept until that was done, or has failed for good.
         untold = await repository.read(repository.store.jobs_with_pending_callbacks)
-        in_use = {each.job_id for each in ended if each.run in held} | untold
+        in_use = {each.job_id for each in ended if each.run_id in held} | untold
         due = jobs_to_remove(ended, now, self._budget, in_use)
-        runs = {each.job_id: each.run for each in ended}
+        runs = {each.job_id: each.run_id for each in ended}
         removed = [job_id for job_id in due if await run_to_completion(self._remove(job_id, runs[job_id]))]
         if repository.spare is not None:
             await self._in_thread(repository.spare.refill)
@@ -94,27 +94,31 @@ class Sweeper:
         await repository.write(repository.store.forget_requests, now - REQUESTS_KEPT_SECONDS)
         return removed
 
-    async def _remove(self, job_id: str, run: str) -> bool:
+    async def _remove(self, job_id: str, run_id: str) -> bool:
         repository = self._repository
         async with repository.job_files_lock:
             current = await repository.read(repository.store.get, job_id)
             # It may run anew or be read since it was looked at.
-            if current is None or current.run != run or run in self._runs.held_runs:
+            if current is None or current.run_id != run_id or run_id in self._runs.held_runs:
                 return False
             await repository.must_write(repository.store.delete, job_id)
-            await self._runs.forget(job_id, run)
+            await self._runs.forget(job_id, run_id)
         log.info("result removed", job_id=job_id)
         return True
 
     async def _with_sizes(self, ended: list[EndedResult]) -> list[EndedResult]:
         unknown = [
-            each.run
+            each.run_id
             for each in ended
-            if each.state is JobState.SUCCEEDED and not each.result_bytes and each.run not in self._measured
+            if each.state is JobState.SUCCEEDED
+            and not each.result_bytes
+            and each.run_id not in self._measured
         ]
         if unknown:
             self._measured |= await self._in_thread(self._measure, unknown)
-        return [replace(each, result_bytes=self._measured.get(each.run, each.result_bytes)) for each in ended]
+        return [
+            replace(each, result_bytes=self._measured.get(each.run_id, each.result_bytes)) for each in ended
+        ]
 
     def _measure(self, runs: list[str]) -> dict[str, int]:
-        return {run: folder_bytes(self._runs.files(run).folder) for run in runs}
+        return {run_id: folder_bytes(self._runs.files(run_id).folder) for run_id in runs}

@@ -58,7 +58,7 @@ def write_waveforms(files: RunFiles, stems: StemSet, disk: Disk, reserve: int = 
                     with path.open("rb") as file:
                         written[name] = hashlib.file_digest(file, "sha256").hexdigest()
     except DiskFullError:
-        log.warning("no room for a job's waveforms; it ends without them", run=files.run)
+        log.warning("no room for a job's waveforms; it ends without them", run_id=files.run_id)
         _remove(files, layout.stem_names)
         return {}
     except BaseException:

@@ -112,7 +112,7 @@ def job_message(view: JobView) -> job_pb2.Job:
     job = view.job
     message = job_pb2.Job(
         job_id=job.job_id,
-        run_id=job.run,
+        run_id=job.run_id,
         revision=job.revision,
         state=_STATES[job.state],
         priority=priority_message(job.priority),
@@ -216,7 +216,7 @@ def watch_message(event: WatchEvent, server_epoch: str) -> job_service_pb2.Watch
             message.progress.CopyFrom(progress_message(event.body))
         case SegmentsReady():
             message.segment_ready.CopyFrom(
-                job_service_pb2.SegmentReady(ranges=frame_ranges(event.body.ranges), run_id=event.body.run)
+                job_service_pb2.SegmentReady(ranges=frame_ranges(event.body.ranges), run_id=event.body.run_id)
             )
         case Heartbeat():
             message.heartbeat.SetInParent()

@@ -11,8 +11,8 @@ import grpc
 from mismo.analysis.v1 import system_service_pb2 as pb
 from mismo.analysis.v1.system_service_pb2_grpc import SystemServiceServicer
 from mismo_grpc import __version__
+from mismo_grpc.orchestration.server_status import ModelStatus, ResourceSample, ServerStatus
 from mismo_grpc.orchestration.service import Jobs
-from mismo_grpc.orchestration.status import ModelStatus, ResourceSample, ServerStatus
 from mismo_grpc.rpc.values import ENCODINGS, bounded_seconds, duration, timestamp
 from mismo_grpc.separation.catalog import ModelState
 from mismo_grpc.settings import Settings

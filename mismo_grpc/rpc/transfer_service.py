@@ -98,14 +98,14 @@ class TransferService(TransferServiceServicer):
                 info=stem_info(request.stem_name, reading.wire_format, self._jobs.epoch),
                 start_frame=reading.start_frame,
             )
-            async with aclosing(reading.pieces()) as pieces:
-                async for piece in pieces:
-                    self._on_bytes(len(piece.data))
+            async with aclosing(reading.slices()) as slices:
+                async for audio in slices:
+                    self._on_bytes(len(audio.data))
                     yield pb.ReadStemResponse(
-                        start_frame=piece.start_frame,
-                        frame_count=piece.frame_count,
-                        data=piece.data,
-                        crc32c=crc32c(piece.data),
+                        start_frame=audio.start_frame,
+                        frame_count=audio.frame_count,
+                        data=audio.data,
+                        crc32c=crc32c(audio.data),
                     )
 
     async def GetArtifact(  # noqa: N802
@@ -117,7 +117,7 @@ class TransferService(TransferServiceServicer):
             offset = request.offset
             data = await artifact.read(offset, ARTIFACT_CHUNK_BYTES)
             first = _artifact_chunk(offset, data)
-            first.run_id = artifact.run
+            first.run_id = artifact.run_id
             first.artifact.name = request.name
             first.artifact.total_bytes = artifact.total_bytes
             first.artifact.content_type = artifact.content_type

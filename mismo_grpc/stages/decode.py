@@ -71,7 +71,7 @@ class TrackDecoder:
             raise
 
     def _decode(self, job: Job, should_stop: Callable[[], bool]) -> DecodedMix:
-        files = self._runs.files(job.run)
+        files = self._runs.files(job.run_id)
         rate = self._sample_rate_of(job.model)
         files.work.mkdir(parents=True, exist_ok=True)
         found = _read_record(files, self._boot)

@@ -1,4 +1,4 @@
-"""Audio of growing stems in the encoding a client wants: blocks that are cut into pieces.
+"""Audio of growing stems in the encoding a client wants: blocks that are cut into slices.
 
 Blocks are PCM, cut at any frame, or FLAC, cut between its frames.
 """
@@ -23,7 +23,7 @@ MAX_CHUNK_BYTES = 1_048_576
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class AudioSlice:
     """Consecutive audio of one stem as it is sent."""
 
     start_frame: int
@@ -34,9 +34,9 @@ class Piece:
 class Block(Protocol):
     """Consecutive audio of one stem that is cut off from its front."""
 
-    def cut(self, limit: int, allowance: int) -> Piece | None:
-        """The next piece: at most `limit` bytes (FLAC: one FLAC frame may pass it), never more than
-        `allowance`; None where not even the smallest piece fits that."""
+    def cut(self, limit: int, allowance: int) -> AudioSlice | None:
+        """The next slice: at most `limit` bytes (FLAC: one FLAC frame may pass it), never more than
+        `allowance`; None where not even the smallest slice fits that."""
         ...
 
     @property
@@ -58,16 +58,16 @@ class PcmBlock:
     def empty(self) -> bool:
         return self._at >= len(self._data)
 
-    def cut(self, limit: int, allowance: int) -> Piece | None:
+    def cut(self, limit: int, allowance: int) -> AudioSlice | None:
         size = min(limit, allowance, len(self._data) - self._at)
         frames = size // self._frame_bytes
         if frames == 0:
             return None
         start = self._at
         self._at += frames * self._frame_bytes
-        piece = Piece(self._start_frame, frames, bytes(self._data[start : self._at]))
+        audio = AudioSlice(self._start_frame, frames, bytes(self._data[start : self._at]))
         self._start_frame += frames
-        return piece
+        return audio
 
 
 class FlacBlock:
@@ -82,7 +82,7 @@ class FlacBlock:
     def empty(self) -> bool:
         return not self._frames
 
-    def cut(self, limit: int, allowance: int) -> Piece | None:
+    def cut(self, limit: int, allowance: int) -> AudioSlice | None:
         taken: list[bytes] = []
         size = 0
         while self._frames:
@@ -95,7 +95,7 @@ class FlacBlock:
             return None
         start = self._start_frame
         self._start_frame = min(start + len(taken) * BLOCK_FRAMES, self._end_frame)
-        return Piece(start, self._start_frame - start, b"".join(taken))
+        return AudioSlice(start, self._start_frame - start, b"".join(taken))
 
 
 class WireFormat:
@@ -150,7 +150,7 @@ class WireFormat:
 
 
 def choose_stems(layout: StemLayout, names: Sequence[str], field: str) -> list[int]:
-    """Places in the layout of the stems asked for, in the order asked; all if none are named.
+    """Positions in the layout of the stems asked for, in the order asked; all if none are named.
 
     Raises StemNotFoundError, and InvalidFieldError for one that is named twice.
     """
@@ -162,7 +162,7 @@ def choose_stems(layout: StemLayout, names: Sequence[str], field: str) -> list[i
 
 
 def stem_index(layout: StemLayout, name: str, field: str) -> int:
-    """Place of a stem in the layout; raises StemNotFoundError."""
+    """Position of a stem in the layout; raises StemNotFoundError."""
     try:
         return layout.stem_names.index(name)
     except ValueError:

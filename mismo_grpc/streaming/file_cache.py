@@ -19,10 +19,10 @@ class _Entry:
 class StemLease:
     """One user's share of an open stem set; the last `release` closes the files. On the event loop only."""
 
-    def __init__(self, cache: StemFileCache, run: str, entry: _Entry) -> None:
+    def __init__(self, cache: StemFileCache, run_id: str, entry: _Entry) -> None:
         entry.users += 1
         self._cache = cache
-        self._run = run
+        self._run = run_id
         self._entry: _Entry | None = entry
 
     @property
@@ -51,26 +51,29 @@ class StemFileCache:
         self._in_thread = in_thread
         self._sets: dict[str, _Entry] = {}
 
-    def put(self, run: str, stems: StemSet) -> StemLease:
+    def put(self, run_id: str, stems: StemSet) -> StemLease:
         """Takes in a set that was just made, and answers its first lease.
 
         Who still reads an earlier set of the run (the job was stopped and goes on) keeps that one.
         """
         opened: asyncio.Future[StemSet] = asyncio.get_running_loop().create_future()
         opened.set_result(stems)
-        self._sets[run] = _Entry(opened)
-        return StemLease(self, run, self._sets[run])
+        self._sets[run_id] = _Entry(opened)
+        return StemLease(self, run_id, self._sets[run_id])
 
-    async def acquire(self, files: RunFiles, layout: StemLayout) -> StemLease:
+    async def acquire(self, files: RunFiles, layout: StemLayout | None) -> StemLease:
         """The stems of a run, opened from its files if need be; `release` the lease when done.
 
-        Raises FileNotFoundError if the files are gone or cut.
+        `layout` is None where it is not known yet: then only an open set will do. Raises FileNotFoundError if the
+        files are gone, cut, or not open and of unknown layout.
         """
-        entry = self._sets.get(files.run)
+        entry = self._sets.get(files.run_id)
         if entry is None:
+            if layout is None:
+                raise FileNotFoundError(f"the stems of run {files.run_id} are not open")
             opening = asyncio.ensure_future(self._in_thread(StemSet, files.stems, layout))
-            entry = self._sets[files.run] = _Entry(opening)
-        lease = StemLease(self, files.run, entry)
+            entry = self._sets[files.run_id] = _Entry(opening)
+        lease = StemLease(self, files.run_id, entry)
         try:
             await lease.opened()
         except BaseException:
@@ -78,13 +81,13 @@ class StemFileCache:
             raise
         return lease
 
-    def drop(self, run: str, entry: _Entry) -> None:
+    def drop(self, run_id: str, entry: _Entry) -> None:
         """One user less; called by the lease."""
         entry.users -= 1
         if entry.users > 0:
             return
-        if self._sets.get(run) is entry:
-            del self._sets[run]
+        if self._sets.get(run_id) is entry:
+            del self._sets[run_id]
         if entry.opening.done():
             _close(entry.opening)
         else:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import InvalidFieldError, JobNotReadyError
 from mismo_grpc.streaming.blocks import (
-    Piece,
+    AudioSlice,
     WireFormat,
     check_chunk_bytes,
     check_start_frame,
@@ -49,8 +49,8 @@ class StemRangeRead:
         self._follow = follow
         self._chunk_bytes = check_chunk_bytes(chunk_bytes, "chunk_bytes")
 
-    async def pieces(self) -> AsyncGenerator[Piece, None]:
-        """The audio; its pieces touch. Close it (`aclosing`) so that the source can be closed after it.
+    async def slices(self) -> AsyncGenerator[AudioSlice, None]:
+        """The audio; its slices touch. Close it (`aclosing`) so that the source can be closed after it.
 
         Raises JobNotReadyError, and the job's error if it ended without what is waited for.
         """
@@ -65,9 +65,9 @@ class StemRangeRead:
                         await self._wait(missing)
                         continue
                     await interleaver.load(self._chunk_bytes, 2 * BLOCK_BYTES)
-                piece = interleaver.cut(0, self._chunk_bytes, 2 * BLOCK_BYTES)
-                if piece is not None:
-                    yield piece
+                audio = interleaver.cut(0, self._chunk_bytes, 2 * BLOCK_BYTES)
+                if audio is not None:
+                    yield audio
         finally:
             self._source.unfollow(self)
             await interleaver.close()

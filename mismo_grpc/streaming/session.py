@@ -118,25 +118,25 @@ class StreamSession:
         seek = self._control.take_seek()
         if seek is not None:
             return await self._apply(seek)
-        place = self._interleaver.next()
+        position = self._interleaver.next()
         # Audio first: a stem's end may have to wait for its checksum.
-        if self._ended and (place is None or self._source.sha256(self._stems[self._ended[0]])):
+        if self._ended and (position is None or self._source.sha256(self._stems[self._ended[0]])):
             return await self._end_of_stem()
-        if place is None:
+        if position is None:
             return await self._after_the_end()
-        if not self._interleaver.loaded(place):
+        if not self._interleaver.loaded(position):
             missing = self._interleaver.missing()
             if missing is not None:
                 return await self._await_audio(missing)
             self._tell_scheduler(every=self._sample_rate)
             await self._interleaver.load(self._chunk_bytes, self._control.credit)
             return None
-        return self._chunk(place) or await self._await_credit()
+        return self._chunk(position) or await self._await_credit()
 
     def _begin_generation(self, generation: int) -> None:
         self._generation = generation
         self._sequence = 0
-        self._ended = [place for place in range(len(self._stems)) if self._interleaver.ended(place)]
+        self._ended = [position for position in range(len(self._stems)) if self._interleaver.ended(position)]
         self._end_sent = False
         self._followed = None
         self._stalled_at = None
@@ -149,30 +149,30 @@ class StreamSession:
         self._tell_scheduler(every=1)
         return SeekApplied(seek.generation, self._interleaver.frame)
 
-    def _chunk(self, place: int) -> Chunk | None:
-        piece = self._interleaver.cut(place, self._chunk_bytes, self._control.credit)
-        if piece is None:
+    def _chunk(self, position: int) -> Chunk | None:
+        audio = self._interleaver.cut(position, self._chunk_bytes, self._control.credit)
+        if audio is None:
             return None
         self._stalled_at = None
-        self._control.credit -= len(piece.data)
-        if self._interleaver.ended(place):
-            self._ended.append(place)
+        self._control.credit -= len(audio.data)
+        if self._interleaver.ended(position):
+            self._ended.append(position)
         sequence = self._sequence
         self._sequence += 1
         return Chunk(
-            place,
+            position,
             self._generation,
             sequence,
-            piece.start_frame,
-            piece.frame_count,
-            piece.data,
-            crc32c(piece.data),
+            audio.start_frame,
+            audio.frame_count,
+            audio.data,
+            crc32c(audio.data),
         )
 
     async def _end_of_stem(self) -> EndOfStem | None:
         """Tells the checksum too: all frames are final a moment before the files are closed and summed."""
-        place = self._ended[0]
-        sha256 = self._source.sha256(self._stems[place])
+        position = self._ended[0]
+        sha256 = self._source.sha256(self._stems[position])
         if not sha256 and self._summing is None:
             self._summing = asyncio.ensure_future(self._source.wait_finished(CHECKSUM_SECONDS))
             self._summing.add_done_callback(self._control.wake)
@@ -180,7 +180,7 @@ class StreamSession:
             await self._control.change(None)
             return None
         self._ended.pop(0)
-        return EndOfStem(place, self._generation, sha256)
+        return EndOfStem(position, self._generation, sha256)
 
     async def _await_credit(self) -> None:
         if self._control.half_closed:

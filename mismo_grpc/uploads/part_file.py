@@ -69,22 +69,22 @@ class UploadFile:
         If the disk does not take what it is forced to, the bytes since the last multiple of SYNC_BYTES are dropped:
         a system may forget them after it has said so once.
         """
-        start = place = self.committed()
+        start = offset = self.committed()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             left = data
             while left:
-                written = os.pwrite(descriptor, left, place)
-                place, left = place + written, left[written:]
+                written = os.pwrite(descriptor, left, offset)
+                offset, left = offset + written, left[written:]
         except OSError:
             os.ftruncate(descriptor, start)
             raise
         finally:
             os.close(descriptor)
-        if place // SYNC_BYTES > start // SYNC_BYTES:
+        if offset // SYNC_BYTES > start // SYNC_BYTES:
             self.sync()
         self._hash.update(data)
-        self._committed = place
+        self._committed = offset
 
     def sha256(self) -> str:
         """Of the committed bytes, lower-case hex."""

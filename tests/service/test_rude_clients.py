@@ -34,7 +34,7 @@ def players(server: Server) -> int:
     """Whom the scheduler follows."""
     separation = server.app.repository.active["job"].separation
     assert separation is not None
-    return len(separation.lane.playheads)
+    return len(separation.scheduled.playheads)
 
 
 async def test_a_player_that_vanishes_leaves_nothing_behind(server: Server, music: Path) -> None:

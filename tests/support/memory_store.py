@@ -42,15 +42,15 @@ class MemoryJobStore:
         """See JobStore."""
         with self._lock:
             there = self._jobs.get(job.job_id)
-            if there is not None and not there.job.state.ended and there.job.run != job.run:
+            if there is not None and not there.job.state.ended and there.job.run_id != job.run_id:
                 raise StoreError(f"job {job.job_id} has not ended; it cannot run again yet")
-            self._put_request(request_id, RequestRow(job.job_id, job.run, fingerprint), now)
+            self._put_request(request_id, RequestRow(job.job_id, job.run_id, fingerprint), now)
             self._jobs[job.job_id] = _Kept(job, {row.callback_id: row for row in callbacks})
 
-    def put_request(self, request_id: str, job_id: str, run: str, fingerprint: str, now: float) -> None:
+    def put_request(self, request_id: str, job_id: str, run_id: str, fingerprint: str, now: float) -> None:
         """See JobStore."""
         with self._lock:
-            self._put_request(request_id, RequestRow(job_id, run, fingerprint), now)
+            self._put_request(request_id, RequestRow(job_id, run_id, fingerprint), now)
 
     def _put_request(self, request_id: str, row: RequestRow, now: float) -> None:
         if not request_id:
@@ -80,7 +80,7 @@ class MemoryJobStore:
         """See JobStore."""
         with self._lock:
             kept = self._jobs.get(job.job_id)
-            if kept is None or kept.job.run != job.run:
+            if kept is None or kept.job.run_id != job.run_id:
                 return False
             kept.job = job
             kept.callbacks.update((row.callback_id, row) for row in callbacks)
@@ -100,12 +100,14 @@ class MemoryJobStore:
         """See JobStore."""
         with self._lock:
             jobs = [kept.job for _, kept in sorted(self._jobs.items())]
-        return [RunStanding(job.job_id, job.run, job.state) for job in jobs]
+        return [RunStanding(job.job_id, job.run_id, job.state) for job in jobs]
 
     def ended_results(self) -> list[EndedResult]:
         """See JobStore."""
         return [
-            EndedResult(job.job_id, job.run, job.state, job.ended_at or 0.0, job.expires_at, job.result_bytes)
+            EndedResult(
+                job.job_id, job.run_id, job.state, job.ended_at or 0.0, job.expires_at, job.result_bytes
+            )
             for job in self._sorted(lambda job: job.state.ended, lambda job: job.ended_at)
         ]
 
@@ -137,7 +139,7 @@ class MemoryJobStore:
         """See JobStore."""
         with self._lock:
             first = [pending[0] for kept in self._jobs.values() if (pending := _pending(kept))]
-        due = [row for row in first if row.next_attempt_at <= now and row.place not in passed_over]
+        due = [row for row in first if row.next_attempt_at <= now and row.authority not in passed_over]
         return sorted(due, key=lambda row: row.next_attempt_at)[:limit]
 
     def next_callback_time(self, after: float) -> float | None:

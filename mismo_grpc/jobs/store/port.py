@@ -17,7 +17,7 @@ class RunStanding:
     """Which run a job is at, and where it stands."""
 
     job_id: str
-    run: str
+    run_id: str
     state: JobState
 
 
@@ -29,7 +29,7 @@ class EndedResult:
     """
 
     job_id: str
-    run: str
+    run_id: str
     state: JobState
     ended_at: float
     expires_at: float | None
@@ -41,7 +41,7 @@ class RequestRow:
     """What a request_id was answered with."""
 
     job_id: str
-    run: str
+    run_id: str
     fingerprint: str
 
 
@@ -68,7 +68,7 @@ class JobStore(Protocol):
         """
         ...
 
-    def put_request(self, request_id: str, job_id: str, run: str, fingerprint: str, now: float) -> None:
+    def put_request(self, request_id: str, job_id: str, run_id: str, fingerprint: str, now: float) -> None:
         """Remembers what a request_id was answered with when no new run came of it.
 
         Raises RequestIdReusedError if it came before with another fingerprint.
@@ -121,7 +121,7 @@ class JobStore(Protocol):
     def due_callbacks(self, now: float, limit: int, passed_over: Collection[str] = ()) -> list[CallbackRow]:
         """Of each run the first pending callback, if its time has come; the longest due first.
 
-        Those to the places (`CallbackRow.place`) `passed_over` are left out, and do not count for `limit`.
+        Those to the authorities (`CallbackRow.authority`) `passed_over` are left out, and do not count for `limit`.
         """
         ...
 

@@ -48,14 +48,17 @@ def cache_key(job: Job) -> str:
     Two jobs of the same source content and the same key have the same stem files. The playhead changes only
     the order of the work; `stem_names` is a set here, and empty means all.
     """
-    return result_key(job.model, job.options.stems, job.recipe)
+    return result_key(job.model, job.options.stems, job.model_fingerprint)
 
 
-def result_key(model: str, options: StemOptions, recipe: str = "") -> str:
-    """`cache_key` before there is a job; `model` is the one that does the work, `recipe` its weights and arithmetic."""
+def result_key(model: str, options: StemOptions, model_fingerprint: str = "") -> str:
+    """`cache_key` before there is a job; `model` is the one that does the work.
+
+    `model_fingerprint` names its weights and arithmetic.
+    """
     parts: dict[str, object] = {
         "model": model,
-        "recipe": recipe,
+        "recipe": model_fingerprint,
         "stem_names": sorted(set(options.stem_names)),
         "two_stems": options.two_stems,
         "shifts": options.shifts,
@@ -66,6 +69,6 @@ def result_key(model: str, options: StemOptions, recipe: str = "") -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def recipe_of(fingerprint: str, device: DeviceInfo) -> str:
+def model_fingerprint_of(weights: str, device: DeviceInfo) -> str:
     """What decides how a model's samples come out besides the options: its weights, the device and the precision."""
-    return f"{fingerprint} {device.name} {device.precision}"
+    return f"{weights} {device.name} {device.precision}"

@@ -68,22 +68,28 @@ class SqliteJobStore:
         """See JobStore."""
         with self._transaction() as writer:
             standing = self._one(writer, "job_standing", job_id=job.job_id)
-            if standing is not None and standing[0] != job.run and not JobState(standing[1]).ended:
+            if standing is not None and standing[0] != job.run_id and not JobState(standing[1]).ended:
                 raise StoreError(f"job {job.job_id} has not ended; it cannot run again yet")
-            self._put_request(writer, request_id, job.job_id, job.run, fingerprint, now)
+            self._put_request(writer, request_id, job.job_id, job.run_id, fingerprint, now)
             self._do(writer, "delete_job", job_id=job.job_id)
             self._do(writer, "accept_job", **_columns(job))
             for key, value in job.labels.items():
                 self._do(writer, "put_label", label=_label(key, value), job_id=job.job_id)
             self._put_callbacks(writer, callbacks)
 
-    def put_request(self, request_id: str, job_id: str, run: str, fingerprint: str, now: float) -> None:
+    def put_request(self, request_id: str, job_id: str, run_id: str, fingerprint: str, now: float) -> None:
         """See JobStore."""
         with self._transaction() as writer:
-            self._put_request(writer, request_id, job_id, run, fingerprint, now)
+            self._put_request(writer, request_id, job_id, run_id, fingerprint, now)
 
     def _put_request(
-        self, writer: sqlite3.Connection, request_id: str, job_id: str, run: str, fingerprint: str, now: float
+        self,
+        writer: sqlite3.Connection,
+        request_id: str,
+        job_id: str,
+        run_id: str,
+        fingerprint: str,
+        now: float,
     ) -> None:
         if not request_id:
             return
@@ -92,7 +98,7 @@ class SqliteJobStore:
             raise RequestIdReusedError(
                 "request_id came before with another payload; use a new one", field="request_id"
             )
-        row = {"request_id": request_id, "job_id": job_id, "run": run, "fingerprint": fingerprint}
+        row = {"request_id": request_id, "job_id": job_id, "run_id": run_id, "fingerprint": fingerprint}
         self._do(writer, "put_request", now=now, **row)
 
     def find_request(self, request_id: str) -> RequestRow | None:
@@ -125,14 +131,15 @@ class SqliteJobStore:
     def standing_runs(self) -> list[RunStanding]:
         """See JobStore."""
         return [
-            RunStanding(job_id, run, JobState(state)) for job_id, run, state in self._read("standing_runs")
+            RunStanding(job_id, run_id, JobState(state))
+            for job_id, run_id, state in self._read("standing_runs")
         ]
 
     def ended_results(self) -> list[EndedResult]:
         """See JobStore."""
         return [
-            EndedResult(job_id, run, JobState(state), *rest)
-            for job_id, run, state, *rest in self._read("ended_results")
+            EndedResult(job_id, run_id, JobState(state), *rest)
+            for job_id, run_id, state, *rest in self._read("ended_results")
         ]
 
     def delete(self, job_id: str) -> bool:
@@ -151,13 +158,16 @@ class SqliteJobStore:
 
     def _put_callbacks(self, writer: sqlite3.Connection, callbacks: Sequence[CallbackRow]) -> None:
         for row in callbacks:
-            self._do(writer, "put_callback", **vars(row) | {"url": json.dumps(row.url), "place": row.place})
+            self._do(
+                writer, "put_callback", **vars(row) | {"url": json.dumps(row.url), "authority": row.authority}
+            )
 
     def due_callbacks(self, now: float, limit: int, passed_over: Collection[str] = ()) -> list[CallbackRow]:
         """See JobStore."""
-        places = json.dumps(list(passed_over))
+        authorities = json.dumps(list(passed_over))
         return [
-            _callback(row) for row in self._read("due_callbacks", now=now, limit=limit, passed_over=places)
+            _callback(row)
+            for row in self._read("due_callbacks", now=now, limit=limit, passed_over=authorities)
         ]
 
     def next_callback_time(self, after: float) -> float | None:
@@ -318,7 +328,7 @@ class SqliteJobStore:
 def _columns(job: Job) -> dict[str, object]:
     return {
         "job_id": job.job_id,
-        "run": job.run,
+        "run_id": job.run_id,
         "state": int(job.state),
         "priority": int(job.priority),
         "created_at": job.created_at,
@@ -342,12 +352,12 @@ def _jobs(rows: list[Row]) -> JobList:
 
 
 def _callback(row: Row) -> CallbackRow:
-    callback_id, job_id, run, stage, url, created_at, next_attempt_at, state, attempts, last_error = row
+    callback_id, job_id, run_id, stage, url, created_at, next_attempt_at, state, attempts, last_error = row
     known = CallbackState(state)
     return CallbackRow(
         callback_id,
         job_id,
-        run,
+        run_id,
         stage,
         json.loads(url),
         created_at,

@@ -35,7 +35,7 @@ def a_job(
 ) -> Job:
     job = Job(
         job_id=job_id,
-        run=f"{job_id}-1",
+        run_id=f"{job_id}-1",
         revision=1,
         state=JobState.SUCCEEDED,
         priority=Priority.NORMAL,
@@ -54,7 +54,7 @@ def a_job(
 
 def write_stems(jobs_dir: Path, job: Job, frames: int = 1000) -> dict[str, bytes]:
     """Writes a job's WAV files, each of other noise and one byte longer than the one before."""
-    folder = Runs(jobs_dir).files(job.run).stems
+    folder = Runs(jobs_dir).files(job.run_id).stems
     folder.mkdir(parents=True)
     assert job.layout is not None
     files: dict[str, bytes] = {}

@@ -79,7 +79,7 @@ async def test_a_body_can_be_read_again_and_handed_over_piece_by_piece(
     with await bodies.callback(job, "stems", AT) as body:
         once = b"".join([piece async for piece in body])
         again = bytearray()
-        await body.feed(again.extend)
+        await body.read_into(again.extend)
     assert once == again
 
 

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from mismo_grpc.delivery.attempts import RetryPolicy
 from mismo_grpc.delivery.body import Bodies
 from mismo_grpc.delivery.guard import UrlGuard
-from mismo_grpc.delivery.outbox import SLOTS, SLOTS_A_PLACE, Outbox
+from mismo_grpc.delivery.outbox import SLOTS, SLOTS_AN_AUTHORITY, Outbox
 from mismo_grpc.delivery.resolver import Resolver
 from mismo_grpc.delivery.sender import Sender
 from mismo_grpc.errors import StoreError
@@ -279,7 +279,7 @@ async def two_stages(house: House, url: str) -> None:
     job = a_job(url=url, mode=DeliveryMode.POLL)
     write_stems(house.jobs_dir, job)
     now = house.now()
-    rows = [CallbackRow(f"c{n}", job.job_id, job.run, f"stage{n}", url, now, now) for n in (1, 2, 3)]
+    rows = [CallbackRow(f"c{n}", job.job_id, job.run_id, f"stage{n}", url, now, now) for n in (1, 2, 3)]
     await house.repository.write(house.store.accept, job, "", "", now, rows)
     house.repository.tell_callbacks()
 
@@ -306,12 +306,12 @@ async def test_a_receiver_that_hangs_holds_up_no_other_job(house: House) -> None
         house.outbox.start()
         for number in range(SLOTS + 2):
             await house.finish(a_job(f"stuck{number}", url=stuck.url, mode=DeliveryMode.POLL))
-        await stuck.visited(SLOTS_A_PLACE)
+        await stuck.visited(SLOTS_AN_AUTHORITY)
         for number in range(4):
             await house.finish(a_job(f"fine{number}", url=fine.url, mode=DeliveryMode.POLL))
         await house.told(*["delivered"] * 4)
-        assert stuck.most_open == len(stuck.visits) == SLOTS_A_PLACE
-        assert house.outbox.sending_count == SLOTS_A_PLACE
+        assert stuck.most_open == len(stuck.visits) == SLOTS_AN_AUTHORITY
+        assert house.outbox.sending_count == SLOTS_AN_AUTHORITY
 
 
 @pytest.mark.parametrize("waiting_first", [True, False])
@@ -329,8 +329,8 @@ async def test_however_many_wait_for_a_receiver_that_hangs_the_others_are_told(
         if waiting_first:
             house.outbox.start()
         await house.told(*["delivered"] * 4)
-        await stuck.visited(SLOTS_A_PLACE)
-        assert stuck.most_open == len(stuck.visits) == SLOTS_A_PLACE
+        await stuck.visited(SLOTS_AN_AUTHORITY)
+        assert stuck.most_open == len(stuck.visits) == SLOTS_AN_AUTHORITY
 
 
 async def test_what_waited_for_a_slot_goes_out_when_there_is_one(house: House) -> None:
@@ -345,10 +345,10 @@ async def test_what_waited_for_a_slot_goes_out_when_there_is_one(house: House) -
         house.outbox.start()
         for number in range(2 * SLOTS):
             await house.finish(a_job(f"job{number}", url=receiver.url, mode=DeliveryMode.POLL))
-        await receiver.visited(SLOTS_A_PLACE)
+        await receiver.visited(SLOTS_AN_AUTHORITY)
         go_on.set()
         await house.told(*["delivered"] * 2 * SLOTS)
-        assert receiver.most_open == SLOTS_A_PLACE
+        assert receiver.most_open == SLOTS_AN_AUTHORITY
         assert len(set(ids(receiver.visits))) == len(receiver.visits) == 2 * SLOTS
 
 
@@ -390,7 +390,7 @@ async def test_a_new_run_tells_of_itself_alone(house: House) -> None:
         house.outbox.start()
         first = a_job(url=receiver.url, mode=DeliveryMode.POLL)
         await house.finish(first)
-        again = replace(first, run="track-2")
+        again = replace(first, run_id="track-2")
         await house.finish(again)
         await house.until(
             lambda: (
@@ -398,7 +398,7 @@ async def test_a_new_run_tells_of_itself_alone(house: House) -> None:
             )
         )
         [row] = house.rows("track")
-    assert (row.run, row.state) == ("track-2", CallbackState.DELIVERED)
+    assert (row.run_id, row.state) == ("track-2", CallbackState.DELIVERED)
 
 
 # Stopping and starting

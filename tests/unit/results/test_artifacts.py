@@ -69,7 +69,7 @@ def stems_of(folder: Path) -> list[StemFile]:
 def a_job() -> Job:
     return Job(
         job_id="a",
-        run="r",
+        run_id="r",
         revision=9,
         state=JobState.RUNNING,
         priority=Priority.NORMAL,

@@ -49,7 +49,7 @@ def runs(tmp_path: Path) -> Runs:
 def earlier(runs: Runs) -> Job:
     """A job with its files, as they are when it has ended."""
     job = a_job("a", "1")
-    files = runs.files(job.run)
+    files = runs.files(job.run_id)
     files.stems.mkdir(parents=True)
     for name in NAMES:
         files.stem(name).write_bytes(os.urandom(HEADER_BYTES + 1000))
@@ -69,7 +69,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_whole_result_gets_second_names(runs: Runs, earlier: Job) -> None:
     job = a_job("b", "2")
     assert take_over_result(runs, job, earlier) == ("stems.json", "stems.zip", *WAVEFORMS)
-    source, target = runs.files(earlier.run), runs.files(job.run)
+    source, target = runs.files(earlier.run_id), runs.files(job.run_id)
     assert contents(target.stems) == contents(source.stems)
     assert os.path.samefile(target.stem("bass"), source.stem("bass"))
     document = json.loads(target.stems_json.read_text())
@@ -97,9 +97,9 @@ def test_a_damaged_result_is_not_used_and_leaves_nothing(
     runs: Runs, earlier: Job, name: str, damage: Callable[[Path], object]
 ) -> None:
     job = a_job("b", "2")
-    damage(runs.files(earlier.run).folder / name)
+    damage(runs.files(earlier.run_id).folder / name)
     assert take_over_result(runs, job, earlier) is None
-    assert contents(runs.files(job.run).folder) == {}
+    assert contents(runs.files(job.run_id).folder) == {}
 
 
 def test_a_stems_json_of_another_result_is_not_believed(runs: Runs, earlier: Job) -> None:
@@ -110,12 +110,12 @@ def test_a_stems_json_of_another_result_is_not_believed(runs: Runs, earlier: Job
 
 def test_waveforms_without_a_checksum_are_left_behind(runs: Runs, earlier: Job) -> None:
     """Earlier versions recorded none."""
-    files, job = runs.files(earlier.run), a_job("b", "2")
+    files, job = runs.files(earlier.run_id), a_job("b", "2")
     document = json.loads(files.stems_json.read_text())
     del document["waveforms"]
     write_stems_json(files, document)
     assert take_over_result(runs, job, earlier) == ("stems.json", "stems.zip")
-    assert set(contents(runs.files(job.run).folder)) == {"stems/drums.wav", "stems/bass.wav", "stems.json"}
+    assert set(contents(runs.files(job.run_id).folder)) == {"stems/drums.wav", "stems/bass.wav", "stems.json"}
 
 
 def test_a_result_on_another_file_system_is_made_anew(

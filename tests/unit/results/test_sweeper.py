@@ -20,7 +20,7 @@ NOW = 10_000.0
 def finished(job_id: str, ended_at: float, expires_at: float) -> Job:
     return Job(
         job_id=job_id,
-        run=job_id.ljust(32, "0"),
+        run_id=job_id.ljust(32, "0"),
         revision=1,
         state=JobState.SUCCEEDED,
         priority=Priority.NORMAL,
@@ -54,9 +54,9 @@ async def test_a_job_with_an_untold_end_neither_expires_nor_makes_room(tmp_path:
         finished("oldest", 10.0, NOW + 1000),
         finished("newest", 30.0, NOW + 1000),
     ):
-        rows.append(CallbackRow(f"c-{job.job_id}", job.job_id, job.run, "stems", "http://app/", 1.0, 1.0))
+        rows.append(CallbackRow(f"c-{job.job_id}", job.job_id, job.run_id, "stems", "http://app/", 1.0, 1.0))
         store.accept(job, "", "", 0.0, rows[-1:])
-        files = runs.files(job.run)
+        files = runs.files(job.run_id)
         files.stems.mkdir(parents=True)
         files.stem("drums").write_bytes(bytes(900))
     assert await sweeper.sweep() == []

@@ -16,7 +16,7 @@ from mismo_grpc.errors import WIRE, InvalidFieldError, JobFailedError, MismoErro
 from mismo_grpc.rpc.call_limits import CallLimits
 from mismo_grpc.rpc.interceptor import Gate
 from mismo_grpc.rpc.open_streams import OpenStreams
-from tests.unit.rpc.test_status import made
+from tests.unit.rpc.test_error_status import made
 from tests.unit.rpc.wire import drained, refused
 
 SERVICE = "mismo.test.Probe"

@@ -239,7 +239,7 @@ def test_the_order_of_labels_is_no_part_of_the_payload() -> None:
 FAILURE = JobFailure("INVALID_ARGUMENT", "CORRUPT_AUDIO", "no frames", {"k": "v"}, retryable=True)
 JOB = Job(
     job_id="track",
-    run="run",
+    run_id="run",
     revision=7,
     state=JobState.FAILED,
     priority=Priority.HIGH,

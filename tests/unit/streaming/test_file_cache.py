@@ -71,11 +71,23 @@ async def test_a_run_that_goes_on_in_new_files_leaves_its_readers_theirs(tmp_pat
     """A job was stopped, its end could not be stored, and it began again while someone was reading."""
     cache, files = StemFileCache(), finished_run(tmp_path)
     reader = await cache.acquire(files, LAYOUT)
-    again = cache.put(files.run, StemSet(files.stems, LAYOUT))
+    again = cache.put(files.run_id, StemSet(files.stems, LAYOUT))
     newcomer = await cache.acquire(files, LAYOUT)
     assert newcomer.stems is again.stems is not reader.stems
     reader.release()
     assert again.stems.read(0, 0, 10) == bytes(40)
     again.release()
     newcomer.release()
+    assert (cache.open_sets, open_files(tmp_path)) == (0, 0)
+
+
+async def test_who_comes_before_the_layout_is_known_gets_the_set_that_is_open_or_none(tmp_path: Path) -> None:
+    cache, files = StemFileCache(), finished_run(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        await cache.acquire(files, None)
+    maker = cache.put(files.run_id, StemSet(files.stems, LAYOUT))
+    reader = await cache.acquire(files, None)
+    assert reader.stems is maker.stems
+    maker.release()
+    reader.release()
     assert (cache.open_sets, open_files(tmp_path)) == (0, 0)

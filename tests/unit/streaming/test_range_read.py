@@ -18,22 +18,22 @@ from mismo_grpc.errors import (
     StemNotFoundError,
 )
 from mismo_grpc.jobs.job import JobState
-from mismo_grpc.streaming.blocks import Piece
+from mismo_grpc.streaming.blocks import AudioSlice
 from mismo_grpc.streaming.interleaver import BLOCK_BYTES
 from mismo_grpc.streaming.range_read import StemRangeRead
 from tests.unit.streaming.growing_stems import GrowingStems
 
 
-async def all_pieces(reading: StemRangeRead) -> list[Piece]:
-    async with aclosing(reading.pieces()) as pieces:
-        return [piece async for piece in pieces]
+async def all_pieces(reading: StemRangeRead) -> list[AudioSlice]:
+    async with aclosing(reading.slices()) as slices:
+        return [audio async for audio in slices]
 
 
-def joined(pieces: list[Piece], start: int) -> bytes:
-    for piece in pieces:
-        assert piece.start_frame == start
-        start += piece.frame_count
-    return b"".join(piece.data for piece in pieces)
+def joined(slices: list[AudioSlice], start: int) -> bytes:
+    for audio in slices:
+        assert audio.start_frame == start
+        start += audio.frame_count
+    return b"".join(audio.data for audio in slices)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ async def test_the_frames_asked_for_come_and_no_others(
     reading = StemRangeRead(
         track.reader, "bass", Encoding.PCM_S24LE, start_frame=start, frame_limit=limit, chunk_bytes=4_096
     )
-    pieces = await all_pieces(reading)
-    assert joined(pieces, start) == track.pcm("bass", Encoding.PCM_S24LE, start, end)
-    assert all(len(piece.data) <= 4_096 for piece in pieces)
+    slices = await all_pieces(reading)
+    assert joined(slices, start) == track.pcm("bass", Encoding.PCM_S24LE, start, end)
+    assert all(len(audio.data) <= 4_096 for audio in slices)
 
 
 async def test_flac_gives_the_flac_frames_that_hold_what_is_asked(tmp_path: Path) -> None:
@@ -57,24 +57,24 @@ async def test_flac_gives_the_flac_frames_that_hold_what_is_asked(tmp_path: Path
         track.reader, "bass", Encoding.FLAC, start_frame=BLOCK_FRAMES + 5, frame_limit=BLOCK_FRAMES
     )
     assert reading.start_frame == BLOCK_FRAMES
-    pieces = await all_pieces(reading)
-    assert sum(piece.frame_count for piece in pieces) == 2 * BLOCK_FRAMES
-    assert pieces[0].start_frame == BLOCK_FRAMES
+    slices = await all_pieces(reading)
+    assert sum(audio.frame_count for audio in slices) == 2 * BLOCK_FRAMES
+    assert slices[0].start_frame == BLOCK_FRAMES
 
 
 async def test_reads_are_bounded(tmp_path: Path) -> None:
     track = GrowingStems(tmp_path, 600_000)
-    pieces = await all_pieces(StemRangeRead(track.reader, "bass", Encoding.PCM_S16LE))
-    assert joined(pieces, 0) == track.pcm("bass")
+    slices = await all_pieces(StemRangeRead(track.reader, "bass", Encoding.PCM_S16LE))
+    assert joined(slices, 0) == track.pcm("bass")
     assert track.reader.largest_read <= BLOCK_BYTES
 
 
 async def test_without_follow_it_stops_where_nothing_is_ready(tmp_path: Path) -> None:
     track = GrowingStems(tmp_path, ready=[(0, 700)])
-    async with aclosing(StemRangeRead(track.reader, "bass", Encoding.PCM_S16LE).pieces()) as pieces:
-        assert (await anext(pieces)).frame_count == 700
+    async with aclosing(StemRangeRead(track.reader, "bass", Encoding.PCM_S16LE).slices()) as slices:
+        assert (await anext(slices)).frame_count == 700
         with pytest.raises(JobNotReadyError) as caught:
-            await anext(pieces)
+            await anext(slices)
     assert caught.value.metadata == {"frame": "700"}
     assert track.followed == []
 
@@ -82,20 +82,20 @@ async def test_without_follow_it_stops_where_nothing_is_ready(tmp_path: Path) ->
 async def test_with_follow_it_waits_and_tells_the_scheduler(tmp_path: Path) -> None:
     track = GrowingStems(tmp_path, ready=[(0, 700)])
     reading = StemRangeRead(track.reader, "bass", Encoding.PCM_S16LE, follow=True)
-    got: list[Piece] = []
-    async with aclosing(reading.pieces()) as pieces:
-        got.append(await anext(pieces))
+    got: list[AudioSlice] = []
+    async with aclosing(reading.slices()) as slices:
+        got.append(await anext(slices))
         track.grow(700, 20_000)
-        got.extend([piece async for piece in pieces])
+        got.extend([audio async for audio in slices])
     assert joined(got, 0) == track.pcm("bass")
 
     late = GrowingStems(tmp_path / "late", ready=[])
     async with aclosing(
-        StemRangeRead(late.reader, "bass", Encoding.PCM_S16LE, follow=True).pieces()
-    ) as pieces:
+        StemRangeRead(late.reader, "bass", Encoding.PCM_S16LE, follow=True).slices()
+    ) as slices:
         late.end(JobState.FAILED, SeparationFailedError("no luck"))
         with pytest.raises(JobFailedError, match="no luck"):
-            await anext(pieces)
+            await anext(slices)
     assert late.followed == [0]
     assert late.players == set()
 

@@ -1,14 +1,14 @@
 -- Every statement of the job store, each under its name.
 
 -- name: job_standing
-SELECT run, state FROM jobs WHERE job_id = :job_id
+SELECT run_id, state FROM jobs WHERE job_id = :job_id
 
 -- name: accept_job
 INSERT INTO jobs (
-    job_id, run, state, priority, created_at, ended_at, expires_at,
+    job_id, run_id, state, priority, created_at, ended_at, expires_at,
     source_sha256, source_bytes, cache_key, result_bytes, record
 ) VALUES (
-    :job_id, :run, :state, :priority, :created_at, :ended_at, :expires_at,
+    :job_id, :run_id, :state, :priority, :created_at, :ended_at, :expires_at,
     :source_sha256, :source_bytes, :cache_key, :result_bytes, :record
 )
 
@@ -17,7 +17,7 @@ UPDATE jobs SET
     state = :state, priority = :priority, created_at = :created_at, ended_at = :ended_at,
     expires_at = :expires_at, source_sha256 = :source_sha256, source_bytes = :source_bytes,
     cache_key = :cache_key, result_bytes = :result_bytes, record = :record
-WHERE job_id = :job_id AND run = :run
+WHERE job_id = :job_id AND run_id = :run_id
 
 -- name: put_label
 INSERT OR IGNORE INTO job_labels (label, job_id) VALUES (:label, :job_id)
@@ -46,10 +46,10 @@ LIMIT :page_size
 SELECT record FROM jobs WHERE state < 3 ORDER BY created_at, job_id
 
 -- name: standing_runs
-SELECT job_id, run, state FROM jobs ORDER BY job_id
+SELECT job_id, run_id, state FROM jobs ORDER BY job_id
 
 -- name: ended_results
-SELECT job_id, run, state, coalesce(ended_at, 0.0), expires_at, result_bytes FROM jobs
+SELECT job_id, run_id, state, coalesce(ended_at, 0.0), expires_at, result_bytes FROM jobs
 WHERE state >= 3
 ORDER BY ended_at, job_id
 
@@ -67,11 +67,11 @@ SELECT EXISTS (
 )
 
 -- name: put_request
-INSERT OR REPLACE INTO requests (request_id, job_id, run, fingerprint, accepted_at)
-VALUES (:request_id, :job_id, :run, :fingerprint, :now)
+INSERT OR REPLACE INTO requests (request_id, job_id, run_id, fingerprint, accepted_at)
+VALUES (:request_id, :job_id, :run_id, :fingerprint, :now)
 
 -- name: find_request
-SELECT job_id, run, fingerprint FROM requests WHERE request_id = :request_id
+SELECT job_id, run_id, fingerprint FROM requests WHERE request_id = :request_id
 
 -- name: forget_requests
 DELETE FROM requests WHERE accepted_at < :before
@@ -107,9 +107,9 @@ ORDER BY touched_at, upload_id
 
 -- name: put_callback
 INSERT INTO callbacks (
-    callback_id, job_id, run, stage, url, place, created_at, next_attempt_at, state, attempts, last_error
+    callback_id, job_id, run_id, stage, url, authority, created_at, next_attempt_at, state, attempts, last_error
 ) VALUES (
-    :callback_id, :job_id, :run, :stage, :url, :place, :created_at, :next_attempt_at, :state, :attempts, :last_error
+    :callback_id, :job_id, :run_id, :stage, :url, :authority, :created_at, :next_attempt_at, :state, :attempts, :last_error
 )
 
 -- name: save_callback
@@ -118,14 +118,14 @@ UPDATE callbacks SET
 WHERE callback_id = :callback_id
 
 -- name: due_callbacks
-SELECT callback_id, job_id, run, stage, url, created_at, next_attempt_at, state, attempts, last_error
+SELECT callback_id, job_id, run_id, stage, url, created_at, next_attempt_at, state, attempts, last_error
 FROM callbacks AS due
 WHERE state = 'pending' AND next_attempt_at <= :now
-    AND place NOT IN (SELECT value FROM json_each(:passed_over))
+    AND authority NOT IN (SELECT value FROM json_each(:passed_over))
     AND NOT EXISTS (
         SELECT 1 FROM callbacks AS earlier
         WHERE earlier.job_id = due.job_id AND earlier.number < due.number
-            AND earlier.run = due.run AND earlier.state = 'pending'
+            AND earlier.run_id = due.run_id AND earlier.state = 'pending'
     )
 ORDER BY next_attempt_at, number
 LIMIT :limit
@@ -134,7 +134,7 @@ LIMIT :limit
 SELECT min(next_attempt_at) FROM callbacks WHERE state = 'pending' AND next_attempt_at > :after
 
 -- name: callbacks_of
-SELECT callback_id, job_id, run, stage, url, created_at, next_attempt_at, state, attempts, last_error
+SELECT callback_id, job_id, run_id, stage, url, created_at, next_attempt_at, state, attempts, last_error
 FROM callbacks WHERE job_id = :job_id ORDER BY number
 
 -- name: jobs_with_pending_callbacks

@@ -33,7 +33,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
 def a_job(job_id: str = "a", **changes: object) -> Job:
     job = Job(
         job_id=job_id,
-        run=f"{job_id}-1",
+        run_id=f"{job_id}-1",
         revision=1,
         state=JobState.QUEUED,
         priority=Priority.NORMAL,
@@ -56,7 +56,7 @@ def ids(jobs: list[Job]) -> list[str]:
 
 
 def a_callback(job: Job) -> CallbackRow:
-    return CallbackRow(f"c-{job.job_id}", job.job_id, job.run, "stems", "http://app/", 1.0, 1.0)
+    return CallbackRow(f"c-{job.job_id}", job.job_id, job.run_id, "stems", "http://app/", 1.0, 1.0)
 
 
 # Jobs
@@ -91,7 +91,7 @@ def test_a_saved_change_is_there(store: JobStore) -> None:
 def test_a_new_run_takes_the_place_of_an_ended_one(store: JobStore) -> None:
     accept(store, a_job(labels={"take": "1"}))
     store.save(a_job(revision=2, state=JobState.FAILED, ended_at=110.0, labels={"take": "1"}))
-    again = a_job(run="a-2", revision=3, created_at=120.0, labels={"take": "2"})
+    again = a_job(run_id="a-2", revision=3, created_at=120.0, labels={"take": "2"})
     accept(store, again)
     assert store.get("a") == again
     assert store.list(labels={"take": "1"}) == []
@@ -101,18 +101,18 @@ def test_a_new_run_takes_the_place_of_an_ended_one(store: JobStore) -> None:
 def test_an_active_job_cannot_be_replaced(store: JobStore) -> None:
     accept(store, a_job())
     with pytest.raises(StoreError, match="has not ended"):
-        store.accept(a_job(run="a-2"), "req", "print", 1.0)
+        store.accept(a_job(run_id="a-2"), "req", "print", 1.0)
     assert store.get("a") == a_job()
     assert store.find_request("req") is None
 
 
 def test_a_late_change_of_a_replaced_or_deleted_run_is_not_stored(store: JobStore) -> None:
     accept(store, a_job(state=JobState.CANCELLED))
-    accept(store, a_job(run="a-2"))
-    assert store.save(a_job(run="a-1", state=JobState.SUCCEEDED)) is False
-    assert store.get("a") == a_job(run="a-2")
+    accept(store, a_job(run_id="a-2"))
+    assert store.save(a_job(run_id="a-1", state=JobState.SUCCEEDED)) is False
+    assert store.get("a") == a_job(run_id="a-2")
     store.delete("a")
-    assert store.save(a_job(run="a-2")) is False
+    assert store.save(a_job(run_id="a-2")) is False
     assert store.get("a") is None
 
 
@@ -158,13 +158,13 @@ def test_ended_results_come_by_the_time_they_ended(store: JobStore) -> None:
         EndedResult("b", "b-1", JobState.FAILED, 20.0, None, 0),
         EndedResult("a", "a-1", JobState.SUCCEEDED, 30.0, 90.0, 1 << 40),
     ]
-    accept(store, replace(succeeded, run="a-2", result_bytes=7))
+    accept(store, replace(succeeded, run_id="a-2", result_bytes=7))
     assert store.ended_results()[-1].result_bytes == 7, "a cached result has ended as it is accepted"
 
 
 def test_the_latest_run_of_every_job_is_known(store: JobStore) -> None:
     accept(store, a_job("b"), a_job("a", state=JobState.FAILED), a_job("c", state=JobState.RUNNING))
-    accept(store, a_job("a", run="a-2"))
+    accept(store, a_job("a", run_id="a-2"))
     assert store.standing_runs() == [
         RunStanding("a", "a-2", JobState.QUEUED),
         RunStanding("b", "b-1", JobState.QUEUED),
@@ -280,7 +280,7 @@ def test_a_request_id_means_one_payload(store: JobStore) -> None:
 def test_the_same_payload_may_run_again_under_its_request_id(store: JobStore) -> None:
     store.accept(a_job(), "req", "print", 1.0)
     store.delete("a")
-    store.accept(a_job(run="a-2"), "req", "print", 2.0)
+    store.accept(a_job(run_id="a-2"), "req", "print", 2.0)
     assert store.find_request("req") == RequestRow("a", "a-2", "print")
 
 

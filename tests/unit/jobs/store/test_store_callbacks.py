@@ -26,10 +26,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
     opened.close()
 
 
-def a_job(job_id: str = "a", state: JobState = JobState.RUNNING, url: str = URL, run: str = "") -> Job:
+def a_job(job_id: str = "a", state: JobState = JobState.RUNNING, url: str = URL, run_id: str = "") -> Job:
     return Job(
         job_id=job_id,
-        run=run or f"{job_id}-1",
+        run_id=run_id or f"{job_id}-1",
         revision=1,
         state=state,
         priority=Priority.NORMAL,
@@ -42,8 +42,8 @@ def a_job(job_id: str = "a", state: JobState = JobState.RUNNING, url: str = URL,
     )
 
 
-def a_row(job_id: str, name: str, at: float = 1.0, run: str = "") -> CallbackRow:
-    return CallbackRow(name, job_id, run or f"{job_id}-1", "stems", URL, at, at)
+def a_row(job_id: str, name: str, at: float = 1.0, run_id: str = "") -> CallbackRow:
+    return CallbackRow(name, job_id, run_id or f"{job_id}-1", "stems", URL, at, at)
 
 
 def names(rows: list[CallbackRow]) -> list[str]:
@@ -86,7 +86,7 @@ def test_a_job_that_is_accepted_as_ended_brings_its_callbacks(store: JobStore) -
 
 def test_the_change_of_a_run_that_is_gone_brings_none(store: JobStore) -> None:
     store.accept(a_job(state=JobState.FAILED), "", "", 0.0)
-    store.accept(a_job(run="a-2"), "", "", 0.0)
+    store.accept(a_job(run_id="a-2"), "", "", 0.0)
     assert not store.save(a_job(state=JobState.SUCCEEDED), [a_row("a", "late")])
     assert not store.save(a_job("b"), [a_row("b", "never")])
     assert store.callbacks_of("a") == store.callbacks_of("b") == []
@@ -118,7 +118,7 @@ def test_places_that_are_passed_over_take_no_room_among_those_that_are_due(store
 def test_a_first_callback_that_is_passed_over_holds_back_the_next_of_its_run(store: JobStore) -> None:
     elsewhere = replace(a_row("a", "a2"), url="http://free:1/")
     store.accept(a_job(), "", "", 0.0, [a_row("a", "a1"), elsewhere])
-    assert names(store.due_callbacks(9.0, 9, [a_row("a", "a1").place])) == []
+    assert names(store.due_callbacks(9.0, 9, [a_row("a", "a1").authority])) == []
 
 
 def test_how_a_callback_stands_is_kept(store: JobStore) -> None:
@@ -153,7 +153,7 @@ def test_callbacks_go_with_their_job(store: JobStore) -> None:
 def test_callbacks_go_with_a_run_that_is_replaced(store: JobStore) -> None:
     old = a_row("a", "c1")
     store.accept(a_job(state=JobState.SUCCEEDED), "", "", 0.0, [old])
-    store.accept(a_job(run="a-2", state=JobState.SUCCEEDED), "", "", 0.0, [a_row("a", "c2", run="a-2")])
+    store.accept(a_job(run_id="a-2", state=JobState.SUCCEEDED), "", "", 0.0, [a_row("a", "c2", run_id="a-2")])
     assert names(store.callbacks_of("a")) == ["c2"]
     assert not store.save_callback(replace(old, state=CallbackState.DELIVERED))
 
@@ -171,5 +171,5 @@ def test_a_url_of_any_text_is_kept_as_it_is(store: JobStore) -> None:
     none = replace(a_row("a", "c2"), url="http://[::1/")
     store.accept(a_job(), "", "", 0.0, [odd, none])
     assert store.callbacks_of("a") == [odd, none]
-    assert (odd.place, none.place) == (r"\udc80\x00", "")
-    assert store.due_callbacks(9.0, 9, [odd.place]) == []
+    assert (odd.authority, none.authority) == (r"\udc80\x00", "")
+    assert store.due_callbacks(9.0, 9, [odd.authority]) == []

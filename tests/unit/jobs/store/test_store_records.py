@@ -83,7 +83,7 @@ JOBS = st.builds(
 def a_job() -> Job:
     return Job(
         job_id="a",
-        run="r1",
+        run_id="r1",
         revision=1,
         state=JobState.QUEUED,
         priority=Priority.NORMAL,
@@ -122,13 +122,14 @@ FULL_JOB = replace(
     warnings=("short", "\udc80\0\N{BOMB}"),
     layout=StemLayout(("drums", "bass"), 44100, 2, 10_000_000, Encoding.PCM_F32LE),
     segments_total=40,
+    model_fingerprint="f00d cpu fp32",
     source_mtime_ns=1_700_000_000_123_456_789,
     stem_sha256=("e0", "e1"),
     delivery=Delivery("http://app:3000/", DeliveryMode.PATH),
 )
-# As the version before `result_bytes` wrote it, its options brought forward by the migrations.
+# As the migrations bring forward what the version before `result_bytes` wrote.
 FULL_RECORD = (
-    r'{"job_id":"a","run":"r1","revision":37,"state":"FAILED","priority":"HIGH",'
+    r'{"job_id":"a","run_id":"r1","revision":37,"state":"FAILED","priority":"HIGH",'
     r'"source":{"kind":"PATH","location":"/music/a.wav"},'
     r'"options":{"stages":["STEMS"],"stems":{"model":"","stem_names":["drums","bass"],"two_stems":"","playhead":12.5,"shifts":1,'
     r'"overlap":0.25,"encoding":"PCM_F32LE","sample_rate":44100}},"labels":{"deck":"1"},"model":"htdemucs",'
@@ -139,7 +140,8 @@ FULL_RECORD = (
     r'"retryable":true},"attempts":0}],"error":{"grpc_code":"INTERNAL","reason":"DECODE","message":"no",'
     r'"metadata":{"k":"v"},"retryable":true},"warnings":["short","\udc80\u0000\ud83d\udca3"],'
     r'"layout":{"stem_names":["drums","bass"],"sample_rate":44100,"channels":2,"total_frames":10000000,'
-    r'"encoding":"PCM_F32LE"},"segments_done":0,"segments_total":40,"time_to_first_audio":null,"recipe":"",'
+    r'"encoding":"PCM_F32LE"},"segments_done":0,"segments_total":40,"time_to_first_audio":null,'
+    r'"model_fingerprint":"f00d cpu fp32",'
     r'"source_sha256":"","source_bytes":0,"source_mtime_ns":1700000000123456789,"artifacts":[],'
     r'"stem_sha256":["e0","e1"],"cache_hit":false,'
     r'"delivery":{"callback_url":"http://app:3000/","mode":"PATH"}}'
@@ -148,8 +150,10 @@ FULL_RECORD = (
 
 def test_a_record_keeps_its_form() -> None:
     assert job_from_json(FULL_RECORD) == FULL_JOB
+    kept = json.loads(FULL_RECORD)
     since = {"playhead_moved": False, "result_bytes": 0}
-    assert json.loads(job_to_json(FULL_JOB)) == json.loads(FULL_RECORD) | since
+    assert json.loads(job_to_json(FULL_JOB)) == kept | since
+    assert job_from_json(job_to_json(FULL_JOB)) == FULL_JOB
 
 
 def test_fields_of_a_later_version_are_passed_over() -> None:
@@ -169,7 +173,7 @@ def test_fields_that_an_earlier_version_did_not_store_take_their_defaults() -> N
 @pytest.mark.parametrize(
     ("spoil", "fault"),
     [
-        (lambda fields: fields.pop("run"), "run: "),
+        (lambda fields: fields.pop("run_id"), "run_id: "),
         (lambda fields: fields.update(state="PAUSED"), "state: .*'QUEUED'"),
         (lambda fields: fields.update(state=1), "state: "),
         (lambda fields: fields.update(revision="one"), "revision: "),

@@ -27,7 +27,7 @@ from mismo_grpc.jobs.store.sqlite_store import SqliteJobStore
 def a_job(job_id: str, location: str = "/music/a.wav") -> Job:
     return Job(
         job_id=job_id,
-        run=f"{job_id}-1",
+        run_id=f"{job_id}-1",
         revision=1,
         state=JobState.QUEUED,
         priority=Priority.NORMAL,
@@ -212,7 +212,7 @@ def written_by(version: int, path: Path, job: Job, **more: object) -> sqlite3.Co
         del record["delivery"]
     columns: dict[str, object] = {
         "job_id": job.job_id,
-        "run": job.run,
+        "run_id": job.run_id,
         "state": int(job.state),
         "priority": int(job.priority),
         "created_at": job.created_at,
@@ -260,7 +260,13 @@ def test_a_store_with_an_event_table_is_taken_over_without_it(tmp_path: Path) ->
     for number in range(2):
         insert(connection, "events", job_id="old", number=number, revision=2, time=1.0, kind=4, body="null")
     insert(
-        connection, "requests", request_id="req", job_id="old", run="old-1", fingerprint="p", accepted_at=1.0
+        connection,
+        "requests",
+        request_id="req",
+        job_id="old",
+        run_id="old-1",
+        fingerprint="p",
+        accepted_at=1.0,
     )
     row = a_callback("old")
     insert(connection, "callbacks", **vars(row) | {"url": json.dumps(row.url)})
@@ -320,8 +326,8 @@ def test_callbacks_of_before_get_their_place(tmp_path: Path) -> None:
     store = SqliteJobStore(path)
     assert store.due_callbacks(9.0, 9) == rows
     for row in rows:
-        assert store.due_callbacks(9.0, 9, [row.place]) == [
-            other for other in rows if other.place != row.place
+        assert store.due_callbacks(9.0, 9, [row.authority]) == [
+            other for other in rows if other.authority != row.authority
         ]
     store.close()
 

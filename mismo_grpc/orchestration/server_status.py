@@ -18,7 +18,7 @@ OVERLAP_OF_FACTOR = 0.25
 """Realtime factors are told at this overlap, the default."""
 
 
-class TilePace:
+class SegmentPace:
     """How long a segment of each model takes here (seconds), a moving average; any thread may report."""
 
     WEIGHT = 0.3
@@ -65,7 +65,7 @@ class ServerStatus:
     def __init__(
         self,
         catalog: ModelCatalog,
-        pace: TilePace,
+        pace: SegmentPace,
         disk: Disk,
         jobs_dir: Path,
         *,

@@ -15,7 +15,7 @@ from mismo_grpc.errors import (
     QueueFullError,
     Wire,
 )
-from mismo_grpc.rpc.status import grpc_code, rich_status, trailing_metadata
+from mismo_grpc.rpc.error_status import grpc_code, rich_status, trailing_metadata
 from tests.unit.rpc.wire import unpacked
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Moments:
+class RunningStats:
     """Statistics over blocks [frames, channels] in float64 (Chan, Golub and LeVeque 1979).
 
     Mean and deviation are of the mean over channels, as `demucs.api.Separator` takes them; the peak is of every
