@@ -37,7 +37,7 @@ async def file_response(
     stack = AsyncExitStack()
     reader = await stack.enter_async_context(opening)
     try:
-        total, etag = reader.total_bytes, f"{reader.run}-{filename}"
+        total, etag = reader.total_bytes, f"{reader.run_id}-{filename}"
         headers = {
             "Accept-Ranges": "bytes",
             "ETag": f'"{etag}"',

@@ -49,7 +49,7 @@ def _move_older_folders(runs: Runs, standing: Sequence[RunStanding]) -> int:
     moved = 0
     for each in standing:
         target = runs.files(each.run_id).folder
-        staged, in_place = staging / f"{each.run}{each.job_id}", runs.jobs_dir / each.job_id
+        staged, in_place = staging / f"{each.run_id}{each.job_id}", runs.jobs_dir / each.job_id
         for folder in (staged, in_place):
             if not _is_folder(folder):
                 continue

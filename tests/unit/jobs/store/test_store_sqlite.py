@@ -208,11 +208,13 @@ def written_by(version: int, path: Path, job: Job, **more: object) -> sqlite3.Co
     """A file of an earlier schema with one job in it."""
     record = json.loads(job_to_json(job))
     del record["result_bytes"]
+    record |= {"run": record.pop("run_id"), "recipe": record.pop("model_fingerprint")}
+    record["options"] = record["options"]["stems"]
     if version < 2:
         del record["delivery"]
     columns: dict[str, object] = {
         "job_id": job.job_id,
-        "run_id": job.run_id,
+        "run": job.run_id,
         "state": int(job.state),
         "priority": int(job.priority),
         "created_at": job.created_at,
@@ -264,12 +266,14 @@ def test_a_store_with_an_event_table_is_taken_over_without_it(tmp_path: Path) ->
         "requests",
         request_id="req",
         job_id="old",
-        run_id="old-1",
+        run="old-1",
         fingerprint="p",
         accepted_at=1.0,
     )
     row = a_callback("old")
-    insert(connection, "callbacks", **vars(row) | {"url": json.dumps(row.url)})
+    values = vars(row) | {"url": json.dumps(row.url), "run": row.run_id}
+    del values["run_id"]
+    insert(connection, "callbacks", **values)
     connection.close()
     store = SqliteJobStore(path)
     assert store.list(labels={"n": "old"}) == [job]
@@ -312,6 +316,7 @@ def test_callbacks_of_before_get_their_place(tmp_path: Path) -> None:
     ]
     for row in rows:
         values = vars(row) | {"url": json.dumps(row.url)}
+        values["run"] = values.pop("run_id")
         connection.execute(
             "INSERT INTO jobs"
             " (job_id, run, state, priority, created_at, source_sha256, source_bytes, cache_key, record)"
