@@ -1,8 +1,8 @@
 """The folders of runs, who reads them, and the links from a job's name to its newest result.
 
 A run is one execution of a job. Its files lie in JOBS_DIR/.mismo/runs/{run_id} and never change hands. The path
-JOBS_DIR/{job_id} is a symbolic link to the newest run that has a result; it is swapped in one step. A run that nobody needs any more is
-removed once its last reader has left.
+JOBS_DIR/{job_id} is a symbolic link to the newest run that has a result; it is swapped in one step. A run that nobody
+needs any more is removed once its last reader has left.
 """
 
 from __future__ import annotations
