@@ -15,7 +15,8 @@
     │   ├── JobNotFoundError
     │   ├── StemNotFoundError
     │   ├── ArtifactNotFoundError
-    │   └── JobNotReadyError
+    │   ├── JobNotReadyError
+    │   └── RunReplacedError              the job was submitted again; the client expects an earlier run
     ├── AudioError                        the source is not audio that can be separated
     │   ├── UnsupportedAudioError
     │   ├── EmptyAudioError
@@ -138,6 +139,10 @@ class ArtifactNotFoundError(RequestError):
 
 class JobNotReadyError(RequestError):
     """What is asked for does not exist yet, or never will: the job ended without it."""
+
+
+class RunReplacedError(RequestError):
+    """The job has another run by now than the client expects."""
 
 
 class AudioError(MismoError):
@@ -283,6 +288,7 @@ WIRE: dict[type[MismoError], Wire] = {
     StemNotFoundError: Wire("STEM_NOT_FOUND", "INVALID_ARGUMENT", 404),
     ArtifactNotFoundError: Wire("ARTIFACT_NOT_FOUND", "NOT_FOUND", 404),
     JobNotReadyError: Wire("JOB_NOT_READY", "FAILED_PRECONDITION", 409),
+    RunReplacedError: Wire("RUN_REPLACED", "FAILED_PRECONDITION", 409),
     AudioError: Wire("AUDIO_UNREADABLE", "INVALID_ARGUMENT", 415),
     UnsupportedAudioError: Wire("UNSUPPORTED_AUDIO", "INVALID_ARGUMENT", 415),
     EmptyAudioError: Wire("EMPTY_AUDIO", "INVALID_ARGUMENT", 422),
@@ -317,6 +323,20 @@ WIRE: dict[type[MismoError], Wire] = {
 def wire(error: MismoError) -> Wire:
     """The wire form of an error; every class stands in `WIRE`."""
     return error.form if isinstance(error, JobFailedError) else WIRE[type(error)]
+
+
+def check_run(job_id: str, expected_run_id: str, run_id: str) -> None:
+    """Holds a job's run against the one that a client expects; empty: any run.
+
+    Raises RunReplacedError if they differ.
+    """
+    if expected_run_id and expected_run_id != run_id:
+        raise RunReplacedError(
+            f"job {job_id} was submitted again: its run is {run_id}, not {expected_run_id[:64]}; "
+            "drop what you have of the earlier run and start over with the new one",
+            field="expected_run_id",
+            metadata={"expected_run_id": expected_run_id[:64], "run_id": run_id},
+        )
 
 
 def disk_error(error: OSError) -> MismoError:
