@@ -19,7 +19,7 @@ Samples = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
 
 HOPS_PER_SECOND = 10
-"""A window begins every 100 ms: windows of 400 ms overlap by 75 % (BS.1770-5), those of 3 s by 97 % (Tech 3342: ≥ 66 %)."""
+"""Windows begin every 100 ms; those of 400 ms overlap by 75 % (BS.1770-5), those of 3 s by 97 %."""
 MOMENTARY_HOPS = 4
 SHORT_TERM_HOPS = 30
 ABSOLUTE_GATE_LUFS = -70.0

@@ -1,7 +1,7 @@
 """The true peak of ITU-R BS.1770-5, Annex 2: the highest value of the signal that the samples stand for.
 
-A polyphase filter interpolates the audio to at least 176.4 kHz. The highest sample of a place bounds what the filter can
-make of it, so only places that may rise above the peak so far are interpolated.
+A polyphase filter interpolates the audio to at least 176.4 kHz. The highest sample of a row bounds what the filter
+can make of the row, so only rows that may rise above the peak so far are interpolated.
 """
 
 from __future__ import annotations
