@@ -17,7 +17,7 @@ class Ebur128:
     """What ffmpeg's filter `ebur128` says; loudness to 0.001, peaks as amplitudes to 0.001."""
 
     integrated_lufs: float
-    range_lu: float
+    loudness_range_lu: float
     max_momentary_lufs: float
     max_short_term_lufs: float
     sample_peak: float
@@ -35,7 +35,7 @@ def ebur128(audio: npt.NDArray[np.float32], sample_rate: int, program: str = "ff
         series.setdefault(name, []).append(float(value))
     return Ebur128(
         integrated_lufs=series["I"][-1],
-        range_lu=series["LRA"][-1],
+        loudness_range_lu=series["LRA"][-1],
         max_momentary_lufs=max(series["M"]),
         max_short_term_lufs=max(series["S"]),
         sample_peak=series["sample_peak"][-1],

@@ -44,7 +44,9 @@ async def run(bench: Bench) -> list[Row]:
             await pool.close(0)
     bench.say("measured in workers")
     apart = await asyncio.to_thread(_apart, result, source)
-    what = f"loudness of a {TRACK_SECONDS} s track (LUFS, range, true peak), in a worker process with one thread"
+    what = (
+        f"loudness of a {TRACK_SECONDS} s track (LUFS, range, true peak), in a worker process with one thread"
+    )
     return [
         Row(
             NAME,
@@ -102,7 +104,7 @@ def _apart(ours: LoudnessResult, mix: DecodedMix) -> dict[str, float]:
     theirs = ebur128(open_mix(mix), mix.sample_rate)
     pairs = {
         "integrated loudness": (ours.integrated_lufs, theirs.integrated_lufs),
-        "loudness range": (ours.range_lu, theirs.range_lu),
+        "loudness range": (ours.loudness_range_lu, theirs.loudness_range_lu),
         "maximum momentary loudness": (ours.max_momentary_lufs, theirs.max_momentary_lufs),
         "maximum short-term loudness": (ours.max_short_term_lufs, theirs.max_short_term_lufs),
         "sample peak": (ours.sample_peak_dbfs, 20 * math.log10(theirs.sample_peak)),

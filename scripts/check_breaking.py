@@ -2,7 +2,8 @@
 
 Compared with, in this order: the revision named by AGAINST, origin/main, main. Where there is none, or it
 is the very commit that is checked out, its parent: so a break is seen on main as well, by the commit that
-makes it.
+makes it. A reference without protos/VERSION, or with another major version in it, is another contract: nothing of
+it has to hold (decision 003).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACT = ["protos", "buf.yaml"]
+VERSION_FILE = "protos/VERSION"
 
 
 def commit(revision: str) -> str | None:
@@ -48,12 +50,32 @@ def contract(revision: str) -> tarfile.TarFile | None:
     return tarfile.open(fileobj=io.BytesIO(archive.stdout)) if archive.returncode == 0 else None
 
 
+def major_version(content: str | None) -> str:
+    """The major version that the content of protos/VERSION names; "0" where there is no such file."""
+    return content.strip().split(".")[0] if content else "0"
+
+
+def version_of(revision: str) -> str | None:
+    """Content of protos/VERSION at a commit, or None if it had none."""
+    shown = subprocess.run(
+        ["git", "show", f"{revision}:{VERSION_FILE}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return shown.stdout if shown.returncode == 0 else None
+
+
 def main() -> None:
     """Runs `buf breaking` against the files of the reference commit."""
     revision = reference()
     landed = contract(revision) if revision else None
     if revision is None or landed is None:
         print("breaking changes: no earlier contract to compare with, nothing can break")
+        return
+    ours = major_version((ROOT / VERSION_FILE).read_text())
+    theirs = major_version(version_of(revision))
+    if ours != theirs:
+        print(
+            f"breaking changes: {revision[:12]} has contract {theirs}, this is {ours}; nothing of it has to hold"
+        )
         return
     with landed, tempfile.TemporaryDirectory() as folder:
         landed.extractall(folder, filter="data")

@@ -50,13 +50,13 @@ class LoudnessResult:
 
     A loudness is None where it is not defined. Either the audio is shorter than the window of the measure, which is 3 s
     for short-term loudness and range, else 0.4 s. Or no window is above silence, which is -70 LUFS for
-    `integrated_lufs` and `range_lu`, and digital silence for the maxima.
+    `integrated_lufs` and `loudness_range_lu`, and digital silence for the maxima.
 
     A peak is None for digital silence. Full scale is 0 dB; a true peak may be above it.
     """
 
     integrated_lufs: float | None
-    range_lu: float | None
+    loudness_range_lu: float | None
     max_momentary_lufs: float | None
     max_short_term_lufs: float | None
     sample_peak_dbfs: float | None
@@ -142,7 +142,7 @@ class LoudnessMeter:
         short_term = self._window_powers(energies, SHORT_TERM_HOPS)
         return LoudnessResult(
             integrated_lufs=integrated_loudness(momentary),
-            range_lu=loudness_range(short_term),
+            loudness_range_lu=loudness_range(short_term),
             max_momentary_lufs=_loudness(float(momentary.max(initial=0.0))),
             max_short_term_lufs=_loudness(float(short_term.max(initial=0.0))),
             sample_peak_dbfs=_decibels(max(peak.sample for peak in self._peaks)),

@@ -76,12 +76,12 @@ def test_the_maxima_find_a_tone_that_begins_anywhere(step: int) -> None:
 
 # EBU Tech 3342, table 1, cases 1 to 4.
 @pytest.mark.parametrize(
-    ("levels", "range_lu"),
+    ("levels", "loudness_range_lu"),
     [((-20, -30), 10), ((-20, -15), 5), ((-40, -20), 20), ((-50, -35, -20, -35, -50), 15)],
 )
-def test_loudness_range_of_the_ebu_signals(levels: tuple[float, ...], range_lu: float) -> None:
+def test_loudness_range_of_the_ebu_signals(levels: tuple[float, ...], loudness_range_lu: float) -> None:
     signal = sequence(*((dbfs, 20) for dbfs in levels))
-    assert measure_loudness(signal, RATE).range_lu == pytest.approx(range_lu, abs=1)
+    assert measure_loudness(signal, RATE).loudness_range_lu == pytest.approx(loudness_range_lu, abs=1)
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000, 192_000])
@@ -90,7 +90,7 @@ def test_a_tone_has_the_same_loudness_at_every_rate(rate: int) -> None:
     # At the lowest rates the shelf of the filter is bent by half the rate being near.
     assert result.integrated_lufs == pytest.approx(-23, abs=0.1 if rate > 8_000 else 0.2)
     assert result.max_short_term_lufs == pytest.approx(result.integrated_lufs, abs=0.01)
-    assert result.range_lu == pytest.approx(0, abs=0.01)
+    assert result.loudness_range_lu == pytest.approx(0, abs=0.01)
 
 
 def test_full_scale_in_one_channel_is_3_01_lu_below_0() -> None:
@@ -118,7 +118,7 @@ def test_measures_what_ffmpeg_measures(rate: int, channels: int) -> None:
     actual, expected = measure_loudness(audio, rate), ebur128(audio, rate)
     measures = (
         (actual.integrated_lufs, expected.integrated_lufs),
-        (actual.range_lu, expected.range_lu),
+        (actual.loudness_range_lu, expected.loudness_range_lu),
         (actual.max_momentary_lufs, expected.max_momentary_lufs),
         (actual.max_short_term_lufs, expected.max_short_term_lufs),
         (actual.sample_peak_dbfs, 20 * np.log10(expected.sample_peak)),
@@ -156,17 +156,21 @@ def test_silence_and_nothing_have_neither_loudness_nor_peak(audio: Samples) -> N
 
 def test_what_is_too_short_for_a_measure_has_the_others() -> None:
     shorter = measure_loudness(tone(-20, 0.399), RATE)
-    assert (shorter.integrated_lufs, shorter.range_lu, shorter.max_momentary_lufs) == (None, None, None)
+    assert (shorter.integrated_lufs, shorter.loudness_range_lu, shorter.max_momentary_lufs) == (
+        None,
+        None,
+        None,
+    )
     assert shorter.true_peak_dbtp == pytest.approx(-20, abs=0.1)
     short = measure_loudness(tone(-20, 2.999), RATE)
-    assert (short.range_lu, short.max_short_term_lufs) == (None, None)
+    assert (short.loudness_range_lu, short.max_short_term_lufs) == (None, None)
     assert (short.integrated_lufs, short.max_momentary_lufs) == pytest.approx((-20, -20), abs=0.1)
     assert None not in astuple(measure_loudness(tone(-20, 3), RATE))
 
 
 def test_what_never_rises_above_the_gate_has_no_integrated_loudness() -> None:
     result = measure_loudness(tone(-75, 5), RATE)
-    assert (result.integrated_lufs, result.range_lu) == (None, None)
+    assert (result.integrated_lufs, result.loudness_range_lu) == (None, None)
     assert (result.max_momentary_lufs, result.true_peak_dbtp) == pytest.approx((-75, -75), abs=0.1)
 
 

@@ -25,49 +25,36 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from mismo.analysis.v1 import audio_pb2 as mismo_dot_analysis_dot_v1_dot_audio__pb2
+from mismo.analysis.v1 import stage_pb2 as mismo_dot_analysis_dot_v1_dot_stage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bmismo/analysis/v1/job.proto\x12\x11mismo.analysis.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dmismo/analysis/v1/audio.proto\"f\n\x06Source\x12\x14\n\x04path\x18\x01 \x01(\tH\x00R\x04path\x12\x1d\n\tupload_id\x18\x02 \x01(\tH\x00R\x08uploadId\x12\x1b\n\x08\x62lob_uri\x18\x03 \x01(\tH\x00R\x07\x62lobUriB\n\n\x08location\"i\n\rOutputOptions\x12\x37\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x1b.mismo.analysis.v1.EncodingR\x08\x65ncoding\x12\x1f\n\x0bsample_rate\x18\x02 \x01(\x05R\nsampleRate\"\xaa\x02\n\x11GenerationOptions\x12!\n\x0ctarget_stems\x18\x01 \x03(\tR\x0btargetStems\x12\x1d\n\ntarget_bpm\x18\x02 \x01(\x01R\ttargetBpm\x12\x35\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\x12\x14\n\x05style\x18\x04 \x01(\tR\x05style\x12+\n\x11\x63hord_progression\x18\x05 \x03(\tR\x10\x63hordProgression\x12\x16\n\x06prompt\x18\x06 \x01(\tR\x06prompt\x12 \n\x0btemperature\x18\x07 \x01(\x01R\x0btemperature\x12\x1f\n\x0brandom_seed\x18\x08 \x01(\x03R\nrandomSeed\"\xa9\x04\n\nJobOptions\x12\x14\n\x05stems\x18\x01 \x01(\x08R\x05stems\x12\x14\n\x05model\x18\x02 \x01(\tR\x05model\x12\x1d\n\nstem_names\x18\x03 \x03(\tR\tstemNames\x12\x1b\n\ttwo_stems\x18\x04 \x01(\tR\x08twoStems\x12\x35\n\x08playhead\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08playhead\x12\x16\n\x06shifts\x18\x06 \x01(\x05R\x06shifts\x12\x1d\n\x07overlap\x18\x07 \x01(\x01H\x00R\x07overlap\x88\x01\x01\x12\x38\n\x06output\x18\x08 \x01(\x0b\x32 .mismo.analysis.v1.OutputOptionsR\x06output\x12%\n\x0e\x62\x61sic_features\x18\t \x01(\x08R\rbasicFeatures\x12(\n\x0f\x63haracteristics\x18\n \x01(\x08R\x0f\x63haracteristics\x12\x14\n\x05genre\x18\x0b \x01(\x08R\x05genre\x12\x1a\n\x08sections\x18\x0c \x01(\x08R\x08sections\x12\x16\n\x06\x63hords\x18\r \x01(\x08R\x06\x63hords\x12\x1e\n\ntransition\x18\x0e \x01(\x08R\ntransition\x12\x44\n\ngeneration\x18\x0f \x01(\x0b\x32$.mismo.analysis.v1.GenerationOptionsR\ngenerationB\n\n\x08_overlap\"\x1c\n\x08\x43\x61llback\x12\x10\n\x03url\x18\x01 \x01(\tR\x03url\"\xf2\x01\n\x08JobError\x12\x12\n\x04\x63ode\x18\x01 \x01(\x05R\x04\x63ode\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12\x45\n\x08metadata\x18\x04 \x03(\x0b\x32).mismo.analysis.v1.JobError.MetadataEntryR\x08metadata\x12\x1c\n\tretryable\x18\x05 \x01(\x08R\tretryable\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x97\x02\n\x0bStageStatus\x12.\n\x05stage\x18\x01 \x01(\x0e\x32\x18.mismo.analysis.v1.StageR\x05stage\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32\x1d.mismo.analysis.v1.StageStateR\x05state\x12\x39\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12\x31\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1b.mismo.analysis.v1.JobErrorR\x05\x65rror\"\xc6\x01\n\x08Progress\x12\x1a\n\x08\x66raction\x18\x01 \x01(\x01R\x08\x66raction\x12+\n\x03\x65ta\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03\x65ta\x12%\n\x0equeue_position\x18\x03 \x01(\x05R\rqueuePosition\x12#\n\rsegments_done\x18\x04 \x01(\x05R\x0csegmentsDone\x12%\n\x0esegments_total\x18\x05 \x01(\x05R\rsegmentsTotal\"\xfa\x01\n\x0bStemSetInfo\x12\x1d\n\nstem_names\x18\x01 \x03(\tR\tstemNames\x12\x1f\n\x0bsample_rate\x18\x02 \x01(\x05R\nsampleRate\x12\x1a\n\x08\x63hannels\x18\x03 \x01(\x05R\x08\x63hannels\x12!\n\x0ctotal_frames\x18\x04 \x01(\x03R\x0btotalFrames\x12\x37\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\x1b.mismo.analysis.v1.EncodingR\x08\x65ncoding\x12\x33\n\x05ready\x18\x06 \x03(\x0b\x32\x1d.mismo.analysis.v1.FrameRangeR\x05ready\"\x91\x08\n\x03Job\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1a\n\x08revision\x18\x02 \x01(\x03R\x08revision\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\x1b.mismo.analysis.v1.JobStateR\x05state\x12\x37\n\x08priority\x18\x04 \x01(\x0e\x32\x1b.mismo.analysis.v1.PriorityR\x08priority\x12\x31\n\x06source\x18\x05 \x01(\x0b\x32\x19.mismo.analysis.v1.SourceR\x06source\x12\x37\n\x07options\x18\x06 \x01(\x0b\x32\x1d.mismo.analysis.v1.JobOptionsR\x07options\x12:\n\x06labels\x18\x07 \x03(\x0b\x32\".mismo.analysis.v1.Job.LabelsEntryR\x06labels\x12\x14\n\x05model\x18\x08 \x01(\tR\x05model\x12#\n\rfallback_from\x18\t \x01(\tR\x0c\x66\x61llbackFrom\x12;\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x39\n\nstart_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12;\n\x0b\x65xpire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x36\n\x06stages\x18\x0e \x03(\x0b\x32\x1e.mismo.analysis.v1.StageStatusR\x06stages\x12\x37\n\x08progress\x18\x0f \x01(\x0b\x32\x1b.mismo.analysis.v1.ProgressR\x08progress\x12\x39\n\x08stem_set\x18\x10 \x01(\x0b\x32\x1e.mismo.analysis.v1.StemSetInfoR\x07stemSet\x12\x31\n\x05\x65rror\x18\x11 \x01(\x0b\x32\x1b.mismo.analysis.v1.JobErrorR\x05\x65rror\x12\x1c\n\tartifacts\x18\x12 \x03(\tR\tartifacts\x12\x1a\n\x08warnings\x18\x13 \x03(\tR\x08warnings\x12H\n\x13time_to_first_audio\x18\x14 \x01(\x0b\x32\x19.google.protobuf.DurationR\x10timeToFirstAudio\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03*\x9a\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05*\xd9\x01\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTAGE_DECODE\x10\x01\x12\x0f\n\x0bSTAGE_STEMS\x10\x02\x12\x18\n\x14STAGE_BASIC_FEATURES\x10\x03\x12\x19\n\x15STAGE_CHARACTERISTICS\x10\x04\x12\x0f\n\x0bSTAGE_GENRE\x10\x05\x12\x12\n\x0eSTAGE_SECTIONS\x10\x06\x12\x10\n\x0cSTAGE_CHORDS\x10\x07\x12\x14\n\x10STAGE_TRANSITION\x10\x08\x12\x14\n\x10STAGE_GENERATION\x10\t*\xa9\x01\n\nStageState\x12\x1b\n\x17STAGE_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13STAGE_STATE_PENDING\x10\x01\x12\x17\n\x13STAGE_STATE_RUNNING\x10\x02\x12\x19\n\x15STAGE_STATE_SUCCEEDED\x10\x03\x12\x16\n\x12STAGE_STATE_FAILED\x10\x04\x12\x19\n\x15STAGE_STATE_CANCELLED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bmismo/analysis/v1/job.proto\x12\x11mismo.analysis.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dmismo/analysis/v1/audio.proto\x1a\x1dmismo/analysis/v1/stage.proto\"f\n\x06Source\x12\x14\n\x04path\x18\x01 \x01(\tH\x00R\x04path\x12\x1d\n\tupload_id\x18\x02 \x01(\tH\x00R\x08uploadId\x12\x1b\n\x08\x62lob_uri\x18\x03 \x01(\tH\x00R\x07\x62lobUriB\n\n\x08location\"\xba\x01\n\nJobOptions\x12\x30\n\x06stages\x18\x01 \x03(\x0e\x32\x18.mismo.analysis.v1.StageR\x06stages\x12\x34\n\x05stems\x18\x02 \x01(\x0b\x32\x1e.mismo.analysis.v1.StemOptionsR\x05stems\x12\x44\n\ngeneration\x18\x03 \x01(\x0b\x32$.mismo.analysis.v1.GenerationOptionsR\ngeneration\"\x1c\n\x08\x43\x61llback\x12\x10\n\x03url\x18\x01 \x01(\tR\x03url\"\xc6\x01\n\x08Progress\x12\x1a\n\x08\x66raction\x18\x01 \x01(\x01R\x08\x66raction\x12+\n\x03\x65ta\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03\x65ta\x12%\n\x0equeue_position\x18\x03 \x01(\x05R\rqueuePosition\x12#\n\rsegments_done\x18\x04 \x01(\x05R\x0csegmentsDone\x12%\n\x0esegments_total\x18\x05 \x01(\x05R\rsegmentsTotal\"\x92\x02\n\x0bStemSetInfo\x12\x1d\n\nstem_names\x18\x01 \x03(\tR\tstemNames\x12\x1f\n\x0bsample_rate\x18\x02 \x01(\x05R\nsampleRate\x12\x1a\n\x08\x63hannels\x18\x03 \x01(\x05R\x08\x63hannels\x12!\n\x0ctotal_frames\x18\x04 \x01(\x03R\x0btotalFrames\x12\x37\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\x1b.mismo.analysis.v1.EncodingR\x08\x65ncoding\x12\x33\n\x05ready\x18\x06 \x03(\x0b\x32\x1d.mismo.analysis.v1.FrameRangeR\x05ready\x12\x16\n\x06sha256\x18\x07 \x03(\tR\x06sha256\"z\n\x08\x41rtifact\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12!\n\x0c\x63ontent_type\x18\x02 \x01(\tR\x0b\x63ontentType\x12\x1f\n\x0btotal_bytes\x18\x03 \x01(\x03R\ntotalBytes\x12\x16\n\x06sha256\x18\x04 \x01(\tR\x06sha256\"\xd2\t\n\x03Job\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x1a\n\x08revision\x18\x03 \x01(\x03R\x08revision\x12\x31\n\x05state\x18\x04 \x01(\x0e\x32\x1b.mismo.analysis.v1.JobStateR\x05state\x12\x37\n\x08priority\x18\x05 \x01(\x0e\x32\x1b.mismo.analysis.v1.PriorityR\x08priority\x12\x31\n\x06source\x18\x06 \x01(\x0b\x32\x19.mismo.analysis.v1.SourceR\x06source\x12\x37\n\x07options\x18\x07 \x01(\x0b\x32\x1d.mismo.analysis.v1.JobOptionsR\x07options\x12:\n\x06labels\x18\x08 \x03(\x0b\x32\".mismo.analysis.v1.Job.LabelsEntryR\x06labels\x12\x14\n\x05model\x18\t \x01(\tR\x05model\x12#\n\rfallback_from\x18\n \x01(\tR\x0c\x66\x61llbackFrom\x12;\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x39\n\nstart_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12;\n\x0b\x65xpire_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12;\n\x0b\x64\x65lete_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ndeleteTime\x12\x36\n\x06stages\x18\x10 \x03(\x0b\x32\x1e.mismo.analysis.v1.StageStatusR\x06stages\x12\x37\n\x08progress\x18\x11 \x01(\x0b\x32\x1b.mismo.analysis.v1.ProgressR\x08progress\x12\x39\n\x08stem_set\x18\x12 \x01(\x0b\x32\x1e.mismo.analysis.v1.StemSetInfoR\x07stemSet\x12\x31\n\x05\x65rror\x18\x13 \x01(\x0b\x32\x1b.mismo.analysis.v1.JobErrorR\x05\x65rror\x12\x39\n\tartifacts\x18\x14 \x03(\x0b\x32\x1b.mismo.analysis.v1.ArtifactR\tartifacts\x12\x1a\n\x08warnings\x18\x15 \x03(\tR\x08warnings\x12H\n\x13time_to_first_audio\x18\x16 \x01(\x0b\x32\x19.google.protobuf.DurationR\x10timeToFirstAudio\x12N\n\x16time_to_playhead_audio\x18\x17 \x01(\x0b\x32\x19.google.protobuf.DurationR\x13timeToPlayheadAudio\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03*\x9a\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mismo.analysis.v1.job_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOBERROR_METADATAENTRY']._loaded_options = None
-  _globals['_JOBERROR_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_JOB_LABELSENTRY']._loaded_options = None
   _globals['_JOB_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_PRIORITY']._serialized_start=3269
-  _globals['_PRIORITY']._serialized_end=3363
-  _globals['_JOBSTATE']._serialized_start=3366
-  _globals['_JOBSTATE']._serialized_end=3520
-  _globals['_STAGE']._serialized_start=3523
-  _globals['_STAGE']._serialized_end=3740
-  _globals['_STAGESTATE']._serialized_start=3743
-  _globals['_STAGESTATE']._serialized_end=3912
-  _globals['_SOURCE']._serialized_start=146
-  _globals['_SOURCE']._serialized_end=248
-  _globals['_OUTPUTOPTIONS']._serialized_start=250
-  _globals['_OUTPUTOPTIONS']._serialized_end=355
-  _globals['_GENERATIONOPTIONS']._serialized_start=358
-  _globals['_GENERATIONOPTIONS']._serialized_end=656
-  _globals['_JOBOPTIONS']._serialized_start=659
-  _globals['_JOBOPTIONS']._serialized_end=1212
-  _globals['_CALLBACK']._serialized_start=1214
-  _globals['_CALLBACK']._serialized_end=1242
-  _globals['_JOBERROR']._serialized_start=1245
-  _globals['_JOBERROR']._serialized_end=1487
-  _globals['_JOBERROR_METADATAENTRY']._serialized_start=1428
-  _globals['_JOBERROR_METADATAENTRY']._serialized_end=1487
-  _globals['_STAGESTATUS']._serialized_start=1490
-  _globals['_STAGESTATUS']._serialized_end=1769
-  _globals['_PROGRESS']._serialized_start=1772
-  _globals['_PROGRESS']._serialized_end=1970
-  _globals['_STEMSETINFO']._serialized_start=1973
-  _globals['_STEMSETINFO']._serialized_end=2223
-  _globals['_JOB']._serialized_start=2226
-  _globals['_JOB']._serialized_end=3267
-  _globals['_JOB_LABELSENTRY']._serialized_start=3210
-  _globals['_JOB_LABELSENTRY']._serialized_end=3267
+  _globals['_PRIORITY']._serialized_start=2339
+  _globals['_PRIORITY']._serialized_end=2433
+  _globals['_JOBSTATE']._serialized_start=2436
+  _globals['_JOBSTATE']._serialized_end=2590
+  _globals['_SOURCE']._serialized_start=177
+  _globals['_SOURCE']._serialized_end=279
+  _globals['_JOBOPTIONS']._serialized_start=282
+  _globals['_JOBOPTIONS']._serialized_end=468
+  _globals['_CALLBACK']._serialized_start=470
+  _globals['_CALLBACK']._serialized_end=498
+  _globals['_PROGRESS']._serialized_start=501
+  _globals['_PROGRESS']._serialized_end=699
+  _globals['_STEMSETINFO']._serialized_start=702
+  _globals['_STEMSETINFO']._serialized_end=976
+  _globals['_ARTIFACT']._serialized_start=978
+  _globals['_ARTIFACT']._serialized_end=1100
+  _globals['_JOB']._serialized_start=1103
+  _globals['_JOB']._serialized_end=2337
+  _globals['_JOB_LABELSENTRY']._serialized_start=2280
+  _globals['_JOB_LABELSENTRY']._serialized_end=2337
 # @@protoc_insertion_point(module_scope)

@@ -1,9 +1,11 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from mismo.analysis.v1 import audio_pb2 as _audio_pb2
 from mismo.analysis.v1 import job_pb2 as _job_pb2
+from mismo.analysis.v1 import stage_pb2 as _stage_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -91,18 +93,20 @@ class ListJobsResponse(_message.Message):
     def __init__(self, jobs: _Optional[_Iterable[_Union[_job_pb2.Job, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class WatchJobRequest(_message.Message):
-    __slots__ = ("job_id", "after_revision", "server_epoch", "heartbeat_interval", "min_progress_interval")
+    __slots__ = ("job_id", "expected_run_id", "after_revision", "server_epoch", "heartbeat_interval", "min_progress_interval")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_RUN_ID_FIELD_NUMBER: _ClassVar[int]
     AFTER_REVISION_FIELD_NUMBER: _ClassVar[int]
     SERVER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     MIN_PROGRESS_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     job_id: str
+    expected_run_id: str
     after_revision: int
     server_epoch: str
     heartbeat_interval: _duration_pb2.Duration
     min_progress_interval: _duration_pb2.Duration
-    def __init__(self, job_id: _Optional[str] = ..., after_revision: _Optional[int] = ..., server_epoch: _Optional[str] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., min_progress_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., expected_run_id: _Optional[str] = ..., after_revision: _Optional[int] = ..., server_epoch: _Optional[str] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., min_progress_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class WatchJobResponse(_message.Message):
     __slots__ = ("revision", "server_epoch", "time", "snapshot", "stage", "progress", "segment_ready", "heartbeat", "terminal")
@@ -119,18 +123,20 @@ class WatchJobResponse(_message.Message):
     server_epoch: str
     time: _timestamp_pb2.Timestamp
     snapshot: _job_pb2.Job
-    stage: _job_pb2.StageStatus
+    stage: _stage_pb2.StageStatus
     progress: _job_pb2.Progress
     segment_ready: SegmentReady
     heartbeat: Heartbeat
     terminal: Terminal
-    def __init__(self, revision: _Optional[int] = ..., server_epoch: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., snapshot: _Optional[_Union[_job_pb2.Job, _Mapping]] = ..., stage: _Optional[_Union[_job_pb2.StageStatus, _Mapping]] = ..., progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., segment_ready: _Optional[_Union[SegmentReady, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., terminal: _Optional[_Union[Terminal, _Mapping]] = ...) -> None: ...
+    def __init__(self, revision: _Optional[int] = ..., server_epoch: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., snapshot: _Optional[_Union[_job_pb2.Job, _Mapping]] = ..., stage: _Optional[_Union[_stage_pb2.StageStatus, _Mapping]] = ..., progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., segment_ready: _Optional[_Union[SegmentReady, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., terminal: _Optional[_Union[Terminal, _Mapping]] = ...) -> None: ...
 
 class SegmentReady(_message.Message):
-    __slots__ = ("ranges",)
+    __slots__ = ("ranges", "run_id")
     RANGES_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ranges: _containers.RepeatedCompositeFieldContainer[_audio_pb2.FrameRange]
-    def __init__(self, ranges: _Optional[_Iterable[_Union[_audio_pb2.FrameRange, _Mapping]]] = ...) -> None: ...
+    run_id: str
+    def __init__(self, ranges: _Optional[_Iterable[_Union[_audio_pb2.FrameRange, _Mapping]]] = ..., run_id: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ()
@@ -142,11 +148,74 @@ class Terminal(_message.Message):
     job: _job_pb2.Job
     def __init__(self, job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ...) -> None: ...
 
-class CancelJobRequest(_message.Message):
-    __slots__ = ("job_id",)
+class WatchJobsRequest(_message.Message):
+    __slots__ = ("states", "labels", "cursor", "heartbeat_interval", "min_progress_interval")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    MIN_PROGRESS_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    states: _containers.RepeatedScalarFieldContainer[_job_pb2.JobState]
+    labels: _containers.ScalarMap[str, str]
+    cursor: str
+    heartbeat_interval: _duration_pb2.Duration
+    min_progress_interval: _duration_pb2.Duration
+    def __init__(self, states: _Optional[_Iterable[_Union[_job_pb2.JobState, str]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., cursor: _Optional[str] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., min_progress_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class WatchJobsResponse(_message.Message):
+    __slots__ = ("cursor", "time", "job", "deleted", "progress", "caught_up", "heartbeat")
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    CAUGHT_UP_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    cursor: str
+    time: _timestamp_pb2.Timestamp
+    job: _job_pb2.Job
+    deleted: JobDeleted
+    progress: JobProgress
+    caught_up: CaughtUp
+    heartbeat: Heartbeat
+    def __init__(self, cursor: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ..., deleted: _Optional[_Union[JobDeleted, _Mapping]] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., caught_up: _Optional[_Union[CaughtUp, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+
+class JobDeleted(_message.Message):
+    __slots__ = ("job_id", "run_id")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
     job_id: str
-    def __init__(self, job_id: _Optional[str] = ...) -> None: ...
+    run_id: str
+    def __init__(self, job_id: _Optional[str] = ..., run_id: _Optional[str] = ...) -> None: ...
+
+class JobProgress(_message.Message):
+    __slots__ = ("job_id", "run_id", "progress")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    run_id: str
+    progress: _job_pb2.Progress
+    def __init__(self, job_id: _Optional[str] = ..., run_id: _Optional[str] = ..., progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ...) -> None: ...
+
+class CaughtUp(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CancelJobRequest(_message.Message):
+    __slots__ = ("job_id", "expected_run_id")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    expected_run_id: str
+    def __init__(self, job_id: _Optional[str] = ..., expected_run_id: _Optional[str] = ...) -> None: ...
 
 class CancelJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -155,14 +224,18 @@ class CancelJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ...) -> None: ...
 
 class UpdateJobRequest(_message.Message):
-    __slots__ = ("job_id", "priority", "playhead")
+    __slots__ = ("job_id", "expected_run_id", "priority", "playhead", "update_mask")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_RUN_ID_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     PLAYHEAD_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
     job_id: str
+    expected_run_id: str
     priority: _job_pb2.Priority
     playhead: _duration_pb2.Duration
-    def __init__(self, job_id: _Optional[str] = ..., priority: _Optional[_Union[_job_pb2.Priority, str]] = ..., playhead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    update_mask: _field_mask_pb2.FieldMask
+    def __init__(self, job_id: _Optional[str] = ..., expected_run_id: _Optional[str] = ..., priority: _Optional[_Union[_job_pb2.Priority, str]] = ..., playhead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
 
 class UpdateJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -171,10 +244,14 @@ class UpdateJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ...) -> None: ...
 
 class DeleteJobRequest(_message.Message):
-    __slots__ = ("job_id",)
+    __slots__ = ("job_id", "expected_run_id", "allow_missing")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_MISSING_FIELD_NUMBER: _ClassVar[int]
     job_id: str
-    def __init__(self, job_id: _Optional[str] = ...) -> None: ...
+    expected_run_id: str
+    allow_missing: bool
+    def __init__(self, job_id: _Optional[str] = ..., expected_run_id: _Optional[str] = ..., allow_missing: _Optional[bool] = ...) -> None: ...
 
 class DeleteJobResponse(_message.Message):
     __slots__ = ()

@@ -26,7 +26,11 @@ if _version_not_supported:
 
 
 class JobServiceStub:
-    """Submits jobs and tells what becomes of them. Jobs outlive streams: only CancelJob cancels.
+    """Submits jobs and reports what becomes of them. A job goes on when its clients disconnect; only CancelJob and
+    DeleteJob end it.
+
+    Requests with `expected_run_id` are refused with FAILED_PRECONDITION, reason RUN_REPLACED, if the job has another
+    run by now. Empty: any run.
     """
 
     def __init__(self, channel):
@@ -55,6 +59,11 @@ class JobServiceStub:
                 request_serializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.WatchJobRequest.SerializeToString,
                 response_deserializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.WatchJobResponse.FromString,
                 _registered_method=True)
+        self.WatchJobs = channel.unary_stream(
+                '/mismo.analysis.v1.JobService/WatchJobs',
+                request_serializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.WatchJobsRequest.SerializeToString,
+                response_deserializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.WatchJobsResponse.FromString,
+                _registered_method=True)
         self.CancelJob = channel.unary_unary(
                 '/mismo.analysis.v1.JobService/CancelJob',
                 request_serializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
@@ -73,7 +82,11 @@ class JobServiceStub:
 
 
 class JobServiceServicer:
-    """Submits jobs and tells what becomes of them. Jobs outlive streams: only CancelJob cancels.
+    """Submits jobs and reports what becomes of them. A job goes on when its clients disconnect; only CancelJob and
+    DeleteJob end it.
+
+    Requests with `expected_run_id` are refused with FAILED_PRECONDITION, reason RUN_REPLACED, if the job has another
+    run by now. Empty: any run.
     """
 
     def SubmitJob(self, request, context):
@@ -98,7 +111,14 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchJob(self, request, context):
-        """A job's events until it ends.
+        """The events of one job until it ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchJobs(self, request, context):
+        """The changes of all jobs that match a filter, until the client leaves.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -148,6 +168,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     request_deserializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.WatchJobRequest.FromString,
                     response_serializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.WatchJobResponse.SerializeToString,
             ),
+            'WatchJobs': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchJobs,
+                    request_deserializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.WatchJobsRequest.FromString,
+                    response_serializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.WatchJobsResponse.SerializeToString,
+            ),
             'CancelJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelJob,
                     request_deserializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.CancelJobRequest.FromString,
@@ -172,7 +197,11 @@ def add_JobServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class JobService:
-    """Submits jobs and tells what becomes of them. Jobs outlive streams: only CancelJob cancels.
+    """Submits jobs and reports what becomes of them. A job goes on when its clients disconnect; only CancelJob and
+    DeleteJob end it.
+
+    Requests with `expected_run_id` are refused with FAILED_PRECONDITION, reason RUN_REPLACED, if the job has another
+    run by now. Empty: any run.
     """
 
     @staticmethod
@@ -273,6 +302,33 @@ class JobService:
             '/mismo.analysis.v1.JobService/WatchJob',
             mismo_dot_analysis_dot_v1_dot_job__service__pb2.WatchJobRequest.SerializeToString,
             mismo_dot_analysis_dot_v1_dot_job__service__pb2.WatchJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/mismo.analysis.v1.JobService/WatchJobs',
+            mismo_dot_analysis_dot_v1_dot_job__service__pb2.WatchJobsRequest.SerializeToString,
+            mismo_dot_analysis_dot_v1_dot_job__service__pb2.WatchJobsResponse.FromString,
             options,
             channel_credentials,
             insecure,

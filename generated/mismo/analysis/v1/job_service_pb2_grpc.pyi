@@ -27,7 +27,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class JobServiceStub:
-    """Submits jobs and tells what becomes of them. Jobs outlive streams: only CancelJob cancels."""
+    """Submits jobs and reports what becomes of them. A job goes on when its clients disconnect; only CancelJob and
+    DeleteJob end it.
+
+    Requests with `expected_run_id` are refused with FAILED_PRECONDITION, reason RUN_REPLACED, if the job has another
+    run by now. Empty: any run.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -40,7 +45,9 @@ class JobServiceStub:
     ListJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
     """Jobs, newest first, in pages."""
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]
-    """A job's events until it ends."""
+    """The events of one job until it ends."""
+    WatchJobs: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobsRequest, _job_service_pb2.WatchJobsResponse]
+    """The changes of all jobs that match a filter, until the client leaves."""
     CancelJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]
     """Ends a job; frees the device within one segment. Idempotent."""
     UpdateJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.UpdateJobRequest, _job_service_pb2.UpdateJobResponse]
@@ -50,7 +57,12 @@ class JobServiceStub:
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
-    """Submits jobs and tells what becomes of them. Jobs outlive streams: only CancelJob cancels."""
+    """Submits jobs and reports what becomes of them. A job goes on when its clients disconnect; only CancelJob and
+    DeleteJob end it.
+
+    Requests with `expected_run_id` are refused with FAILED_PRECONDITION, reason RUN_REPLACED, if the job has another
+    run by now. Empty: any run.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SubmitJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.SubmitJobRequest, _job_service_pb2.SubmitJobResponse]  # type: ignore[assignment]
@@ -60,7 +72,9 @@ class JobServiceAsyncStub(JobServiceStub):
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]  # type: ignore[assignment]
     """Jobs, newest first, in pages."""
     WatchJob: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]  # type: ignore[assignment]
-    """A job's events until it ends."""
+    """The events of one job until it ends."""
+    WatchJobs: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobsRequest, _job_service_pb2.WatchJobsResponse]  # type: ignore[assignment]
+    """The changes of all jobs that match a filter, until the client leaves."""
     CancelJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]  # type: ignore[assignment]
     """Ends a job; frees the device within one segment. Idempotent."""
     UpdateJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.UpdateJobRequest, _job_service_pb2.UpdateJobResponse]  # type: ignore[assignment]
@@ -69,7 +83,12 @@ class JobServiceAsyncStub(JobServiceStub):
     """Ends a job and removes its files."""
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Submits jobs and tells what becomes of them. Jobs outlive streams: only CancelJob cancels."""
+    """Submits jobs and reports what becomes of them. A job goes on when its clients disconnect; only CancelJob and
+    DeleteJob end it.
+
+    Requests with `expected_run_id` are refused with FAILED_PRECONDITION, reason RUN_REPLACED, if the job has another
+    run by now. Empty: any run.
+    """
 
     @_abc_1.abstractmethod
     def SubmitJob(
@@ -101,7 +120,15 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.WatchJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_job_service_pb2.WatchJobResponse], _abc.AsyncIterator[_job_service_pb2.WatchJobResponse]]:
-        """A job's events until it ends."""
+        """The events of one job until it ends."""
+
+    @_abc_1.abstractmethod
+    def WatchJobs(
+        self,
+        request: _job_service_pb2.WatchJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_job_service_pb2.WatchJobsResponse], _abc.AsyncIterator[_job_service_pb2.WatchJobsResponse]]:
+        """The changes of all jobs that match a filter, until the client leaves."""
 
     @_abc_1.abstractmethod
     def CancelJob(

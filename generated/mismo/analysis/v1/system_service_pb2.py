@@ -25,35 +25,42 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from mismo.analysis.v1 import audio_pb2 as mismo_dot_analysis_dot_v1_dot_audio__pb2
+from mismo.analysis.v1 import stage_pb2 as mismo_dot_analysis_dot_v1_dot_stage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&mismo/analysis/v1/system_service.proto\x12\x11mismo.analysis.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dmismo/analysis/v1/audio.proto\"\x16\n\x14GetServerInfoRequest\"\xdc\x03\n\x15GetServerInfoResponse\x12\x18\n\x07version\x18\x01 \x01(\tR\x07version\x12!\n\x0cserver_epoch\x18\x02 \x01(\tR\x0bserverEpoch\x12\x39\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x33\n\x07\x64\x65vices\x18\x04 \x03(\x0b\x32\x19.mismo.analysis.v1.DeviceR\x07\x64\x65vices\x12\x1f\n\x0bwarm_models\x18\x05 \x03(\tR\nwarmModels\x12#\n\rdefault_model\x18\x06 \x01(\tR\x0c\x64\x65\x66\x61ultModel\x12\x1f\n\x0bqueue_depth\x18\x07 \x01(\x05R\nqueueDepth\x12%\n\x0equeue_capacity\x18\x08 \x01(\x05R\rqueueCapacity\x12\x31\n\x06limits\x18\t \x01(\x0b\x32\x19.mismo.analysis.v1.LimitsR\x06limits\x12\x39\n\tencodings\x18\n \x03(\x0e\x32\x1b.mismo.analysis.v1.EncodingR\tencodings\x12\x1a\n\x08\x64raining\x18\x0b \x01(\x08R\x08\x64raining\"\xd3\x01\n\x06\x44\x65vice\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0b\x64\x65scription\x18\x02 \x01(\tR\x0b\x64\x65scription\x12\x1c\n\tprecision\x18\x03 \x01(\tR\tprecision\x12\x1b\n\tmax_batch\x18\x04 \x01(\x05R\x08maxBatch\x12,\n\x12memory_total_bytes\x18\x05 \x01(\x03R\x10memoryTotalBytes\x12*\n\x11memory_used_bytes\x18\x06 \x01(\x03R\x0fmemoryUsedBytes\"\x8d\x02\n\x06Limits\x12(\n\x10max_upload_bytes\x18\x01 \x01(\x03R\x0emaxUploadBytes\x12G\n\x12max_track_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x10maxTrackDuration\x12&\n\x0fmax_chunk_bytes\x18\x03 \x01(\x05R\rmaxChunkBytes\x12\x1f\n\x0bmax_streams\x18\x04 \x01(\x05R\nmaxStreams\x12G\n\x12\x64\x65\x66\x61ult_result_ttl\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\x10\x64\x65\x66\x61ultResultTtl\"\x13\n\x11ListModelsRequest\"F\n\x12ListModelsResponse\x12\x30\n\x06models\x18\x01 \x03(\x0b\x32\x18.mismo.analysis.v1.ModelR\x06models\"\x92\x02\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n\nstem_names\x18\x02 \x03(\tR\tstemNames\x12\x1f\n\x0bsample_rate\x18\x03 \x01(\x05R\nsampleRate\x12%\n\x0esegment_frames\x18\x04 \x01(\x03R\rsegmentFrames\x12\x33\n\x05state\x18\x05 \x01(\x0e\x32\x1d.mismo.analysis.v1.ModelStateR\x05state\x12\x16\n\x06reason\x18\x06 \x01(\tR\x06reason\x12\'\n\x0frealtime_factor\x18\x07 \x01(\x01R\x0erealtimeFactor\x12\x18\n\x07\x64\x65\x66\x61ult\x18\x08 \x01(\x08R\x07\x64\x65\x66\x61ult\"N\n\x15WatchResourcesRequest\x12\x35\n\x08interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08interval\"\xcd\x03\n\x16WatchResourcesResponse\x12.\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\'\n\x0f\x63pu_utilization\x18\x02 \x01(\x01R\x0e\x63puUtilization\x12*\n\x11memory_used_bytes\x18\x03 \x01(\x03R\x0fmemoryUsedBytes\x12,\n\x12memory_total_bytes\x18\x04 \x01(\x03R\x10memoryTotalBytes\x12&\n\x0f\x64isk_free_bytes\x18\x05 \x01(\x03R\rdiskFreeBytes\x12\x34\n\x17\x64isk_used_by_jobs_bytes\x18\x06 \x01(\x03R\x13\x64iskUsedByJobsBytes\x12\x1f\n\x0bjobs_queued\x18\x07 \x01(\x05R\njobsQueued\x12!\n\x0cjobs_running\x18\x08 \x01(\x05R\x0bjobsRunning\x12)\n\x10segments_waiting\x18\t \x01(\x05R\x0fsegmentsWaiting\x12\x33\n\x07\x64\x65vices\x18\n \x03(\x0b\x32\x19.mismo.analysis.v1.DeviceR\x07\x64\x65vices*w\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10MODEL_STATE_WARM\x10\x01\x12\x19\n\x15MODEL_STATE_AVAILABLE\x10\x02\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x03\x32\xb7\x02\n\rSystemService\x12\x62\n\rGetServerInfo\x12\'.mismo.analysis.v1.GetServerInfoRequest\x1a(.mismo.analysis.v1.GetServerInfoResponse\x12Y\n\nListModels\x12$.mismo.analysis.v1.ListModelsRequest\x1a%.mismo.analysis.v1.ListModelsResponse\x12g\n\x0eWatchResources\x12(.mismo.analysis.v1.WatchResourcesRequest\x1a).mismo.analysis.v1.WatchResourcesResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&mismo/analysis/v1/system_service.proto\x12\x11mismo.analysis.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dmismo/analysis/v1/audio.proto\x1a\x1dmismo/analysis/v1/stage.proto\"\x16\n\x14GetServerInfoRequest\"\xdc\x03\n\x15GetServerInfoResponse\x12\x18\n\x07version\x18\x01 \x01(\tR\x07version\x12!\n\x0cserver_epoch\x18\x02 \x01(\tR\x0bserverEpoch\x12\x39\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x33\n\x07\x64\x65vices\x18\x04 \x03(\x0b\x32\x19.mismo.analysis.v1.DeviceR\x07\x64\x65vices\x12\x1f\n\x0bwarm_models\x18\x05 \x03(\tR\nwarmModels\x12#\n\rdefault_model\x18\x06 \x01(\tR\x0c\x64\x65\x66\x61ultModel\x12\x1f\n\x0bqueue_depth\x18\x07 \x01(\x05R\nqueueDepth\x12%\n\x0equeue_capacity\x18\x08 \x01(\x05R\rqueueCapacity\x12\x31\n\x06limits\x18\t \x01(\x0b\x32\x19.mismo.analysis.v1.LimitsR\x06limits\x12\x39\n\tencodings\x18\n \x03(\x0e\x32\x1b.mismo.analysis.v1.EncodingR\tencodings\x12\x1a\n\x08\x64raining\x18\x0b \x01(\x08R\x08\x64raining\"\xd3\x01\n\x06\x44\x65vice\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0b\x64\x65scription\x18\x02 \x01(\tR\x0b\x64\x65scription\x12\x1c\n\tprecision\x18\x03 \x01(\tR\tprecision\x12\x1b\n\tmax_batch\x18\x04 \x01(\x05R\x08maxBatch\x12,\n\x12memory_total_bytes\x18\x05 \x01(\x03R\x10memoryTotalBytes\x12*\n\x11memory_used_bytes\x18\x06 \x01(\x03R\x0fmemoryUsedBytes\"\xa9\x03\n\x06Limits\x12(\n\x10max_upload_bytes\x18\x01 \x01(\x03R\x0emaxUploadBytes\x12G\n\x12max_track_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x10maxTrackDuration\x12&\n\x0fmax_chunk_bytes\x18\x03 \x01(\x05R\rmaxChunkBytes\x12\x1f\n\x0bmax_streams\x18\x04 \x01(\x05R\nmaxStreams\x12G\n\x12\x64\x65\x66\x61ult_result_ttl\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\x10\x64\x65\x66\x61ultResultTtl\x12I\n\x13stream_idle_timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11streamIdleTimeout\x12O\n\x16min_keepalive_interval\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationR\x14minKeepaliveInterval\"\x13\n\x11ListModelsRequest\"F\n\x12ListModelsResponse\x12\x30\n\x06models\x18\x01 \x03(\x0b\x32\x18.mismo.analysis.v1.ModelR\x06models\"\x97\x02\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n\nstem_names\x18\x02 \x03(\tR\tstemNames\x12\x1f\n\x0bsample_rate\x18\x03 \x01(\x05R\nsampleRate\x12%\n\x0esegment_frames\x18\x04 \x01(\x03R\rsegmentFrames\x12\x33\n\x05state\x18\x05 \x01(\x0e\x32\x1d.mismo.analysis.v1.ModelStateR\x05state\x12\x16\n\x06reason\x18\x06 \x01(\tR\x06reason\x12\'\n\x0frealtime_factor\x18\x07 \x01(\x01R\x0erealtimeFactor\x12\x1d\n\nis_default\x18\x08 \x01(\x08R\tisDefault\"\x13\n\x11ListStagesRequest\"J\n\x12ListStagesResponse\x12\x34\n\x06stages\x18\x01 \x03(\x0b\x32\x1c.mismo.analysis.v1.StageInfoR\x06stages\"\xa1\x01\n\tStageInfo\x12.\n\x05stage\x18\x01 \x01(\x0e\x32\x18.mismo.analysis.v1.StageR\x05stage\x12\x1c\n\tavailable\x18\x02 \x01(\x08R\tavailable\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12.\n\x05needs\x18\x04 \x03(\x0e\x32\x18.mismo.analysis.v1.StageR\x05needs\"N\n\x15WatchResourcesRequest\x12\x35\n\x08interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08interval\"\xcd\x03\n\x16WatchResourcesResponse\x12.\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\'\n\x0f\x63pu_utilization\x18\x02 \x01(\x01R\x0e\x63puUtilization\x12*\n\x11memory_used_bytes\x18\x03 \x01(\x03R\x0fmemoryUsedBytes\x12,\n\x12memory_total_bytes\x18\x04 \x01(\x03R\x10memoryTotalBytes\x12&\n\x0f\x64isk_free_bytes\x18\x05 \x01(\x03R\rdiskFreeBytes\x12\x34\n\x17\x64isk_used_by_jobs_bytes\x18\x06 \x01(\x03R\x13\x64iskUsedByJobsBytes\x12\x1f\n\x0bjobs_queued\x18\x07 \x01(\x05R\njobsQueued\x12!\n\x0cjobs_running\x18\x08 \x01(\x05R\x0bjobsRunning\x12)\n\x10segments_waiting\x18\t \x01(\x05R\x0fsegmentsWaiting\x12\x33\n\x07\x64\x65vices\x18\n \x03(\x0b\x32\x19.mismo.analysis.v1.DeviceR\x07\x64\x65vices*w\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10MODEL_STATE_WARM\x10\x01\x12\x19\n\x15MODEL_STATE_AVAILABLE\x10\x02\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x03\x32\x92\x03\n\rSystemService\x12\x62\n\rGetServerInfo\x12\'.mismo.analysis.v1.GetServerInfoRequest\x1a(.mismo.analysis.v1.GetServerInfoResponse\x12Y\n\nListModels\x12$.mismo.analysis.v1.ListModelsRequest\x1a%.mismo.analysis.v1.ListModelsResponse\x12Y\n\nListStages\x12$.mismo.analysis.v1.ListStagesRequest\x1a%.mismo.analysis.v1.ListStagesResponse\x12g\n\x0eWatchResources\x12(.mismo.analysis.v1.WatchResourcesRequest\x1a).mismo.analysis.v1.WatchResourcesResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mismo.analysis.v1.system_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELSTATE']._serialized_start=2060
-  _globals['_MODELSTATE']._serialized_end=2179
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=157
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=179
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=182
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=658
-  _globals['_DEVICE']._serialized_start=661
-  _globals['_DEVICE']._serialized_end=872
-  _globals['_LIMITS']._serialized_start=875
-  _globals['_LIMITS']._serialized_end=1144
-  _globals['_LISTMODELSREQUEST']._serialized_start=1146
-  _globals['_LISTMODELSREQUEST']._serialized_end=1165
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1167
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1237
-  _globals['_MODEL']._serialized_start=1240
-  _globals['_MODEL']._serialized_end=1514
-  _globals['_WATCHRESOURCESREQUEST']._serialized_start=1516
-  _globals['_WATCHRESOURCESREQUEST']._serialized_end=1594
-  _globals['_WATCHRESOURCESRESPONSE']._serialized_start=1597
-  _globals['_WATCHRESOURCESRESPONSE']._serialized_end=2058
-  _globals['_SYSTEMSERVICE']._serialized_start=2182
-  _globals['_SYSTEMSERVICE']._serialized_end=2493
+  _globals['_MODELSTATE']._serialized_start=2513
+  _globals['_MODELSTATE']._serialized_end=2632
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=188
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=210
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=213
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=689
+  _globals['_DEVICE']._serialized_start=692
+  _globals['_DEVICE']._serialized_end=903
+  _globals['_LIMITS']._serialized_start=906
+  _globals['_LIMITS']._serialized_end=1331
+  _globals['_LISTMODELSREQUEST']._serialized_start=1333
+  _globals['_LISTMODELSREQUEST']._serialized_end=1352
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1354
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1424
+  _globals['_MODEL']._serialized_start=1427
+  _globals['_MODEL']._serialized_end=1706
+  _globals['_LISTSTAGESREQUEST']._serialized_start=1708
+  _globals['_LISTSTAGESREQUEST']._serialized_end=1727
+  _globals['_LISTSTAGESRESPONSE']._serialized_start=1729
+  _globals['_LISTSTAGESRESPONSE']._serialized_end=1803
+  _globals['_STAGEINFO']._serialized_start=1806
+  _globals['_STAGEINFO']._serialized_end=1967
+  _globals['_WATCHRESOURCESREQUEST']._serialized_start=1969
+  _globals['_WATCHRESOURCESREQUEST']._serialized_end=2047
+  _globals['_WATCHRESOURCESRESPONSE']._serialized_start=2050
+  _globals['_WATCHRESOURCESRESPONSE']._serialized_end=2511
+  _globals['_SYSTEMSERVICE']._serialized_start=2635
+  _globals['_SYSTEMSERVICE']._serialized_end=3037
 # @@protoc_insertion_point(module_scope)

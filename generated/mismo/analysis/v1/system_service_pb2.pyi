@@ -3,6 +3,7 @@ import datetime
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from mismo.analysis.v1 import audio_pb2 as _audio_pb2
+from mismo.analysis.v1 import stage_pb2 as _stage_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -70,18 +71,22 @@ class Device(_message.Message):
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., precision: _Optional[str] = ..., max_batch: _Optional[int] = ..., memory_total_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("max_upload_bytes", "max_track_duration", "max_chunk_bytes", "max_streams", "default_result_ttl")
+    __slots__ = ("max_upload_bytes", "max_track_duration", "max_chunk_bytes", "max_streams", "default_result_ttl", "stream_idle_timeout", "min_keepalive_interval")
     MAX_UPLOAD_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_TRACK_DURATION_FIELD_NUMBER: _ClassVar[int]
     MAX_CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_STREAMS_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_RESULT_TTL_FIELD_NUMBER: _ClassVar[int]
+    STREAM_IDLE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    MIN_KEEPALIVE_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     max_upload_bytes: int
     max_track_duration: _duration_pb2.Duration
     max_chunk_bytes: int
     max_streams: int
     default_result_ttl: _duration_pb2.Duration
-    def __init__(self, max_upload_bytes: _Optional[int] = ..., max_track_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_chunk_bytes: _Optional[int] = ..., max_streams: _Optional[int] = ..., default_result_ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    stream_idle_timeout: _duration_pb2.Duration
+    min_keepalive_interval: _duration_pb2.Duration
+    def __init__(self, max_upload_bytes: _Optional[int] = ..., max_track_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_chunk_bytes: _Optional[int] = ..., max_streams: _Optional[int] = ..., default_result_ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stream_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., min_keepalive_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()
@@ -94,7 +99,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "stem_names", "sample_rate", "segment_frames", "state", "reason", "realtime_factor", "default")
+    __slots__ = ("name", "stem_names", "sample_rate", "segment_frames", "state", "reason", "realtime_factor", "is_default")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STEM_NAMES_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
@@ -102,7 +107,7 @@ class Model(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     REALTIME_FACTOR_FIELD_NUMBER: _ClassVar[int]
-    DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
     name: str
     stem_names: _containers.RepeatedScalarFieldContainer[str]
     sample_rate: int
@@ -110,8 +115,30 @@ class Model(_message.Message):
     state: ModelState
     reason: str
     realtime_factor: float
-    default: bool
-    def __init__(self, name: _Optional[str] = ..., stem_names: _Optional[_Iterable[str]] = ..., sample_rate: _Optional[int] = ..., segment_frames: _Optional[int] = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., realtime_factor: _Optional[float] = ..., default: _Optional[bool] = ...) -> None: ...
+    is_default: bool
+    def __init__(self, name: _Optional[str] = ..., stem_names: _Optional[_Iterable[str]] = ..., sample_rate: _Optional[int] = ..., segment_frames: _Optional[int] = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., realtime_factor: _Optional[float] = ..., is_default: _Optional[bool] = ...) -> None: ...
+
+class ListStagesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListStagesResponse(_message.Message):
+    __slots__ = ("stages",)
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    stages: _containers.RepeatedCompositeFieldContainer[StageInfo]
+    def __init__(self, stages: _Optional[_Iterable[_Union[StageInfo, _Mapping]]] = ...) -> None: ...
+
+class StageInfo(_message.Message):
+    __slots__ = ("stage", "available", "reason", "needs")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    NEEDS_FIELD_NUMBER: _ClassVar[int]
+    stage: _stage_pb2.Stage
+    available: bool
+    reason: str
+    needs: _containers.RepeatedScalarFieldContainer[_stage_pb2.Stage]
+    def __init__(self, stage: _Optional[_Union[_stage_pb2.Stage, str]] = ..., available: _Optional[bool] = ..., reason: _Optional[str] = ..., needs: _Optional[_Iterable[_Union[_stage_pb2.Stage, str]]] = ...) -> None: ...
 
 class WatchResourcesRequest(_message.Message):
     __slots__ = ("interval",)

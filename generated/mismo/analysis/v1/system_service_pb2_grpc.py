@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SystemServiceStub:
-    """What the server is and how it fares.
+    """What the server is, what it offers and how busy it is.
     """
 
     def __init__(self, channel):
@@ -45,6 +45,11 @@ class SystemServiceStub:
                 request_serializer=mismo_dot_analysis_dot_v1_dot_system__service__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=mismo_dot_analysis_dot_v1_dot_system__service__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.ListStages = channel.unary_unary(
+                '/mismo.analysis.v1.SystemService/ListStages',
+                request_serializer=mismo_dot_analysis_dot_v1_dot_system__service__pb2.ListStagesRequest.SerializeToString,
+                response_deserializer=mismo_dot_analysis_dot_v1_dot_system__service__pb2.ListStagesResponse.FromString,
+                _registered_method=True)
         self.WatchResources = channel.unary_stream(
                 '/mismo.analysis.v1.SystemService/WatchResources',
                 request_serializer=mismo_dot_analysis_dot_v1_dot_system__service__pb2.WatchResourcesRequest.SerializeToString,
@@ -53,7 +58,7 @@ class SystemServiceStub:
 
 
 class SystemServiceServicer:
-    """What the server is and how it fares.
+    """What the server is, what it offers and how busy it is.
     """
 
     def GetServerInfo(self, request, context):
@@ -63,7 +68,15 @@ class SystemServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """The models, also those whose weights are missing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStages(self, request, context):
+        """The stages, also those that this server does not offer.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -88,6 +101,11 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     request_deserializer=mismo_dot_analysis_dot_v1_dot_system__service__pb2.ListModelsRequest.FromString,
                     response_serializer=mismo_dot_analysis_dot_v1_dot_system__service__pb2.ListModelsResponse.SerializeToString,
             ),
+            'ListStages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStages,
+                    request_deserializer=mismo_dot_analysis_dot_v1_dot_system__service__pb2.ListStagesRequest.FromString,
+                    response_serializer=mismo_dot_analysis_dot_v1_dot_system__service__pb2.ListStagesResponse.SerializeToString,
+            ),
             'WatchResources': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchResources,
                     request_deserializer=mismo_dot_analysis_dot_v1_dot_system__service__pb2.WatchResourcesRequest.FromString,
@@ -102,7 +120,7 @@ def add_SystemServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SystemService:
-    """What the server is and how it fares.
+    """What the server is, what it offers and how busy it is.
     """
 
     @staticmethod
@@ -149,6 +167,33 @@ class SystemService:
             '/mismo.analysis.v1.SystemService/ListModels',
             mismo_dot_analysis_dot_v1_dot_system__service__pb2.ListModelsRequest.SerializeToString,
             mismo_dot_analysis_dot_v1_dot_system__service__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mismo.analysis.v1.SystemService/ListStages',
+            mismo_dot_analysis_dot_v1_dot_system__service__pb2.ListStagesRequest.SerializeToString,
+            mismo_dot_analysis_dot_v1_dot_system__service__pb2.ListStagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

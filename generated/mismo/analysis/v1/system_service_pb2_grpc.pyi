@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SystemServiceStub:
-    """What the server is and how it fares."""
+    """What the server is, what it offers and how busy it is."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -35,21 +35,27 @@ class SystemServiceStub:
     def __new__(cls, channel: _aio.Channel) -> SystemServiceAsyncStub: ...
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_system_service_pb2.GetServerInfoRequest, _system_service_pb2.GetServerInfoResponse]
     ListModels: _grpc.UnaryUnaryMultiCallable[_system_service_pb2.ListModelsRequest, _system_service_pb2.ListModelsResponse]
+    """The models, also those whose weights are missing."""
+    ListStages: _grpc.UnaryUnaryMultiCallable[_system_service_pb2.ListStagesRequest, _system_service_pb2.ListStagesResponse]
+    """The stages, also those that this server does not offer."""
     WatchResources: _grpc.UnaryStreamMultiCallable[_system_service_pb2.WatchResourcesRequest, _system_service_pb2.WatchResourcesResponse]
     """Samples at an interval until the client leaves."""
 
 @_typing.type_check_only
 class SystemServiceAsyncStub(SystemServiceStub):
-    """What the server is and how it fares."""
+    """What the server is, what it offers and how busy it is."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_system_service_pb2.GetServerInfoRequest, _system_service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     ListModels: _aio.UnaryUnaryMultiCallable[_system_service_pb2.ListModelsRequest, _system_service_pb2.ListModelsResponse]  # type: ignore[assignment]
+    """The models, also those whose weights are missing."""
+    ListStages: _aio.UnaryUnaryMultiCallable[_system_service_pb2.ListStagesRequest, _system_service_pb2.ListStagesResponse]  # type: ignore[assignment]
+    """The stages, also those that this server does not offer."""
     WatchResources: _aio.UnaryStreamMultiCallable[_system_service_pb2.WatchResourcesRequest, _system_service_pb2.WatchResourcesResponse]  # type: ignore[assignment]
     """Samples at an interval until the client leaves."""
 
 class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What the server is and how it fares."""
+    """What the server is, what it offers and how busy it is."""
 
     @_abc_1.abstractmethod
     def GetServerInfo(
@@ -63,7 +69,16 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _system_service_pb2.ListModelsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_system_service_pb2.ListModelsResponse, _abc.Awaitable[_system_service_pb2.ListModelsResponse]]: ...
+    ) -> _typing.Union[_system_service_pb2.ListModelsResponse, _abc.Awaitable[_system_service_pb2.ListModelsResponse]]:
+        """The models, also those whose weights are missing."""
+
+    @_abc_1.abstractmethod
+    def ListStages(
+        self,
+        request: _system_service_pb2.ListStagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_service_pb2.ListStagesResponse, _abc.Awaitable[_system_service_pb2.ListStagesResponse]]:
+        """The stages, also those that this server does not offer."""
 
     @_abc_1.abstractmethod
     def WatchResources(

@@ -22,62 +22,78 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from mismo.analysis.v1 import audio_pb2 as mismo_dot_analysis_dot_v1_dot_audio__pb2
+from mismo.analysis.v1 import job_pb2 as mismo_dot_analysis_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(mismo/analysis/v1/transfer_service.proto\x12\x11mismo.analysis.v1\x1a\x1dmismo/analysis/v1/audio.proto\"\xcd\x01\n\x12UploadAudioRequest\x12\x39\n\x06header\x18\x01 \x01(\x0b\x32\x1f.mismo.analysis.v1.UploadHeaderH\x00R\x06header\x12\x36\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1e.mismo.analysis.v1.UploadChunkH\x00R\x05\x63hunk\x12\x39\n\x06\x66inish\x18\x03 \x01(\x0b\x32\x1f.mismo.analysis.v1.UploadFinishH\x00R\x06\x66inishB\t\n\x07message\"\x80\x01\n\x0cUploadHeader\x12\x1b\n\tupload_id\x18\x01 \x01(\tR\x08uploadId\x12\x1a\n\x08\x66ilename\x18\x02 \x01(\tR\x08\x66ilename\x12\x1f\n\x0btotal_bytes\x18\x03 \x01(\x03R\ntotalBytes\x12\x16\n\x06sha256\x18\x04 \x01(\tR\x06sha256\"a\n\x0bUploadChunk\x12\x16\n\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\x12\x1b\n\x06\x63rc32c\x18\x03 \x01(\x07H\x00R\x06\x63rc32c\x88\x01\x01\x42\t\n\x07_crc32c\"\x0e\n\x0cUploadFinish\"\x8f\x01\n\x13UploadAudioResponse\x12\x1b\n\tupload_id\x18\x01 \x01(\tR\x08uploadId\x12\'\n\x0f\x63ommitted_bytes\x18\x02 \x01(\x03R\x0e\x63ommittedBytes\x12\x1a\n\x08\x63omplete\x18\x03 \x01(\x08R\x08\x63omplete\x12\x16\n\x06sha256\x18\x04 \x01(\tR\x06sha256\"/\n\x10GetUploadRequest\x12\x1b\n\tupload_id\x18\x01 \x01(\tR\x08uploadId\"\xae\x01\n\x11GetUploadResponse\x12\x1b\n\tupload_id\x18\x01 \x01(\tR\x08uploadId\x12\'\n\x0f\x63ommitted_bytes\x18\x02 \x01(\x03R\x0e\x63ommittedBytes\x12\x1f\n\x0btotal_bytes\x18\x03 \x01(\x03R\ntotalBytes\x12\x1a\n\x08\x63omplete\x18\x04 \x01(\x08R\x08\x63omplete\x12\x16\n\x06sha256\x18\x05 \x01(\tR\x06sha256\"\xc4\x01\n\x12StreamStemsRequest\x12\x33\n\x04open\x18\x01 \x01(\x0b\x32\x1d.mismo.analysis.v1.StreamOpenH\x00R\x04open\x12\x33\n\x04seek\x18\x02 \x01(\x0b\x32\x1d.mismo.analysis.v1.StreamSeekH\x00R\x04seek\x12\x39\n\x06\x63redit\x18\x03 \x01(\x0b\x32\x1f.mismo.analysis.v1.StreamCreditH\x00R\x06\x63reditB\t\n\x07message\"\xbd\x02\n\nStreamOpen\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1d\n\nstem_names\x18\x02 \x03(\tR\tstemNames\x12\x37\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\x1b.mismo.analysis.v1.EncodingR\x08\x65ncoding\x12\x1f\n\x0bstart_frame\x18\x04 \x01(\x03R\nstartFrame\x12\x1f\n\x0b\x63hunk_bytes\x18\x05 \x01(\x05R\nchunkBytes\x12!\n\x0c\x63redit_bytes\x18\x06 \x01(\x03R\x0b\x63reditBytes\x12\x16\n\x06\x66ollow\x18\x07 \x01(\x08R\x06\x66ollow\x12\x43\n\rresume_points\x18\x08 \x03(\x0b\x32\x1e.mismo.analysis.v1.ResumePointR\x0cresumePoints\"K\n\x0bResumePoint\x12\x1b\n\tstem_name\x18\x01 \x01(\tR\x08stemName\x12\x1f\n\x0bstart_frame\x18\x02 \x01(\x03R\nstartFrame\"M\n\nStreamSeek\x12\x1e\n\ngeneration\x18\x01 \x01(\x05R\ngeneration\x12\x1f\n\x0bstart_frame\x18\x02 \x01(\x03R\nstartFrame\"$\n\x0cStreamCredit\x12\x14\n\x05\x62ytes\x18\x01 \x01(\x03R\x05\x62ytes\"\xfe\x02\n\x13StreamStemsResponse\x12\x33\n\x04info\x18\x01 \x01(\x0b\x32\x1d.mismo.analysis.v1.StreamInfoH\x00R\x04info\x12\x34\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1c.mismo.analysis.v1.StemChunkH\x00R\x05\x63hunk\x12\x43\n\x0cseek_applied\x18\x03 \x01(\x0b\x32\x1e.mismo.analysis.v1.SeekAppliedH\x00R\x0bseekApplied\x12:\n\tnot_ready\x18\x04 \x01(\x0b\x32\x1b.mismo.analysis.v1.NotReadyH\x00R\x08notReady\x12>\n\x0b\x65nd_of_stem\x18\x05 \x01(\x0b\x32\x1c.mismo.analysis.v1.EndOfStemH\x00R\tendOfStem\x12\x30\n\x03\x65nd\x18\x06 \x01(\x0b\x32\x1c.mismo.analysis.v1.StreamEndH\x00R\x03\x65ndB\t\n\x07message\"\x8a\x02\n\nStreamInfo\x12\x37\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x1b.mismo.analysis.v1.EncodingR\x08\x65ncoding\x12\x1d\n\nstem_names\x18\x02 \x03(\tR\tstemNames\x12!\n\x0ctotal_frames\x18\x03 \x01(\x03R\x0btotalFrames\x12\x1f\n\x0bsample_rate\x18\x04 \x01(\x05R\nsampleRate\x12\x1a\n\x08\x63hannels\x18\x05 \x01(\x05R\x08\x63hannels\x12!\n\x0c\x63odec_header\x18\x06 \x01(\x0cR\x0b\x63odecHeader\x12!\n\x0cserver_epoch\x18\x07 \x01(\tR\x0bserverEpoch\"\xd4\x01\n\tStemChunk\x12\x1d\n\nstem_index\x18\x01 \x01(\x05R\tstemIndex\x12\x1e\n\ngeneration\x18\x02 \x01(\x05R\ngeneration\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence\x12\x1f\n\x0bstart_frame\x18\x04 \x01(\x03R\nstartFrame\x12\x1f\n\x0b\x66rame_count\x18\x05 \x01(\x05R\nframeCount\x12\x12\n\x04\x64\x61ta\x18\x06 \x01(\x0cR\x04\x64\x61ta\x12\x16\n\x06\x63rc32c\x18\x07 \x01(\x07R\x06\x63rc32c\"N\n\x0bSeekApplied\x12\x1e\n\ngeneration\x18\x01 \x01(\x05R\ngeneration\x12\x1f\n\x0bstart_frame\x18\x02 \x01(\x03R\nstartFrame\"_\n\x08NotReady\x12\x1e\n\ngeneration\x18\x01 \x01(\x05R\ngeneration\x12\x33\n\x05range\x18\x02 \x01(\x0b\x32\x1d.mismo.analysis.v1.FrameRangeR\x05range\"b\n\tEndOfStem\x12\x1d\n\nstem_index\x18\x01 \x01(\x05R\tstemIndex\x12\x1e\n\ngeneration\x18\x02 \x01(\x05R\ngeneration\x12\x16\n\x06sha256\x18\x03 \x01(\tR\x06sha256\"+\n\tStreamEnd\x12\x1e\n\ngeneration\x18\x01 \x01(\x05R\ngeneration\"\xf9\x01\n\x0fReadStemRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1b\n\tstem_name\x18\x02 \x01(\tR\x08stemName\x12\x37\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\x1b.mismo.analysis.v1.EncodingR\x08\x65ncoding\x12\x1f\n\x0bstart_frame\x18\x04 \x01(\x03R\nstartFrame\x12\x1f\n\x0b\x66rame_limit\x18\x05 \x01(\x03R\nframeLimit\x12\x16\n\x06\x66ollow\x18\x06 \x01(\x08R\x06\x66ollow\x12\x1f\n\x0b\x63hunk_bytes\x18\x07 \x01(\x05R\nchunkBytes\"\xb3\x01\n\x10ReadStemResponse\x12\x31\n\x04info\x18\x01 \x01(\x0b\x32\x1d.mismo.analysis.v1.StreamInfoR\x04info\x12\x1f\n\x0bstart_frame\x18\x02 \x01(\x03R\nstartFrame\x12\x1f\n\x0b\x66rame_count\x18\x03 \x01(\x05R\nframeCount\x12\x12\n\x04\x64\x61ta\x18\x04 \x01(\x0cR\x04\x64\x61ta\x12\x16\n\x06\x63rc32c\x18\x05 \x01(\x07R\x06\x63rc32c\"W\n\x12GetArtifactRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n\x06offset\x18\x03 \x01(\x03R\x06offset\"\x9d\x01\n\x13GetArtifactResponse\x12\x1f\n\x0btotal_bytes\x18\x01 \x01(\x03R\ntotalBytes\x12!\n\x0c\x63ontent_type\x18\x02 \x01(\tR\x0b\x63ontentType\x12\x16\n\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x12\n\x04\x64\x61ta\x18\x04 \x01(\x0cR\x04\x64\x61ta\x12\x16\n\x06\x63rc32c\x18\x05 \x01(\x07R\x06\x63rc32c2\xe4\x03\n\x0fTransferService\x12`\n\x0bUploadAudio\x12%.mismo.analysis.v1.UploadAudioRequest\x1a&.mismo.analysis.v1.UploadAudioResponse(\x01\x30\x01\x12V\n\tGetUpload\x12#.mismo.analysis.v1.GetUploadRequest\x1a$.mismo.analysis.v1.GetUploadResponse\x12`\n\x0bStreamStems\x12%.mismo.analysis.v1.StreamStemsRequest\x1a&.mismo.analysis.v1.StreamStemsResponse(\x01\x30\x01\x12U\n\x08ReadStem\x12\".mismo.analysis.v1.ReadStemRequest\x1a#.mismo.analysis.v1.ReadStemResponse0\x01\x12^\n\x0bGetArtifact\x12%.mismo.analysis.v1.GetArtifactRequest\x1a&.mismo.analysis.v1.GetArtifactResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(mismo/analysis/v1/transfer_service.proto\x12\x11mismo.analysis.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1dmismo/analysis/v1/audio.proto\x1a\x1bmismo/analysis/v1/job.proto\"\xcd\x01\n\x12UploadAudioRequest\x12\x39\n\x06header\x18\x01 \x01(\x0b\x32\x1f.mismo.analysis.v1.UploadHeaderH\x00R\x06header\x12\x36\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1e.mismo.analysis.v1.UploadChunkH\x00R\x05\x63hunk\x12\x39\n\x06\x66inish\x18\x03 \x01(\x0b\x32\x1f.mismo.analysis.v1.UploadFinishH\x00R\x06\x66inishB\t\n\x07message\"\x80\x01\n\x0cUploadHeader\x12\x1b\n\tupload_id\x18\x01 \x01(\tR\x08uploadId\x12\x1a\n\x08\x66ilename\x18\x02 \x01(\tR\x08\x66ilename\x12\x1f\n\x0btotal_bytes\x18\x03 \x01(\x03R\ntotalBytes\x12\x16\n\x06sha256\x18\x04 \x01(\tR\x06sha256\"a\n\x0bUploadChunk\x12\x16\n\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\x12\x1b\n\x06\x63rc32c\x18\x03 \x01(\x07H\x00R\x06\x63rc32c\x88\x01\x01\x42\t\n\x07_crc32c\"\x0e\n\x0cUploadFinish\"\x8f\x01\n\x13UploadAudioResponse\x12\x1b\n\tupload_id\x18\x01 \x01(\tR\x08uploadId\x12\'\n\x0f\x63ommitted_bytes\x18\x02 \x01(\x03R\x0e\x63ommittedBytes\x12\x1a\n\x08\x63omplete\x18\x03 \x01(\x08R\x08\x63omplete\x12\x16\n\x06sha256\x18\x04 \x01(\tR\x06sha256\"/\n\x10GetUploadRequest\x12\x1b\n\tupload_id\x18\x01 \x01(\tR\x08uploadId\"\xae\x01\n\x11GetUploadResponse\x12\x1b\n\tupload_id\x18\x01 \x01(\tR\x08uploadId\x12\'\n\x0f\x63ommitted_bytes\x18\x02 \x01(\x03R\x0e\x63ommittedBytes\x12\x1f\n\x0btotal_bytes\x18\x03 \x01(\x03R\ntotalBytes\x12\x1a\n\x08\x63omplete\x18\x04 \x01(\x08R\x08\x63omplete\x12\x16\n\x06sha256\x18\x05 \x01(\tR\x06sha256\"\xc4\x01\n\x12StreamStemsRequest\x12\x33\n\x04open\x18\x01 \x01(\x0b\x32\x1d.mismo.analysis.v1.StreamOpenH\x00R\x04open\x12\x33\n\x04seek\x18\x02 \x01(\x0b\x32\x1d.mismo.analysis.v1.StreamSeekH\x00R\x04seek\x12\x39\n\x06\x63redit\x18\x03 \x01(\x0b\x32\x1f.mismo.analysis.v1.StreamCreditH\x00R\x06\x63reditB\t\n\x07message\"\xe2\x03\n\nStreamOpen\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12&\n\x0f\x65xpected_run_id\x18\x02 \x01(\tR\rexpectedRunId\x12\x1d\n\nstem_names\x18\x03 \x03(\tR\tstemNames\x12\x37\n\x08\x65ncoding\x18\x04 \x01(\x0e\x32\x1b.mismo.analysis.v1.EncodingR\x08\x65ncoding\x12!\n\x0bstart_frame\x18\x05 \x01(\x03H\x00R\nstartFrame\x12:\n\nstart_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00R\tstartTime\x12\x1f\n\x0b\x63hunk_bytes\x18\x07 \x01(\x05R\nchunkBytes\x12\x37\n\x06\x63redit\x18\x08 \x01(\x0b\x32\x1f.mismo.analysis.v1.StreamCreditR\x06\x63redit\x12\x16\n\x06\x66ollow\x18\t \x01(\x08R\x06\x66ollow\x12\x43\n\rresume_points\x18\n \x03(\x0b\x32\x1e.mismo.analysis.v1.ResumePointR\x0cresumePoints\x12\x1e\n\ngeneration\x18\x0b \x01(\x05R\ngenerationB\x07\n\x05start\"K\n\x0bResumePoint\x12\x1b\n\tstem_name\x18\x01 \x01(\tR\x08stemName\x12\x1f\n\x0bstart_frame\x18\x02 \x01(\x03R\nstartFrame\"\xcd\x01\n\nStreamSeek\x12\x1e\n\ngeneration\x18\x01 \x01(\x05R\ngeneration\x12!\n\x0bstart_frame\x18\x02 \x01(\x03H\x00R\nstartFrame\x12:\n\nstart_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00R\tstartTime\x12\x37\n\x06\x63redit\x18\x04 \x01(\x0b\x32\x1f.mismo.analysis.v1.StreamCreditR\x06\x63reditB\x07\n\x05start\"<\n\x0cStreamCredit\x12\x14\n\x05\x62ytes\x18\x01 \x01(\x03R\x05\x62ytes\x12\x16\n\x06\x66rames\x18\x02 \x01(\x03R\x06\x66rames\"\x91\x04\n\x13StreamStemsResponse\x12\x33\n\x04info\x18\x01 \x01(\x0b\x32\x1d.mismo.analysis.v1.StreamInfoH\x00R\x04info\x12\x34\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1c.mismo.analysis.v1.StemChunkH\x00R\x05\x63hunk\x12\x43\n\x0cseek_applied\x18\x03 \x01(\x0b\x32\x1e.mismo.analysis.v1.SeekAppliedH\x00R\x0bseekApplied\x12\x43\n\x0cseek_refused\x18\x04 \x01(\x0b\x32\x1e.mismo.analysis.v1.SeekRefusedH\x00R\x0bseekRefused\x12:\n\tnot_ready\x18\x05 \x01(\x0b\x32\x1b.mismo.analysis.v1.NotReadyH\x00R\x08notReady\x12L\n\x0f\x61waiting_credit\x18\x06 \x01(\x0b\x32!.mismo.analysis.v1.AwaitingCreditH\x00R\x0e\x61waitingCredit\x12>\n\x0b\x65nd_of_stem\x18\x07 \x01(\x0b\x32\x1c.mismo.analysis.v1.EndOfStemH\x00R\tendOfStem\x12\x30\n\x03\x65nd\x18\x08 \x01(\x0b\x32\x1c.mismo.analysis.v1.StreamEndH\x00R\x03\x65ndB\t\n\x07message\"\xa6\x04\n\nStreamInfo\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\x12!\n\x0cserver_epoch\x18\x03 \x01(\tR\x0bserverEpoch\x12\x14\n\x05model\x18\x04 \x01(\tR\x05model\x12\x37\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\x1b.mismo.analysis.v1.EncodingR\x08\x65ncoding\x12\x1d\n\nstem_names\x18\x06 \x03(\tR\tstemNames\x12!\n\x0ctotal_frames\x18\x07 \x01(\x03R\x0btotalFrames\x12\x1f\n\x0bsample_rate\x18\x08 \x01(\x05R\nsampleRate\x12\x1a\n\x08\x63hannels\x18\t \x01(\x05R\x08\x63hannels\x12&\n\x0f\x62its_per_sample\x18\n \x01(\x05R\rbitsPerSample\x12!\n\x0c\x63odec_header\x18\x0b \x01(\x0cR\x0b\x63odecHeader\x12\x1f\n\x0b\x63hunk_bytes\x18\x0c \x01(\x05R\nchunkBytes\x12(\n\x10max_chunk_frames\x18\r \x01(\x05R\x0emaxChunkFrames\x12%\n\x0esegment_frames\x18\x0e \x01(\x03R\rsegmentFrames\x12<\n\x0cidle_timeout\x18\x0f \x01(\x0b\x32\x19.google.protobuf.DurationR\x0bidleTimeout\"\xd4\x01\n\tStemChunk\x12\x1d\n\nstem_index\x18\x01 \x01(\x05R\tstemIndex\x12\x1e\n\ngeneration\x18\x02 \x01(\x05R\ngeneration\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence\x12\x1f\n\x0bstart_frame\x18\x04 \x01(\x03R\nstartFrame\x12\x1f\n\x0b\x66rame_count\x18\x05 \x01(\x05R\nframeCount\x12\x12\n\x04\x64\x61ta\x18\x06 \x01(\x0cR\x04\x64\x61ta\x12\x16\n\x06\x63rc32c\x18\x07 \x01(\x07R\x06\x63rc32c\"N\n\x0bSeekApplied\x12\x1e\n\ngeneration\x18\x01 \x01(\x05R\ngeneration\x12\x1f\n\x0bstart_frame\x18\x02 \x01(\x03R\nstartFrame\"G\n\x0bSeekRefused\x12\x1e\n\ngeneration\x18\x01 \x01(\x05R\ngeneration\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"\xd6\x01\n\x08NotReady\x12\x1e\n\ngeneration\x18\x01 \x01(\x05R\ngeneration\x12\x33\n\x05range\x18\x02 \x01(\x0b\x32\x1d.mismo.analysis.v1.FrameRangeR\x05range\x12\x39\n\x06reason\x18\x03 \x01(\x0e\x32!.mismo.analysis.v1.NotReadyReasonR\x06reason\x12:\n\x0b\x65xpected_in\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\nexpectedIn\"|\n\x0e\x41waitingCredit\x12\x1e\n\ngeneration\x18\x01 \x01(\x05R\ngeneration\x12#\n\rmissing_bytes\x18\x02 \x01(\x03R\x0cmissingBytes\x12%\n\x0emissing_frames\x18\x03 \x01(\x03R\rmissingFrames\"\xa4\x01\n\tEndOfStem\x12\x1d\n\nstem_index\x18\x01 \x01(\x05R\tstemIndex\x12\x1e\n\ngeneration\x18\x02 \x01(\x05R\ngeneration\x12\x16\n\x06sha256\x18\x03 \x01(\tR\x06sha256\x12\x1f\n\x0bstart_frame\x18\x04 \x01(\x03R\nstartFrame\x12\x1f\n\x0bstem_sha256\x18\x05 \x01(\tR\nstemSha256\"+\n\tStreamEnd\x12\x1e\n\ngeneration\x18\x01 \x01(\x05R\ngeneration\"\xaf\x03\n\x0fReadStemRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12&\n\x0f\x65xpected_run_id\x18\x02 \x01(\tR\rexpectedRunId\x12\x1b\n\tstem_name\x18\x03 \x01(\tR\x08stemName\x12\x37\n\x08\x65ncoding\x18\x04 \x01(\x0e\x32\x1b.mismo.analysis.v1.EncodingR\x08\x65ncoding\x12!\n\x0bstart_frame\x18\x05 \x01(\x03H\x00R\nstartFrame\x12:\n\nstart_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00R\tstartTime\x12!\n\x0b\x66rame_limit\x18\x07 \x01(\x03H\x01R\nframeLimit\x12:\n\ntime_limit\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationH\x01R\ttimeLimit\x12\x16\n\x06\x66ollow\x18\t \x01(\x08R\x06\x66ollow\x12\x1f\n\x0b\x63hunk_bytes\x18\n \x01(\x05R\nchunkBytesB\x07\n\x05startB\x07\n\x05limit\"\xb3\x01\n\x10ReadStemResponse\x12\x31\n\x04info\x18\x01 \x01(\x0b\x32\x1d.mismo.analysis.v1.StreamInfoR\x04info\x12\x1f\n\x0bstart_frame\x18\x02 \x01(\x03R\nstartFrame\x12\x1f\n\x0b\x66rame_count\x18\x03 \x01(\x05R\nframeCount\x12\x12\n\x04\x64\x61ta\x18\x04 \x01(\x0cR\x04\x64\x61ta\x12\x16\n\x06\x63rc32c\x18\x05 \x01(\x07R\x06\x63rc32c\"\xb5\x01\n\x13ReadWaveformRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12&\n\x0f\x65xpected_run_id\x18\x02 \x01(\tR\rexpectedRunId\x12\x1d\n\nstem_names\x18\x03 \x03(\tR\tstemNames\x12(\n\x10\x66rames_per_pixel\x18\x04 \x01(\x05R\x0e\x66ramesPerPixel\x12\x16\n\x06\x66ollow\x18\x05 \x01(\x08R\x06\x66ollow\"\x85\x01\n\x14ReadWaveformResponse\x12\x33\n\x04info\x18\x01 \x01(\x0b\x32\x1f.mismo.analysis.v1.WaveformInfoR\x04info\x12\x38\n\x06ranges\x18\x02 \x03(\x0b\x32 .mismo.analysis.v1.WaveformRangeR\x06ranges\"\xec\x01\n\x0cWaveformInfo\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x1d\n\nstem_names\x18\x03 \x03(\tR\tstemNames\x12\x1f\n\x0bsample_rate\x18\x04 \x01(\x05R\nsampleRate\x12!\n\x0ctotal_frames\x18\x05 \x01(\x03R\x0btotalFrames\x12(\n\x10\x66rames_per_pixel\x18\x06 \x01(\x05R\x0e\x66ramesPerPixel\x12!\n\x0ctotal_pixels\x18\x07 \x01(\x03R\x0btotalPixels\"e\n\rWaveformRange\x12\x1d\n\nstem_index\x18\x01 \x01(\x05R\tstemIndex\x12\x1f\n\x0bstart_pixel\x18\x02 \x01(\x03R\nstartPixel\x12\x14\n\x05peaks\x18\x03 \x01(\x0cR\x05peaks\"\x7f\n\x12GetArtifactRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12&\n\x0f\x65xpected_run_id\x18\x02 \x01(\tR\rexpectedRunId\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n\x06offset\x18\x04 \x01(\x03R\x06offset\"\xa9\x01\n\x13GetArtifactResponse\x12\x37\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x1b.mismo.analysis.v1.ArtifactR\x08\x61rtifact\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x16\n\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x12\n\x04\x64\x61ta\x18\x04 \x01(\x0cR\x04\x64\x61ta\x12\x16\n\x06\x63rc32c\x18\x05 \x01(\x07R\x06\x63rc32c*\xb8\x01\n\x0eNotReadyReason\x12 \n\x1cNOT_READY_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17NOT_READY_REASON_QUEUED\x10\x01\x12\x1d\n\x19NOT_READY_REASON_DECODING\x10\x02\x12\x1f\n\x1bNOT_READY_REASON_SEPARATING\x10\x03\x12\'\n#NOT_READY_REASON_WAITING_FOR_DEVICE\x10\x04\x32\xc7\x04\n\x0fTransferService\x12`\n\x0bUploadAudio\x12%.mismo.analysis.v1.UploadAudioRequest\x1a&.mismo.analysis.v1.UploadAudioResponse(\x01\x30\x01\x12V\n\tGetUpload\x12#.mismo.analysis.v1.GetUploadRequest\x1a$.mismo.analysis.v1.GetUploadResponse\x12`\n\x0bStreamStems\x12%.mismo.analysis.v1.StreamStemsRequest\x1a&.mismo.analysis.v1.StreamStemsResponse(\x01\x30\x01\x12U\n\x08ReadStem\x12\".mismo.analysis.v1.ReadStemRequest\x1a#.mismo.analysis.v1.ReadStemResponse0\x01\x12\x61\n\x0cReadWaveform\x12&.mismo.analysis.v1.ReadWaveformRequest\x1a\'.mismo.analysis.v1.ReadWaveformResponse0\x01\x12^\n\x0bGetArtifact\x12%.mismo.analysis.v1.GetArtifactRequest\x1a&.mismo.analysis.v1.GetArtifactResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mismo.analysis.v1.transfer_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_UPLOADAUDIOREQUEST']._serialized_start=95
-  _globals['_UPLOADAUDIOREQUEST']._serialized_end=300
-  _globals['_UPLOADHEADER']._serialized_start=303
-  _globals['_UPLOADHEADER']._serialized_end=431
-  _globals['_UPLOADCHUNK']._serialized_start=433
-  _globals['_UPLOADCHUNK']._serialized_end=530
-  _globals['_UPLOADFINISH']._serialized_start=532
-  _globals['_UPLOADFINISH']._serialized_end=546
-  _globals['_UPLOADAUDIORESPONSE']._serialized_start=549
-  _globals['_UPLOADAUDIORESPONSE']._serialized_end=692
-  _globals['_GETUPLOADREQUEST']._serialized_start=694
-  _globals['_GETUPLOADREQUEST']._serialized_end=741
-  _globals['_GETUPLOADRESPONSE']._serialized_start=744
-  _globals['_GETUPLOADRESPONSE']._serialized_end=918
-  _globals['_STREAMSTEMSREQUEST']._serialized_start=921
-  _globals['_STREAMSTEMSREQUEST']._serialized_end=1117
-  _globals['_STREAMOPEN']._serialized_start=1120
-  _globals['_STREAMOPEN']._serialized_end=1437
-  _globals['_RESUMEPOINT']._serialized_start=1439
-  _globals['_RESUMEPOINT']._serialized_end=1514
-  _globals['_STREAMSEEK']._serialized_start=1516
-  _globals['_STREAMSEEK']._serialized_end=1593
-  _globals['_STREAMCREDIT']._serialized_start=1595
-  _globals['_STREAMCREDIT']._serialized_end=1631
-  _globals['_STREAMSTEMSRESPONSE']._serialized_start=1634
-  _globals['_STREAMSTEMSRESPONSE']._serialized_end=2016
-  _globals['_STREAMINFO']._serialized_start=2019
-  _globals['_STREAMINFO']._serialized_end=2285
-  _globals['_STEMCHUNK']._serialized_start=2288
-  _globals['_STEMCHUNK']._serialized_end=2500
-  _globals['_SEEKAPPLIED']._serialized_start=2502
-  _globals['_SEEKAPPLIED']._serialized_end=2580
-  _globals['_NOTREADY']._serialized_start=2582
-  _globals['_NOTREADY']._serialized_end=2677
-  _globals['_ENDOFSTEM']._serialized_start=2679
-  _globals['_ENDOFSTEM']._serialized_end=2777
-  _globals['_STREAMEND']._serialized_start=2779
-  _globals['_STREAMEND']._serialized_end=2822
-  _globals['_READSTEMREQUEST']._serialized_start=2825
-  _globals['_READSTEMREQUEST']._serialized_end=3074
-  _globals['_READSTEMRESPONSE']._serialized_start=3077
-  _globals['_READSTEMRESPONSE']._serialized_end=3256
-  _globals['_GETARTIFACTREQUEST']._serialized_start=3258
-  _globals['_GETARTIFACTREQUEST']._serialized_end=3345
-  _globals['_GETARTIFACTRESPONSE']._serialized_start=3348
-  _globals['_GETARTIFACTRESPONSE']._serialized_end=3505
-  _globals['_TRANSFERSERVICE']._serialized_start=3508
-  _globals['_TRANSFERSERVICE']._serialized_end=3992
+  _globals['_NOTREADYREASON']._serialized_start=5600
+  _globals['_NOTREADYREASON']._serialized_end=5784
+  _globals['_UPLOADAUDIOREQUEST']._serialized_start=156
+  _globals['_UPLOADAUDIOREQUEST']._serialized_end=361
+  _globals['_UPLOADHEADER']._serialized_start=364
+  _globals['_UPLOADHEADER']._serialized_end=492
+  _globals['_UPLOADCHUNK']._serialized_start=494
+  _globals['_UPLOADCHUNK']._serialized_end=591
+  _globals['_UPLOADFINISH']._serialized_start=593
+  _globals['_UPLOADFINISH']._serialized_end=607
+  _globals['_UPLOADAUDIORESPONSE']._serialized_start=610
+  _globals['_UPLOADAUDIORESPONSE']._serialized_end=753
+  _globals['_GETUPLOADREQUEST']._serialized_start=755
+  _globals['_GETUPLOADREQUEST']._serialized_end=802
+  _globals['_GETUPLOADRESPONSE']._serialized_start=805
+  _globals['_GETUPLOADRESPONSE']._serialized_end=979
+  _globals['_STREAMSTEMSREQUEST']._serialized_start=982
+  _globals['_STREAMSTEMSREQUEST']._serialized_end=1178
+  _globals['_STREAMOPEN']._serialized_start=1181
+  _globals['_STREAMOPEN']._serialized_end=1663
+  _globals['_RESUMEPOINT']._serialized_start=1665
+  _globals['_RESUMEPOINT']._serialized_end=1740
+  _globals['_STREAMSEEK']._serialized_start=1743
+  _globals['_STREAMSEEK']._serialized_end=1948
+  _globals['_STREAMCREDIT']._serialized_start=1950
+  _globals['_STREAMCREDIT']._serialized_end=2010
+  _globals['_STREAMSTEMSRESPONSE']._serialized_start=2013
+  _globals['_STREAMSTEMSRESPONSE']._serialized_end=2542
+  _globals['_STREAMINFO']._serialized_start=2545
+  _globals['_STREAMINFO']._serialized_end=3095
+  _globals['_STEMCHUNK']._serialized_start=3098
+  _globals['_STEMCHUNK']._serialized_end=3310
+  _globals['_SEEKAPPLIED']._serialized_start=3312
+  _globals['_SEEKAPPLIED']._serialized_end=3390
+  _globals['_SEEKREFUSED']._serialized_start=3392
+  _globals['_SEEKREFUSED']._serialized_end=3463
+  _globals['_NOTREADY']._serialized_start=3466
+  _globals['_NOTREADY']._serialized_end=3680
+  _globals['_AWAITINGCREDIT']._serialized_start=3682
+  _globals['_AWAITINGCREDIT']._serialized_end=3806
+  _globals['_ENDOFSTEM']._serialized_start=3809
+  _globals['_ENDOFSTEM']._serialized_end=3973
+  _globals['_STREAMEND']._serialized_start=3975
+  _globals['_STREAMEND']._serialized_end=4018
+  _globals['_READSTEMREQUEST']._serialized_start=4021
+  _globals['_READSTEMREQUEST']._serialized_end=4452
+  _globals['_READSTEMRESPONSE']._serialized_start=4455
+  _globals['_READSTEMRESPONSE']._serialized_end=4634
+  _globals['_READWAVEFORMREQUEST']._serialized_start=4637
+  _globals['_READWAVEFORMREQUEST']._serialized_end=4818
+  _globals['_READWAVEFORMRESPONSE']._serialized_start=4821
+  _globals['_READWAVEFORMRESPONSE']._serialized_end=4954
+  _globals['_WAVEFORMINFO']._serialized_start=4957
+  _globals['_WAVEFORMINFO']._serialized_end=5193
+  _globals['_WAVEFORMRANGE']._serialized_start=5195
+  _globals['_WAVEFORMRANGE']._serialized_end=5296
+  _globals['_GETARTIFACTREQUEST']._serialized_start=5298
+  _globals['_GETARTIFACTREQUEST']._serialized_end=5425
+  _globals['_GETARTIFACTRESPONSE']._serialized_start=5428
+  _globals['_GETARTIFACTRESPONSE']._serialized_end=5597
+  _globals['_TRANSFERSERVICE']._serialized_start=5787
+  _globals['_TRANSFERSERVICE']._serialized_end=6370
 # @@protoc_insertion_point(module_scope)

@@ -27,6 +27,9 @@ if _version_not_supported:
 
 class TransferServiceStub:
     """Moves audio: tracks in, stems out.
+
+    Requests with `expected_run_id` are refused with FAILED_PRECONDITION, reason RUN_REPLACED, if the job has another
+    run by now. Empty: any run. A client that resumes always sends the run_id that it got first.
     """
 
     def __init__(self, channel):
@@ -55,6 +58,11 @@ class TransferServiceStub:
                 request_serializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.ReadStemRequest.SerializeToString,
                 response_deserializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.ReadStemResponse.FromString,
                 _registered_method=True)
+        self.ReadWaveform = channel.unary_stream(
+                '/mismo.analysis.v1.TransferService/ReadWaveform',
+                request_serializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.ReadWaveformRequest.SerializeToString,
+                response_deserializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.ReadWaveformResponse.FromString,
+                _registered_method=True)
         self.GetArtifact = channel.unary_stream(
                 '/mismo.analysis.v1.TransferService/GetArtifact',
                 request_serializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.GetArtifactRequest.SerializeToString,
@@ -64,10 +72,13 @@ class TransferServiceStub:
 
 class TransferServiceServicer:
     """Moves audio: tracks in, stems out.
+
+    Requests with `expected_run_id` are refused with FAILED_PRECONDITION, reason RUN_REPLACED, if the job has another
+    run by now. Empty: any run. A client that resumes always sends the run_id that it got first.
     """
 
     def UploadAudio(self, request_iterator, context):
-        """Sends a track in chunks; can be taken up again after a broken stream or a server restart.
+        """Sends a track in chunks; can be resumed after a broken stream or a server restart.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -81,7 +92,7 @@ class TransferServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamStems(self, request_iterator, context):
-        """Stems for an audio engine: interleaved by time, paced by credits, with seek.
+        """Stems for an audio engine: interleaved by time, limited by credit, with seek. See docs/streaming.md.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,8 +105,15 @@ class TransferServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadWaveform(self, request, context):
+        """Peaks of the stems for drawing; while the job runs, of the frames that are final.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetArtifact(self, request, context):
-        """A finished file of a job in chunks.
+        """A file of a job in chunks.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,6 +142,11 @@ def add_TransferServiceServicer_to_server(servicer, server):
                     request_deserializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.ReadStemRequest.FromString,
                     response_serializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.ReadStemResponse.SerializeToString,
             ),
+            'ReadWaveform': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadWaveform,
+                    request_deserializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.ReadWaveformRequest.FromString,
+                    response_serializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.ReadWaveformResponse.SerializeToString,
+            ),
             'GetArtifact': grpc.unary_stream_rpc_method_handler(
                     servicer.GetArtifact,
                     request_deserializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.GetArtifactRequest.FromString,
@@ -139,6 +162,9 @@ def add_TransferServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class TransferService:
     """Moves audio: tracks in, stems out.
+
+    Requests with `expected_run_id` are refused with FAILED_PRECONDITION, reason RUN_REPLACED, if the job has another
+    run by now. Empty: any run. A client that resumes always sends the run_id that it got first.
     """
 
     @staticmethod
@@ -239,6 +265,33 @@ class TransferService:
             '/mismo.analysis.v1.TransferService/ReadStem',
             mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.ReadStemRequest.SerializeToString,
             mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.ReadStemResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadWaveform(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/mismo.analysis.v1.TransferService/ReadWaveform',
+            mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.ReadWaveformRequest.SerializeToString,
+            mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.ReadWaveformResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,41 +27,57 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TransferServiceStub:
-    """Moves audio: tracks in, stems out."""
+    """Moves audio: tracks in, stems out.
+
+    Requests with `expected_run_id` are refused with FAILED_PRECONDITION, reason RUN_REPLACED, if the job has another
+    run by now. Empty: any run. A client that resumes always sends the run_id that it got first.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TransferServiceAsyncStub: ...
     UploadAudio: _grpc.StreamStreamMultiCallable[_transfer_service_pb2.UploadAudioRequest, _transfer_service_pb2.UploadAudioResponse]
-    """Sends a track in chunks; can be taken up again after a broken stream or a server restart."""
+    """Sends a track in chunks; can be resumed after a broken stream or a server restart."""
     GetUpload: _grpc.UnaryUnaryMultiCallable[_transfer_service_pb2.GetUploadRequest, _transfer_service_pb2.GetUploadResponse]
     """How far an upload got."""
     StreamStems: _grpc.StreamStreamMultiCallable[_transfer_service_pb2.StreamStemsRequest, _transfer_service_pb2.StreamStemsResponse]
-    """Stems for an audio engine: interleaved by time, paced by credits, with seek."""
+    """Stems for an audio engine: interleaved by time, limited by credit, with seek. See docs/streaming.md."""
     ReadStem: _grpc.UnaryStreamMultiCallable[_transfer_service_pb2.ReadStemRequest, _transfer_service_pb2.ReadStemResponse]
     """One stem, for scripts, simple players and reflection clients."""
+    ReadWaveform: _grpc.UnaryStreamMultiCallable[_transfer_service_pb2.ReadWaveformRequest, _transfer_service_pb2.ReadWaveformResponse]
+    """Peaks of the stems for drawing; while the job runs, of the frames that are final."""
     GetArtifact: _grpc.UnaryStreamMultiCallable[_transfer_service_pb2.GetArtifactRequest, _transfer_service_pb2.GetArtifactResponse]
-    """A finished file of a job in chunks."""
+    """A file of a job in chunks."""
 
 @_typing.type_check_only
 class TransferServiceAsyncStub(TransferServiceStub):
-    """Moves audio: tracks in, stems out."""
+    """Moves audio: tracks in, stems out.
+
+    Requests with `expected_run_id` are refused with FAILED_PRECONDITION, reason RUN_REPLACED, if the job has another
+    run by now. Empty: any run. A client that resumes always sends the run_id that it got first.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UploadAudio: _aio.StreamStreamMultiCallable[_transfer_service_pb2.UploadAudioRequest, _transfer_service_pb2.UploadAudioResponse]  # type: ignore[assignment]
-    """Sends a track in chunks; can be taken up again after a broken stream or a server restart."""
+    """Sends a track in chunks; can be resumed after a broken stream or a server restart."""
     GetUpload: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.GetUploadRequest, _transfer_service_pb2.GetUploadResponse]  # type: ignore[assignment]
     """How far an upload got."""
     StreamStems: _aio.StreamStreamMultiCallable[_transfer_service_pb2.StreamStemsRequest, _transfer_service_pb2.StreamStemsResponse]  # type: ignore[assignment]
-    """Stems for an audio engine: interleaved by time, paced by credits, with seek."""
+    """Stems for an audio engine: interleaved by time, limited by credit, with seek. See docs/streaming.md."""
     ReadStem: _aio.UnaryStreamMultiCallable[_transfer_service_pb2.ReadStemRequest, _transfer_service_pb2.ReadStemResponse]  # type: ignore[assignment]
     """One stem, for scripts, simple players and reflection clients."""
+    ReadWaveform: _aio.UnaryStreamMultiCallable[_transfer_service_pb2.ReadWaveformRequest, _transfer_service_pb2.ReadWaveformResponse]  # type: ignore[assignment]
+    """Peaks of the stems for drawing; while the job runs, of the frames that are final."""
     GetArtifact: _aio.UnaryStreamMultiCallable[_transfer_service_pb2.GetArtifactRequest, _transfer_service_pb2.GetArtifactResponse]  # type: ignore[assignment]
-    """A finished file of a job in chunks."""
+    """A file of a job in chunks."""
 
 class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Moves audio: tracks in, stems out."""
+    """Moves audio: tracks in, stems out.
+
+    Requests with `expected_run_id` are refused with FAILED_PRECONDITION, reason RUN_REPLACED, if the job has another
+    run by now. Empty: any run. A client that resumes always sends the run_id that it got first.
+    """
 
     @_abc_1.abstractmethod
     def UploadAudio(
@@ -69,7 +85,7 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_transfer_service_pb2.UploadAudioRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_transfer_service_pb2.UploadAudioResponse], _abc.AsyncIterator[_transfer_service_pb2.UploadAudioResponse]]:
-        """Sends a track in chunks; can be taken up again after a broken stream or a server restart."""
+        """Sends a track in chunks; can be resumed after a broken stream or a server restart."""
 
     @_abc_1.abstractmethod
     def GetUpload(
@@ -85,7 +101,7 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_transfer_service_pb2.StreamStemsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_transfer_service_pb2.StreamStemsResponse], _abc.AsyncIterator[_transfer_service_pb2.StreamStemsResponse]]:
-        """Stems for an audio engine: interleaved by time, paced by credits, with seek."""
+        """Stems for an audio engine: interleaved by time, limited by credit, with seek. See docs/streaming.md."""
 
     @_abc_1.abstractmethod
     def ReadStem(
@@ -96,11 +112,19 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         """One stem, for scripts, simple players and reflection clients."""
 
     @_abc_1.abstractmethod
+    def ReadWaveform(
+        self,
+        request: _transfer_service_pb2.ReadWaveformRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_transfer_service_pb2.ReadWaveformResponse], _abc.AsyncIterator[_transfer_service_pb2.ReadWaveformResponse]]:
+        """Peaks of the stems for drawing; while the job runs, of the frames that are final."""
+
+    @_abc_1.abstractmethod
     def GetArtifact(
         self,
         request: _transfer_service_pb2.GetArtifactRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_transfer_service_pb2.GetArtifactResponse], _abc.AsyncIterator[_transfer_service_pb2.GetArtifactResponse]]:
-        """A finished file of a job in chunks."""
+        """A file of a job in chunks."""
 
 def add_TransferServiceServicer_to_server(servicer: TransferServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
