@@ -32,18 +32,18 @@ async def run(bench: Bench) -> list[Row]:
     source = await asyncio.to_thread(_decoded, bench.tracks.source, bench.folder / "source.f32")
     cold: list[float] = []
     warm: list[float] = []
+    memory: list[float] = []
     for _ in range(bench.few(5, 2)):
         pool = AnalysisPool(1, modules=MODULES)
         try:
             cold.append(await _seconds(pool, long))
             warm.append(await _seconds(pool, long))
             worker = await pool.run(os.getpid, timeout_seconds=LIMIT_SECONDS)
-            anonymous = rss_anon(Path(f"/proc/{worker}/status")) / 1e6
-            result = await _measure(pool, source)
+            memory.append(rss_anon(Path(f"/proc/{worker}/status")) / 1e6)
         finally:
             await pool.close(0)
     bench.say("measured in workers")
-    apart = await asyncio.to_thread(_apart, result, source)
+    apart = await asyncio.to_thread(_apart, source)
     what = (
         f"loudness of a {TRACK_SECONDS} s track (LUFS, range, true peak), in a worker process with one thread"
     )
@@ -68,9 +68,9 @@ async def run(bench: Bench) -> list[Row]:
             NAME,
             "memory (RssAnon) of that worker afterwards",
             f"≤ {WORKER_MB} MB",
-            f"{anonymous:.0f} MB",
-            met=anonymous <= WORKER_MB,
-            figures={"megabytes": anonymous},
+            f"{max(memory):.0f} MB",
+            met=max(memory) <= WORKER_MB,
+            figures={"megabytes": memory},
         ),
         Row(
             NAME,
@@ -99,8 +99,9 @@ async def _measure(pool: AnalysisPool, mix: DecodedMix) -> LoudnessResult:
     )
 
 
-def _apart(ours: LoudnessResult, mix: DecodedMix) -> dict[str, float]:
+def _apart(mix: DecodedMix) -> dict[str, float]:
     """How far each measure is from ffmpeg's, in LU or dB; what only one of them has is infinitely far."""
+    ours = analyse_loudness(mix.path, mix.frames, mix.channels, mix.sample_rate)
     theirs = ebur128(open_mix(mix), mix.sample_rate)
     pairs = {
         "integrated loudness": (ours.integrated_lufs, theirs.integrated_lufs),
