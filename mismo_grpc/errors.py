@@ -43,6 +43,9 @@
     └── EngineError                       our side failed
         ├── SeparationFailedError
         ├── ModelLoadError
+        ├── AnalysisFailedError
+        │   ├── AnalysisTimeoutError
+        │   └── AnalysisCrashedError
         ├── StoreError                    the job store cannot be opened, read or written
         └── InternalError
 
@@ -253,6 +256,18 @@ class ModelLoadError(EngineError):
     """The weights are there but cannot be loaded."""
 
 
+class AnalysisFailedError(EngineError):
+    """The analysis cannot cope with this track, or lacks something that it needs."""
+
+
+class AnalysisTimeoutError(AnalysisFailedError):
+    """The analysis took longer than it may, and was ended."""
+
+
+class AnalysisCrashedError(AnalysisFailedError):
+    """The process of the analysis crashed, or the system ended it for want of memory."""
+
+
 class StoreError(EngineError):
     """The job store cannot be opened, read or written."""
 
@@ -315,6 +330,9 @@ WIRE: dict[type[MismoError], Wire] = {
     EngineError: Wire("INTERNAL", "INTERNAL", 500),
     SeparationFailedError: Wire("SEPARATION_FAILED", "INTERNAL", 500, retryable=True),
     ModelLoadError: Wire("MODEL_LOAD_FAILED", "INTERNAL", 500),
+    AnalysisFailedError: Wire("ANALYSIS_FAILED", "INTERNAL", 500),
+    AnalysisTimeoutError: Wire("ANALYSIS_TIMEOUT", "DEADLINE_EXCEEDED", 504),
+    AnalysisCrashedError: Wire("ANALYSIS_CRASHED", "INTERNAL", 500, retryable=True),
     StoreError: Wire("STORE_FAILED", "INTERNAL", 500),
     InternalError: Wire("INTERNAL", "INTERNAL", 500),
 }
