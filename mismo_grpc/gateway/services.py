@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from mismo_grpc.delivery.body import Bodies
-from mismo_grpc.gateway.metrics import Metrics
+from mismo_grpc.gateway.metrics import Gauges, Metrics
 from mismo_grpc.orchestration.server_status import ServerStatus
 from mismo_grpc.orchestration.service import Jobs
 from mismo_grpc.separation.host import EngineHealth
@@ -27,6 +27,7 @@ class Services:
     status: ServerStatus
     settings: Settings
     metrics: Metrics
+    gauges: Callable[[], Gauges]
     bodies: Bodies
     check_url: Callable[[str], object]
     engine_health: Callable[[], EngineHealth]

@@ -50,7 +50,7 @@ async def separating(server: Server, music: Path) -> None:
 
 
 async def finishing(server: Server, music: Path) -> None:
-    disk = server.app._disk
+    disk = server.app.disk
     assert isinstance(disk, GatedDisk)
     disk.gate.close()
     await server.client.submit(write_track(music / "a.wav", 2.0), job_id="job")
@@ -71,7 +71,7 @@ STATES: list[Begin] = [queued, waiting_for_a_decoder, decoding, separating, fini
 def let_go(server: Server) -> None:
     server.device.open()
     server.release_decoders()
-    disk = server.app._disk
+    disk = server.app.disk
     assert isinstance(disk, GatedDisk)
     disk.gate.open()
 
