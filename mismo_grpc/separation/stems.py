@@ -130,11 +130,11 @@ class StemSet:
         """Starts with frames that an earlier process has written; raises OSError."""
         assert self.peaks is not None
         self._ready = ready
-        if self.peaks.fresh:
+        if self.peaks.incomplete:
             self._recount_peaks(self.peaks)
         elif not ready:
             self.peaks.clear()
-        self.peaks.keep()
+        self.peaks.mark_complete()
 
     def _recount_peaks(self, peaks: PeakFile) -> None:
         """Takes the peaks of what was ready when their file was lost."""
