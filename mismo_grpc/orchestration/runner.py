@@ -11,7 +11,7 @@ from dataclasses import replace
 import structlog
 
 from mismo_grpc.audio.decode import DecodedMix
-from mismo_grpc.completion import run_to_completion, settled
+from mismo_grpc.completion import run_to_completion, wait_ended
 from mismo_grpc.errors import (
     DiskFullError,
     InternalError,
@@ -127,7 +127,7 @@ class JobRunner:
 
     async def _discard(self, opening: asyncio.Future[Separation], engine: SegmentEngine) -> None:
         """Closes a separation that nobody wants any more, once it is open."""
-        await settled([opening])
+        await wait_ended([opening])
         if not opening.cancelled() and opening.exception() is None:
             separation = opening.result()
             engine.cancel(separation, JobNotReadyError("the job was stopped"))
@@ -147,7 +147,7 @@ class JobRunner:
         finally:
             for task in both:
                 task.cancel()
-            await run_to_completion(settled(both))
+            await run_to_completion(wait_ended(both))
 
     def _spec(self, active: ActiveJob, mix: DecodedMix, bag: Bag, engine: SegmentEngine) -> SeparationSpec:
         job, options = active.job, active.job.options.stems
