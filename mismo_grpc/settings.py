@@ -54,8 +54,8 @@ class Settings(BaseSettings):
     )
     http_allowed_hosts: list[str] = Field(
         default_factory=lambda: list[str](),
-        description="host names and *.domain patterns that HTTP requests may have in Host and Origin; always allowed "
-        "are addresses, localhost, the machine's name and names without a dot; *: any",
+        description="host names and *.domain patterns allowed in the HTTP headers Host (besides addresses, localhost, "
+        "the machine's name and names without a dot) and Origin (besides the request's own host); *: any",
     )
     ready_file: Path | None = Field(
         default=None, description="file that gets grpc_port, http_port and pid as JSON once jobs are accepted"
