@@ -1,4 +1,4 @@
-"""What carries out jobs: admission, queue, runner, the job service, retention."""
+"""Builds the parts that execute jobs: admission, queue, runner, the job service, retention."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mismo_grpc.streaming.file_cache import StemFileCache
 
 @dataclass(frozen=True)
 class OrchestrationParts:
-    """Nothing runs before `jobs.recover`."""
+    """The parts that execute jobs; nothing runs before `jobs.recover`."""
 
     stem_files: StemFileCache
     runner: JobRunner
@@ -38,7 +38,7 @@ def build_orchestration(
     separation: SeparationParts,
     epoch: str,
 ) -> OrchestrationParts:
-    """`epoch` names this start of the server."""
+    """Builds the parts; `epoch` identifies this start of the server."""
     repository, runs, disk = persistence.repository, persistence.runs, persistence.disk
     default_ttl = settings.job_retention_hours * 3600
     boot = boot_id()
