@@ -15,7 +15,7 @@ from mismo.analysis.v1.transfer_service_pb2_grpc import TransferServiceServicer
 from mismo_grpc.errors import InvalidFieldError, JobNotReadyError, MismoError
 from mismo_grpc.orchestration.service import Jobs
 from mismo_grpc.rpc.stem_mapping import client_message, server_message, stem_info
-from mismo_grpc.rpc.upload_intake import UploadIntake
+from mismo_grpc.rpc.upload_stream import UploadStream
 from mismo_grpc.rpc.values import encoding_of
 from mismo_grpc.streaming.blocks import crc32c
 from mismo_grpc.streaming.range_read import StemRangeRead
@@ -41,10 +41,10 @@ class TransferService(TransferServiceServicer):
     async def UploadAudio(  # noqa: N802 named by the contract
         self, request_iterator: AsyncIterator[pb.UploadAudioRequest], context: Context
     ) -> AsyncGenerator[pb.UploadAudioResponse, None]:
-        intake = UploadIntake(self._uploads, time.time, self._idle_seconds)
+        upload = UploadStream(self._uploads, time.time, self._idle_seconds)
         async with (
-            _beside(intake.take(request_iterator)) as taking,
-            aclosing(intake.acknowledgements(taking)) as acknowledgements,
+            _beside(upload.receive(request_iterator)) as receiving,
+            aclosing(upload.acknowledgements(receiving)) as acknowledgements,
         ):
             async for status in acknowledgements:
                 yield pb.UploadAudioResponse(

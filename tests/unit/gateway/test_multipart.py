@@ -88,9 +88,9 @@ async def test_a_form_without_a_file(tmp_path: Path) -> None:
         (
             part("track_hash", b"a") + part("track_hash", b"b") + END,
             InvalidFieldError,
-            "track_hash came twice",
+            "track_hash was sent twice",
         ),
-        (part("file", b"a", "a") + part("file", b"b", "b") + END, InvalidFieldError, "file came twice"),
+        (part("file", b"a", "a") + part("file", b"b", "b") + END, InvalidFieldError, "file was sent twice"),
         (part("file", b"a") + END, InvalidFieldError, "filename"),
         (part("track_hash", b"a", "a.txt") + END, InvalidFieldError, "not a file"),
         (part("options", b"x" * (MAX_FIELD_BYTES + 1)) + END, InvalidFieldError, "options is longer"),
