@@ -1,4 +1,4 @@
-"""A seek into the part that is not separated yet: when the new audio comes, and how much old audio before it."""
+"""Seeks into the part that is not separated yet; measures the time to new audio, and the stale audio before it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 from benchmarks.case import Bench, Case
 from benchmarks.limits import SLACK_SECONDS, ForwardLimit, Trial
-from benchmarks.playing import PATIENCE_SECONDS, hear, settle, wait_segments
+from benchmarks.playing import PATIENCE_SECONDS, hear, measure_forward, wait_segments
 from benchmarks.table import Row
 
 NAME = "seeking"
@@ -16,7 +16,7 @@ CREDIT_BYTES = 256 << 10
 
 
 async def run(bench: Bench) -> list[Row]:
-    """Seeks at different moments of the running segment, with the whole credit on its way."""
+    """Seeks at different moments of the running segment, with all credit granted."""
     trials = bench.few(6, 2)
     seconds = bench.few(300, 900)
     track = bench.tracks.wav(seconds)
@@ -26,7 +26,7 @@ async def run(bench: Bench) -> list[Row]:
     async with bench.server(NAME) as server:
         segment_frames = (await server.model_info()).segment_frames
         stride = segment_frames * 3 // 4
-        forward = await settle(server, short)
+        forward = await measure_forward(server, short)
         job = (await server.client.submit(track)).job
         try:
             player = server.client.stream_stems(job.job_id, follow=True, credit_bytes=CREDIT_BYTES)
@@ -36,7 +36,7 @@ async def run(bench: Bench) -> list[Row]:
                     done = (await server.client.get(job.job_id)).progress.segments_done
                     await wait_segments(server.client, job.job_id, done + 1)
                     await asyncio.sleep(forward * trial / trials)
-                    # Far ahead, and where one segment is enough: the running one is what it waits for besides.
+                    # A place far ahead that needs one segment: the seek waits for the running segment and this one.
                     place = (trial + 1) * (seconds * 44_100 // stride) // (trials + 1)
                     old = player.stale_bytes
                     begin = time.perf_counter()
