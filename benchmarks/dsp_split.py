@@ -19,7 +19,7 @@ WINDOW, HOP = 4096, 1024
 MEDIAN_TIMES, MEDIAN_BINS = 17, 17
 BASS_HERTZ = 150.0
 VOICE_HERTZ = (250.0, 6000.0)
-PIECE_SECONDS, CONTEXT_SECONDS = 20, 1
+PART_SECONDS, CONTEXT_SECONDS = 20, 1
 """Frames of the parts that long tracks are processed in, with some context on both sides."""
 
 Samples = npt.NDArray[np.float32]
@@ -29,10 +29,10 @@ def dsp_split(mix: Samples) -> dict[str, Samples]:
     """Splits a mix [2, frames] at 44100 Hz into stems, each [2, frames], whose sum is the mix."""
     frames = mix.shape[1]
     stems = {name: np.zeros_like(mix) for name in STEMS}
-    piece, context = PIECE_SECONDS * SAMPLE_RATE, CONTEXT_SECONDS * SAMPLE_RATE
-    for start in range(0, frames, piece):
-        low, high = max(0, start - context), min(frames, start + piece + context)
-        end = min(frames, start + piece)
+    part, context = PART_SECONDS * SAMPLE_RATE, CONTEXT_SECONDS * SAMPLE_RATE
+    for start in range(0, frames, part):
+        low, high = max(0, start - context), min(frames, start + part + context)
+        end = min(frames, start + part)
         for name, audio in _split_part(torch.from_numpy(mix[:, low:high])).items():
             stems[name][:, start:end] = audio[:, start - low : end - low]
     return stems
