@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mismo.analysis.v1 import job_pb2
-from mismo_client.timecode import parse_timecode
+from mismo_client.command.timecode import parse_timecode
 
 TARGET = re.compile(r"(?:[^\s:]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 

@@ -13,9 +13,9 @@ from mismo.analysis.v1 import job_pb2, job_service_pb2
 from mismo.analysis.v1.audio_pb2 import ENCODING_PCM_S16LE
 from mismo.analysis.v1.job_pb2 import PRIORITY_NORMAL, Priority
 from mismo_client.client import AsyncClient
+from mismo_client.command.stem_files import FileFormat, StemFiles
 from mismo_client.errors import ClientError, JobFailedError, MismoRpcError
 from mismo_client.jobs import UploadedTrack
-from mismo_client.stem_files import FileFormat, StemFiles
 from mismo_client.stem_format import StemFormat
 from mismo_client.stems import StemPlayer
 from mismo_client.write_behind import WriteBehind

@@ -12,8 +12,8 @@ from typing import NoReturn, TypeVar
 import typer
 from rich.console import Console
 
-from mismo_client.advice import advice
 from mismo_client.client import AsyncClient
+from mismo_client.command.advice import advice
 from mismo_client.errors import ClientError
 from mismo_client.options import ClientOptions
 from mismo_client.retry import RetryPolicy

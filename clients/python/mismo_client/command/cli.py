@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from mismo.analysis.v1 import job_pb2
-from mismo_client.cli_options import (
+from mismo_client.client import AsyncClient
+from mismo_client.command.options import (
     DEFAULT_SERVER,
     PRIORITIES,
     STATES,
@@ -22,11 +23,8 @@ from mismo_client.cli_options import (
     seconds,
     stem_names,
 )
-from mismo_client.cli_run import EXIT_ERROR, answers, fail, notes, run
-from mismo_client.client import AsyncClient
-from mismo_client.errors import ClientError
-from mismo_client.progress import ProgressReporter
-from mismo_client.render import (
+from mismo_client.command.progress import ProgressReporter
+from mismo_client.command.render import (
     as_json,
     event_line,
     info_lines,
@@ -38,9 +36,11 @@ from mismo_client.render import (
     print_json,
     state_name,
 )
-from mismo_client.separate import Separating, Separation
-from mismo_client.stem_files import FileFormat, check_flac
-from mismo_client.stem_output import Container, Excerpt, SampleFormat, write_stem, write_stem_file
+from mismo_client.command.run import EXIT_ERROR, answers, fail, notes, run
+from mismo_client.command.separate import Separating, Separation
+from mismo_client.command.stem_files import FileFormat, check_flac
+from mismo_client.command.stem_output import Container, Excerpt, SampleFormat, write_stem, write_stem_file
+from mismo_client.errors import ClientError
 
 app = typer.Typer(
     name="mismo",
