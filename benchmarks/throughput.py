@@ -10,8 +10,7 @@ from benchmarks.case import EMBEDDED_MODEL, Bench, Case
 from benchmarks.playing import finished
 from benchmarks.table import Row
 from mismo.analysis.v1.job_pb2 import Job
-from mismo_client import AsyncClient
-from mismo_client.stems import StemChunk
+from mismo_client import AsyncClient, StemChunk
 
 NAME = "throughput"
 REACH_MB_A_SECOND = 300

@@ -190,7 +190,7 @@ async def test_the_whole_interface_meets_the_server(server: RealServer, tmp_path
     song = server.folder / "music" / "song.wav"
     async with AsyncClient(server.target) as client:
         assert (await client.info()).default_model == "mismo_lite"
-        assert any(model.default for model in await client.models())
+        assert any(model.is_default for model in await client.models())
         checked = await client.submit(song, validate_only=True)
         assert [job async for job in client.list()] == [], checked
         uploaded = await client.upload(song)
@@ -216,12 +216,12 @@ async def test_the_whole_interface_meets_the_server(server: RealServer, tmp_path
             whole = dict.fromkeys((await player.format()).stem_names, b"")
             async for chunk in player:
                 whole[chunk.stem_name] += chunk.data
-            checksums = player.sha256
+            checksums = player.stem_sha256
         assert checksums == {name: hashlib.sha256(samples).hexdigest() for name, samples in whole.items()}
         assert whole == {name: samples.tobytes() for name, samples in theirs.items()}
 
-        assert "stems.zip" in job.artifacts
-        archive = await client.artifact(job_id, "stems.zip", tmp_path / "stems.zip")
+        artifacts = {artifact.name: artifact for artifact in job.artifacts}
+        archive = await client.artifact(job_id, artifacts["stems.zip"], tmp_path / "stems.zip")
         assert archive.read_bytes().startswith(b"PK")
         sample = await anext(client.watch_resources())
         assert sample.memory_used_bytes > 0

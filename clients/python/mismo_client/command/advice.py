@@ -12,6 +12,9 @@ BY_REASON = {
     "SOURCE_PATH_FORBIDDEN": "send the file with --upload",
     "SOURCE_NOT_FOUND": "check the path, or send the file with --upload",
     "MODEL_UNAVAILABLE": "`mismo models` lists what the server has",
+    "JOB_ID_ACTIVE": "wait for it with `mismo watch JOB`, end it with `mismo cancel JOB`, or give another --job-id",
+    "NOT_SUPPORTED_YET": "`mismo stages` lists what the server offers",
+    "STAGE_UNAVAILABLE": "`mismo stages` lists what the server offers, and why not the rest",
     "JOB_NOT_FOUND": "`mismo jobs` lists the jobs",
     "STEM_NOT_FOUND": "`mismo jobs JOB` shows the stems of a job",
 }

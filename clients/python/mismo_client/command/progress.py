@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from mismo.analysis.v1 import job_pb2
 from mismo_client.command.timecode import format_timecode
 from mismo_client.durations import seconds_of
-from mismo_client.stem_format import StemFormat
+from mismo_client.transfer.stem_format import StemFormat
 
 
 class ProgressReporter:
@@ -62,7 +62,7 @@ class ProgressReporter:
     def progressed(self, progress: job_pb2.Progress) -> None:
         """Moves the bar of the separation."""
         if progress.queue_position:
-            detail = f"{progress.queue_position} ahead"
+            detail = f"number {progress.queue_position} in the queue"
             self._bar.update(self._task, description="waiting", total=None, detail=detail)
         elif progress.segments_total:
             self._bar.update(

@@ -14,9 +14,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.table import Column, Table
 
-from mismo.analysis.v1 import job_pb2, job_service_pb2, system_service_pb2
+from mismo.analysis.v1 import job_pb2, job_service_pb2, stage_pb2, system_service_pb2
 from mismo_client.command.timecode import format_timecode
 from mismo_client.durations import seconds_of
+from mismo_client.stages import stage_name, stage_state_name
 
 
 def as_json(message: Message) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def progress_text(progress: job_pb2.Progress) -> str:
     if progress.segments_total:
         text += f", {progress.segments_done}/{progress.segments_total} segments"
     if progress.queue_position:
-        text += f", {progress.queue_position} ahead in the queue"
+        text += f", number {progress.queue_position} in the queue"
     if progress.HasField("eta"):
         text += f", {format_timecode(seconds_of(progress.eta))} left"
     return text
@@ -82,20 +83,66 @@ def job_lines(job: job_pb2.Job) -> list[str]:
         )
     lines.append(f"progress  {progress_text(job.progress)}")
     if job.HasField("time_to_first_audio"):
-        lines.append(f"audio     first after {seconds_of(job.time_to_first_audio):.2f} s")
+        audio = f"audio     first after {seconds_of(job.time_to_first_audio):.2f} s"
+        if job.HasField("time_to_playhead_audio"):
+            audio += f", at the playhead after {seconds_of(job.time_to_playhead_audio):.2f} s"
+        lines.append(audio)
+    lines += [f"stage     {stage_line(stage)}" for stage in job.stages]
     if job.artifacts:
-        lines.append(f"files     {', '.join(job.artifacts)}")
+        lines.append(f"files     {', '.join(artifact.name for artifact in job.artifacts)}")
+    if job.labels:
+        lines.append(f"labels    {', '.join(f'{key}={value}' for key, value in sorted(job.labels.items()))}")
     lines += [f"warning   {warning}" for warning in job.warnings]
     if job.HasField("error"):
         lines.append(f"error     {job.error.message} ({job.error.reason})")
     return lines
 
 
+def stage_line(stage: stage_pb2.StageStatus) -> str:
+    """A stage's state with its result or its error."""
+    text = f"{stage_name(stage.stage)} {stage_state_name(stage.state)}"
+    if stage.attempts > 1:
+        text += f" in {stage.attempts} attempts"
+    if stage.HasField("loudness"):
+        text += f": {loudness_text(stage.loudness)}"
+    if stage.HasField("error"):
+        text += f": {stage.error.message} ({stage.error.reason})"
+    return text
+
+
+def loudness_text(loudness: stage_pb2.LoudnessResult) -> str:
+    """The measured values, in the units of EBU R 128."""
+    parts: list[str] = []
+    if loudness.HasField("integrated_lufs"):
+        parts.append(f"{loudness.integrated_lufs:.1f} LUFS")
+    if loudness.HasField("loudness_range_lu"):
+        parts.append(f"range {loudness.loudness_range_lu:.1f} LU")
+    if loudness.HasField("true_peak_dbtp"):
+        parts.append(f"true peak {loudness.true_peak_dbtp:.1f} dBTP")
+    return ", ".join(parts) or "nothing to measure"
+
+
+def outcome_lines(job: job_pb2.Job) -> list[str]:
+    """What a job brought besides its stems: results and errors of its stages."""
+    return [
+        stage_line(stage) for stage in job.stages if stage.HasField("error") or stage.WhichOneof("result")
+    ]
+
+
+def stages_table(stages: Sequence[system_service_pb2.StageInfo]) -> Table:
+    """A row a stage."""
+    table = Table("stage", "offered", "needs", "why not", box=None, padding=(0, 2, 0, 0))
+    for stage in stages:
+        needs = ", ".join(stage_name(needed) for needed in stage.needs)
+        table.add_row(stage_name(stage.stage), "yes" if stage.available else "no", needs, stage.reason)
+    return table
+
+
 def models_table(models: Sequence[system_service_pb2.Model]) -> Table:
     """A row a model."""
     table = Table("model", "state", "stems", "speed", "", box=None, padding=(0, 2, 0, 0))
     for model in models:
-        default = "default" if model.default else ""
+        default = "default" if model.is_default else ""
         table.add_row(
             model.name, model_state(model), ", ".join(model.stem_names), model_speed(model), default
         )
@@ -154,11 +201,7 @@ def event_line(event: job_service_pb2.WatchJobResponse) -> str:
     if kind == "snapshot":
         return f"{state_name(event.snapshot.state)}, {progress_text(event.snapshot.progress)}"
     if kind == "stage":
-        stage = job_pb2.Stage.Name(event.stage.stage).removeprefix("STAGE_").lower()
-        state = job_pb2.StageState.Name(event.stage.state).removeprefix("STAGE_STATE_").lower()
-        return f"{stage} {state}" + (
-            f": {event.stage.error.message}" if event.stage.HasField("error") else ""
-        )
+        return stage_line(event.stage)
     if kind == "progress":
         return progress_text(event.progress)
     if kind == "segment_ready":
@@ -168,3 +211,17 @@ def event_line(event: job_service_pb2.WatchJobResponse) -> str:
         job = event.terminal.job
         return state_name(job.state) + (f": {job.error.message}" if job.HasField("error") else "")
     return "nothing new"
+
+
+def jobs_event_line(event: job_service_pb2.WatchJobsResponse) -> str:
+    """One event of many jobs, without its time."""
+    kind = event.WhichOneof("event")
+    if kind == "job":
+        job = event.job
+        text = f"{job.job_id}  {state_name(job.state)}, {progress_text(job.progress)}, {track_of(job)}"
+        return text + (f": {job.error.message}" if job.HasField("error") else "")
+    if kind == "deleted":
+        return f"{event.deleted.job_id}  deleted"
+    if kind == "progress":
+        return f"{event.progress.job_id}  {progress_text(event.progress.progress)}"
+    return "all jobs are told; changes follow" if kind == "caught_up" else "nothing new"

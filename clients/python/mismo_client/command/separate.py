@@ -12,21 +12,20 @@ from typing import Protocol
 from mismo.analysis.v1 import job_pb2, job_service_pb2
 from mismo.analysis.v1.audio_pb2 import ENCODING_PCM_S16LE
 from mismo.analysis.v1.job_pb2 import PRIORITY_NORMAL, Priority
+from mismo.analysis.v1.stage_pb2 import STAGE_LOUDNESS, STAGE_STEMS, Stage
 from mismo_client.client import AsyncClient
+from mismo_client.command.sources import submit_track
 from mismo_client.command.stem_files import FileFormat, StemFiles
 from mismo_client.errors import ClientError, JobFailedError, MismoRpcError
-from mismo_client.jobs import UploadedTrack
-from mismo_client.stem_format import StemFormat
-from mismo_client.stems import StemPlayer
-from mismo_client.write_behind import WriteBehind
+from mismo_client.submits import UploadedTrack
+from mismo_client.transfer.player import StemPlayer
+from mismo_client.transfer.positions import frames_in
+from mismo_client.transfer.stem_format import StemFormat
+from mismo_client.transfer.write_behind import WriteBehind
 
 DOWNLOAD_CREDIT_BYTES = 4 << 20
 DOWNLOAD_CHUNK_BYTES = 256 << 10
-# What a server answers to a path that only this machine has.
-NOT_HIS_FILE_REASONS = frozenset({"SOURCE_PATH_FORBIDDEN", "SOURCE_NOT_FOUND"})
 FAREWELL_SECONDS = 3.0
-# Hz; only where to begin depends on it, not what the files hold.
-USUAL_SAMPLE_RATE = 44_100
 ENDED_STATES = frozenset({job_pb2.JOB_STATE_SUCCEEDED, job_pb2.JOB_STATE_FAILED, job_pb2.JOB_STATE_CANCELLED})
 
 
@@ -45,6 +44,12 @@ class Separation:
     priority: Priority = PRIORITY_NORMAL
     shifts: int = 0
     overlap: float | None = None
+    loudness: bool = False
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What is asked of the server."""
+        return (STAGE_STEMS, STAGE_LOUDNESS) if self.loudness else (STAGE_STEMS,)
 
     @property
     def folder(self) -> Path:
@@ -110,19 +115,11 @@ class Separating:
 
         Raises MismoRpcError, JobFailedError, other ClientErrors, OSError.
         """
-        source: Path | UploadedTrack = self._plan.track
-        if self._plan.upload:
-            source = await self._upload()
-        try:
-            submitted = await self._submit(source)
-        except MismoRpcError as error:
-            if isinstance(source, UploadedTrack) or error.reason not in NOT_HIS_FILE_REASONS:
-                raise
-            self._reporter.note(f"the server does not read {self._plan.track} itself; uploading it")
-            submitted = await self._submit(await self._upload())
+        plan = self._plan
+        submitted = await submit_track(self._client, plan.track, plan.upload, self._reporter, self._submit)
         job = submitted.job
         self._reporter.submitted(job)
-        watching = asyncio.create_task(self._watch(job.job_id))
+        watching = asyncio.create_task(self._watch(job))
         try:
             files, form = await self._receive(job)
             elapsed = self._clock() - self._begun
@@ -148,15 +145,13 @@ class Separating:
                 return failed.error or failed
         return error
 
-    async def _upload(self) -> UploadedTrack:
-        return await self._client.upload(self._plan.track, on_progress=self._reporter.uploading)
-
     async def _submit(self, source: Path | UploadedTrack) -> job_service_pb2.SubmitJobResponse:
         plan = self._plan
         self._begun = self._clock()
         submitting = asyncio.create_task(
             self._client.submit(
                 source,
+                stages=plan.stages,
                 model=plan.model,
                 stems=plan.stems,
                 two_stems=plan.two_stems,
@@ -183,16 +178,15 @@ class Separating:
             return
         try:
             async with asyncio.timeout(FAREWELL_SECONDS):
-                cancelled = await self._client.cancel(job.job_id)
+                cancelled = await self._client.cancel(job.job_id, expected_run_id=job.run_id)
         except (ClientError, TimeoutError):
             self._reporter.note(f"job {job.job_id} could not be cancelled; try: mismo cancel {job.job_id}")
             return
         if cancelled.state == job_pb2.JOB_STATE_CANCELLED:
             self._reporter.note(f"cancelled job {job.job_id}")
 
-    async def _watch(self, job_id: str) -> job_pb2.Job:
-        job = job_pb2.Job(job_id=job_id)
-        async with aclosing(self._client.watch(job_id)) as events:
+    async def _watch(self, job: job_pb2.Job) -> job_pb2.Job:
+        async with aclosing(self._client.watch(job.job_id, expected_run_id=job.run_id)) as events:
             async for event in events:
                 kind = event.WhichOneof("event")
                 if kind == "progress":
@@ -213,23 +207,18 @@ class Separating:
                 self._warned.add(warning)
                 self._reporter.note(warning)
 
-    async def _start_frame(self, job: job_pb2.Job) -> int:
-        if not self._plan.playhead:
-            return 0
-        rates = {model.name: model.sample_rate for model in await self._client.models()}
-        return round(self._plan.playhead * (rates.get(job.model) or USUAL_SAMPLE_RATE))
-
     async def _receive(self, job: job_pb2.Job) -> tuple[list[Path], StemFormat]:
-        start = await self._start_frame(job)
         async with self._client.stream_stems(
             job.job_id,
+            expected_run_id=job.run_id,
             encoding=ENCODING_PCM_S16LE,
-            start_frame=start,
+            start_time=self._plan.playhead or 0.0,
             follow=True,
             credit_bytes=DOWNLOAD_CREDIT_BYTES,
             chunk_bytes=DOWNLOAD_CHUNK_BYTES,
         ) as player:
             form = await player.format()
+            start = frames_in(self._plan.playhead or 0.0, form.sample_rate)
             self._reporter.known(form)
             # Opened here, not in a thread: a cancelled wait for the thread would leave its files behind.
             files = StemFiles(self._plan.folder, form, self._plan.file_format)
@@ -239,7 +228,7 @@ class Separating:
                     if start > 0:
                         await player.seek(0)
                         await self._play(player, files, writer, form, start)
-                    await writer.put(lambda: files.verify(player.sha256))
+                    await writer.put(lambda: files.verify(player.stem_sha256))
                     await writer.put(files.finish)
                     await writer.drain()
                 except BaseException:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from mismo.analysis.v1.audio_pb2 import ENCODING_PCM_S16LE, ENCODING_PCM_S24LE
-from mismo_client.artifacts import part_path
 from mismo_client.errors import ClientError, StreamCorruptError
-from mismo_client.stem_format import StemFormat, wav_header
-from mismo_client.stems import StemChunk
+from mismo_client.transfer.artifacts import part_path
+from mismo_client.transfer.stem_events import StemChunk
+from mismo_client.transfer.stem_format import StemFormat, wav_header
 
 COPY_FRAMES = 1 << 18
 FLAC_SUBTYPES: dict[int, tuple[str, Literal["int16", "int32"]]] = {

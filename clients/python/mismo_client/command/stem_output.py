@@ -15,10 +15,10 @@ from mismo.analysis.v1.audio_pb2 import (
     ENCODING_PCM_S24LE,
     Encoding,
 )
-from mismo_client.artifacts import part_path
 from mismo_client.client import AsyncClient
-from mismo_client.stem_format import wav_header
-from mismo_client.write_behind import WriteBehind
+from mismo_client.transfer.artifacts import part_path
+from mismo_client.transfer.stem_format import wav_header
+from mismo_client.transfer.write_behind import WriteBehind
 
 
 class SampleFormat(StrEnum):
@@ -64,23 +64,22 @@ class Excerpt:
 
 async def write_stem(client: AsyncClient, excerpt: Excerpt, out: BinaryIO) -> int:
     """Writes the excerpt and answers its frames; raises ClientErrors and OSError."""
-    start, limit = await _frames(client, excerpt)
     frames = 0
     async with (
         client.read_stem(
             excerpt.job_id,
             excerpt.stem_name,
             encoding=excerpt.encoding,
-            start_frame=start,
-            frame_limit=limit,
+            start_time=excerpt.start,
+            time_limit=excerpt.duration,
             follow=excerpt.follow,
         ) as reading,
         WriteBehind() as writer,
     ):
         form = await reading.format()
-        whole = form.total_frames - start
         if excerpt.container is Container.WAV:
-            header = wav_header(form, min(limit, whole) if limit else whole)
+            first, end = await reading.frames()
+            header = wav_header(form, max(0, end - first))
             await writer.put(lambda: _write(out, header))
         elif excerpt.container is Container.FLAC:
             await writer.put(lambda: _write(out, form.codec_header))
@@ -103,19 +102,6 @@ async def write_stem_file(client: AsyncClient, excerpt: Excerpt, target: Path) -
         part.unlink(missing_ok=True)
         raise
     return frames
-
-
-async def _frames(client: AsyncClient, excerpt: Excerpt) -> tuple[int, int]:
-    """First frame and number of frames (0: to the end) of the excerpt."""
-    if not excerpt.start and excerpt.duration is None:
-        return 0, 0
-    # With a credit of one byte no audio comes: only the form is asked for.
-    async with client.stem(excerpt.job_id, excerpt.stem_name, credit_bytes=1) as player:
-        form = await player.format()
-    start = min(round(excerpt.start * form.sample_rate), form.total_frames)
-    if excerpt.duration is None:
-        return start, 0
-    return start, max(1, round(excerpt.duration * form.sample_rate))
 
 
 def _write(out: BinaryIO, data: bytes) -> None:

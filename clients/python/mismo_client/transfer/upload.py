@@ -12,12 +12,12 @@ from typing import BinaryIO
 import grpc
 
 from mismo.analysis.v1 import transfer_service_pb2, transfer_service_pb2_grpc
-from mismo_client.artifacts import BytesProgress
-from mismo_client.checksum import crc32c
 from mismo_client.errors import MismoRpcError, TrackChangedError
-from mismo_client.jobs import UploadedTrack
 from mismo_client.retry import Attempts
 from mismo_client.streaming import end_well
+from mismo_client.submits import UploadedTrack
+from mismo_client.transfer.artifacts import BytesProgress
+from mismo_client.transfer.checksum import crc32c
 
 Request = transfer_service_pb2.UploadAudioRequest
 Response = transfer_service_pb2.UploadAudioResponse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mismo.analysis.v1 import transfer_service_pb2
 from mismo.analysis.v1.audio_pb2 import (
@@ -14,6 +14,7 @@ from mismo.analysis.v1.audio_pb2 import (
     ENCODING_PCM_S24LE,
     Encoding,
 )
+from mismo_client.durations import seconds_of
 
 SAMPLE_BYTES: dict[int, int] = {ENCODING_PCM_S16LE: 2, ENCODING_PCM_S24LE: 3, ENCODING_PCM_F32LE: 4}
 WAVE_FORMAT_PCM = 1
@@ -25,7 +26,10 @@ LARGEST_RIFF = 0xFFFF_FFFF
 class StemFormat:
     """The stems of a stream: `total_frames` each, `sample_rate` in Hz.
 
-    `codec_header` goes before the first chunk of each stem (FLAC; empty for PCM).
+    `codec_header` goes before the first chunk of each stem (FLAC; empty for PCM). `bits_per_sample` is
+    what a decoder gives: 16, 24 or 32 (float). A chunk has at most `max_chunk_frames` frames and
+    `chunk_bytes` bytes (FLAC: one FLAC frame more); the model works on `segment_frames` at once. The
+    server ends a stream after `idle_timeout` seconds without reading or credit. 0: not told.
     """
 
     encoding: Encoding
@@ -34,17 +38,30 @@ class StemFormat:
     sample_rate: int
     channels: int
     codec_header: bytes = b""
+    bits_per_sample: int = 0
+    model: str = ""
+    # What the server chose for one connection, no part of what the stems are.
+    chunk_bytes: int = field(default=0, compare=False)
+    max_chunk_frames: int = field(default=0, compare=False)
+    segment_frames: int = field(default=0, compare=False)
+    idle_timeout: float = field(default=0.0, compare=False)
 
     @classmethod
     def of(cls, info: transfer_service_pb2.StreamInfo) -> StemFormat:
         """From the first message of a stream."""
         return cls(
-            info.encoding,
-            tuple(info.stem_names),
-            info.total_frames,
-            info.sample_rate,
-            info.channels,
-            info.codec_header,
+            encoding=info.encoding,
+            stem_names=tuple(info.stem_names),
+            total_frames=info.total_frames,
+            sample_rate=info.sample_rate,
+            channels=info.channels,
+            codec_header=info.codec_header,
+            bits_per_sample=info.bits_per_sample,
+            model=info.model,
+            chunk_bytes=info.chunk_bytes,
+            max_chunk_frames=info.max_chunk_frames,
+            segment_frames=info.segment_frames,
+            idle_timeout=seconds_of(info.idle_timeout),
         )
 
     @property
