@@ -19,7 +19,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 import structlog
 from fastapi import FastAPI
 
-from mismo_grpc.app import App
+from mismo_grpc.app import App, build_app
 from mismo_grpc.command import configure_logging, exit_at_last
 from mismo_grpc.errors import MismoError
 from mismo_grpc.gateway.application import build_application
@@ -41,8 +41,8 @@ async def _lifespan(application: FastAPI) -> AsyncGenerator[None]:
     keep_freed_memory()
     configure_logging(settings.log_level)
     log.info("Starting Mismo Audio Analysis Server")
-    server = App(settings, serve_http=False)
     try:
+        server = await build_app(settings, serve_http=False)
         await server.start()
     except (MismoError, OSError) as error:
         log.critical("the server cannot start", reason=str(error))

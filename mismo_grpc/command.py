@@ -17,7 +17,7 @@ import structlog
 from pydantic import ValidationError
 
 from mismo_grpc import __version__
-from mismo_grpc.app import App
+from mismo_grpc.app import build_app
 from mismo_grpc.errors import MismoError
 from mismo_grpc.separation.allocator import keep_freed_memory
 from mismo_grpc.settings import Settings
@@ -136,7 +136,7 @@ class StopSignal:
 
 async def serve(settings: Settings, stopping: StopSignal) -> int:
     """Runs the server until it is asked to stop; answers the exit status."""
-    app = App(settings)
+    app = await build_app(settings)
     await app.start()
     waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(app.failed.wait())]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -15,7 +15,8 @@
     │   ├── JobNotFoundError
     │   ├── StemNotFoundError
     │   ├── ArtifactNotFoundError
-    │   └── JobNotReadyError
+    │   ├── JobNotReadyError
+    │   └── RunReplacedError              the job was submitted again; the client expects an earlier run
     ├── AudioError                        the source is not audio that can be separated
     │   ├── UnsupportedAudioError
     │   ├── EmptyAudioError
@@ -42,6 +43,9 @@
     └── EngineError                       our side failed
         ├── SeparationFailedError
         ├── ModelLoadError
+        ├── AnalysisFailedError
+        │   ├── AnalysisTimeoutError
+        │   └── AnalysisCrashedError
         ├── StoreError                    the job store cannot be opened, read or written
         └── InternalError
 
@@ -138,6 +142,10 @@ class ArtifactNotFoundError(RequestError):
 
 class JobNotReadyError(RequestError):
     """What is asked for does not exist yet, or never will: the job ended without it."""
+
+
+class RunReplacedError(RequestError):
+    """The job has another run by now than the client expects."""
 
 
 class AudioError(MismoError):
@@ -248,6 +256,18 @@ class ModelLoadError(EngineError):
     """The weights are there but cannot be loaded."""
 
 
+class AnalysisFailedError(EngineError):
+    """The analysis cannot cope with this track, or lacks something that it needs."""
+
+
+class AnalysisTimeoutError(AnalysisFailedError):
+    """The analysis took longer than it may, and was ended."""
+
+
+class AnalysisCrashedError(AnalysisFailedError):
+    """The process of the analysis crashed, or the system ended it for want of memory."""
+
+
 class StoreError(EngineError):
     """The job store cannot be opened, read or written."""
 
@@ -283,6 +303,7 @@ WIRE: dict[type[MismoError], Wire] = {
     StemNotFoundError: Wire("STEM_NOT_FOUND", "INVALID_ARGUMENT", 404),
     ArtifactNotFoundError: Wire("ARTIFACT_NOT_FOUND", "NOT_FOUND", 404),
     JobNotReadyError: Wire("JOB_NOT_READY", "FAILED_PRECONDITION", 409),
+    RunReplacedError: Wire("RUN_REPLACED", "FAILED_PRECONDITION", 409),
     AudioError: Wire("AUDIO_UNREADABLE", "INVALID_ARGUMENT", 415),
     UnsupportedAudioError: Wire("UNSUPPORTED_AUDIO", "INVALID_ARGUMENT", 415),
     EmptyAudioError: Wire("EMPTY_AUDIO", "INVALID_ARGUMENT", 422),
@@ -309,6 +330,9 @@ WIRE: dict[type[MismoError], Wire] = {
     EngineError: Wire("INTERNAL", "INTERNAL", 500),
     SeparationFailedError: Wire("SEPARATION_FAILED", "INTERNAL", 500, retryable=True),
     ModelLoadError: Wire("MODEL_LOAD_FAILED", "INTERNAL", 500),
+    AnalysisFailedError: Wire("ANALYSIS_FAILED", "INTERNAL", 500),
+    AnalysisTimeoutError: Wire("ANALYSIS_TIMEOUT", "DEADLINE_EXCEEDED", 504),
+    AnalysisCrashedError: Wire("ANALYSIS_CRASHED", "INTERNAL", 500, retryable=True),
     StoreError: Wire("STORE_FAILED", "INTERNAL", 500),
     InternalError: Wire("INTERNAL", "INTERNAL", 500),
 }
@@ -317,6 +341,20 @@ WIRE: dict[type[MismoError], Wire] = {
 def wire(error: MismoError) -> Wire:
     """The wire form of an error; every class stands in `WIRE`."""
     return error.form if isinstance(error, JobFailedError) else WIRE[type(error)]
+
+
+def check_run(job_id: str, expected_run_id: str, run_id: str) -> None:
+    """Holds a job's run against the one that a client expects; empty: any run.
+
+    Raises RunReplacedError if they differ.
+    """
+    if expected_run_id and expected_run_id != run_id:
+        raise RunReplacedError(
+            f"job {job_id} was submitted again: its run is {run_id}, not {expected_run_id[:64]}; "
+            "drop what you have of the earlier run and start over with the new one",
+            field="expected_run_id",
+            metadata={"expected_run_id": expected_run_id[:64], "run_id": run_id},
+        )
 
 
 def disk_error(error: OSError) -> MismoError:

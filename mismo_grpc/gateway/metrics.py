@@ -1,8 +1,8 @@
-"""What Prometheus asks for: counters that events feed, and gauges that are read when somebody looks."""
+"""What Prometheus asks for: counters that events raise, and gauges that are read when somebody looks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,7 +34,7 @@ class Gauges:
 class Metrics:
     """All figures of one server; `registry` is its own, so that two servers in a process do not mix."""
 
-    def __init__(self, gauges: Callable[[], Gauges]) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
         counter = partial(Counter, namespace="mismo", registry=self.registry)
         histogram = partial(Histogram, namespace="mismo", registry=self.registry)
@@ -55,7 +55,6 @@ class Metrics:
             self._bytes.labels(way)
         for outcome in ("delivered", "retried", "failed"):
             self._callbacks.labels(outcome)
-        self.registry.register(_Looked(gauges))
 
     def on_accepted(self, job: Job) -> None:
         """A job was accepted; one that takes over an earlier result has ended with that."""
@@ -88,22 +87,20 @@ class Metrics:
         """An attempt of a callback ended: "delivered", "retried" or "failed"."""
         self._callbacks.labels(outcome).inc()
 
-    def text(self) -> bytes:
-        """Everything in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def text(self, gauges: Gauges) -> bytes:
+        """Everything in Prometheus' text format, with the gauges as they are now."""
+        registry = CollectorRegistry()
+        registry.register(_GaugeCollector(gauges))
+        return generate_latest(self.registry) + generate_latest(registry)
 
 
-class _Looked(Collector):
-    def __init__(self, gauges: Callable[[], Gauges]) -> None:
+class _GaugeCollector(Collector):
+    def __init__(self, gauges: Gauges) -> None:
         self._gauges = gauges
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing, so that registering does not look yet."""
-        return ()
 
     def collect(self) -> Iterable[Metric]:
         """See Collector."""
-        seen = self._gauges()
+        seen = self._gauges
         jobs = GaugeMetricFamily("mismo_jobs", "Jobs that have not ended, by state", labels=["state"])
         jobs.add_metric(["queued"], seen.queued)
         jobs.add_metric(["running"], seen.running)

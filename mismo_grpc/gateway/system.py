@@ -59,4 +59,5 @@ def _not_separating(failure: str) -> dict[str, object]:
 @router.get("/metrics", summary="Figures for Prometheus")
 async def metrics(request: Request) -> Response:
     """In Prometheus' text format."""
-    return Response(services_of(request).metrics.text(), media_type=CONTENT_TYPE)
+    services = services_of(request)
+    return Response(services.metrics.text(services.gauges()), media_type=CONTENT_TYPE)

@@ -51,7 +51,6 @@ class EngineHost:
         *,
         wanted_model: str,
         hub: bool,
-        on_change: Callable[[EngineHealth], None],
         on_failure: Callable[[], None],
         in_thread: InThread = asyncio.to_thread,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -62,12 +61,13 @@ class EngineHost:
         """
         self.engine: SegmentEngine | None = None
         self.health = EngineHealth()
+        self.on_change: list[Callable[[EngineHealth], None]] = []
+        """Called on the event loop with each new health."""
         self._build = build
         self._find_default = default_model
         self._default = ""
         self._wanted_model = wanted_model
         self._hub = hub
-        self._on_change = on_change
         self._on_failure = on_failure
         self._in_thread = in_thread
         self._sleep = sleep
@@ -197,7 +197,8 @@ class EngineHost:
     def _change(self, health: EngineHealth) -> None:
         if health != self.health:
             self.health = health
-            self._on_change(health)
+            for listener in self.on_change:
+                listener(health)
 
 
 def _fetch(model: str) -> None:

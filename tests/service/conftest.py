@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import structlog
 
-from mismo_grpc.jobs.decoding import DECODERS
+from mismo_grpc.app import App, build_app
 from mismo_grpc.settings import Settings
+from mismo_grpc.stages.decode import DECODERS
 from tests.service.calls import PATIENCE, Client, until
-from tests.service.gates import Gate, GatedApp
+from tests.service.gates import Gate, GatedDevice
 from tests.service.process import ServerProcess
 from tests.unit.separation.bags import tiny_htdemucs, write_safetensors_bag
 
@@ -62,15 +63,12 @@ def music(tmp_path: Path) -> Path:
 class Server:
     """A running server and a client of it."""
 
-    app: GatedApp
+    app: App
     client: Client
     jobs_dir: Path
+    device: Gate
+    """What each segment passes."""
     _decoding: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def device(self) -> Gate:
-        """What each segment passes."""
-        return self.app.device_gate
 
     def folder(self, job_id: str) -> Path:
         return self.jobs_dir / job_id
@@ -102,7 +100,7 @@ class Server:
         await self.idle()
         await until(lambda: self.app.server.streams.count == 0)
         assert self.app.runs.held_runs == frozenset()
-        assert self.app.shelf.open_sets == 0
+        assert self.app.stem_files.open_sets == 0
         assert self.app.scheduler.waiting == 0
 
 
@@ -131,13 +129,16 @@ async def start(models: Path, music: Path, tmp_path: Path) -> AsyncIterator[Star
                     **changes,
                 }
             )
-            server = GatedApp(settings, **(app or {}))
+            gate = Gate()
+            server = await build_app(
+                settings, wrap_device=lambda device: GatedDevice(device, gate), **(app or {})
+            )
             await server.start()
             stack.push_async_callback(server.stop)
-            stack.callback(server.device_gate.open)
+            stack.callback(gate.open)
             client = Client(f"127.0.0.1:{server.grpc_port}")
             stack.push_async_callback(client.close)
-            return Server(server, client, settings.jobs_dir)
+            return Server(server, client, settings.jobs_dir, gate)
 
         yield start
 

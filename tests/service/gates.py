@@ -6,11 +6,8 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from mismo_grpc.app import App
-from mismo_grpc.separation.device import Device, Recipe, Samples, TileInput
-from mismo_grpc.separation.engine import SegmentEngine
+from mismo_grpc.separation.device import Device, InferenceSpec, Samples, SegmentInput
 from mismo_grpc.storage.disk import FileSystemDisk
 
 HELD_SECONDS = 60.0
@@ -86,22 +83,9 @@ class GatedDevice:
         self.info = device.info
         self.close = device.close
 
-    def run(self, recipe: Recipe, tiles: Sequence[TileInput]) -> list[Samples]:
+    def run(self, inference: InferenceSpec, segments: Sequence[SegmentInput]) -> list[Samples]:
         self._gate.enter()
-        return self._device.run(recipe, tiles)
-
-
-class GatedApp(App):
-    """The server, its device behind `device_gate`."""
-
-    def __init__(self, *arguments: Any, **more: Any) -> None:
-        super().__init__(*arguments, **more)
-        self.device_gate = Gate()
-
-    def _build_engine(self) -> SegmentEngine:
-        engine = super()._build_engine()
-        engine.devices = tuple(GatedDevice(device, self.device_gate) for device in engine.devices)
-        return engine
+        return self._device.run(inference, segments)
 
 
 class GatedDisk(FileSystemDisk):

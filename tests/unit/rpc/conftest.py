@@ -19,7 +19,7 @@ from mismo.analysis.v1 import job_pb2, job_service_pb2
 from mismo.analysis.v1.job_service_pb2_grpc import JobServiceStub
 from mismo.analysis.v1.system_service_pb2_grpc import SystemServiceStub
 from mismo.analysis.v1.transfer_service_pb2_grpc import TransferServiceStub
-from mismo_grpc.app import App
+from mismo_grpc.app import App, build_app
 from mismo_grpc.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Served:
         """Waits until no stream is open; fails where one left something held behind."""
         await self.app.server.streams.wait_none()
         assert self.app.runs.held_runs == frozenset()
-        assert not self.app.shelf._sets  # An open file is a leak, and nothing else tells.
+        assert not self.app.stem_files._sets  # An open file is a leak, and nothing else tells.
 
 
 def settings_for(folder: Path, **changes: Any) -> Settings:
@@ -86,7 +86,7 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
 
 
 async def _separate_once(folder: Path) -> None:
-    app = App(settings_for(folder))
+    app = await build_app(settings_for(folder))
     await app.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{app.grpc_port}") as channel:
         stub: JobServiceAsyncStub = JobServiceStub(channel)
@@ -119,7 +119,7 @@ async def serve(separated: Path, tmp_path: Path) -> AsyncIterator[Callable[..., 
         async def start(**changes: Any) -> Served:
             folder = tmp_path / "server"
             shutil.copytree(separated, folder)
-            app = App(settings_for(folder, **changes))
+            app = await build_app(settings_for(folder, **changes))
             await app.start()
             stack.push_async_callback(app.stop)
             channel = grpc.aio.insecure_channel(f"127.0.0.1:{app.grpc_port}")

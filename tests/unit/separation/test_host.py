@@ -60,10 +60,10 @@ class Hosted:
             lambda: self.find_default(),
             wanted_model="moody",
             hub=False,
-            on_change=self.told.put_nowait,
             on_failure=self.failed.set,
             sleep=self.rest,
         )
+        self.host.on_change.append(self.told.put_nowait)
         self.host.start()
 
     def build(self) -> SegmentEngine:

@@ -1,0 +1,1 @@
+"""Analyses of a track: one typed callable each, and the pool of processes that runs them."""

@@ -1,0 +1,231 @@
+"""How loud a track is: ITU-R BS.1770-5, with the measures of EBU R 128 (Tech 3341 and Tech 3342)."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mismo_grpc.analysis.k_weighting import ROW_FRAMES, KWeighting
+from mismo_grpc.analysis.mix import mapped_mix
+from mismo_grpc.analysis.true_peak import TruePeak
+
+Samples = npt.NDArray[np.float32]
+Values = npt.NDArray[np.float64]
+
+HOPS_PER_SECOND = 10
+"""Windows begin every 100 ms; those of 400 ms overlap by 75 % (BS.1770-5), those of 3 s by 97 %."""
+MOMENTARY_HOPS = 4
+SHORT_TERM_HOPS = 30
+ABSOLUTE_GATE_LUFS = -70.0
+INTEGRATED_GATE_LU = -10.0
+RANGE_GATE_LU = -20.0
+RANGE_PERCENTILES = (10, 95)
+OFFSET_DB = -0.691
+"""Of BS.1770-5: the K-weighting's gain at 997 Hz, taken off again."""
+
+SURROUND = 1.41
+CHANNEL_WEIGHTS: dict[int, tuple[float, ...]] = {
+    1: (1.0,),
+    2: (1.0, 1.0),
+    3: (1.0, 1.0, 1.0),
+    4: (1.0, 1.0, SURROUND, SURROUND),
+    5: (1.0, 1.0, 1.0, SURROUND, SURROUND),
+    6: (1.0, 1.0, 1.0, 0.0, SURROUND, SURROUND),
+}
+"""By number of channels, in the usual order: mono; L R; L R C; L R Ls Rs; L R C Ls Rs; L R C LFE Ls Rs."""
+
+CHUNK_FRAMES = 240 * ROW_FRAMES
+"""Filtered at once; arrays of this size stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class LoudnessResult:
+    """The loudness of a track.
+
+    A loudness is None where it is not defined. Either the audio is shorter than the window of the measure, which is 3 s
+    for short-term loudness and range, else 0.4 s. Or no window is above silence, which is -70 LUFS for
+    `integrated_lufs` and `loudness_range_lu`, and digital silence for the maxima.
+
+    A peak is None for digital silence. Full scale is 0 dB; a true peak may be above it.
+    """
+
+    integrated_lufs: float | None
+    loudness_range_lu: float | None
+    max_momentary_lufs: float | None
+    max_short_term_lufs: float | None
+    sample_peak_dbfs: float | None
+    true_peak_dbtp: float | None
+
+
+def analyse_loudness(mix_path: Path, frames: int, channels: int, sample_rate: int) -> LoudnessResult:
+    """Measures a decoded mix of raw float32 [frames, channels] at `sample_rate` Hz; a task for the pool.
+
+    Raises ValueError as `mapped_mix` and `measure_loudness` do; OSError if the file cannot be opened.
+    """
+    return measure_loudness(mapped_mix(mix_path, frames, channels), sample_rate)
+
+
+def measure_loudness(
+    audio: npt.NDArray[np.floating], sample_rate: int, *, channel_weights: Sequence[float] | None = None
+) -> LoudnessResult:
+    """Measures audio [frames, channels], or [frames] for mono, in which 1.0 is full scale.
+
+    A mono track that was doubled to stereo is 3 LU louder than the same track as mono: so it is when two loudspeakers
+    play it. NaN and infinite samples count as 0.
+
+    Raises ValueError for other shapes and types, for rates under 8 kHz, and as `LoudnessMeter` does for the channels.
+    """
+    if audio.ndim not in (1, 2) or not np.issubdtype(audio.dtype, np.floating):
+        raise ValueError(
+            f"audio is floating point, [frames, channels]; got {audio.dtype} with {audio.ndim} dimensions"
+        )
+    by_channel = audio if audio.ndim == 2 else audio[:, np.newaxis]
+    meter = LoudnessMeter(sample_rate, by_channel.shape[1], channel_weights=channel_weights)
+    meter.add(by_channel)
+    return meter.finish()
+
+
+class LoudnessMeter:
+    """Measures audio that comes in blocks; keeps 8 bytes for each 100 ms of it.
+
+    `channel_weights` are those of CHANNEL_WEIGHTS unless given; a channel of weight 0 counts for the peaks only. The
+    result does not depend on how the audio is cut into blocks.
+
+    Raises ValueError for rates under 8 kHz, and where the weights are needed and missing or do not fit the channels.
+    """
+
+    def __init__(
+        self, sample_rate: int, channels: int, *, channel_weights: Sequence[float] | None = None
+    ) -> None:
+        weights = channel_weights if channel_weights is not None else CHANNEL_WEIGHTS.get(channels)
+        if weights is None:
+            raise ValueError(f"audio of {channels} channels has no usual order: give channel_weights")
+        if len(weights) != channels:
+            raise ValueError(f"{len(weights)} channel_weights were given for {channels} channels")
+        self._rate = sample_rate
+        self._weights = tuple(weights)
+        self._filter = KWeighting(sample_rate, channels)
+        self._peaks = [TruePeak(sample_rate) for _ in weights]
+        self._chunk: Samples = np.zeros((CHUNK_FRAMES, channels), np.float32)
+        self._filled = 0
+        self._frames = 0
+        """Measured so far."""
+        self._energies = array("d")
+        """The sum of weighted squares of each whole hop."""
+        self._open_energy = 0.0
+        """Of the hop that is not whole yet."""
+
+    def add(self, block: npt.NDArray[np.floating]) -> None:
+        """Takes the next frames, [frames, channels]."""
+        place = 0
+        while place < len(block):
+            count = min(len(block) - place, CHUNK_FRAMES - self._filled)
+            self._chunk[self._filled : self._filled + count] = block[place : place + count]
+            self._filled += count
+            place += count
+            if self._filled == CHUNK_FRAMES:
+                self._measure()
+
+    def finish(self) -> LoudnessResult:
+        """The loudness of all that was added; call once."""
+        self._measure()
+        for peak in self._peaks:
+            peak.finish()
+        energies = np.frombuffer(self._energies, np.float64) if self._energies else np.zeros(0)
+        momentary = self._window_powers(energies, MOMENTARY_HOPS)
+        short_term = self._window_powers(energies, SHORT_TERM_HOPS)
+        return LoudnessResult(
+            integrated_lufs=integrated_loudness(momentary),
+            loudness_range_lu=loudness_range(short_term),
+            max_momentary_lufs=_loudness(float(momentary.max(initial=0.0))),
+            max_short_term_lufs=_loudness(float(short_term.max(initial=0.0))),
+            sample_peak_dbfs=_decibels(max(peak.sample for peak in self._peaks)),
+            true_peak_dbtp=_decibels(max(peak.true for peak in self._peaks)),
+        )
+
+    def _measure(self) -> None:
+        """Takes what the chunk holds; only the last chunk of a track is not full."""
+        count, self._filled = self._filled, 0
+        if count == 0:
+            return
+        self._chunk[count:] = 0.0
+        channels = np.ascontiguousarray(self._chunk.T)
+        if not np.isfinite(channels).all():
+            np.nan_to_num(channels, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        power = np.zeros(CHUNK_FRAMES)
+        for index, (samples, weight, peak) in enumerate(
+            zip(channels, self._weights, self._peaks, strict=True)
+        ):
+            peak.add(samples[:count])
+            if weight > 0.0:
+                weighted = self._filter.filtered(samples, index)
+                np.square(weighted, out=weighted)
+                weighted *= weight
+                power += weighted
+        self._sum_up(power[:count])
+
+    def _sum_up(self, power: Values) -> None:
+        """Adds the next frames' weighted squares to the hops that they lie in."""
+        begin, end = self._frames, self._frames + len(power)
+        whole = np.arange(len(self._energies) + 1, end * HOPS_PER_SECOND // self._rate + 1)
+        cuts = np.concatenate([[0], _hop_start(whole, self._rate) - begin])
+        sums: Values = np.add.reduceat(power, cuts[cuts < len(power)])
+        sums[0] += self._open_energy
+        self._energies.extend(sums[: len(whole)])
+        self._open_energy = float(sums[-1]) if len(sums) > len(whole) else 0.0
+        self._frames = end
+
+    def _window_powers(self, energies: Values, hops: int) -> Values:
+        """The mean weighted square of each window of so many hops."""
+        if len(energies) < hops:
+            return np.zeros(0)
+        sums = np.lib.stride_tricks.sliding_window_view(energies, hops).sum(axis=1)
+        starts = _hop_start(np.arange(len(energies) + 1), self._rate)
+        powers: Values = sums / (starts[hops:] - starts[:-hops])
+        return powers
+
+
+def _hop_start(hop: npt.NDArray[np.int64], sample_rate: int) -> npt.NDArray[np.int64]:
+    """The first frame of a hop; rounded up, as some rates have no whole number of frames in 100 ms."""
+    return -(-hop * sample_rate // HOPS_PER_SECOND)
+
+
+def integrated_loudness(powers: Values) -> float | None:
+    """LUFS of the mean over windows of 400 ms that are above both gates (BS.1770-5, Annex 1); None if none is."""
+    loud = powers[powers > _power(ABSOLUTE_GATE_LUFS)]
+    if len(loud) == 0:
+        return None
+    gate = loud.mean() * 10 ** (INTEGRATED_GATE_LU / 10)
+    return _loudness(float(loud[loud > gate].mean()))
+
+
+def loudness_range(powers: Values) -> float | None:
+    """LU between the percentiles of the windows of 3 s that are above both gates (Tech 3342); None if none is."""
+    loud = powers[powers >= _power(ABSOLUTE_GATE_LUFS)]
+    if len(loud) == 0:
+        return None
+    loud = np.sort(loud[loud >= loud.mean() * 10 ** (RANGE_GATE_LU / 10)])
+    # Half a place rounds up.
+    low, high = (float(loud[((len(loud) - 1) * percent + 50) // 100]) for percent in RANGE_PERCENTILES)
+    return 10.0 * math.log10(high / low)
+
+
+def _power(lufs: float) -> float:
+    """The mean weighted square of a loudness."""
+    return 10.0 ** ((lufs - OFFSET_DB) / 10.0)
+
+
+def _loudness(power: float) -> float | None:
+    """LUFS of a mean weighted square; None for digital silence."""
+    return OFFSET_DB + 10.0 * math.log10(power) if power > 0.0 else None
+
+
+def _decibels(amplitude: float) -> float | None:
+    """dB relative to full scale; None for digital silence."""
+    return 20.0 * math.log10(amplitude) if amplitude > 0.0 else None

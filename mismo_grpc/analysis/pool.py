@@ -1,0 +1,303 @@
+"""Runs analyses in processes of their own: a crash, a hang or a leak there never reaches the server.
+
+Each worker has an executor of loky to itself. So to end a task is to end its executor, and a worker that dies leaves no
+lock taken that another one needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar, TypeVarTuple, Unpack, cast
+
+import psutil
+import structlog
+from loky import BrokenProcessPool, ProcessPoolExecutor, backend
+from loky.process_executor import ShutdownExecutorError
+
+from mismo_grpc.analysis.worker import ONE_THREAD, failure, name_of, perform, process_id, settle
+from mismo_grpc.errors import (
+    AnalysisCrashedError,
+    AnalysisTimeoutError,
+    MismoError,
+    QueueFullError,
+    ServerDrainingError,
+)
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+MAX_QUEUED = 64
+IDLE_SECONDS = 600.0
+MAX_IDLE_BYTES = 2 << 30
+START_SECONDS = 120.0
+"""For a worker to come up and import its modules, on a machine that has other work."""
+CLOSE_SECONDS = 5.0
+"""For the tasks that were ended to say so to their callers."""
+NICENESS = 10
+_DEATHS = (BrokenProcessPool, ShutdownExecutorError, OSError)
+"""What a call to a worker raises when its process died, was ended or cannot be started."""
+_NO_LEAK_CHECK = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
+"""loky would take a model that is kept warm for a leak; MAX_IDLE_BYTES is the bound here."""
+
+
+class AnalysisPool:
+    """At most `max_workers` worker processes, spawned as they are needed and kept for the next task.
+
+    Every worker imports `modules` as it starts. One that was idle for `idle_seconds`, or holds more than
+    `max_idle_bytes` of memory after a task, is ended. At most `max_queued` tasks wait for a worker. Workers run at
+    `niceness`, with one thread each, and die with this process, however it ends.
+
+    Its methods are called on one event loop.
+    """
+
+    def __init__(
+        self,
+        max_workers: int,
+        *,
+        modules: Sequence[str] = (),
+        max_queued: int = MAX_QUEUED,
+        idle_seconds: float = IDLE_SECONDS,
+        max_idle_bytes: int = MAX_IDLE_BYTES,
+        niceness: int = NICENESS,
+    ) -> None:
+        self._max_workers = max_workers
+        self._settling = (os.getpid(), niceness, tuple(modules))
+        self._max_queued = max_queued
+        self._idle_seconds = idle_seconds
+        self._max_idle_bytes = max_idle_bytes
+        self._slots = asyncio.Semaphore(max_workers)
+        self._waiting = 0
+        self._idle: list[_Worker] = []
+        """The one used last is at the end and is used first: the others grow old and are ended."""
+        self._busy: set[_Worker] = set()
+        self._expiry: dict[_Worker, asyncio.TimerHandle] = {}
+        self._closing = False
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        # Workers die with the thread that started them, so one thread starts all, and lives as long as the pool.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="analysis-workers")
+
+    @property
+    def running(self) -> int:
+        """Tasks that have a worker."""
+        return len(self._busy)
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that wait for a worker."""
+        return self._waiting
+
+    def start(self) -> None:
+        """Begins to start all workers, in the background. Without it, each starts with the first task that needs it."""
+        while not self._closing and len(self._idle) + len(self._busy) < self._max_workers:
+            worker = self._new_worker()
+            worker.begin()
+            self._keep(worker)
+
+    async def run(
+        self,
+        function: Callable[[Unpack[Arguments]], T],
+        *arguments: *Arguments,
+        timeout_seconds: float,
+    ) -> T:
+        """What `function` answers in a worker. If this is cancelled, the work there is ended at once.
+
+        The worker imports the function by its module and name. Arguments and answer are pickled: audio goes as the path
+        of its file. `timeout_seconds` count from when a worker takes the task, not while the task waits for one.
+
+        Raises the MismoError that the function raises, AnalysisFailedError for any other; AnalysisTimeoutError;
+        AnalysisCrashedError where the worker died; QueueFullError; ServerDrainingError once the pool closes.
+        """
+        name = name_of(function)
+        await self._wait_for_slot()
+        try:
+            worker = await self._ready_worker(name)
+            reusable = False
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    answer = await worker.call(perform, function, *arguments)
+                reusable = True
+                return answer
+            except TimeoutError as error:
+                raise AnalysisTimeoutError(
+                    f"the analysis {name} took longer than the {timeout_seconds:g} s that it may take"
+                ) from error
+            except _DEATHS as error:
+                raise self._crash(name, error) from error
+            except MismoError:
+                reusable = True
+                raise
+            except Exception as error:  # arguments or answer cannot be pickled
+                reusable = True
+                raise failure(name, error) from error
+            finally:
+                self._take_back(worker, reusable=reusable)
+        finally:
+            self._slots.release()
+
+    async def close(self, grace_seconds: float) -> None:
+        """Takes no more tasks, lets the running ones end within the grace, then ends them and all workers.
+
+        Tasks that wait, or are ended, raise ServerDrainingError.
+        """
+        self._closing = True
+        while self._idle:
+            self._take_idle().end()
+        try:
+            if not await self._quiet_within(grace_seconds):
+                for worker in self._busy:
+                    worker.end()
+                if not await self._quiet_within(CLOSE_SECONDS):
+                    log.error("analyses were ended but do not stop", running=self.running)
+        finally:
+            self._starter.shutdown(wait=False)
+
+    async def _quiet_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._quiet.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _wait_for_slot(self) -> None:
+        if self._closing:
+            raise _draining()
+        if self._slots.locked() and self._waiting >= self._max_queued:
+            raise QueueFullError(f"{self._waiting} analyses wait already; try again later")
+        self._waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self._waiting -= 1
+        if self._closing:
+            self._slots.release()
+            raise _draining()
+
+    async def _ready_worker(self, name: str) -> _Worker:
+        """A worker that has just answered, and counts as busy."""
+        while True:
+            reused = bool(self._idle)
+            worker = self._take_idle() if reused else self._new_worker()
+            self._busy.add(worker)
+            self._quiet.clear()
+            answered = False
+            try:
+                async with asyncio.timeout(START_SECONDS):
+                    worker.pid = await worker.call(process_id)
+                answered = True
+                return worker
+            except (*_DEATHS, TimeoutError) as error:
+                # A worker that died while it was idle costs nothing: the next one takes the task.
+                if self._closing or not reused:
+                    raise self._crash(name, error) from error
+            finally:
+                if not answered:
+                    self._take_back(worker, reusable=False)
+
+    def _new_worker(self) -> _Worker:
+        return _Worker(self._starter, self._settling)
+
+    def _take_back(self, worker: _Worker, *, reusable: bool) -> None:
+        self._busy.discard(worker)
+        if not self._busy:
+            self._quiet.set()
+        if reusable and not self._closing and worker.resident_bytes <= self._max_idle_bytes:
+            self._keep(worker)
+        else:
+            worker.end()
+
+    def _keep(self, worker: _Worker) -> None:
+        self._idle.append(worker)
+        self._expiry[worker] = asyncio.get_running_loop().call_later(self._idle_seconds, self._expire, worker)
+
+    def _take_idle(self) -> _Worker:
+        worker = self._idle.pop()
+        self._expiry.pop(worker).cancel()
+        return worker
+
+    def _expire(self, worker: _Worker) -> None:
+        self._idle.remove(worker)
+        del self._expiry[worker]
+        worker.end()
+
+    def _crash(self, name: str, error: BaseException) -> MismoError:
+        if self._closing:
+            return _draining()
+        log.error("a worker of the analyses died", analysis=name, cause=_cause(error))
+        return AnalysisCrashedError(
+            f"the process of the analysis {name} crashed, or the system ended it for want of memory; try again"
+        )
+
+
+class _Worker:
+    """One process, started by the first task; what touches its executor runs on the `starter` thread, in order."""
+
+    def __init__(self, starter: ThreadPoolExecutor, settling: tuple[int, int, tuple[str, ...]]) -> None:
+        self._starter = starter
+        self._settling = settling
+        self._executor: ProcessPoolExecutor | None = None
+        self.pid = 0
+        """Known once it has answered."""
+
+    @property
+    def resident_bytes(self) -> int:
+        """Its memory; 0 if it is gone."""
+        try:
+            return psutil.Process(self.pid).memory_info().rss
+        except psutil.NoSuchProcess:
+            return 0
+
+    def begin(self) -> None:
+        """Starts the process, in the background."""
+        self._starter.submit(self._submit, process_id)
+
+    async def call(self, function: Callable[[Unpack[Arguments]], T], *arguments: *Arguments) -> T:
+        """What the function answers or raises there; BrokenProcessPool if the process dies."""
+        loop = asyncio.get_running_loop()
+        submitted = await loop.run_in_executor(self._starter, partial(self._submit, function, *arguments))
+        answer = asyncio.wrap_future(submitted)
+        # What becomes of a task that nobody waits for any more is told to nobody.
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # Shielded: to cancel a task is to end its worker; loky must not find its future cancelled.
+        return cast("T", await asyncio.shield(answer))
+
+    def end(self) -> None:
+        """Kills the process and what it has started, in the background."""
+        # After the pool has closed there is no such thread, and so no process, any more.
+        with contextlib.suppress(RuntimeError):
+            self._starter.submit(self._kill)
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        if self._executor is None:
+            # This context spawns, and does not import the server's main module in the worker.
+            self._executor = ProcessPoolExecutor(
+                max_workers=1,
+                context=backend.get_context("loky"),
+                initializer=settle,
+                initargs=self._settling,
+                env={**ONE_THREAD, **_NO_LEAK_CHECK},
+            )
+        return self._executor.submit(function, *arguments)
+
+    def _kill(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, kill_workers=True)
+
+
+def _cause(death: BaseException) -> str:
+    """How a worker ended: the signal or exit status, where loky tells it among other words."""
+    status = re.search(r"\{(.+)\}", str(death))
+    return status.group(1) if status else f"{type(death).__name__}: {death}".splitlines()[0]
+
+
+def _draining() -> ServerDrainingError:
+    return ServerDrainingError("the server is shutting down; try again when it is back")

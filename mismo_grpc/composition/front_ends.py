@@ -1,0 +1,104 @@
+"""What speaks to clients: the gRPC server, the HTTP gateway, the outbox of callbacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from mismo_grpc.composition.orchestration import OrchestrationParts
+from mismo_grpc.composition.persistence import Persistence
+from mismo_grpc.composition.separation import SeparationParts
+from mismo_grpc.delivery.attempts import RetryPolicy
+from mismo_grpc.delivery.body import Bodies
+from mismo_grpc.delivery.guard import UrlGuard
+from mismo_grpc.delivery.outbox import Outbox
+from mismo_grpc.delivery.resolver import Resolver
+from mismo_grpc.delivery.sender import Sender
+from mismo_grpc.executors import Executors
+from mismo_grpc.gateway.application import build_application
+from mismo_grpc.gateway.metrics import Gauges, Metrics
+from mismo_grpc.gateway.server import HttpServer
+from mismo_grpc.gateway.services import Services
+from mismo_grpc.results.waveforms import read_waveforms
+from mismo_grpc.rpc.server import GrpcServer
+from mismo_grpc.separation.host import EngineHealth
+from mismo_grpc.settings import Settings
+
+
+@dataclass(frozen=True)
+class FrontEnds:
+    """Nothing listens or sends before it is started."""
+
+    grpc: GrpcServer
+    http: HttpServer
+    services: Services
+    outbox: Outbox
+
+
+def build_front_ends(
+    settings: Settings,
+    executors: Executors,
+    persistence: Persistence,
+    separation: SeparationParts,
+    orchestration: OrchestrationParts,
+    metrics: Metrics,
+) -> FrontEnds:
+    """Connects the front ends with the objects behind them, and the metrics and health with what changes them."""
+    repository, engines, jobs = persistence.repository, separation.engines, orchestration.jobs
+    guard = UrlGuard(Resolver(), settings.callback_allowed_hosts)
+    bodies = Bodies(persistence.runs, read_waveforms, executors.bulk)
+    repository.on_accepted.append(metrics.on_accepted)
+    repository.on_change.append(metrics.on_change)
+    server = GrpcServer(
+        jobs,
+        persistence.uploads,
+        orchestration.status,
+        settings,
+        on_bytes=partial(metrics.on_bytes, "grpc"),
+        check_url=guard.check_callback_url,
+    )
+
+    def report_health(health: EngineHealth) -> None:
+        server.report_health(separates=not health.failure, model_is_warm=health.model_is_warm)
+
+    engines.on_change.append(report_health)
+
+    def gauges() -> Gauges:
+        return Gauges(
+            queued=jobs.queued_count,
+            running=jobs.running_count,
+            queue_capacity=jobs.queue_capacity,
+            segments_waiting=separation.scheduler.waiting,
+            streams_open=server.streams.count,
+            model_warm=engines.health.model_is_warm,
+            device_memory={device.name: device.memory_used for device in orchestration.status.devices()},
+        )
+
+    services = Services(
+        jobs,
+        persistence.uploads,
+        persistence.spooled_uploads,
+        orchestration.status,
+        settings,
+        metrics,
+        gauges,
+        check_url=guard.check_callback_url,
+        bodies=bodies,
+        engine_health=lambda: engines.health,
+    )
+    outbox = Outbox(
+        repository,
+        persistence.runs,
+        bodies,
+        Sender(
+            guard,
+            timeout=settings.callback_timeout,
+            secret=settings.callback_secret.get_secret_value(),
+            now=repository.now,
+        ),
+        RetryPolicy(settings.callback_retries, settings.callback_retry_delay),
+        metrics.on_callback,
+        partial(metrics.on_bytes, "callback"),
+    )
+    http = HttpServer(build_application(services), settings.host, settings.http_port)
+    return FrontEnds(server, http, services, outbox)

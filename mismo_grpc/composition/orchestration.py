@@ -1,0 +1,117 @@
+"""What carries out jobs: admission, queue, runner, the job service, retention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mismo_grpc.composition.persistence import Persistence
+from mismo_grpc.composition.separation import SeparationParts
+from mismo_grpc.executors import Executors
+from mismo_grpc.orchestration.admission import Admission
+from mismo_grpc.orchestration.queue import JobQueue
+from mismo_grpc.orchestration.runner import JobRunner
+from mismo_grpc.orchestration.server_status import ServerStatus
+from mismo_grpc.orchestration.service import Jobs
+from mismo_grpc.orchestration.submissions import Submissions
+from mismo_grpc.results.sweeper import Sweeper
+from mismo_grpc.settings import Settings
+from mismo_grpc.stages.decode import TrackDecoder
+from mismo_grpc.storage.boot import boot_id
+from mismo_grpc.streaming.file_cache import StemFileCache
+
+
+@dataclass(frozen=True)
+class OrchestrationParts:
+    """Nothing runs before `jobs.recover`."""
+
+    stem_files: StemFileCache
+    runner: JobRunner
+    jobs: Jobs
+    sweeper: Sweeper
+    status: ServerStatus
+
+
+def build_orchestration(
+    settings: Settings,
+    executors: Executors,
+    persistence: Persistence,
+    separation: SeparationParts,
+    epoch: str,
+) -> OrchestrationParts:
+    """`epoch` names this start of the server."""
+    repository, runs, disk = persistence.repository, persistence.runs, persistence.disk
+    default_ttl = settings.job_retention_hours * 3600
+    boot = boot_id()
+    stem_files = StemFileCache(executors.player)
+    admission = _build_admission(settings, executors, persistence, separation)
+    decoder = TrackDecoder(
+        runs,
+        resolve=admission.resolve,
+        sample_rate_of=lambda model: separation.catalog.describe(model).sample_rate,
+        max_track_seconds=settings.max_track_seconds,
+        disk=disk,
+        disk_reserve=settings.disk_reserve_bytes,
+        boot=boot,
+    )
+    runner = JobRunner(
+        repository,
+        stem_files,
+        separation.engines.ready,
+        separation.engines.load,
+        decoder,
+        runs,
+        default_ttl=default_ttl,
+        disk=disk,
+        disk_reserve=settings.disk_reserve_bytes,
+        boot=boot,
+        bulk=executors.bulk,
+    )
+    queue = JobQueue(repository, runner, settings.max_concurrent_jobs)
+    jobs = Jobs(
+        repository,
+        runner,
+        queue,
+        stem_files,
+        runs,
+        Submissions(repository, queue, admission, runs, persistence.uploads, settings.queue_capacity),
+        separation.scheduler,
+        executors,
+        epoch=epoch,
+        queue_capacity=settings.queue_capacity,
+        segment_seconds=separation.pace.seconds,
+    )
+    sweeper = Sweeper(repository, runs, persistence.uploads.sweep, settings.disk_budget_bytes, executors.bulk)
+    status = ServerStatus(
+        separation.catalog,
+        separation.pace,
+        disk,
+        settings.jobs_dir,
+        engine=lambda: separation.engines.engine,
+        default_model=separation.default_model,
+        used_by_jobs=lambda: sweeper.used_bytes,
+        started_at=repository.now(),
+    )
+    return OrchestrationParts(stem_files, runner, jobs, sweeper, status)
+
+
+def _build_admission(
+    settings: Settings, executors: Executors, persistence: Persistence, separation: SeparationParts
+) -> Admission:
+    return Admission(
+        persistence.repository,
+        persistence.uploads,
+        separation.catalog,
+        persistence.disk,
+        persistence.runs,
+        roots=settings.allowed_path_prefixes,
+        paths_allowed=settings.allow_file_paths,
+        default_model=separation.default_model,
+        wanted_model=settings.model,
+        max_track_seconds=settings.max_track_seconds,
+        disk_reserve=settings.disk_reserve_bytes,
+        default_ttl=settings.job_retention_hours * 3600,
+        device=separation.engines.device,
+        device_now=separation.engines.device_now,
+        bulk=executors.bulk,
+        checksum=executors.checksum,
+    )
