@@ -1,6 +1,7 @@
 /** Watching one job or all of them, where the server or the connection goes away at the wrong moment. */
 
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 
 import { type JobsEvent, JobState, MismoError, RunReplacedError, status } from "mismo-client";
@@ -121,6 +122,21 @@ test("a server that refuses even without a cursor is not asked for ever", async 
   });
   (await server.watchJobs.next()).fail(status.OUT_OF_RANGE, "CURSOR_EXPIRED");
   await refused;
+});
+
+test("however an iteration ends, nothing of it is left at the signal of its consumer", async (context) => {
+  const { server, client } = await FakeServer.start(context);
+  const { signal } = new AbortController();
+  const failing = assert.rejects(client.watchJobs({ signal }).next(), { reason: "INTERNAL" });
+  (await server.watchJobs.next()).fail(status.INTERNAL, "INTERNAL");
+  await failing;
+  const left = client.watchJobs({ signal });
+  const first = left.next();
+  (await server.watchJobs.next()).send(caughtUp("c1"));
+  await first;
+  assert.equal(getEventListeners(signal, "abort").length, 1);
+  await left.return();
+  assert.equal(getEventListeners(signal, "abort").length, 0);
 });
 
 test("a stream that only ever catches up with nothing is given up in the end", async (context) => {
