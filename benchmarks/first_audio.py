@@ -20,13 +20,17 @@ async def run(bench: Bench) -> list[Row]:
     two: list[Trial] = []
     rounds = bench.few(5, 2)
     async with bench.server(NAME) as server:
-        segment = (await server.model_info()).segment_frames
-        stride = segment * 3 // 4
+        segment_frames = (await server.model_info()).segment_frames
+        stride = segment_frames * 3 // 4
         last = (bench.few(180, 60) * 44_100) // stride - 2
         before = await settle(server, short)
         for number in range(rounds):
             place = last * (number + 1) // rounds * stride
-            for trials, frame in ((one, 0), (one, place + segment // 2), (two, place + segment // 20)):
+            for trials, frame in (
+                (one, 0),
+                (one, place + segment_frames // 2),
+                (two, place + segment_frames // 20),
+            ):
                 async with playing(server, track, frame) as heard:
                     pass
                 after = await settle(server, short)

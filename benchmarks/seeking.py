@@ -24,8 +24,8 @@ async def run(bench: Bench) -> list[Row]:
     heard_after: list[Trial] = []
     stale: list[int] = []
     async with bench.server(NAME) as server:
-        segment = (await server.model_info()).segment_frames
-        stride = segment * 3 // 4
+        segment_frames = (await server.model_info()).segment_frames
+        stride = segment_frames * 3 // 4
         forward = await settle(server, short)
         job = (await server.client.submit(track)).job
         try:
@@ -40,7 +40,7 @@ async def run(bench: Bench) -> list[Row]:
                     place = (trial + 1) * (seconds * 44_100 // stride) // (trials + 1)
                     old = player.stale_bytes
                     begin = time.perf_counter()
-                    await player.seek(place * stride + segment // 2)
+                    await player.seek(place * stride + segment_frames // 2)
                     async with asyncio.timeout(PATIENCE_SECONDS):
                         await hear(player)
                     seconds_heard = time.perf_counter() - begin

@@ -29,25 +29,20 @@ from mismo_grpc.gateway.application import build_application
 from mismo_grpc.gateway.metrics import Gauges, Metrics
 from mismo_grpc.gateway.server import HttpServer
 from mismo_grpc.gateway.services import Services
-from mismo_grpc.jobs.admission import Admission, default_model
-from mismo_grpc.jobs.decoding import TrackDecoder
-from mismo_grpc.jobs.incoming import Incoming
-from mismo_grpc.jobs.ledger import JobLedger
-from mismo_grpc.jobs.queue import JobQueue
-from mismo_grpc.jobs.retention import STATE_FOLDER
-from mismo_grpc.jobs.run_recovery import Recovered, recover_runs
-from mismo_grpc.jobs.runner import JobRunner
-from mismo_grpc.jobs.runs import Runs
-from mismo_grpc.jobs.service import Jobs
-from mismo_grpc.jobs.spare_room import SpareRoom
-from mismo_grpc.jobs.sqlite_store import SqliteJobStore
-from mismo_grpc.jobs.status import ServerStatus, TilePace
-from mismo_grpc.jobs.stem_shelf import StemShelf
-from mismo_grpc.jobs.submissions import Submissions
-from mismo_grpc.jobs.sweeper import Sweeper
-from mismo_grpc.jobs.uploads import Uploads
-from mismo_grpc.jobs.waveforms import read_waveforms
+from mismo_grpc.jobs.repository import JobRepository
+from mismo_grpc.jobs.store.sqlite_store import SqliteJobStore
 from mismo_grpc.listening import cannot_listen, check_address
+from mismo_grpc.orchestration.admission import Admission, default_model
+from mismo_grpc.orchestration.queue import JobQueue
+from mismo_grpc.orchestration.runner import JobRunner
+from mismo_grpc.orchestration.server_status import SegmentPace, ServerStatus
+from mismo_grpc.orchestration.service import Jobs
+from mismo_grpc.orchestration.submissions import Submissions
+from mismo_grpc.results.retention import STATE_FOLDER
+from mismo_grpc.results.run_recovery import Recovered, recover_runs
+from mismo_grpc.results.runs import Runs
+from mismo_grpc.results.sweeper import Sweeper
+from mismo_grpc.results.waveforms import read_waveforms
 from mismo_grpc.rpc.server import GrpcServer
 from mismo_grpc.separation.catalog import ModelCatalog
 from mismo_grpc.separation.device import torch_device
@@ -56,8 +51,13 @@ from mismo_grpc.separation.host import EngineHealth, EngineHost
 from mismo_grpc.separation.models import ModelPool
 from mismo_grpc.separation.scheduler import Scheduler
 from mismo_grpc.settings import Settings
+from mismo_grpc.stages.decode import TrackDecoder
 from mismo_grpc.storage.boot import boot_id
 from mismo_grpc.storage.disk import Disk, FileSystemDisk, sync
+from mismo_grpc.storage.disk_reserve import DiskReserve
+from mismo_grpc.streaming.file_cache import StemFileCache
+from mismo_grpc.uploads.spooled_upload import SpooledUploads
+from mismo_grpc.uploads.uploads import Uploads
 
 log = structlog.get_logger(__name__)
 
@@ -140,9 +140,9 @@ class App:
         settings = self.settings
         jobs_dir, bulk = settings.jobs_dir, self.executors.bulk
         self.store = store
-        self.ledger = JobLedger(self.store, self._now, self.spare)
+        self.repository = JobRepository(self.store, self._now, self.spare)
         self.catalog = ModelCatalog(settings.model_dirs)
-        self.pace = TilePace()
+        self.pace = SegmentPace()
         self.scheduler = Scheduler(time.monotonic)
         self.engines = EngineHost(
             self._build_engine,
@@ -153,10 +153,10 @@ class App:
             on_failure=self.failed.set,
             in_thread=self.executors.model,
         )
-        self.shelf = StemShelf(self.runs, self.executors.player)
+        self.stem_files = StemFileCache(self.executors.player)
         boot = boot_id()
         admission = Admission(
-            self.ledger,
+            self.repository,
             self.uploads,
             self.catalog,
             self._disk,
@@ -183,8 +183,8 @@ class App:
             boot=boot,
         )
         self.runner = JobRunner(
-            self.ledger,
-            self.shelf,
+            self.repository,
+            self.stem_files,
             self.engines.ready,
             self.engines.load,
             decoder,
@@ -195,21 +195,23 @@ class App:
             boot=boot,
             bulk=bulk,
         )
-        queue = JobQueue(self.ledger, self.runner, settings.max_concurrent_jobs)
+        queue = JobQueue(self.repository, self.runner, settings.max_concurrent_jobs)
         self.jobs = Jobs(
-            self.ledger,
+            self.repository,
             self.runner,
             queue,
-            self.shelf,
+            self.stem_files,
             self.runs,
-            Submissions(self.ledger, queue, admission, self.runs, self.uploads, settings.queue_capacity),
+            Submissions(self.repository, queue, admission, self.runs, self.uploads, settings.queue_capacity),
             self.scheduler,
             self.executors,
             epoch=self.epoch,
             queue_capacity=settings.queue_capacity,
-            tile_seconds=self.pace.seconds,
+            segment_seconds=self.pace.seconds,
         )
-        self.sweeper = Sweeper(self.ledger, self.runs, self.uploads, settings.disk_budget_bytes, bulk)
+        self.sweeper = Sweeper(
+            self.repository, self.runs, self.uploads.sweep, settings.disk_budget_bytes, bulk
+        )
         self.status = ServerStatus(
             self.catalog,
             self.pace,
@@ -226,8 +228,8 @@ class App:
         # Quick calls; the default is a handful of threads.
         loop.set_default_executor(ThreadPoolExecutor(BLOCKING_THREADS, thread_name_prefix="blocking"))
         self.metrics = Metrics(self._gauges)
-        self.ledger.on_accepted.append(self.metrics.on_accepted)
-        self.ledger.on_change.append(self.metrics.on_change)
+        self.repository.on_accepted.append(self.metrics.on_accepted)
+        self.repository.on_change.append(self.metrics.on_change)
         self.server = GrpcServer(
             self.jobs,
             self.uploads,
@@ -239,7 +241,7 @@ class App:
         self.services = Services(
             self.jobs,
             self.uploads,
-            self.incoming,
+            self.spooled_uploads,
             self.status,
             settings,
             self.metrics,
@@ -248,7 +250,7 @@ class App:
             engine_health=lambda: self.engines.health,
         )
         self.outbox = Outbox(
-            self.ledger,
+            self.repository,
             self.runs,
             bodies,
             Sender(
@@ -304,7 +306,7 @@ class App:
 
     def _open_uploads(self, folder: Path, store: SqliteJobStore) -> None:
         settings = self.settings
-        self.spare = SpareRoom(folder / SPARE_FILE)
+        self.spare = DiskReserve(folder / SPARE_FILE)
         self.uploads = Uploads(
             folder / "uploads",
             store,
@@ -316,7 +318,7 @@ class App:
             in_thread=self.executors.bulk,
             checksum=self.executors.checksum,
         )
-        self.incoming = Incoming(
+        self.spooled_uploads = SpooledUploads(
             folder / "incoming",
             self.uploads,
             self._disk,
@@ -332,8 +334,8 @@ class App:
         settings = self.settings
         device = torch_device(
             settings.device,
-            lambda place: ModelPool(
-                self.catalog, place, settings.model_memory_bytes, keep_warm=settings.keep_models_warm
+            lambda device: ModelPool(
+                self.catalog, device, settings.model_memory_bytes, keep_warm=settings.keep_models_warm
             ),
             precision=settings.precision,
             max_batch=settings.max_batch,
@@ -382,7 +384,7 @@ class App:
                 await self.runs.removed()
         self.runner.close()
         try:
-            await asyncio.to_thread(self.ledger.close)
+            await asyncio.to_thread(self.repository.close)
         except MismoError as error:
             # Nothing is lost: what could not be folded into the file stays in its log.
             log.error("the job store could not be closed well", reason=error.message)

@@ -16,11 +16,12 @@ import numpy.typing as npt
 import soxr
 
 from mismo_grpc.audio.checksum import crc32c
-from mismo_grpc.audio.moments import Moments
+from mismo_grpc.audio.running_stats import RunningStats
 from mismo_grpc.audio.source import AudioInfo, DecodeTally, NativeBlock, native_blocks, open_source, probe
 from mismo_grpc.errors import CorruptAudioError, EmptyAudioError, TrackTooLongError
 
 __all__ = [
+    "MIX_CHANNELS",
     "AudioInfo",
     "DecodeStopped",
     "DecodeTally",
@@ -31,6 +32,8 @@ __all__ = [
     "probe",
 ]
 
+MIX_CHANNELS = 2
+"""Channels that every track is separated with, whatever its source has."""
 BLOCK_FRAMES = 65_536
 _HASH_BYTES = 1 << 20
 
@@ -118,18 +121,18 @@ def decode_to_file(
     Raises what `decode_blocks` and `check_room` do; DecodeStopped; TrackTooLongError at the first frame past
     `max_frames`; OSError where the target cannot be written. Whatever is raised, no file is left.
     """
-    tally, moments, checksum = DecodeTally(), Moments(), 0
+    tally, stats, checksum = DecodeTally(), RunningStats(), 0
     with _hashing(source if hash_source else None) as digest, _whole_or_nothing(target) as file:
         for block in decode_blocks(source, sample_rate, channels, tally=tally):
             if should_stop():
                 raise DecodeStopped
-            if max_frames is not None and moments.frames + len(block) > max_frames:
+            if max_frames is not None and stats.frames + len(block) > max_frames:
                 limit = f"{max_frames / sample_rate:.0f}"
                 raise TrackTooLongError(
                     f"The track is longer than the {limit} s taken at most; send it in parts.",
                     metadata={"max_track_seconds": limit},
                 )
-            moments.add(block)
+            stats.add(block)
             content = block.tobytes()
             check_room(len(content))
             file.write(content)
@@ -139,12 +142,12 @@ def decode_to_file(
         sha256 = digest()
     return DecodedMix(
         target,
-        moments.frames,
+        stats.frames,
         sample_rate,
         channels,
-        moments.mean,
-        moments.std,
-        moments.peak,
+        stats.mean,
+        stats.std,
+        stats.peak,
         tally.nonfinite_samples,
         sha256,
         checksum,

@@ -53,7 +53,7 @@ class FlacBlocks:
         return b"fLaC" + (0x80 << 24 | len(content)).to_bytes(4, "big") + content
 
     def encode(self, pcm: PcmIntegers, first_block: int) -> bytes:
-        """The blocks of `encode_blocks` in one piece."""
+        """The blocks of `encode_blocks` joined."""
         return b"".join(self.encode_blocks(pcm, first_block))
 
     def encode_blocks(self, pcm: PcmIntegers, first_block: int) -> list[bytes]:

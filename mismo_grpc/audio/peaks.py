@@ -70,15 +70,15 @@ class Waveform:
         return cls(sample_rate, frames_per_pixel, peaks.astype(np.int16, copy=False))
 
     def write_json(self, file: TextIO) -> None:
-        """The same in audiowaveform's JSON, piece by piece: as one string it would be many times its size."""
+        """The same in audiowaveform's JSON, block by block: as one string it would be many times its size."""
         file.write(
             f'{{"version":{_DAT_VERSION},"channels":1,"sample_rate":{self.sample_rate},'
             f'"samples_per_pixel":{self.frames_per_pixel},"bits":16,"length":{len(self.peaks)},"data":['
         )
         for first in range(0, len(self.peaks), _JSON_PIXELS):
-            piece: list[int] = self.peaks[first : first + _JSON_PIXELS].reshape(-1).tolist()
+            block: list[int] = self.peaks[first : first + _JSON_PIXELS].reshape(-1).tolist()
             file.write("," if first else "")
-            file.write(",".join(map(str, piece)))
+            file.write(",".join(map(str, block)))
         file.write("]}\n")
 
 

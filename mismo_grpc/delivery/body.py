@@ -1,6 +1,6 @@
 """The JSON that tells how a job ended, as a stream of bytes of known length.
 
-Stems in base64 are made from their files piece by piece while they are sent: a body costs a few pieces of memory,
+Stems in base64 are made from their files block by block while they are sent: a body costs a few blocks of memory,
 however long the track. Callbacks have a frame around the part that `GET /jobs/{id}/stems` answers with.
 """
 
@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import DeliveryMode, Job, JobState
-from mismo_grpc.jobs.runs import Runs
+from mismo_grpc.results.runs import Runs
 from mismo_grpc.storage.run_files import RunFiles
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ T = TypeVar("T")
 FOUR_STEMS = ("bass", "drums", "other", "vocals")
 """Keys that clients look for in every result; those of stems that were not asked for are null."""
 READ_BYTES = 3 << 18
-"""Read at once; a multiple of 3, so that the pieces' base64 can be strung together."""
+"""Read at once; a multiple of 3, so that the blocks' base64 can be strung together."""
 
 Waveforms = Callable[[RunFiles, Sequence[str]], list[dict[str, object]]]
 """The waveforms of a run's stems; blocks."""
@@ -56,19 +56,19 @@ class Body:
         self.length = sum(len(part) if isinstance(part, bytes) else -(-part.size // 3) * 4 for part in parts)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The pieces in order; may be asked for again. Raises OSError if a file cannot be read to its end.
+        """The blocks in order; may be asked for again. Raises OSError if a file cannot be read to its end.
 
         The next one is read while one is sent: on a busy machine a thread waits long for its turn.
         """
         reads = self._reads()
         ahead = self._begin(next(reads, None))
         while ahead is not None:
-            piece = await asyncio.shield(ahead)
+            block = await asyncio.shield(ahead)
             ahead = self._begin(next(reads, None))
-            yield piece
+            yield block
 
-    async def feed(self, consume: Callable[[bytes], object]) -> None:
-        """Hands every piece to a function that may take its time, all in one thread. Raises OSError."""
+    async def read_into(self, consume: Callable[[bytes], object]) -> None:
+        """Hands every block to a function that may take its time, all in one thread. Raises OSError."""
         stopped = threading.Event()
 
         def hand_over() -> None:
@@ -102,11 +102,11 @@ class Body:
     def _reads(self) -> Iterator[Callable[[], bytes]]:
         for part in self._parts:
             if isinstance(part, bytes):
-                for place in range(0, len(part), READ_BYTES):
-                    yield partial(part.__getitem__, slice(place, place + READ_BYTES))
+                for offset in range(0, len(part), READ_BYTES):
+                    yield partial(part.__getitem__, slice(offset, offset + READ_BYTES))
             else:
-                for place in range(0, part.size, READ_BYTES):
-                    yield partial(_base64, part, place)
+                for offset in range(0, part.size, READ_BYTES):
+                    yield partial(_base64, part, offset)
 
     def close(self) -> None:
         """Lets go of the files, or has the last thread that still reads one do so; closing twice is fine."""
@@ -181,7 +181,7 @@ class _Stems:
 
     def __init__(self, runs: Runs, job: Job, in_thread: InThread) -> None:
         self._in_thread = in_thread
-        self._files = runs.files(job.run)
+        self._files = runs.files(job.run_id)
         self._public = RunFiles(runs.jobs_dir.absolute() / job.job_id)
         """Where clients find the files: the link."""
         self._job = job
@@ -259,15 +259,15 @@ def _body(document: Mapping[str, object], files: Mapping[str, _StemFile], in_thr
     return Body([*parts, rest], in_thread)
 
 
-def _base64(file: _StemFile, place: int) -> bytes:
-    missing = min(READ_BYTES, file.size - place)
+def _base64(file: _StemFile, offset: int) -> bytes:
+    missing = min(READ_BYTES, file.size - offset)
     blocks: list[bytes] = []
     while missing:
-        block = os.pread(file.descriptor, missing, place)
+        block = os.pread(file.descriptor, missing, offset)
         if not block:
             raise OSError(errno.EIO, "a stem file became shorter while it was sent")
         blocks.append(block)
-        place += len(block)
+        offset += len(block)
         missing -= len(block)
     return binascii.b2a_base64(b"".join(blocks), newline=False)
 

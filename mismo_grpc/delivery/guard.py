@@ -42,7 +42,7 @@ class Target:
     path: str
 
     @property
-    def place(self) -> str:
+    def authority(self) -> str:
         """Host and port as they stand in a URL, and in log lines: no path, no query."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"

@@ -13,20 +13,20 @@ from contextlib import suppress
 
 import structlog
 
+from mismo_grpc.completion import run_to_completion
 from mismo_grpc.delivery.attempts import Outcome, RetryPolicy, Verdict
 from mismo_grpc.delivery.body import Bodies, Body
 from mismo_grpc.delivery.sender import Sender
 from mismo_grpc.errors import ArtifactNotFoundError, MismoError
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
-from mismo_grpc.jobs.ledger import JobLedger
-from mismo_grpc.jobs.runs import Runs
-from mismo_grpc.jobs.unbroken import unbroken
+from mismo_grpc.jobs.repository import JobRepository
+from mismo_grpc.results.runs import Runs
 
 log = structlog.get_logger(__name__)
 
 SLOTS = 8
 """Callbacks under way at once."""
-SLOTS_A_PLACE = 6
+SLOTS_AN_AUTHORITY = 6
 """Of them, to one host and port: one that hangs leaves some for the others."""
 LOOKED_AT = 32
 """Due callbacks looked at in one step: more than are under way, so that one of them can begin if any can."""
@@ -36,7 +36,7 @@ STORE_RETRY_SECONDS = 2.0
 
 
 class Outbox:
-    """Sends the callbacks of the ledger's store: `start`, then `stop`. On the event loop.
+    """Sends the callbacks of the repository's store: `start`, then `stop`. On the event loop.
 
     `on_outcome` is told "delivered", "retried" or "failed" of every attempt whose outcome is stored, `on_bytes` the
     length of every body that arrived.
@@ -44,7 +44,7 @@ class Outbox:
 
     def __init__(
         self,
-        ledger: JobLedger,
+        repository: JobRepository,
         runs: Runs,
         bodies: Bodies,
         sender: Sender,
@@ -52,7 +52,7 @@ class Outbox:
         on_outcome: Callable[[str], None] = lambda _: None,
         on_bytes: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._ledger = ledger
+        self._repository = repository
         self._runs = runs
         self._bodies = bodies
         self._sender = sender
@@ -62,7 +62,7 @@ class Outbox:
         self._woken = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._sending: dict[str, asyncio.Task[None]] = {}
-        self._places: Counter[str] = Counter()
+        self._slots_taken: Counter[str] = Counter()
         self._ended: set[str] = set()
         """Those that came to an end while the store was asked: its answer may be older than that."""
 
@@ -73,7 +73,7 @@ class Outbox:
 
     def start(self) -> None:
         """Takes up what is due, also from before a restart, and whatever comes."""
-        self._ledger.on_callbacks.append(self.wake)
+        self._repository.on_callbacks.append(self.wake)
         self._running = asyncio.create_task(self._run(), name="outbox")
 
     def wake(self) -> None:
@@ -85,7 +85,7 @@ class Outbox:
         if self._running is None:
             return
         running, self._running = self._running, None
-        self._ledger.on_callbacks.remove(self.wake)
+        self._repository.on_callbacks.remove(self.wake)
         running.cancel()
         try:
             await asyncio.wait((running,))
@@ -116,46 +116,46 @@ class Outbox:
         if len(self._sending) >= SLOTS:
             # The next one to end wakes us.
             return IDLE_SECONDS
-        ledger, now = self._ledger, self._ledger.now()
+        repository, now = self._repository, self._repository.now()
         while await self._begin_some(now):
             pass
-        soon = await ledger.look(ledger.store.next_callback_time, now)
-        return IDLE_SECONDS if soon is None else min(max(0.0, soon - ledger.now()), IDLE_SECONDS)
+        soon = await repository.read(repository.store.next_callback_time, now)
+        return IDLE_SECONDS if soon is None else min(max(0.0, soon - repository.now()), IDLE_SECONDS)
 
     async def _begin_some(self, now: float) -> bool:
-        """Starts what is due of some places; answers whether there may be more that can begin."""
-        full = [place for place, count in self._places.items() if count >= SLOTS_A_PLACE]
+        """Starts what is due to some authorities; answers whether there may be more that can begin."""
+        full = [authority for authority, count in self._slots_taken.items() if count >= SLOTS_AN_AUTHORITY]
         self._ended.clear()
-        due = await self._ledger.look(self._ledger.store.due_callbacks, now, LOOKED_AT, full)
+        due = await self._repository.read(self._repository.store.due_callbacks, now, LOOKED_AT, full)
         begun = 0
         for row in due:
-            place = row.place
+            authority = row.authority
             taken = row.callback_id in self._sending or row.callback_id in self._ended
-            if taken or self._places[place] >= SLOTS_A_PLACE:
+            if taken or self._slots_taken[authority] >= SLOTS_AN_AUTHORITY:
                 continue
             if len(self._sending) >= SLOTS:
                 return False
-            self._begin(row, place)
+            self._begin(row, authority)
             begun += 1
         return begun > 0 and len(due) == LOOKED_AT
 
-    def _begin(self, row: CallbackRow, place: str) -> None:
+    def _begin(self, row: CallbackRow, authority: str) -> None:
         task = asyncio.create_task(self._deliver(row), name=f"callback {row.callback_id}")
         self._sending[row.callback_id] = task
-        self._places[place] += 1
+        self._slots_taken[authority] += 1
 
         def ended(_: asyncio.Task[None]) -> None:
             del self._sending[row.callback_id]
             self._ended.add(row.callback_id)
-            self._places[place] -= 1
-            if not self._places[place]:
-                del self._places[place]
+            self._slots_taken[authority] -= 1
+            if not self._slots_taken[authority]:
+                del self._slots_taken[authority]
             self.wake()
 
         task.add_done_callback(ended)
 
     async def _deliver(self, row: CallbackRow) -> None:
-        with self._runs.held(row.run):
+        with self._runs.held(row.run_id):
             outcome = await self._attempt(row)
         # No await in between: an attempt that came to its end is stored, also if the server stops now.
         await self._settle(row, outcome)
@@ -176,16 +176,18 @@ class Outbox:
             return Outcome(Verdict.TRY_AGAIN, "the server failed on it; its log says why")
 
     async def _body(self, row: CallbackRow) -> Body:
-        job = await self._ledger.find(row.job_id)
-        if job is None or job.run != row.run:
+        job = await self._repository.find(row.job_id)
+        if job is None or job.run_id != row.run_id:
             raise ArtifactNotFoundError("the job was deleted, or has run again")
         return await self._bodies.callback(job, row.stage, row.created_at)
 
     async def _settle(self, row: CallbackRow, outcome: Outcome) -> None:
-        settled = self._policy.after(row, outcome, self._ledger.now())
+        settled = self._policy.after(row, outcome, self._repository.now())
         while True:
             try:
-                there = await unbroken(self._ledger.insist(self._ledger.store.save_callback, settled))
+                there = await run_to_completion(
+                    self._repository.must_write(self._repository.store.save_callback, settled)
+                )
                 break
             except MismoError as error:
                 log.error(
@@ -198,12 +200,12 @@ class Outbox:
             self._tell(settled)
 
     def _tell(self, row: CallbackRow) -> None:
-        about = {"job_id": row.job_id, "stage": row.stage, "attempt": row.attempts, "to": row.place}
+        about = {"job_id": row.job_id, "stage": row.stage, "attempt": row.attempts, "to": row.authority}
         if row.state is CallbackState.DELIVERED:
             log.info("callback delivered", **about)
             self._on_outcome("delivered")
         elif row.state is CallbackState.PENDING:
-            seconds = round(row.next_attempt_at - self._ledger.now(), 1)
+            seconds = round(row.next_attempt_at - self._repository.now(), 1)
             log.warning(
                 "callback not delivered; it is tried again",
                 reason=row.last_error,

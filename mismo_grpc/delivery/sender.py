@@ -69,22 +69,22 @@ class Sender:
             case ForbiddenAddressError():
                 return Outcome(Verdict.GIVE_UP, str(error))
             case TimeoutError():
-                reason = f"no answer from {target.place} within {self._timeout:g} s"
+                reason = f"no answer from {target.authority} within {self._timeout:g} s"
             case socket.gaierror():
                 reason = f"the host {target.host} cannot be looked up ({_words(error)})"
             case httpcore2.ConnectError() | httpcore2.ConnectTimeout():
-                reason = f"cannot connect to {target.place} ({_words(error)})"
+                reason = f"cannot connect to {target.authority} ({_words(error)})"
             case OSError():
                 reason = f"the body cannot be read ({_words(error)})"
             case _:
-                reason = f"the connection to {target.place} broke off ({_words(error)})"
+                reason = f"the connection to {target.authority} broke off ({_words(error)})"
         return Outcome(Verdict.TRY_AGAIN, reason)
 
     async def _post(
         self, target: Target, row: CallbackRow, body: Body, answered: Callable[[int], None]
     ) -> None:
         headers = {
-            "Host": target.place,
+            "Host": target.authority,
             "User-Agent": f"mismo_grpc/{__version__}",
             "Accept": "*/*",
             "Connection": "close",
@@ -117,7 +117,7 @@ class Sender:
             return {}
         time = str(int(self._now()))
         mac = hmac.new(self._secret, f"{time}.".encode(), hashlib.sha256)
-        await body.feed(mac.update)
+        await body.read_into(mac.update)
         return {"X-Mismo-Timestamp": time, "X-Mismo-Signature": f"sha256={mac.hexdigest()}"}
 
     async def _tls_for(self, target: Target) -> ssl.SSLContext | None:

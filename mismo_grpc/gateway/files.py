@@ -13,8 +13,8 @@ from mismo_grpc.delivery.body import Body
 from mismo_grpc.errors import InvalidFieldError
 from mismo_grpc.gateway.ranges import HeldResponse, file_response
 from mismo_grpc.gateway.services import services_of
-from mismo_grpc.jobs.artifacts import STEMS_JSON, STEMS_ZIP
 from mismo_grpc.jobs.job import DeliveryMode
+from mismo_grpc.results.artifacts import STEMS_JSON, STEMS_ZIP
 
 router = APIRouter(tags=["stems"])
 
@@ -38,12 +38,12 @@ async def stems(
         await stack.aclose()
         raise
     headers = {"Content-Length": str(body.length)}
-    return HeldResponse(stack, _pieces(body), 200, headers, "application/json")
+    return HeldResponse(stack, _blocks(body), 200, headers, "application/json")
 
 
-async def _pieces(body: Body) -> AsyncGenerator[bytes]:
-    async for piece in body:
-        yield piece
+async def _blocks(body: Body) -> AsyncGenerator[bytes]:
+    async for block in body:
+        yield block
 
 
 @router.head("/jobs/{job_id}/stems/{stem}.wav", include_in_schema=False)

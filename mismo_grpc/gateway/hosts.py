@@ -52,8 +52,8 @@ class ServerNames:
                     field="Host",
                 )
         for origin in headers.getlist("origin"):
-            place = origin.partition("://")[2]
-            if place.lower() not in (host.lower() for host in hosts) and not self._is_listed(place):
+            authority = origin.partition("://")[2]
+            if authority.lower() not in (host.lower() for host in hosts) and not self._is_listed(authority):
                 raise HostForbiddenError(
                     f"Origin: web pages of {origin[:SHOWN_CHARS]!r} may not use this server; have their host "
                     f"added to {SETTING}",

@@ -18,7 +18,7 @@ SLOWEST_BYTES_PER_SECOND = 1024
 
 
 async def body_chunks(request: Request, limit: int, *, field: str = "body") -> AsyncGenerator[bytes]:
-    """The body in pieces, at most `limit` bytes of it.
+    """The body in blocks, at most `limit` bytes of it.
 
     Raises UploadTooLargeError (before anything is read if the length is announced), StreamIdleError for a client
     that stalls or dribbles, RequestError for one that leaves.

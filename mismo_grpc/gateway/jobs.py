@@ -68,7 +68,7 @@ async def submit(request: Request) -> dict[str, object]:
 
 async def _submit_form(request: Request, services: Services) -> dict[str, object]:
     limit = services.settings.max_upload_bytes + FORM_OVERHEAD_BYTES
-    async with services.incoming.file("file") as file:
+    async with services.spooled_uploads.file("file") as file:
         reader = FormReader(request.headers["content-type"], "file", file)
         form = await reader.read(body_chunks(request, limit, field="file"))
         submission = from_form(form.fields, form.filename is not None, services.check_url)

@@ -1,4 +1,4 @@
-"""What Prometheus asks for: counters that events feed, and gauges that are read when somebody looks."""
+"""What Prometheus asks for: counters that events raise, and gauges that are read when somebody looks."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
 
 from mismo_grpc.errors import InvalidFieldError, RequestError
-from mismo_grpc.jobs.incoming import IncomingFile
+from mismo_grpc.uploads.spooled_upload import SpooledUpload
 
 MAX_FIELDS = 32
 MAX_FIELD_BYTES = 64 << 10
@@ -37,7 +37,7 @@ class _Part:
 class FormReader:
     """Reads one form; the part called `file_field` goes to `file` while it comes."""
 
-    def __init__(self, content_type: str, file_field: str, file: IncomingFile) -> None:
+    def __init__(self, content_type: str, file_field: str, file: SpooledUpload) -> None:
         """Raises RequestError if the content type names no boundary."""
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary", b"")

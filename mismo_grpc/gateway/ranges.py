@@ -14,9 +14,9 @@ from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from mismo_grpc.gateway.errors import error_body
-from mismo_grpc.jobs.artifacts import ArtifactReader
+from mismo_grpc.results.artifacts import ArtifactReader
 
-PIECE_BYTES = 256 << 10
+BLOCK_BYTES = 256 << 10
 STALLED_SECONDS = 120.0
 """A client that takes nothing for so long loses its download; it can go on with a range."""
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
@@ -37,7 +37,7 @@ async def file_response(
     stack = AsyncExitStack()
     reader = await stack.enter_async_context(opening)
     try:
-        total, etag = reader.total_bytes, f"{reader.run}-{filename}"
+        total, etag = reader.total_bytes, f"{reader.run_id}-{filename}"
         headers = {
             "Accept-Ranges": "bytes",
             "ETag": f'"{etag}"',
@@ -64,7 +64,7 @@ async def file_response(
         if request.method == "HEAD":
             await stack.aclose()
             return Response(status_code=status, headers=headers, media_type=reader.content_type)
-        return HeldResponse(stack, _pieces(reader, start, end), status, headers, reader.content_type)
+        return HeldResponse(stack, _blocks(reader, start, end), status, headers, reader.content_type)
     except BaseException:
         await stack.aclose()
         raise
@@ -76,12 +76,12 @@ class HeldResponse(StreamingResponse):
     def __init__(
         self,
         stack: AsyncExitStack,
-        pieces: AsyncGenerator[bytes],
+        blocks: AsyncGenerator[bytes],
         status: int,
         headers: dict[str, str],
         media_type: str,
     ) -> None:
-        super().__init__(pieces, status, headers, media_type)
+        super().__init__(blocks, status, headers, media_type)
         self._stack = stack
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,11 +93,11 @@ class HeldResponse(StreamingResponse):
             await super().__call__(scope, receive, patient)
 
 
-async def _pieces(reader: ArtifactReader, start: int, end: int) -> AsyncGenerator[bytes]:
+async def _blocks(reader: ArtifactReader, start: int, end: int) -> AsyncGenerator[bytes]:
     while start < end:
-        piece = await reader.read(start, min(PIECE_BYTES, end - start))
-        yield piece
-        start += len(piece)
+        block = await reader.read(start, min(BLOCK_BYTES, end - start))
+        yield block
+        start += len(block)
 
 
 def _span(first: str, last: str, total: int) -> tuple[int, int]:

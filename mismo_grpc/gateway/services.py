@@ -9,12 +9,12 @@ from fastapi import Request
 
 from mismo_grpc.delivery.body import Bodies
 from mismo_grpc.gateway.metrics import Metrics
-from mismo_grpc.jobs.incoming import Incoming
-from mismo_grpc.jobs.service import Jobs
-from mismo_grpc.jobs.status import ServerStatus
-from mismo_grpc.jobs.uploads import Uploads
+from mismo_grpc.orchestration.server_status import ServerStatus
+from mismo_grpc.orchestration.service import Jobs
 from mismo_grpc.separation.host import EngineHealth
 from mismo_grpc.settings import Settings
+from mismo_grpc.uploads.spooled_upload import SpooledUploads
+from mismo_grpc.uploads.uploads import Uploads
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Services:
 
     jobs: Jobs
     uploads: Uploads
-    incoming: Incoming
+    spooled_uploads: SpooledUploads
     status: ServerStatus
     settings: Settings
     metrics: Metrics

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mismo_grpc.delivery.body import timestamp
 from mismo_grpc.jobs.callbacks import TOLD_STAGES, CallbackRow, stage_name
-from mismo_grpc.jobs.feed import JobView
+from mismo_grpc.jobs.event_log import JobView
 from mismo_grpc.jobs.job import Job, JobState, StageState
 
 STATUSES = {

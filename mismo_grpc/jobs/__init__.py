@@ -1,1 +1,1 @@
-"""What a job is, its store, its event log, its life from submit to expiry."""
+"""What a job, a run and an event are, and where they are kept."""

@@ -32,7 +32,7 @@ class CallbackRow:
 
     callback_id: str
     job_id: str
-    run: str
+    run_id: str
     stage: str
     url: str
     created_at: float
@@ -42,7 +42,7 @@ class CallbackRow:
     last_error: str = ""
 
     @property
-    def place(self) -> str:
+    def authority(self) -> str:
         """Host and port as the URL writes them, in lower case and ASCII; "" if it names none."""
         try:
             named = urlsplit(self.url).netloc.lower()
@@ -59,7 +59,8 @@ def callbacks_due(
     if not url or event_kind is not EventKind.TERMINAL or not job.state.ended:
         return ()
     return tuple(
-        CallbackRow(new_id(), job.job_id, job.run, stage_name(stage), url, now, now) for stage in TOLD_STAGES
+        CallbackRow(new_id(), job.job_id, job.run_id, stage_name(stage), url, now, now)
+        for stage in TOLD_STAGES
     )
 
 

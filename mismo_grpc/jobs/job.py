@@ -44,20 +44,31 @@ class JobState(StoredByName, IntEnum):
 
 
 class Stage(StoredByName, IntEnum):
-    """A step of a job."""
+    """One kind of work on a track; numbered as in the contract."""
 
     DECODE = 1
     STEMS = 2
+    WAVEFORMS = 3
+    LOUDNESS = 4
+    BASIC_FEATURES = 5
+    CHARACTERISTICS = 6
+    GENRE = 7
+    SECTIONS = 8
+    CHORDS = 9
+    TRANSITION = 10
+    GENERATION = 11
 
 
 class StageState(StoredByName, IntEnum):
-    """Where a stage stands."""
+    """The state of one stage of a job."""
 
     PENDING = 1
     RUNNING = 2
     SUCCEEDED = 3
     FAILED = 4
     CANCELLED = 5
+    SKIPPED = 6
+    """Not run, because a stage that it needs has failed."""
 
 
 class SourceKind(StoredByName, StrEnum):
@@ -92,7 +103,7 @@ class Delivery:
 
 
 @dataclass(frozen=True)
-class SeparationOptions:
+class StemOptions:
     """How to separate; `playhead` is in seconds, `sample_rate` in Hz (0: the model's)."""
 
     model: str = ""
@@ -106,29 +117,41 @@ class SeparationOptions:
 
     def __post_init__(self) -> None:
         if self.playhead is not None and not 0 <= self.playhead < 1e7:
-            raise InvalidFieldError("options.playhead must not be negative", field="options.playhead")
+            raise InvalidFieldError(
+                "options.stems.playhead must not be negative", field="options.stems.playhead"
+            )
         if not 0 <= self.shifts <= MAX_SHIFTS:
-            raise InvalidFieldError(f"options.shifts must be 0 to {MAX_SHIFTS}", field="options.shifts")
+            raise InvalidFieldError(
+                f"options.stems.shifts must be 0 to {MAX_SHIFTS}", field="options.stems.shifts"
+            )
         if not 0 <= self.overlap <= 0.95:
             raise InvalidFieldError(
-                "options.overlap must be at least 0 and at most 0.95", field="options.overlap"
+                "options.stems.overlap must be at least 0 and at most 0.95", field="options.stems.overlap"
             )
         if self.encoding is Encoding.FLAC:
             raise InvalidFieldError(
-                "options.output.encoding: stem files are PCM; ask for FLAC when you open a stream",
-                field="options.output.encoding",
+                "options.stems.output.encoding: stem files are PCM; ask for FLAC when you open a stream",
+                field="options.stems.output.encoding",
             )
         if self.sample_rate not in (0, *OUTPUT_RATES):
             rates = ", ".join(map(str, OUTPUT_RATES))
             raise InvalidFieldError(
-                f"options.output.sample_rate must be 0 (the model's own) or one of {rates} Hz",
-                field="options.output.sample_rate",
+                f"options.stems.output.sample_rate must be 0 (the model's own) or one of {rates} Hz",
+                field="options.stems.output.sample_rate",
             )
         if self.two_stems and self.stem_names:
             raise InvalidFieldError(
-                "options.two_stems and options.stem_names exclude each other; give one",
-                field="options.two_stems",
+                "options.stems.two_stems and options.stems.stem_names exclude each other; give one",
+                field="options.stems.two_stems",
             )
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What to do with a track; `stages` are the asked ones, without those that these need."""
+
+    stages: tuple[Stage, ...] = (Stage.STEMS,)
+    stems: StemOptions = StemOptions()
 
 
 @dataclass(frozen=True)
@@ -136,7 +159,7 @@ class JobRequest:
     """A submit, checked as far as that needs no state; `result_ttl` is in seconds."""
 
     source: Source
-    options: SeparationOptions = SeparationOptions()
+    options: JobOptions = JobOptions()
     request_id: str = ""
     job_id: str = ""
     priority: Priority = Priority.NORMAL
@@ -190,13 +213,14 @@ class JobFailure:
 
 @dataclass(frozen=True)
 class StageStatus:
-    """One step of a job; times are seconds since the epoch."""
+    """One stage of a job; times are seconds since the epoch, `attempts` counts retries as well."""
 
     stage: Stage
     state: StageState = StageState.PENDING
     started_at: float | None = None
     ended_at: float | None = None
     error: JobFailure | None = None
+    attempts: int = 0
 
 
 @dataclass(frozen=True)
@@ -215,18 +239,18 @@ class Job:
     """One job; times are seconds since the epoch, durations seconds."""
 
     job_id: str
-    run: str
+    run_id: str
     """Of this run: a job_id can run again after it ended."""
     revision: int
     state: JobState
     priority: Priority
     source: Source
-    options: SeparationOptions
+    options: JobOptions
     labels: Mapping[str, str]
     model: str
     created_at: float
     playhead_moved: bool = False
-    """`options.playhead` came by an update, when nobody may have known the track's length: it is never too late."""
+    """The playhead came by an update, when nobody may have known the track's length: it is never too late."""
     fallback_from: str = ""
     result_ttl: float | None = None
     started_at: float | None = None
@@ -239,7 +263,7 @@ class Job:
     segments_done: int = 0
     segments_total: int = 0
     time_to_first_audio: float | None = None
-    recipe: str = ""
+    model_fingerprint: str = ""
     """Of the weights, the device and the precision: results are taken over only from the same. "" until known."""
     source_sha256: str = ""
     source_bytes: int = 0

@@ -73,7 +73,7 @@ class UnaryCalls:
         self.turns = Turns(limit.at_work, patience)
 
     @contextmanager
-    def place(self) -> Generator[None]:
+    def admitted(self) -> Generator[None]:
         """Held from before the request is received until the answer is sent; raises CapacityError."""
         if self._open >= self._most:
             raise CapacityError(

@@ -14,8 +14,8 @@ import structlog
 
 from mismo_grpc.errors import MismoError, RequestError, StreamIdleError
 from mismo_grpc.rpc.call_limits import MAX_REQUEST_BYTES, USUAL_LIMIT, CallLimits, Turns, UnaryCalls
+from mismo_grpc.rpc.error_status import grpc_code, internal_error, rich_status, trailing_metadata
 from mismo_grpc.rpc.open_streams import OpenStreams
-from mismo_grpc.rpc.status import grpc_code, internal_error, rich_status, trailing_metadata
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -80,7 +80,7 @@ class Gate(grpc.aio.ServerInterceptor):
 
         async def handle(_: Any, context: Context) -> None:
             try:
-                with calls.place():
+                with calls.admitted():
                     request = await self._received(context)
                     async with calls.turns.turn():
                         response = await behaviour(request, context)

@@ -10,8 +10,9 @@ import grpc
 from mismo.analysis.v1 import job_service_pb2 as pb
 from mismo.analysis.v1.job_service_pb2_grpc import JobServiceServicer
 from mismo_grpc.errors import InvalidFieldError
-from mismo_grpc.jobs.service import DEFAULT_PAGE, MAX_PAGE, Jobs
-from mismo_grpc.rpc.mapping import job_message, job_request, priority_of, states_of, watch_message
+from mismo_grpc.orchestration.service import DEFAULT_PAGE, MAX_PAGE, Jobs
+from mismo_grpc.rpc.job_messages import job_message, watch_message
+from mismo_grpc.rpc.job_requests import job_request, priority_of, states_of
 from mismo_grpc.rpc.values import bounded_seconds, seconds_of
 
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -38,7 +38,7 @@ class OpenStreams:
 
     @contextmanager
     def hold(self, scope: asyncio.Timeout) -> Generator[None]:
-        """Holds a place for a stream that runs inside `scope`.
+        """Counts a stream that runs inside `scope`.
 
         Raises TooManyStreamsError or ServerDrainingError.
         """

@@ -16,9 +16,8 @@ from mismo.analysis.v1 import job_service_pb2, system_service_pb2, transfer_serv
 from mismo.analysis.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from mismo.analysis.v1.system_service_pb2_grpc import add_SystemServiceServicer_to_server
 from mismo.analysis.v1.transfer_service_pb2_grpc import add_TransferServiceServicer_to_server
-from mismo_grpc.jobs.service import Jobs
-from mismo_grpc.jobs.status import ServerStatus
-from mismo_grpc.jobs.uploads import Uploads
+from mismo_grpc.orchestration.server_status import ServerStatus
+from mismo_grpc.orchestration.service import Jobs
 from mismo_grpc.rpc.call_limits import CallLimit, CallLimits
 from mismo_grpc.rpc.connections import MAX_MESSAGE_BYTES, USUAL_TIMES, ConnectionTimes, server_options
 from mismo_grpc.rpc.interceptor import Gate
@@ -27,6 +26,7 @@ from mismo_grpc.rpc.open_streams import OpenStreams
 from mismo_grpc.rpc.system_service import SystemService
 from mismo_grpc.rpc.transfer_service import TransferService
 from mismo_grpc.settings import Settings
+from mismo_grpc.uploads.uploads import Uploads
 
 JOB_SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"].full_name
 TRANSFER_SERVICE = transfer_service_pb2.DESCRIPTOR.services_by_name["TransferService"].full_name

@@ -5,27 +5,27 @@ from __future__ import annotations
 from mismo.analysis.v1 import audio_pb2
 from mismo.analysis.v1 import transfer_service_pb2 as transfer
 from mismo_grpc.errors import InvalidFieldError, StreamProtocolError
-from mismo_grpc.jobs.stem_blocks import WireFormat
-from mismo_grpc.jobs.stem_messages import (
+from mismo_grpc.rpc.values import ENCODINGS, encoding_of
+from mismo_grpc.streaming.blocks import WireFormat
+from mismo_grpc.streaming.messages import (
     Chunk,
+    ClientMessage,
     Credit,
     End,
     EndOfStem,
-    Incoming,
     Info,
     NotReady,
     Open,
-    Outgoing,
     ResumePoint,
     Seek,
     SeekApplied,
+    ServerMessage,
 )
-from mismo_grpc.rpc.values import ENCODINGS, encoding_of
 
 MAX_NAMES = 64
 
 
-def incoming(message: transfer.StreamStemsRequest) -> Incoming:
+def client_message(message: transfer.StreamStemsRequest) -> ClientMessage:
     """What a player says; raises StreamProtocolError for nothing at all, InvalidFieldError."""
     kind = message.WhichOneof("message")
     if kind == "credit":
@@ -47,13 +47,13 @@ def _open(message: transfer.StreamOpen) -> Open:
         encoding_of(message.encoding, "open.encoding"),
         message.start_frame,
         message.chunk_bytes,
-        message.credit_bytes,
+        message.credit.bytes,
         message.follow,
         tuple(ResumePoint(point.stem_name, point.start_frame) for point in message.resume_points),
     )
 
 
-def outgoing(message: Outgoing) -> transfer.StreamStemsResponse:
+def server_message(message: ServerMessage) -> transfer.StreamStemsResponse:
     """What the session says."""
     response = transfer.StreamStemsResponse()
     match message:

@@ -11,12 +11,12 @@ import grpc
 from mismo.analysis.v1 import system_service_pb2 as pb
 from mismo.analysis.v1.system_service_pb2_grpc import SystemServiceServicer
 from mismo_grpc import __version__
-from mismo_grpc.jobs.service import Jobs
-from mismo_grpc.jobs.status import ModelStatus, ResourceSample, ServerStatus
-from mismo_grpc.jobs.stem_blocks import MAX_CHUNK_BYTES
+from mismo_grpc.orchestration.server_status import ModelStatus, ResourceSample, ServerStatus
+from mismo_grpc.orchestration.service import Jobs
 from mismo_grpc.rpc.values import ENCODINGS, bounded_seconds, duration, timestamp
 from mismo_grpc.separation.catalog import ModelState
 from mismo_grpc.settings import Settings
+from mismo_grpc.streaming.blocks import MAX_CHUNK_BYTES
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -117,5 +117,5 @@ def _model(model: ModelStatus) -> pb.Model:
         state=_MODEL_STATES[known.state],
         reason=known.reason,
         realtime_factor=model.realtime_factor,
-        default=model.default,
+        is_default=model.default,
     )

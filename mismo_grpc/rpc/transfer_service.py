@@ -13,14 +13,14 @@ import grpc
 from mismo.analysis.v1 import transfer_service_pb2 as pb
 from mismo.analysis.v1.transfer_service_pb2_grpc import TransferServiceServicer
 from mismo_grpc.errors import InvalidFieldError, JobNotReadyError, MismoError
-from mismo_grpc.jobs.service import Jobs
-from mismo_grpc.jobs.stem_blocks import crc32c
-from mismo_grpc.jobs.stem_reading import StemReading
-from mismo_grpc.jobs.stem_stream import StemStream
-from mismo_grpc.jobs.uploads import Uploads
-from mismo_grpc.rpc.stem_mapping import incoming, outgoing, stem_info
+from mismo_grpc.orchestration.service import Jobs
+from mismo_grpc.rpc.stem_mapping import client_message, server_message, stem_info
 from mismo_grpc.rpc.upload_intake import UploadIntake
 from mismo_grpc.rpc.values import encoding_of
+from mismo_grpc.streaming.blocks import crc32c
+from mismo_grpc.streaming.range_read import StemRangeRead
+from mismo_grpc.streaming.session import StemStream
+from mismo_grpc.uploads.uploads import Uploads
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -72,7 +72,7 @@ class TransferService(TransferServiceServicer):
         )
         async with _beside(_listen(request_iterator, session)), aclosing(session.messages()) as messages:
             async for message in messages:
-                response = outgoing(message)
+                response = server_message(message)
                 self._on_bytes(len(response.chunk.data))
                 yield response
 
@@ -85,7 +85,7 @@ class TransferService(TransferServiceServicer):
                 "the track is not decoded yet; ask again later, or set follow to wait for it"
             )
         async with self._jobs.open_stems(request.job_id) as source:
-            reading = StemReading(
+            reading = StemRangeRead(
                 source,
                 request.stem_name,
                 encoding_of(request.encoding, "encoding"),
@@ -98,14 +98,14 @@ class TransferService(TransferServiceServicer):
                 info=stem_info(request.stem_name, reading.wire_format, self._jobs.epoch),
                 start_frame=reading.start_frame,
             )
-            async with aclosing(reading.pieces()) as pieces:
-                async for piece in pieces:
-                    self._on_bytes(len(piece.data))
+            async with aclosing(reading.slices()) as slices:
+                async for audio in slices:
+                    self._on_bytes(len(audio.data))
                     yield pb.ReadStemResponse(
-                        start_frame=piece.start_frame,
-                        frame_count=piece.frame_count,
-                        data=piece.data,
-                        crc32c=crc32c(piece.data),
+                        start_frame=audio.start_frame,
+                        frame_count=audio.frame_count,
+                        data=audio.data,
+                        crc32c=crc32c(audio.data),
                     )
 
     async def GetArtifact(  # noqa: N802
@@ -117,8 +117,10 @@ class TransferService(TransferServiceServicer):
             offset = request.offset
             data = await artifact.read(offset, ARTIFACT_CHUNK_BYTES)
             first = _artifact_chunk(offset, data)
-            first.total_bytes = artifact.total_bytes
-            first.content_type = artifact.content_type
+            first.run_id = artifact.run_id
+            first.artifact.name = request.name
+            first.artifact.total_bytes = artifact.total_bytes
+            first.artifact.content_type = artifact.content_type
             yield first
             while data:
                 self._on_bytes(len(data))
@@ -135,7 +137,7 @@ def _artifact_chunk(offset: int, data: bytes) -> pb.GetArtifactResponse:
 async def _listen(requests: AsyncIterator[pb.StreamStemsRequest], session: StemStream) -> None:
     try:
         async for request in requests:
-            session.on_message(incoming(request))
+            session.on_message(client_message(request))
     except MismoError as error:
         session.fail(error)
     else:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mismo.analysis.v1 import transfer_service_pb2 as pb
 from mismo_grpc.errors import StreamIdleError, StreamProtocolError
-from mismo_grpc.jobs.uploads import Uploads, UploadStatus
+from mismo_grpc.uploads.uploads import Uploads, UploadStatus
 
 ACKNOWLEDGE_BYTES = 1 << 20
 PAUSE_SECONDS = 0.1

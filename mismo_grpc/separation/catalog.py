@@ -123,8 +123,8 @@ class ModelCatalog:
         names = self.names()
         if name not in names:
             raise ModelUnavailableError(
-                f"options.model: there is no model {name[:64]!r}; known models: {', '.join(names)}",
-                field="options.model",
+                f"options.stems.model: there is no model {name[:64]!r}; known models: {', '.join(names)}",
+                field="options.stems.model",
             )
         return ModelDescription(name, *published, ModelState.UNAVAILABLE, unavailable_reason(name))
 

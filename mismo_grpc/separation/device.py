@@ -1,4 +1,4 @@
-"""A device: runs batches of tiles through a warm model."""
+"""A device: runs batches of segments through a warm model."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class DeviceLostError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class TileInput:
-    """What a device needs of one tile.
+class SegmentInput:
+    """What a device needs of one segment.
 
     The network's input has `valid_frames`; the track's part of it is `mix`, [frames, channels], from
     frame `before` on, the rest is silence. `mean` and `std` are the whole track's. Of the output,
-    `length` frames from `trim` on are the tile's.
+    `length` frames from `trim` on are the segment's.
     """
 
     mix: Samples
@@ -44,7 +44,7 @@ class TileInput:
 
 
 @dataclass(frozen=True, eq=False)
-class Recipe:
+class InferenceSpec:
     """What to make of the model's sources: `matrix` is [stems, sources]; `members` run, scaled by `scale`."""
 
     bag: Bag
@@ -80,8 +80,8 @@ class Device(Protocol):
         """What it is and how full it is."""
         ...
 
-    def run(self, recipe: Recipe, tiles: Sequence[TileInput]) -> list[Samples]:
-        """The stems of each tile, [stems, length, channels] float32; called from one thread.
+    def run(self, inference: InferenceSpec, segments: Sequence[SegmentInput]) -> list[Samples]:
+        """The stems of each segment, [stems, length, channels] float32; called from one thread.
 
         Raises DeviceLostError if it is not the model that failed.
         """
@@ -119,54 +119,56 @@ class TorchDevice:
             return DeviceInfo(self.name, description, self._precision, self.max_batch, total, total - free)
         return DeviceInfo(self.name, f"{torch.get_num_threads()} threads", self._precision, self.max_batch)
 
-    def run(self, recipe: Recipe, tiles: Sequence[TileInput]) -> list[Samples]:
-        """The stems of each tile; raises SeparationFailedError if the model's output is not finite, DeviceLostError."""
+    def run(self, inference: InferenceSpec, segments: Sequence[SegmentInput]) -> list[Samples]:
+        """The stems of each segment; raises SeparationFailedError if samples are not finite, DeviceLostError."""
         import torch
 
         try:
-            return self._run(recipe, tiles)
+            return self._run(inference, segments)
         except torch.AcceleratorError as error:
             raise DeviceLostError(str(error)) from error
 
-    def _run(self, recipe: Recipe, tiles: Sequence[TileInput]) -> list[Samples]:
+    def _run(self, inference: InferenceSpec, segments: Sequence[SegmentInput]) -> list[Samples]:
         import torch
 
         with torch.inference_mode():
-            normal = self._normalised(tiles)
-            first = tiles[0]
-            estimate, shares = self._bag_forward(recipe, normal)
+            normal = self._normalised(segments)
+            first = segments[0]
+            estimate, shares = self._bag_forward(inference, normal)
             estimate = estimate[..., first.trim : first.trim + first.length]
-            mean = torch.tensor([tile.mean for tile in tiles], device=self._device).view(-1, 1, 1, 1)
-            std = torch.tensor([tile.std for tile in tiles], device=self._device).view(-1, 1, 1, 1)
+            mean = torch.tensor([segment.mean for segment in segments], device=self._device).view(-1, 1, 1, 1)
+            std = torch.tensor([segment.std for segment in segments], device=self._device).view(-1, 1, 1, 1)
             estimate = estimate * std + mean * shares.view(1, -1, 1, 1)
-            matrix = torch.from_numpy(recipe.matrix).to(self._device)
-            stems = torch.einsum("ns,bsct->bntc", matrix, estimate) * recipe.scale
+            matrix = torch.from_numpy(inference.matrix).to(self._device)
+            stems = torch.einsum("ns,bsct->bntc", matrix, estimate) * inference.scale
             if not bool(torch.isfinite(stems).all()):
-                raise SeparationFailedError(f"model {recipe.bag.name} gave samples that are not finite")
+                raise SeparationFailedError(f"model {inference.bag.name} gave samples that are not finite")
             result = stems.contiguous().to("cpu").numpy()
-        return [cast("Samples", result[i]) for i in range(len(tiles))]
+        return [cast("Samples", result[i]) for i in range(len(segments))]
 
-    def _normalised(self, tiles: Sequence[TileInput]) -> torch.Tensor:
+    def _normalised(self, segments: Sequence[SegmentInput]) -> torch.Tensor:
         """The network's input [batch, channels, frames]: zero outside the track, as demucs pads the normalised mix."""
         import torch
 
         cuda = self._device.type == "cuda"
-        shape = (len(tiles), tiles[0].mix.shape[1], tiles[0].valid_frames)
+        shape = (len(segments), segments[0].mix.shape[1], segments[0].valid_frames)
         host = torch.zeros(shape, pin_memory=cuda)
-        for row, tile in zip(host, tiles, strict=True):
-            normal = (np.asarray(tile.mix) - np.float32(tile.mean)) / np.float32(tile.std)
-            row[:, tile.before : tile.before + len(normal)] = torch.from_numpy(normal).T
+        for row, segment in zip(host, segments, strict=True):
+            normal = (np.asarray(segment.mix) - np.float32(segment.mean)) / np.float32(segment.std)
+            row[:, segment.before : segment.before + len(normal)] = torch.from_numpy(normal).T
         return host.to(self._device, non_blocking=cuda)
 
-    def _bag_forward(self, recipe: Recipe, normal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _bag_forward(
+        self, inference: InferenceSpec, normal: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The members' weighted sum [batch, sources, channels, frames], and their share of each source."""
         import torch
 
-        bag = recipe.bag
+        bag = inference.bag
         batch, channels, frames = normal.shape
         estimate = torch.zeros(batch, len(bag.sources), channels, frames, device=self._device)
         shares = torch.zeros(len(bag.sources), device=self._device)
-        for index in recipe.members:
+        for index in inference.members:
             member = bag.members[index]
             share = torch.tensor(
                 [w / t if t else 0.0 for w, t in zip(member.weights, bag.totals, strict=True)],
@@ -244,6 +246,6 @@ def torch_device(
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
     chosen = measured_precision(device) if precision == "auto" else precision
-    # On the CPU a batch gains nothing, delays the first audio and would let neighbours change a tile's last bits.
+    # On the CPU a batch gains nothing, delays the first audio and would let neighbours change a segment's last bits.
     batch = 1 if device.type == "cpu" else max_batch or 8
     return TorchDevice(device, make_pool(device), chosen, batch)

@@ -1,4 +1,4 @@
-"""The segment engine: jobs in, finished frames out, one tile at a time."""
+"""The segment engine: jobs in, finished frames out, one segment at a time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import structlog
 from mismo_grpc.audio.decode import DecodedMix, open_mix
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import EngineError, MismoError, SeparationFailedError, disk_error
-from mismo_grpc.separation.device import Device, DeviceLostError, Recipe, Samples, TileInput
+from mismo_grpc.separation.device import Device, DeviceLostError, InferenceSpec, Samples, SegmentInput
 from mismo_grpc.separation.device_thread import RESTART_SECONDS, DeviceThread
-from mismo_grpc.separation.grid import Plan, Tile, check_work, plan_track
+from mismo_grpc.separation.grid import Plan, Segment, check_work, plan_track
 from mismo_grpc.separation.models import Bag, is_out_of_memory
 from mismo_grpc.separation.output import StemOutput
 from mismo_grpc.separation.overlap import OverlapAdd, PieceStore
 from mismo_grpc.separation.rates import RateConverter
-from mismo_grpc.separation.scheduler import Lane, Scheduler, Task
+from mismo_grpc.separation.scheduler import ScheduledJob, Scheduler, Task
 from mismo_grpc.separation.selection import select_stems
 from mismo_grpc.separation.stems import StemLayout, StemSet
 from mismo_grpc.separation.work_record import WorkRecord
@@ -45,7 +45,7 @@ class SeparationSpec:
 
     `sample_rate` is that of the files in Hz, 0 for the model's; `start_frame` is of the decoded mix;
     `submitted_at` is of the scheduler's clock (seconds). Work that is found is taken up only if `boot` (the id of this
-    boot, "" if unknown) and `recipe` (the model's weights and the arithmetic) are those it was done with.
+    boot, "" if unknown) and `model_fingerprint` (the model's weights and the arithmetic) are those it was done with.
     """
 
     mix: DecodedMix
@@ -61,33 +61,33 @@ class SeparationSpec:
     start_frame: int = 0
     playing: bool = False
     boot: str = ""
-    recipe: str = ""
+    model_fingerprint: str = ""
     job_id: str = ""
     """For the log."""
 
 
 class Separation:
-    """One job inside the engine. `finished` resolves when every tile is done, or with the error that ended it."""
+    """One job inside the engine. `finished` resolves when every segment is done, or with the error that ended it."""
 
     def __init__(
         self,
         spec: SeparationSpec,
         bag: Bag,
         plan: Plan,
-        recipes: Sequence[Recipe],
+        inferences: Sequence[InferenceSpec],
         stems: StemSet,
         output: StemOutput,
         record: WorkRecord,
-        lane: Lane,
+        scheduled: ScheduledJob,
     ) -> None:
         self.spec = spec
         self.bag = bag
         self.plan = plan
-        self.recipes = tuple(recipes)
+        self.inferences = tuple(inferences)
         self.stems = stems
         self.output = output
         self.record = record
-        self.lane = lane
+        self.scheduled = scheduled
         self.mix = open_mix(spec.mix)
         self.overlap = OverlapAdd(
             plan,
@@ -99,8 +99,8 @@ class Separation:
         self.committing = threading.Lock()
 
     @property
-    def tiles_done(self) -> int:
-        """How many tiles are finished."""
+    def segments_done(self) -> int:
+        """How many segments are finished."""
         return self.record.done.total
 
     def take_up(self) -> None:
@@ -111,7 +111,7 @@ class Separation:
         final, ready = self.output.intact(self.record)
         self.record.keep(self.overlap.recover(self.record.done, final), final)
         self.stems.take_up(ready)
-        # Frames that are final and were lost after their conversion come with no tile any more.
+        # Frames that are final and were lost after their conversion come with no segment any more.
         _, converted = self.output.write([], final)
         if converted:
             self.record.commit(None, [], converted)
@@ -123,41 +123,41 @@ class Separation:
 
     def steer(self, scheduler: Scheduler, priority: int, playhead: float | None) -> None:
         """Applies what was asked of the job since: its class, and where its player is said to be (seconds)."""
-        scheduler.set_priority(self.lane, priority)
+        scheduler.set_priority(self.scheduled, priority)
         if playhead is not None:
             mix = self.spec.mix
-            scheduler.suggest(self.lane, min(int(playhead * mix.sample_rate), mix.frames - 1))
+            scheduler.suggest(self.scheduled, min(int(playhead * mix.sample_rate), mix.frames - 1))
 
-    def input_of(self, tile: Tile) -> TileInput:
-        """The padded input of a tile: the track on both sides of it, silence beyond the track.
+    def input_of(self, segment: Segment) -> SegmentInput:
+        """The padded input of a segment: the track on both sides of it, silence beyond the track.
 
         Placed as by demucs' `TensorChunk.padded`.
         """
-        grid = self.plan.grids[tile.grid]
-        valid = self.bag.members[grid.members[0]].valid_frames(tile.length)
-        trim = (valid - tile.length) // 2
-        start = tile.start - trim
+        grid = self.plan.grids[segment.grid]
+        valid = self.bag.members[grid.members[0]].valid_frames(segment.length)
+        trim = (valid - segment.length) // 2
+        start = segment.start - trim
         low, high = max(0, start), min(self.plan.total_frames, start + valid)
         mix = self.spec.mix
         std = (mix.std if np.isfinite(mix.std) else 0.0) + STD_FLOOR
-        return TileInput(self.mix[low:high], low - start, valid, trim, tile.length, mix.mean, std)
+        return SegmentInput(self.mix[low:high], low - start, valid, trim, segment.length, mix.mean, std)
 
 
 class SegmentEngine:
-    """Runs tiles of all separations on its devices, a thread each, and writes what becomes final."""
+    """Runs segments of all separations on its devices, a thread each, and writes what becomes final."""
 
     def __init__(
         self,
         devices: Sequence[Device],
         scheduler: Scheduler,
-        on_tile: Callable[[str, float], None] | None = None,
+        on_segment: Callable[[str, float], None] | None = None,
         *,
         restart_seconds: float = RESTART_SECONDS,
     ) -> None:
         self.devices = tuple(devices)
         self.scheduler = scheduler
-        self._on_tile = on_tile
-        self._by_lane: dict[int, Separation] = {}
+        self._on_segment = on_segment
+        self._by_job: dict[int, Separation] = {}
         self._threads: list[DeviceThread] = []
         self._restart_seconds = restart_seconds
         self._ending = threading.Lock()
@@ -206,7 +206,7 @@ class SegmentEngine:
             plan.total_frames, [replace(g, members=tuple(needed[m] for m in g.members)) for g in plan.grids]
         )
         scale = 1.0 / max(1, spec.shifts)
-        recipes = [Recipe(bag, grid.members, selection.matrix, scale) for grid in plan.grids]
+        inferences = [InferenceSpec(bag, grid.members, selection.matrix, scale) for grid in plan.grids]
         converter: RateConverter | None = None
         if spec.sample_rate not in (0, mix.sample_rate):
             converter = RateConverter(mix.sample_rate, spec.sample_rate, mix.frames)
@@ -220,7 +220,7 @@ class SegmentEngine:
         record: WorkRecord | None = None
         try:
             record = WorkRecord(files.journal, _work(spec, layout, plan), trusted=bool(spec.boot))
-            lane = Lane(
+            scheduled = ScheduledJob(
                 plan,
                 mix.sample_rate,
                 spec.priority,
@@ -229,25 +229,25 @@ class SegmentEngine:
                 start_frame=spec.start_frame,
             )
             output = StemOutput(stems, converter, files.unconverted, mix.frames)
-            separation = Separation(spec, bag, plan, recipes, stems, output, record, lane)
+            separation = Separation(spec, bag, plan, inferences, stems, output, record, scheduled)
             separation.take_up()
         except BaseException:
             stems.close()
             if record is not None:
                 record.close()
             raise
-        lane.pending.update(t.index for t in plan.tiles if t.index not in record.done)
+        scheduled.pending.update(t.index for t in plan.segments if t.index not in record.done)
         if spec.playing:
-            self.scheduler.suggest(lane, spec.start_frame)
-        self._by_lane[id(lane)] = separation
-        if lane.pending:
-            self.scheduler.add(lane)
+            self.scheduler.suggest(scheduled, spec.start_frame)
+        self._by_job[id(scheduled)] = separation
+        if scheduled.pending:
+            self.scheduler.add(scheduled)
         else:
             self._end(separation, None)
         return separation
 
     def cancel(self, separation: Separation, error: MismoError) -> None:
-        """Ends a separation; a tile that is being computed is dropped when it comes."""
+        """Ends a separation; a segment that is being computed is dropped when it comes."""
         self._end(separation, error)
 
     def quiesce(self, separation: Separation) -> None:
@@ -279,7 +279,7 @@ class SegmentEngine:
         live = [
             (task, s)
             for task in batch
-            if (s := self._by_lane.get(id(task.lane))) is not None and not s.finished.done()
+            if (s := self._by_job.get(id(task.job))) is not None and not s.finished.done()
         ]
         if not live:
             return False
@@ -302,14 +302,14 @@ class SegmentEngine:
         first = live[0][1]
         begin = time.perf_counter()
         try:
-            recipe = first.recipes[live[0][0].tile.grid]
-            outputs = device.run(recipe, [s.input_of(task.tile) for task, s in live])
+            inference = first.inferences[live[0][0].segment.grid]
+            outputs = device.run(inference, [s.input_of(task.segment) for task, s in live])
         except DeviceLostError:
             raise
         except Exception as error:
             log.warning(
                 "the model failed on a batch",
-                tiles=[(s.spec.job_id, task.tile.index) for task, s in live],
+                segments=[(s.spec.job_id, task.segment.index) for task, s in live],
                 exc_info=error,
             )
             if is_out_of_memory(error):
@@ -319,15 +319,15 @@ class SegmentEngine:
             return None
         seconds = (time.perf_counter() - begin) / len(live)
         for task, separation in live:
-            job_id, tile = separation.spec.job_id, task.tile.index
-            log.debug("tile done", job_id=job_id, tile=tile, seconds=round(seconds, 4))
-        if self._on_tile is not None:
-            self._on_tile(first.bag.name, seconds)
+            job_id, segment = separation.spec.job_id, task.segment.index
+            log.debug("segment done", job_id=job_id, segment=segment, seconds=round(seconds, 4))
+        if self._on_segment is not None:
+            self._on_segment(first.bag.name, seconds)
         return outputs
 
     def _retry(self, task: Task, separation: Separation, error: Exception) -> None:
-        failures = separation.failures.get(task.tile.index, 0) + 1
-        separation.failures[task.tile.index] = failures
+        failures = separation.failures.get(task.segment.index, 0) + 1
+        separation.failures[task.segment.index] = failures
         if failures < ATTEMPTS:
             self.scheduler.give_back(task)
             return
@@ -351,29 +351,29 @@ class SegmentEngine:
         with separation.committing:
             if separation.finished.done():
                 return
-            tile, record = task.tile, separation.record
+            segment, record = task.segment, separation.record
             separation.forwards += 1
-            added = separation.overlap.add(tile, samples, record.done, record.final)
+            added = separation.overlap.add(segment, samples, record.done, record.final)
             final, ready = separation.output.write(added.final, record.final)
-            record.commit(tile.index, final, ready, added.lost)
+            record.commit(segment.index, final, ready, added.lost)
             separation.stems.publish([(each.start, each.end) for each in ready])
-            separation.overlap.settle(tile, added)
+            separation.overlap.settle(segment, added)
             self.scheduler.finish(task)
             if added.lost:
                 log.warning(
                     "parts of segments were lost; these are computed again",
                     job_id=separation.spec.job_id,
-                    tiles=sorted(added.lost),
+                    segments=sorted(added.lost),
                 )
-                self.scheduler.run_again(separation.lane, added.lost)
-            complete = separation.tiles_done == len(separation.plan.tiles)
+                self.scheduler.run_again(separation.scheduled, added.lost)
+            complete = separation.segments_done == len(separation.plan.segments)
         if complete:
             self._end(separation, None)
 
     def _end(self, separation: Separation, error: MismoError | None) -> None:
-        self.scheduler.remove(separation.lane)
+        self.scheduler.remove(separation.scheduled)
         with self._ending:
-            self._by_lane.pop(id(separation.lane), None)
+            self._by_job.pop(id(separation.scheduled), None)
             if separation.finished.done():
                 return
             if error is None:
@@ -388,7 +388,7 @@ def _work(spec: SeparationSpec, layout: StemLayout, plan: Plan) -> dict[str, obj
     grids = repr(plan.grids).encode()
     return {
         "boot": spec.boot,
-        "recipe": spec.recipe,
+        "recipe": spec.model_fingerprint,
         "mix": [mix.frames, mix.sample_rate, mix.channels, mix.crc32c],
         "stems": list(layout.stem_names),
         "files": [layout.sample_rate, layout.channels, layout.total_frames, layout.encoding.name],

@@ -28,7 +28,7 @@ mismo_lite has the shortest segments of all known models: 6 s, one every 4.5 s, 
 
 
 @dataclass(frozen=True)
-class Tile:
+class Segment:
     """One segment of one grid: the unit of work. Frames are of the track; `start` may be negative."""
 
     index: int
@@ -38,7 +38,7 @@ class Tile:
 
     @property
     def end(self) -> int:
-        """First frame after the tile."""
+        """First frame after the segment."""
         return self.start + self.length
 
 
@@ -59,10 +59,10 @@ class Grid:
         before = max(0, -(self.origin + self.segment_frames) // self.stride + 1)
         return range(self.origin + before * self.stride, total_frames, self.stride)
 
-    def weight(self, tile: Tile, start: int, end: int) -> npt.NDArray[np.float32]:
-        """The triangle of a tile over [start, end), shape [end - start]; its peak is 1."""
+    def weight(self, segment: Segment, start: int, end: int) -> npt.NDArray[np.float32]:
+        """The triangle of a segment over [start, end), shape [end - start]; its peak is 1."""
         half = self.segment_frames // 2
-        at = np.arange(start - tile.start, end - tile.start, dtype=np.int64)
+        at = np.arange(start - segment.start, end - segment.start, dtype=np.int64)
         rising = at + 1
         falling = self.segment_frames - at
         peak = max(half, self.segment_frames - half)
@@ -70,7 +70,7 @@ class Grid:
 
 
 class Plan:
-    """All tiles of a job and the rule when a frame is final: when every tile that covers it is done."""
+    """All segments of a job and the rule when a frame is final: when every segment that covers it is done."""
 
     def __init__(self, total_frames: int, grids: Sequence[Grid]) -> None:
         if total_frames <= 0:
@@ -78,8 +78,8 @@ class Plan:
         self.total_frames = total_frames
         self.grids = tuple(grids)
         cuts = sorted((start, g) for g, grid in enumerate(self.grids) for start in grid.starts(total_frames))
-        self.tiles = tuple(
-            Tile(i, g, start, min(self.grids[g].segment_frames, total_frames - start))
+        self.segments = tuple(
+            Segment(i, g, start, min(self.grids[g].segment_frames, total_frames - start))
             for i, (start, g) in enumerate(cuts)
         )
 
@@ -89,17 +89,17 @@ class Plan:
 
     @cached_property
     def _starts(self) -> npt.NDArray[np.int64]:
-        return np.array([tile.start for tile in self.tiles], dtype=np.int64)
+        return np.array([segment.start for segment in self.segments], dtype=np.int64)
 
-    def covering(self, start: int, end: int) -> list[Tile]:
-        """The tiles that touch frames [start, end), in index order."""
+    def covering(self, start: int, end: int) -> list[Segment]:
+        """The segments that touch frames [start, end), in index order."""
         low = int(np.searchsorted(self._starts, start - self._longest, side="right"))
         high = int(np.searchsorted(self._starts, end, side="left"))
-        return [tile for tile in self.tiles[low:high] if tile.end > start]
+        return [segment for segment in self.segments[low:high] if segment.end > start]
 
-    def pieces(self, tile: Tile) -> list[tuple[int, int]]:
-        """The tile's frames inside the track, cut wherever another tile begins or ends."""
-        low, high = max(0, tile.start), min(self.total_frames, tile.end)
+    def pieces(self, segment: Segment) -> list[tuple[int, int]]:
+        """The segment's frames inside the track, cut wherever another segment begins or ends."""
+        low, high = max(0, segment.start), min(self.total_frames, segment.end)
         edges = {low, high}
         for other in self.covering(low, high):
             edges.update(edge for edge in (other.start, other.end) if low < edge < high)
@@ -134,7 +134,7 @@ def count_segments(
     shifts: int = 0,
     seed: int = 0,
 ) -> int:
-    """How many tiles `plan_track` would make, without making them."""
+    """How many segments `plan_track` would make, without making them."""
     grids = _grids(sample_rate, segment_frames, overlap, shifts, seed)
     return sum(len(grid.starts(total_frames)) for grid in grids)
 
@@ -150,9 +150,10 @@ def check_work(
     count = count_segments(total_frames, sample_rate, known, overlap=overlap, shifts=shifts)
     if count > MAX_SEGMENTS:
         raise InvalidFieldError(
-            f"options.overlap: {overlap:g} with options.shifts {shifts} cuts this track into {count} segments; at most "
-            f"{MAX_SEGMENTS} are taken: ask for less overlap or fewer shifts, or send the track in parts",
-            field="options.overlap",
+            f"options.stems.overlap: {overlap:g} with options.stems.shifts {shifts} cuts this track into {count} "
+            f"segments; at most {MAX_SEGMENTS} are taken: ask for less overlap or fewer shifts, or send the track in "
+            "parts",
+            field="options.stems.overlap",
             metadata={"segments": str(count), "max_segments": str(MAX_SEGMENTS)},
         )
 

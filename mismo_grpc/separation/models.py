@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 class Member:
     """One network of a bag: [batch, channels, frames] -> [batch, sources, channels, frames].
 
-    `valid_frames` tells how many input frames it wants for a tile of a given length (demucs pads to that).
+    `valid_frames` tells how many input frames it wants for a segment of a given length (demucs pads to that).
     `weights` is its share of each source before the bag's totals are divided out.
     """
 
@@ -40,7 +40,7 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class Bag:
-    """A loaded model; identity is equality, so that tiles of one loaded bag batch together."""
+    """A loaded model; identity is equality, so that segments of one loaded bag batch together."""
 
     name: str
     sources: tuple[str, ...]
@@ -186,7 +186,7 @@ class ModelPool:
         try:
             files = self._catalog.find(name)
             if files is None:
-                raise ModelUnavailableError(unavailable_reason(name), field="options.model")
+                raise ModelUnavailableError(unavailable_reason(name), field="options.stems.model")
             try:
                 return load_bag(files, self._device)
             except Exception as error:

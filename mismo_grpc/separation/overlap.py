@@ -1,8 +1,8 @@
-"""Overlap-add whose result does not depend on the order in which tiles come, nor on interruptions.
+"""Overlap-add whose result does not depend on the order in which segments come, nor on interruptions.
 
-A tile's frames that other tiles still lack are kept as *pieces* in files; once the last tile of a piece
-is done, all its parts are summed in tile order. So the sum is always the same floating-point
-expression, and after a crash only the tile in work is lost.
+A segment's frames that other segments still lack are kept as *pieces* in files; once the last segment of a piece
+is done, all its parts are summed in segment order. So the sum is always the same floating-point
+expression, and after a crash only the segment in work is lost.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mismo_grpc.audio.checksum import crc32c
-from mismo_grpc.separation.grid import Plan, Tile
+from mismo_grpc.separation.grid import Plan, Segment
 from mismo_grpc.separation.ranges import RangeSet
 
 Samples = npt.NDArray[np.float32]
@@ -33,7 +33,7 @@ class PieceLostError(Exception):
 
 
 class PieceStore:
-    """Parts of tiles that wait for their neighbours: float32 [stems, frames, channels] in files of a folder.
+    """Parts of segments that wait for their neighbours: float32 [stems, frames, channels] in files of a folder.
 
     A file begins with the CRC-32C of what follows: a piece that a crash or a bad disk has spoilt is never taken for
     audio.
@@ -45,52 +45,52 @@ class PieceStore:
         self._channels = channels
         folder.mkdir(parents=True, exist_ok=True)
 
-    def _path(self, tile: int, start: int, end: int) -> Path:
-        return self._folder / f"{tile}-{start}-{end}.f32"
+    def _path(self, segment: int, start: int, end: int) -> Path:
+        return self._folder / f"{segment}-{start}-{end}.f32"
 
-    def put(self, tile: int, start: int, end: int, samples: Samples) -> None:
+    def put(self, segment: int, start: int, end: int, samples: Samples) -> None:
         """Keeps a piece; it is there whole or not at all."""
-        path = self._path(tile, start, end)
+        path = self._path(segment, start, end)
         temporary = path.with_suffix(".tmp")
         content = np.ascontiguousarray(samples, dtype="<f4").tobytes()
         # Not `tofile`: its error does not say that the disk is full.
         temporary.write_bytes(_CHECKSUM.pack(crc32c(content)) + content)
         os.replace(temporary, path)
 
-    def get(self, tile: int, start: int, end: int) -> Samples:
+    def get(self, segment: int, start: int, end: int) -> Samples:
         """A kept piece, shape [stems, end - start, channels]; raises PieceLostError."""
         try:
-            content = self._path(tile, start, end).read_bytes()
+            content = self._path(segment, start, end).read_bytes()
         except FileNotFoundError:
-            raise PieceLostError(tile) from None
+            raise PieceLostError(segment) from None
         if len(content) != self._file_bytes(start, end):
-            raise PieceLostError(tile)
+            raise PieceLostError(segment)
         samples = content[_CHECKSUM.size :]
         if _CHECKSUM.unpack_from(content) != (crc32c(samples),):
-            raise PieceLostError(tile)
+            raise PieceLostError(segment)
         return np.frombuffer(samples, dtype="<f4").reshape(self._stems, end - start, self._channels)
 
-    def has(self, tile: int, start: int, end: int) -> bool:
+    def has(self, segment: int, start: int, end: int) -> bool:
         """Whether the piece is there with its full size."""
         try:
-            return self._path(tile, start, end).stat().st_size == self._file_bytes(start, end)
+            return self._path(segment, start, end).stat().st_size == self._file_bytes(start, end)
         except FileNotFoundError:
             return False
 
     def _file_bytes(self, start: int, end: int) -> int:
         return _CHECKSUM.size + self._stems * (end - start) * self._channels * 4
 
-    def drop(self, tile: int, start: int, end: int) -> None:
+    def drop(self, segment: int, start: int, end: int) -> None:
         """Forgets a piece."""
-        self._path(tile, start, end).unlink(missing_ok=True)
+        self._path(segment, start, end).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
 class Added:
-    """What adding a tile came to.
+    """What adding a segment came to.
 
     `final` has (first frame, samples [stems, frames, channels]) for each piece that became final. `lost` has the
-    indexes of tiles whose kept pieces are gone: they must run again.
+    indexes of segments whose kept pieces are gone: they must run again.
     """
 
     final: list[tuple[int, Samples]]
@@ -98,74 +98,74 @@ class Added:
 
 
 class OverlapAdd:
-    """Sums tiles into final samples."""
+    """Sums segments into final samples."""
 
     def __init__(self, plan: Plan, pieces: PieceStore) -> None:
         self._plan = plan
         self._pieces = pieces
 
-    def add(self, tile: Tile, samples: Samples, done: RangeSet, final: RangeSet) -> Added:
-        """Takes a tile's output, [stems, tile.length, channels], and sums what that makes final.
+    def add(self, segment: Segment, samples: Samples, done: RangeSet, final: RangeSet) -> Added:
+        """Takes a segment's output, [stems, segment.length, channels], and sums what that makes final.
 
-        `done` holds the indexes of the tiles done before, `final` the frames that are final before: a tile that runs
-        again does not make them anew. The pieces that wait are stored. The caller writes the answer, records the tile
-        as done and the lost ones as not done, then calls `settle`. Raises OSError.
+        `done` holds the indexes of the segments done before, `final` the frames that are final before: a segment that
+        runs again does not make them anew. The pieces that wait are stored. The caller writes the answer, records the
+        segment as done and the lost ones as not done, then calls `settle`. Raises OSError.
         """
         summed: list[tuple[int, Samples]] = []
         lost: set[int] = set()
-        for start, end in self._plan.pieces(tile):
+        for start, end in self._plan.pieces(segment):
             if final.covers(start, end):
                 continue
-            own = samples[:, start - tile.start : end - tile.start]
-            others = [t.index for t in self._plan.covering(start, end) if t.index != tile.index]
+            own = samples[:, start - segment.start : end - segment.start]
+            others = [t.index for t in self._plan.covering(start, end) if t.index != segment.index]
             if all(index in done for index in others):
                 try:
-                    summed.append((start, self._sum(start, end, tile, samples)))
+                    summed.append((start, self._sum(start, end, segment, samples)))
                     continue
                 except PieceLostError as error:
                     lost.add(error.segment)
                     self._pieces.drop(error.segment, start, end)
-            self._pieces.put(tile.index, start, end, own)
+            self._pieces.put(segment.index, start, end, own)
         return Added(summed, frozenset(lost))
 
-    def settle(self, tile: Tile, added: Added) -> None:
-        """Drops the kept pieces that were used up by what a tile made final."""
+    def settle(self, segment: Segment, added: Added) -> None:
+        """Drops the kept pieces that were used up by what a segment made final."""
         for start, part in added.final:
             end = start + part.shape[1]
             for other in self._plan.covering(start, end):
-                if other.index != tile.index:
+                if other.index != segment.index:
                     self._pieces.drop(other.index, start, end)
 
     def recover(self, done: RangeSet, final: RangeSet) -> RangeSet:
-        """The tiles of `done` whose every piece is final or still kept; the others must run again."""
+        """The segments of `done` whose every piece is final or still kept; the others must run again."""
         kept: list[tuple[int, int]] = []
-        for tile in self._plan.tiles:
-            if tile.index in done and all(
-                final.covers(start, end) or self._pieces.has(tile.index, start, end)
-                for start, end in self._plan.pieces(tile)
+        for segment in self._plan.segments:
+            if segment.index in done and all(
+                final.covers(start, end) or self._pieces.has(segment.index, start, end)
+                for start, end in self._plan.pieces(segment)
             ):
-                kept.append((tile.index, tile.index + 1))
+                kept.append((segment.index, segment.index + 1))
         return RangeSet(kept)
 
-    def _sum(self, start: int, end: int, tile: Tile, samples: Samples) -> Samples:
+    def _sum(self, start: int, end: int, segment: Segment, samples: Samples) -> Samples:
         parts = self._plan.covering(start, end)
-        own = samples[:, start - tile.start : end - tile.start]
+        own = samples[:, start - segment.start : end - segment.start]
         if len(parts) == 1:
             return own
         total: Samples | None = None
         for number, grid in enumerate(self._plan.grids):
             mine = [part for part in parts if part.grid == number]
             if len(mine) == 1:
-                value = self._part(mine[0], start, end, tile, own)
+                value = self._part(mine[0], start, end, segment, own)
             else:
                 weights = [grid.weight(part, start, end) for part in mine]
                 scale = np.float32(1) / np.sum(weights, axis=0, dtype=np.float32)
                 value = np.zeros_like(own)
                 for part, weight in zip(mine, weights, strict=True):
-                    value += self._part(part, start, end, tile, own) * (weight * scale)[None, :, None]
+                    value += self._part(part, start, end, segment, own) * (weight * scale)[None, :, None]
             total = value if total is None else total + value
         assert total is not None
         return total
 
-    def _part(self, part: Tile, start: int, end: int, tile: Tile, own: Samples) -> Samples:
-        return own if part.index == tile.index else self._pieces.get(part.index, start, end)
+    def _part(self, part: Segment, start: int, end: int, segment: Segment, own: Samples) -> Samples:
+        return own if part.index == segment.index else self._pieces.get(part.index, start, end)

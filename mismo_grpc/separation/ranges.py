@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 class RangeSet:
     """An immutable set of integers held as sorted half-open ranges that do not touch.
 
-    Used for frames (ready audio) and for tile indexes (finished work).
+    Used for frames (ready audio) and for segment indexes (finished work).
     """
 
     __slots__ = ("_ends", "_starts")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Hashable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mismo_grpc.separation.grid import Plan, Tile
+from mismo_grpc.separation.grid import Plan, Segment
 
 PATIENCE_SECONDS = 600.0
 EXPECTATION_SECONDS = 0.5
@@ -28,27 +28,27 @@ class Playhead:
 
 
 @dataclass(eq=False)
-class Lane:
-    """One job's part of the queue."""
+class ScheduledJob:
+    """A job's part of the queue."""
 
     plan: Plan
     sample_rate: int
     priority: int
     submitted_at: float
     batch_key: Hashable
-    """Tiles whose lanes share it may go through the model together."""
+    """Segments whose jobs share it may go through the model together."""
     pending: set[int] = field(default_factory=set[int])
     running: set[int] = field(default_factory=set[int])
     alone: set[int] = field(default_factory=set[int])
-    """Tiles that share no batch: theirs failed, and another tile in it may have been the reason."""
+    """Segments that share no batch: theirs failed, and another segment in it may have been the reason."""
     playheads: dict[object, Playhead] = field(default_factory=dict[object, Playhead])
     hint: Playhead | None = None
     """Where a player is said to be; counts until a player follows and tells it itself."""
     start_frame: int = 0
     """Where a job that nobody follows begins."""
 
-    def next_tile(self) -> tuple[float, int] | None:
-        """(deadline, tile index) of the most urgent tile that is not done; None if there is none."""
+    def next_segment(self) -> tuple[float, int] | None:
+        """(deadline, segment index) of the most urgent segment that is not done; None if there is none."""
         if not self.pending:
             return None
         heads = list(self.playheads.values()) or ([self.hint] if self.hint is not None else [])
@@ -63,40 +63,40 @@ class Lane:
         return best
 
     def _from(self, frame: int) -> tuple[int, int]:
-        """(frames until it is needed, index) of the first pending tile from `frame` on, then from the start."""
-        tiles = self.plan.tiles
-        ahead = [i for i in self.pending if tiles[i].end > frame]
+        """(frames until it is needed, index) of the first pending segment from `frame` on, then from the start."""
+        segments = self.plan.segments
+        ahead = [i for i in self.pending if segments[i].end > frame]
         if ahead:
             index = min(ahead)
-            return max(0, tiles[index].start - frame), index
+            return max(0, segments[index].start - frame), index
         index = min(self.pending)
-        return max(0, self.plan.total_frames - frame) + max(0, tiles[index].start), index
+        return max(0, self.plan.total_frames - frame) + max(0, segments[index].start), index
 
 
 @dataclass(frozen=True)
 class Task:
-    """One tile to compute."""
+    """One segment to compute."""
 
-    lane: Lane
-    tile: Tile
+    job: ScheduledJob
+    segment: Segment
 
 
 class Scheduler:
-    """Hands out tiles, most urgent first; thread-safe."""
+    """Hands out segments, most urgent first; thread-safe."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` is monotonic, in seconds."""
         self.clock = clock
-        self._lanes: list[Lane] = []
+        self._jobs: list[ScheduledJob] = []
         self._changed = threading.Condition()
         self._closed = False
         self._expected: dict[object, tuple[int, float]] = {}
 
     @contextmanager
     def expecting(self, priority: int) -> Generator[None]:
-        """Holds tiles of lower classes back while a job of this class is made ready, EXPECTATION_SECONDS at most.
+        """Holds segments of lower classes back while a job of this class is made ready, EXPECTATION_SECONDS at most.
 
-        A tile cannot be interrupted: one that begins just before the urgent job is ready would cost it a segment.
+        A segment cannot be interrupted: one that begins just before the urgent job is ready would cost it a segment.
         """
         me = object()
         with self._changed:
@@ -108,43 +108,43 @@ class Scheduler:
                 del self._expected[me]
                 self._changed.notify_all()
 
-    def add(self, lane: Lane) -> None:
-        """Queues a lane's pending tiles."""
+    def add(self, job: ScheduledJob) -> None:
+        """Queues a job's pending segments."""
         with self._changed:
-            self._lanes.append(lane)
+            self._jobs.append(job)
             self._changed.notify_all()
 
-    def remove(self, lane: Lane) -> None:
-        """Forgets a lane; what runs of it is finished and dropped by whoever runs it."""
+    def remove(self, job: ScheduledJob) -> None:
+        """Forgets a job; what runs of it is finished and dropped by whoever runs it."""
         with self._changed:
-            if lane in self._lanes:
-                self._lanes.remove(lane)
+            if job in self._jobs:
+                self._jobs.remove(job)
 
-    def follow(self, lane: Lane, player: object, frame: int) -> None:
-        """A player of this lane is at `frame` now."""
+    def follow(self, job: ScheduledJob, player: object, frame: int) -> None:
+        """A player of this job is at `frame` now."""
         with self._changed:
-            lane.playheads[player] = Playhead(frame, self.clock())
-            lane.hint = None
+            job.playheads[player] = Playhead(frame, self.clock())
+            job.hint = None
 
-    def suggest(self, lane: Lane, frame: int) -> None:
-        """Whoever plays this lane is said to be at `frame`; players that follow know better."""
+    def suggest(self, job: ScheduledJob, frame: int) -> None:
+        """Whoever plays this job is said to be at `frame`; players that follow know better."""
         with self._changed:
-            lane.hint = Playhead(frame, self.clock())
+            job.hint = Playhead(frame, self.clock())
 
-    def unfollow(self, lane: Lane, player: object) -> None:
+    def unfollow(self, job: ScheduledJob, player: object) -> None:
         """The player left."""
         with self._changed:
-            head = lane.playheads.pop(player, None)
-            if head is not None and not lane.playheads:
-                lane.start_frame = head.frame
+            head = job.playheads.pop(player, None)
+            if head is not None and not job.playheads:
+                job.start_frame = head.frame
 
-    def set_priority(self, lane: Lane, priority: int) -> None:
-        """Moves a lane to another class."""
+    def set_priority(self, job: ScheduledJob, priority: int) -> None:
+        """Moves a job to another class."""
         with self._changed:
-            lane.priority = priority
+            job.priority = priority
 
     def take(self, max_batch: int, timeout: float | None = None) -> list[Task]:
-        """Waits for work and answers the most urgent tile, and further ones that fit into its batch.
+        """Waits for work and answers the most urgent segment, and further ones that fit into its batch.
 
         Empty on a timeout (seconds) or once closed.
         """
@@ -169,10 +169,10 @@ class Scheduler:
             task = self._most_urgent(batch[0] if batch else None)
             if task is None:
                 break
-            task.lane.pending.remove(task.tile.index)
-            task.lane.running.add(task.tile.index)
+            task.job.pending.remove(task.segment.index)
+            task.job.running.add(task.segment.index)
             batch.append(task)
-            if task.tile.index in task.lane.alone:
+            if task.segment.index in task.job.alone:
                 break
         return batch
 
@@ -180,49 +180,50 @@ class Scheduler:
         best: tuple[int, float, float] | None = None
         choice: Task | None = None
         floor = max((priority for priority, _ in self._live_expectations()), default=None)
-        for lane in self._lanes:
-            if floor is not None and lane.priority < floor:
+        for job in self._jobs:
+            if floor is not None and job.priority < floor:
                 continue
-            if like is not None and lane.batch_key != like.lane.batch_key:
+            if like is not None and job.batch_key != like.job.batch_key:
                 continue
-            following = lane.next_tile()
+            following = job.next_segment()
             if following is None:
                 continue
             deadline, index = following
-            tile = lane.plan.tiles[index]
+            segment = job.plan.segments[index]
             if like is not None and (
-                index in lane.alone or (tile.length, tile.grid) != (like.tile.length, like.tile.grid)
+                index in job.alone
+                or (segment.length, segment.grid) != (like.segment.length, like.segment.grid)
             ):
                 continue
-            rank = (-lane.priority, deadline, lane.submitted_at)
+            rank = (-job.priority, deadline, job.submitted_at)
             if best is None or rank < best:
-                best, choice = rank, Task(lane, tile)
+                best, choice = rank, Task(job, segment)
         return choice
 
     def finish(self, task: Task) -> None:
-        """The tile is done."""
+        """The segment is done."""
         with self._changed:
-            task.lane.running.discard(task.tile.index)
+            task.job.running.discard(task.segment.index)
 
     def give_back(self, task: Task) -> None:
-        """The tile was not done; it is queued again, for a batch of its own."""
+        """The segment was not done; it is queued again, for a batch of its own."""
         with self._changed:
-            task.lane.running.discard(task.tile.index)
-            task.lane.alone.add(task.tile.index)
-            task.lane.pending.add(task.tile.index)
+            task.job.running.discard(task.segment.index)
+            task.job.alone.add(task.segment.index)
+            task.job.pending.add(task.segment.index)
             self._changed.notify_all()
 
-    def run_again(self, lane: Lane, indexes: Iterable[int]) -> None:
-        """Tiles that were done must run again."""
+    def run_again(self, job: ScheduledJob, indexes: Iterable[int]) -> None:
+        """Segments that were done must run again."""
         with self._changed:
-            lane.pending.update(index for index in indexes if index not in lane.running)
+            job.pending.update(index for index in indexes if index not in job.running)
             self._changed.notify_all()
 
     @property
     def waiting(self) -> int:
-        """Tiles that nobody has taken yet."""
+        """Segments that nobody has taken yet."""
         with self._changed:
-            return sum(len(lane.pending) for lane in self._lanes)
+            return sum(len(job.pending) for job in self._jobs)
 
     def close(self) -> None:
         """Lets everyone who waits in `take` go."""

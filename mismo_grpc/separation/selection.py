@@ -36,19 +36,21 @@ def select_stems(
     if two_stems:
         if two_stems not in sources:
             raise InvalidFieldError(
-                f"options.two_stems: the model has no stem {two_stems[:64]!r}; it has {known}",
-                field="options.two_stems",
+                f"options.stems.two_stems: the model has no stem {two_stems[:64]!r}; it has {known}",
+                field="options.stems.two_stems",
             )
         row = identity[list(sources).index(two_stems)]
         return StemSelection((two_stems, f"no_{two_stems}"), np.stack([row, 1 - row]))
     for name in stem_names:
         if name not in sources:
             raise InvalidFieldError(
-                f"options.stem_names: the model has no stem {name[:64]!r}; it has {known}",
-                field="options.stem_names",
+                f"options.stems.stem_names: the model has no stem {name[:64]!r}; it has {known}",
+                field="options.stems.stem_names",
             )
     if len(set(stem_names)) != len(stem_names):
-        raise InvalidFieldError("options.stem_names: a name comes twice", field="options.stem_names")
+        raise InvalidFieldError(
+            "options.stems.stem_names: a name comes twice", field="options.stems.stem_names"
+        )
     names = tuple(name for name in sources if name in stem_names) if stem_names else tuple(sources)
     rows = [list(sources).index(name) for name in names]
     return StemSelection(names, identity[rows])

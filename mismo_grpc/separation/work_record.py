@@ -107,10 +107,10 @@ class WorkRecord:
     def _append(self, entry: object) -> None:
         data = json.dumps(entry, separators=(",", ":")).encode("ascii") + b"\n"
         try:
-            left, place = data, self._size
+            left, offset = data, self._size
             while left:
-                written = os.pwrite(self._descriptor, left, place)
-                left, place = left[written:], place + written
+                written = os.pwrite(self._descriptor, left, offset)
+                left, offset = left[written:], offset + written
         except OSError:
             os.ftruncate(self._descriptor, self._size)
             raise
@@ -137,8 +137,8 @@ def _ranges(entries: Iterable[tuple[int, int, list[int]]]) -> list[FinishedRange
 
 def _read_all(descriptor: int) -> bytes:
     blocks: list[bytes] = []
-    place = 0
-    while block := os.pread(descriptor, 1 << 20, place):
+    offset = 0
+    while block := os.pread(descriptor, 1 << 20, offset):
         blocks.append(block)
-        place += len(block)
+        offset += len(block)
     return b"".join(blocks)

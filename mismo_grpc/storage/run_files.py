@@ -17,7 +17,7 @@ class RunFiles:
     folder: Path
 
     @property
-    def run(self) -> str:
+    def run_id(self) -> str:
         """The run's id, which is the folder's name."""
         return self.folder.name
 

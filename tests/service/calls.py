@@ -16,7 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2_grpc
 
-from mismo.analysis.v1 import audio_pb2, job_pb2
+from mismo.analysis.v1 import audio_pb2, job_pb2, stage_pb2
 from mismo.analysis.v1 import job_service_pb2 as jobs_pb2
 from mismo.analysis.v1 import system_service_pb2 as system_pb2
 from mismo.analysis.v1 import transfer_service_pb2 as transfer_pb2
@@ -107,15 +107,21 @@ def seconds(value: float) -> Duration:
 
 
 def options(**given: Any) -> job_pb2.JobOptions:
-    """JobOptions; `playhead` in seconds, `encoding` and `sample_rate` of the output."""
-    message = job_pb2.JobOptions()
+    """JobOptions with those of the stems; `playhead` in seconds, `encoding` and `sample_rate` of the output."""
+    message = job_pb2.JobOptions(stages=given.pop("stages", ()))
     if "playhead" in given:
-        message.playhead.CopyFrom(seconds(given.pop("playhead")))
+        message.stems.playhead.CopyFrom(seconds(given.pop("playhead")))
     for name in ("encoding", "sample_rate"):
         if name in given:
-            setattr(message.output, name, given.pop(name))
-    message.MergeFrom(job_pb2.JobOptions(**given))
+            setattr(message.stems.output, name, given.pop(name))
+    if given:
+        message.stems.MergeFrom(stage_pb2.StemOptions(**given))
     return message
+
+
+def names_of(job: job_pb2.Job) -> list[str]:
+    """The names of a job's artifacts."""
+    return [artifact.name for artifact in job.artifacts]
 
 
 @dataclass
@@ -219,7 +225,7 @@ class Client:
             assert message.offset == offset + len(data)
             assert message.crc32c == google_crc32c.value(message.data)
             data += message.data
-        assert messages[0].total_bytes == offset + len(data)
+        assert messages[0].artifact.total_bytes == offset + len(data)
         return bytes(data)
 
     def stream(self, job_id: str, *, credit_bytes: int = 1 << 20, **fields: Any) -> StemSession:
@@ -293,7 +299,9 @@ class StemSession:
     """One StreamStems call; enter it, then `play`, or speak by hand."""
 
     def __init__(self, client: Client, job_id: str, credit_bytes: int, fields: dict[str, Any]) -> None:
-        opening = transfer_pb2.StreamOpen(job_id=job_id, credit_bytes=credit_bytes, **fields)
+        opening = transfer_pb2.StreamOpen(
+            job_id=job_id, credit=transfer_pb2.StreamCredit(bytes=credit_bytes), **fields
+        )
         self._opening = transfer_pb2.StreamStemsRequest(open=opening)
         self._start = opening.start_frame
         self._credit_bytes = credit_bytes
@@ -389,7 +397,7 @@ def ready_ranges(events: Iterable[jobs_pb2.WatchJobResponse]) -> list[tuple[int,
 def stage_states(job: job_pb2.Job) -> dict[str, str]:
     """Stage name to state name."""
     return {
-        job_pb2.Stage.Name(s.stage).removeprefix("STAGE_"): job_pb2.StageState.Name(s.state).removeprefix(
+        stage_pb2.Stage.Name(s.stage).removeprefix("STAGE_"): stage_pb2.StageState.Name(s.state).removeprefix(
             "STAGE_STATE_"
         )
         for s in job.stages

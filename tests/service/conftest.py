@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import structlog
 
-from mismo_grpc.jobs.decoding import DECODERS
 from mismo_grpc.settings import Settings
+from mismo_grpc.stages.decode import DECODERS
 from tests.service.calls import PATIENCE, Client, until
 from tests.service.gates import Gate, GatedApp
 from tests.service.process import ServerProcess
@@ -102,7 +102,7 @@ class Server:
         await self.idle()
         await until(lambda: self.app.server.streams.count == 0)
         assert self.app.runs.held_runs == frozenset()
-        assert self.app.shelf.open_sets == 0
+        assert self.app.stem_files.open_sets == 0
         assert self.app.scheduler.waiting == 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mismo_grpc.app import App
-from mismo_grpc.separation.device import Device, Recipe, Samples, TileInput
+from mismo_grpc.separation.device import Device, InferenceSpec, Samples, SegmentInput
 from mismo_grpc.separation.engine import SegmentEngine
 from mismo_grpc.storage.disk import FileSystemDisk
 
@@ -86,9 +86,9 @@ class GatedDevice:
         self.info = device.info
         self.close = device.close
 
-    def run(self, recipe: Recipe, tiles: Sequence[TileInput]) -> list[Samples]:
+    def run(self, inference: InferenceSpec, segments: Sequence[SegmentInput]) -> list[Samples]:
         self._gate.enter()
-        return self._device.run(recipe, tiles)
+        return self._device.run(inference, segments)
 
 
 class GatedApp(App):

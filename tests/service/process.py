@@ -147,4 +147,4 @@ class ServerProcess:
 
     def forwards(self, job_id: str) -> Counter[int]:
         """How often each segment of a job went through the model, over all runs."""
-        return Counter(event["tile"] for event in self.events("tile done") if event["job_id"] == job_id)
+        return Counter(event["segment"] for event in self.events("segment done") if event["job_id"] == job_id)

@@ -98,7 +98,7 @@ async def test_cancel_in_every_state_frees_device_and_disk(
     cancelling = asyncio.create_task(client.cancel("job"))
     if begin is finishing:
         # What is being written is written to its end; the job still ends cancelled.
-        await until(lambda: server.app.ledger.active["job"].cancelling)
+        await until(lambda: server.app.repository.active["job"].cancelling)
         let_go(server)
     job = await cancelling
     assert job.state == CANCELLED
@@ -122,7 +122,7 @@ async def test_delete_in_every_state_leaves_nothing(one_slot: Server, music: Pat
     watched = asyncio.create_task(client.events("job"))
     deleting = asyncio.create_task(client.delete("job"))
     if begin is finishing:
-        await until(lambda: server.app.ledger.active["job"].cancelling)
+        await until(lambda: server.app.repository.active["job"].cancelling)
         let_go(server)
     await deleting
     let_go(server)
@@ -170,7 +170,7 @@ async def test_a_client_that_leaves_in_the_middle_of_a_cancel_leaves_a_cancelled
     await finishing(server, music)
     cancelling = asyncio.create_task(client.cancel("job"))
     watched = asyncio.create_task(client.events("job"))
-    await until(lambda: server.app.ledger.active["job"].cancelling)
+    await until(lambda: server.app.repository.active["job"].cancelling)
     cancelling.cancel()
     await server.heard(client)
     let_go(server)
@@ -184,7 +184,7 @@ async def test_a_job_that_is_stopped_again_while_it_ends_leaves_no_open_files(
     """A job that fails and is cancelled, or that is cancelled when the server stops."""
     server, client = one_slot, one_slot.client
     await separating(server, music)
-    active = server.app.ledger.active["job"]
+    active = server.app.repository.active["job"]
     task = active.task
     assert task is not None
     assert active.separation is not None
@@ -216,7 +216,7 @@ async def test_a_job_that_is_stopped_twice_while_its_files_are_opened_leaves_non
     monkeypatch.setattr(SegmentEngine, "open", slow)
     await client.submit(write_track(music / "a.wav", 2.0), job_id="job")
     await until(opened.is_set)
-    task = server.app.ledger.active["job"].task
+    task = server.app.repository.active["job"].task
     assert task is not None
     cancelling = asyncio.create_task(client.cancel("job"))
     try:
@@ -290,7 +290,7 @@ async def test_cancel_and_submit_of_one_job_id_at_once_end_well(server: Server, 
         if ended and ended[-1].state == SUCCEEDED:
             assert len(await client.read_stem("job", "bass")) == round(0.6 * RATE) * 4
     await server.idle()
-    assert not server.app.ledger.active
+    assert not server.app.repository.active
     listed = {job.job_id for job in (await client.list(states=[SUCCEEDED])).jobs}
     assert {path.name for path in server.jobs_dir.iterdir()} - {".mismo"} == listed
     assert not (await client.list(states=[RUNNING, QUEUED])).jobs

@@ -158,7 +158,7 @@ def test_the_wheel_holds_every_file_of_its_packages(wheel: Path) -> None:
         for path in (ROOT / root / package).rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     }
-    assert {"mismo_grpc/py.typed", "mismo_client/py.typed", "mismo_grpc/jobs/sql/queries.sql"} < sources
+    assert {"mismo_grpc/py.typed", "mismo_client/py.typed", "mismo_grpc/jobs/store/sql/queries.sql"} < sources
     assert {name for name in names if ".dist-info/" not in name} == sources | {"mismo_command.py"}
 
 

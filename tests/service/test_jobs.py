@@ -22,6 +22,7 @@ from tests.service.calls import (
     PCM_S24LE,
     SUCCEEDED,
     health_stub,
+    names_of,
     options,
     ready_ranges,
     stage_states,
@@ -89,7 +90,7 @@ async def test_some_stems_alone(server: Server, music: Path) -> None:
 async def test_artifacts_are_whole_and_say_what_they_are(server: Server, music: Path) -> None:
     client, track = server.client, write_track(music / "a.wav", 2.0)
     job = await client.succeeded((await client.submit(track, wanted=options(playhead=0.5))).job.job_id)
-    assert set(job.artifacts) == {"stems.json", "stems.zip", *WAVEFORMS}
+    assert set(names_of(job)) == {"stems.json", "stems.zip", *WAVEFORMS}
 
     archive = await client.artifact(job.job_id, "stems.zip")
     assert archive[1000:] == await client.artifact(job.job_id, "stems.zip", offset=1000)
@@ -206,8 +207,8 @@ async def test_shifts_and_overlap_are_what_demucs_makes_of_them(server: Server, 
         (await server.client.submit(track, wanted=options(shifts=2, overlap=0.5))).job.job_id
     )
     assert shifted.progress.segments_total > 2 * plain.progress.segments_total
-    assert shifted.options.shifts == 2
-    assert shifted.options.overlap == 0.5
+    assert shifted.options.stems.shifts == 2
+    assert shifted.options.stems.overlap == 0.5
 
 
 async def test_health_says_when_jobs_are_taken_and_when_the_model_is_warm(server: Server) -> None:

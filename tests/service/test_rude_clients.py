@@ -32,9 +32,9 @@ async def half_done(server: Server, music: Path, length: float = 6.0) -> str:
 
 def players(server: Server) -> int:
     """Whom the scheduler follows."""
-    separation = server.app.ledger.active["job"].separation
+    separation = server.app.repository.active["job"].separation
     assert separation is not None
-    return len(separation.lane.playheads)
+    return len(separation.scheduled.playheads)
 
 
 async def test_a_player_that_vanishes_leaves_nothing_behind(server: Server, music: Path) -> None:
@@ -134,7 +134,7 @@ async def test_a_hundred_seeks_in_a_row_end_at_the_last_one(server: Server, musi
                 await session.credit(len(message.chunk.data))
         chunk = await session.next_of("chunk")
         assert (chunk.generation, chunk.start_frame) == (300, frames[-1])
-        assert players(server) <= 1 if job_id in server.app.ledger.active else True
+        assert players(server) <= 1 if job_id in server.app.repository.active else True
     await server.client.succeeded(job_id)
     await server.nothing_is_held()
 
@@ -218,7 +218,11 @@ async def test_stream_messages_out_of_place_are_refused(server: Server, music: P
     await server.client.submit(write_track(music / "a.wav", 0.5), job_id="job")
     await server.client.succeeded("job")
     request = transfer_service_pb2.StreamStemsRequest
-    opening = request(open=transfer_service_pb2.StreamOpen(job_id="job", credit_bytes=1 << 20))
+    opening = request(
+        open=transfer_service_pb2.StreamOpen(
+            job_id="job", credit=transfer_service_pb2.StreamCredit(bytes=1 << 20)
+        )
+    )
 
     def opened(**fields: Any) -> transfer_service_pb2.StreamStemsRequest:
         return request(open=transfer_service_pb2.StreamOpen(job_id="job", **fields))

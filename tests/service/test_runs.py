@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mismo_grpc.jobs.artifacts import ArtifactReader
+from mismo_grpc.results.artifacts import ArtifactReader
 from mismo_grpc.separation import device
 from tests.service.calls import RUNNING, SUCCEEDED, options, until
 from tests.service.conftest import Server, StartServer
@@ -110,7 +110,7 @@ async def test_a_result_that_is_run_again_at_that_moment_is_not_taken_over(
     """The earlier job runs again with another track between the look-up and the acceptance."""
     track, other = write_track(music / "a.wav", 0.6, seed=1), write_track(music / "b.wav", 0.6, seed=2)
     right = await finished(server, track, "first")
-    lock = server.app.ledger.changing_hands
+    lock = server.app.repository.job_files_lock
     await lock.acquire()
     # Both wait for the lock in this order; the second has found and linked the first one's result by then.
     again = asyncio.create_task(server.client.submit(other, job_id="first"))

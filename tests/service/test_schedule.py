@@ -8,7 +8,7 @@ import os
 from itertools import pairwise
 from pathlib import Path
 
-from mismo.analysis.v1.job_pb2 import STAGE_STEMS
+from mismo.analysis.v1.stage_pb2 import STAGE_STEMS
 from tests.service.calls import FAILED, HIGH, LOW, PATIENCE, options, ready_ranges, refused, seconds
 from tests.service.conftest import Server, StartServer
 from tests.service.tracks import RATE, write_track
@@ -199,7 +199,7 @@ async def test_a_new_playhead_by_update_reorders_what_is_left(server: Server, mu
     events = asyncio.create_task(client.events("a"))
     await server.device.someone_waits()
     job = await client.update("a", playhead=6.0)
-    assert job.options.playhead.seconds == 6
+    assert job.options.stems.playhead.seconds == 6
     refusal = await refused(client.update("a", playhead=8.0))
     assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "PLAYHEAD_BEYOND_END")
     refusal = await refused(client.update("a", playhead=-1.0))

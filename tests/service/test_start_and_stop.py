@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from grpc_health.v1 import health_pb2
 
-from mismo.analysis.v1.job_pb2 import STAGE_STEMS
+from mismo.analysis.v1.stage_pb2 import STAGE_STEMS
 from tests.service.calls import RUNNING, drained, health_stub, ready_ranges, refused
 from tests.service.conftest import StartServer
 from tests.service.process import ServerProcess

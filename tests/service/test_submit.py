@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mismo.analysis.v1 import job_pb2, job_service_pb2, system_service_pb2
+from mismo.analysis.v1 import job_pb2, job_service_pb2, stage_pb2, system_service_pb2
 from tests.service.calls import (
     CANCELLED,
     FLAC,
@@ -124,7 +124,7 @@ async def test_a_client_that_leaves_while_its_job_is_stored_leaves_a_job_that_is
     call.cancel()
     await server.heard(server.client)
     go_on.set()
-    await until(lambda: "job" in server.app.ledger.active or server.folder("job").exists())
+    await until(lambda: "job" in server.app.repository.active or server.folder("job").exists())
     await server.client.succeeded("job")
     assert await server.client.read_stem("job", "bass")
 
@@ -262,23 +262,25 @@ async def test_lists_are_paged_and_filtered(server: Server, music: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("field", "wanted"),
-    [
-        ("options.basic_features", {"basic_features": True}),
-        ("options.characteristics", {"characteristics": True}),
-        ("options.genre", {"genre": True}),
-        ("options.sections", {"sections": True}),
-        ("options.chords", {"chords": True}),
-        ("options.transition", {"transition": True}),
-        ("options.generation", {"generation": job_pb2.GenerationOptions(target_stems=["bass"])}),
-    ],
+    "stage", ["BASIC_FEATURES", "CHARACTERISTICS", "GENRE", "SECTIONS", "CHORDS", "TRANSITION", "GENERATION"]
 )
-async def test_what_is_not_served_yet_says_so_by_name(
-    server: Server, music: Path, field: str, wanted: dict[str, object]
+async def test_a_stage_that_is_not_offered_is_refused_by_name(
+    server: Server, music: Path, stage: str
 ) -> None:
-    refusal = await refused(server.client.submit(write_track(music / "a.wav"), wanted=options(**wanted)))
-    assert (refusal.code, refusal.reason, refusal.field) == ("UNIMPLEMENTED", "NOT_SUPPORTED_YET", field)
-    assert field in refusal.message
+    wanted = job_pb2.JobOptions(stages=["STAGE_STEMS", f"STAGE_{stage}"])
+    refusal = await refused(server.client.submit(write_track(music / "a.wav"), wanted=wanted))
+    assert (refusal.code, refusal.reason, refusal.field) == (
+        "UNIMPLEMENTED",
+        "NOT_SUPPORTED_YET",
+        "options.stages",
+    )
+    assert f"STAGE_{stage}" in refusal.message
+
+
+async def test_generation_options_are_not_served_yet(server: Server, music: Path) -> None:
+    wanted = job_pb2.JobOptions(generation=stage_pb2.GenerationOptions(target_stems=["bass"]))
+    refusal = await refused(server.client.submit(write_track(music / "a.wav"), wanted=wanted))
+    assert (refusal.code, refusal.field) == ("UNIMPLEMENTED", "options.generation")
 
 
 async def test_blobs_are_not_served_yet(server: Server) -> None:
@@ -306,25 +308,25 @@ async def test_callbacks_that_go_nowhere(server: Server, music: Path, url: str) 
 @pytest.mark.parametrize(
     ("wanted", "field", "code"),
     [
-        ({"model": "kazoo"}, "options.model", "FAILED_PRECONDITION"),
-        ({"model": "htdemucs_ft"}, "options.model", "FAILED_PRECONDITION"),
-        ({"model": "../tiny"}, "options.model", "FAILED_PRECONDITION"),
-        ({"stem_names": ["kazoo"]}, "options.stem_names", "INVALID_ARGUMENT"),
-        ({"stem_names": ["bass", "bass"]}, "options.stem_names", "INVALID_ARGUMENT"),
-        ({"two_stems": "kazoo"}, "options.two_stems", "INVALID_ARGUMENT"),
-        ({"two_stems": "bass", "stem_names": ["bass"]}, "options.two_stems", "INVALID_ARGUMENT"),
-        ({"encoding": 99}, "options.output.encoding", "INVALID_ARGUMENT"),
-        ({"encoding": FLAC}, "options.output.encoding", "INVALID_ARGUMENT"),
-        ({"sample_rate": -1}, "options.output.sample_rate", "INVALID_ARGUMENT"),
-        ({"sample_rate": 7}, "options.output.sample_rate", "INVALID_ARGUMENT"),
-        ({"playhead": -1.0}, "options.playhead", "INVALID_ARGUMENT"),
-        ({"playhead": 2.0}, "options.playhead", "INVALID_ARGUMENT"),
-        ({"playhead": 1e9}, "options.playhead", "INVALID_ARGUMENT"),
-        ({"shifts": -1}, "options.shifts", "INVALID_ARGUMENT"),
-        ({"shifts": 21}, "options.shifts", "INVALID_ARGUMENT"),
-        ({"overlap": 1.0}, "options.overlap", "INVALID_ARGUMENT"),
-        ({"overlap": -0.1}, "options.overlap", "INVALID_ARGUMENT"),
-        ({"overlap": float("nan")}, "options.overlap", "INVALID_ARGUMENT"),
+        ({"model": "kazoo"}, "options.stems.model", "FAILED_PRECONDITION"),
+        ({"model": "htdemucs_ft"}, "options.stems.model", "FAILED_PRECONDITION"),
+        ({"model": "../tiny"}, "options.stems.model", "FAILED_PRECONDITION"),
+        ({"stem_names": ["kazoo"]}, "options.stems.stem_names", "INVALID_ARGUMENT"),
+        ({"stem_names": ["bass", "bass"]}, "options.stems.stem_names", "INVALID_ARGUMENT"),
+        ({"two_stems": "kazoo"}, "options.stems.two_stems", "INVALID_ARGUMENT"),
+        ({"two_stems": "bass", "stem_names": ["bass"]}, "options.stems.two_stems", "INVALID_ARGUMENT"),
+        ({"encoding": 99}, "options.stems.output.encoding", "INVALID_ARGUMENT"),
+        ({"encoding": FLAC}, "options.stems.output.encoding", "INVALID_ARGUMENT"),
+        ({"sample_rate": -1}, "options.stems.output.sample_rate", "INVALID_ARGUMENT"),
+        ({"sample_rate": 7}, "options.stems.output.sample_rate", "INVALID_ARGUMENT"),
+        ({"playhead": -1.0}, "options.stems.playhead", "INVALID_ARGUMENT"),
+        ({"playhead": 2.0}, "options.stems.playhead", "INVALID_ARGUMENT"),
+        ({"playhead": 1e9}, "options.stems.playhead", "INVALID_ARGUMENT"),
+        ({"shifts": -1}, "options.stems.shifts", "INVALID_ARGUMENT"),
+        ({"shifts": 21}, "options.stems.shifts", "INVALID_ARGUMENT"),
+        ({"overlap": 1.0}, "options.stems.overlap", "INVALID_ARGUMENT"),
+        ({"overlap": -0.1}, "options.stems.overlap", "INVALID_ARGUMENT"),
+        ({"overlap": float("nan")}, "options.stems.overlap", "INVALID_ARGUMENT"),
     ],
 )
 async def test_a_wrong_option_is_refused_by_name(
@@ -394,7 +396,7 @@ async def test_a_model_that_is_not_there_is_replaced_and_everyone_is_told(
     assert by_name["htdemucs_6s"].state == system_service_pb2.MODEL_STATE_UNAVAILABLE
     assert "MISMO_MODEL_DIRS" in by_name["htdemucs_6s"].reason
     assert by_name["mismo_lite"].state == system_service_pb2.MODEL_STATE_WARM
-    assert by_name["mismo_lite"].default
+    assert by_name["mismo_lite"].is_default
     # Asked for by name it is an error that says how to get it.
     refusal = await refused(client.submit(music / "a.wav", wanted=options(model="htdemucs_6s")))
     assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "MODEL_UNAVAILABLE")
@@ -420,7 +422,7 @@ async def test_a_broken_model_breaks_nothing_else(
     for name in ("half", "empty", "bare", "cut"):
         assert states[name] == system_service_pb2.MODEL_STATE_UNAVAILABLE
         refusal = await refused(client.submit(track, wanted=options(model=name)))
-        assert (refusal.code, refusal.field) == ("FAILED_PRECONDITION", "options.model")
+        assert (refusal.code, refusal.field) == ("FAILED_PRECONDITION", "options.stems.model")
         assert str(broken) not in refusal.message
     submitted = await client.submit(track, wanted=options(model="liar"))
     job = await client.ended(submitted.job.job_id)
@@ -444,7 +446,7 @@ async def test_more_segments_than_a_job_may_have_are_refused_at_submit(server: S
     assert (refusal.code, refusal.reason, refusal.field) == (
         "INVALID_ARGUMENT",
         "INVALID_FIELD",
-        "options.overlap",
+        "options.stems.overlap",
     )
     assert int(refusal.metadata["segments"]) > int(refusal.metadata["max_segments"])
     assert "shifts" in refusal.message

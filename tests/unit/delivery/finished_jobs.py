@@ -13,13 +13,13 @@ from mismo_grpc.jobs.job import (
     Delivery,
     DeliveryMode,
     Job,
+    JobOptions,
     JobState,
     Priority,
-    SeparationOptions,
     Source,
     SourceKind,
 )
-from mismo_grpc.jobs.runs import Runs
+from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.stems import StemLayout
 from mismo_grpc.storage.run_files import RunFiles
 
@@ -35,12 +35,12 @@ def a_job(
 ) -> Job:
     job = Job(
         job_id=job_id,
-        run=f"{job_id}-1",
+        run_id=f"{job_id}-1",
         revision=1,
         state=JobState.SUCCEEDED,
         priority=Priority.NORMAL,
         source=Source(SourceKind.PATH, "/music/a.wav"),
-        options=SeparationOptions(),
+        options=JobOptions(),
         labels={},
         model="htdemucs",
         created_at=1000.0,
@@ -54,7 +54,7 @@ def a_job(
 
 def write_stems(jobs_dir: Path, job: Job, frames: int = 1000) -> dict[str, bytes]:
     """Writes a job's WAV files, each of other noise and one byte longer than the one before."""
-    folder = Runs(jobs_dir).files(job.run).stems
+    folder = Runs(jobs_dir).files(job.run_id).stems
     folder.mkdir(parents=True)
     assert job.layout is not None
     files: dict[str, bytes] = {}

@@ -18,7 +18,7 @@ import pytest
 from mismo_grpc.delivery.body import READ_BYTES, Bodies, Body, timestamp
 from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.jobs.job import DeliveryMode, Job, JobFailure, JobState
-from mismo_grpc.jobs.runs import Runs
+from mismo_grpc.results.runs import Runs
 from mismo_grpc.storage.run_files import RunFiles
 from tests.unit.delivery.finished_jobs import FOUR, a_job, waveforms, write_stems
 
@@ -79,7 +79,7 @@ async def test_a_body_can_be_read_again_and_handed_over_piece_by_piece(
     with await bodies.callback(job, "stems", AT) as body:
         once = b"".join([piece async for piece in body])
         again = bytearray()
-        await body.feed(again.extend)
+        await body.read_into(again.extend)
     assert once == again
 
 

@@ -19,17 +19,17 @@ from structlog.testing import capture_logs
 from mismo_grpc.delivery.attempts import RetryPolicy
 from mismo_grpc.delivery.body import Bodies
 from mismo_grpc.delivery.guard import UrlGuard
-from mismo_grpc.delivery.outbox import SLOTS, SLOTS_A_PLACE, Outbox
+from mismo_grpc.delivery.outbox import SLOTS, SLOTS_AN_AUTHORITY, Outbox
 from mismo_grpc.delivery.resolver import Resolver
 from mismo_grpc.delivery.sender import Sender
 from mismo_grpc.errors import StoreError
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
+from mismo_grpc.jobs.event_log import JobEventLog
 from mismo_grpc.jobs.events import EventKind
-from mismo_grpc.jobs.feed import JobFeed
 from mismo_grpc.jobs.job import DeliveryMode, Job, JobState
-from mismo_grpc.jobs.ledger import ActiveJob, JobLedger
-from mismo_grpc.jobs.runs import Runs
-from mismo_grpc.jobs.sqlite_store import SqliteJobStore
+from mismo_grpc.jobs.repository import ActiveJob, JobRepository
+from mismo_grpc.jobs.store.sqlite_store import SqliteJobStore
+from mismo_grpc.results.runs import Runs
 from tests.unit.delivery.finished_jobs import a_job, waveforms, write_stems
 from tests.unit.delivery.receiver import (
     PATIENCE,
@@ -43,7 +43,7 @@ from tests.unit.delivery.receiver import (
 
 
 class House:
-    """One server's worth of callbacks in a folder: store, ledger, outbox."""
+    """One server's worth of callbacks in a folder: store, repository, outbox."""
 
     def __init__(
         self,
@@ -57,13 +57,13 @@ class House:
         self.jobs_dir.mkdir(exist_ok=True)
         self.time = 0.0
         self.store = SqliteJobStore(folder / "jobs.db")
-        self.ledger = JobLedger(self.store, self.now)
+        self.repository = JobRepository(self.store, self.now)
         self.runs = Runs(self.jobs_dir)
         self.outcomes: list[str] = []
         self._changed = asyncio.Condition()
         self._telling: set[asyncio.Task[None]] = set()
         self.outbox = Outbox(
-            self.ledger,
+            self.repository,
             self.runs,
             Bodies(self.runs, waveforms),
             Sender(UrlGuard(Resolver()), timeout=timeout, secret=secret, now=self.now),
@@ -109,15 +109,15 @@ class House:
         return files
 
     async def accept(self, job: Job) -> None:
-        await self.ledger.accept(job, "", "")
-        self.ledger.tell_callbacks()
+        await self.repository.accept(job, "", "")
+        self.repository.tell_callbacks()
 
     def rows(self, job_id: str) -> list[CallbackRow]:
         return self.store.callbacks_of(job_id)
 
     async def close(self) -> None:
         await self.outbox.stop(0.0)
-        self.ledger.close()
+        self.repository.close()
 
 
 @asynccontextmanager
@@ -151,11 +151,11 @@ async def test_the_end_of_a_job_is_told_as_soon_as_it_is_stored(house: House) ->
         house.outbox.start()
         running = a_job(url=receiver.url, state=JobState.RUNNING)
         files = write_stems(house.jobs_dir, running)
-        await house.ledger.accept(running, "", "")
-        active = ActiveJob(running, JobFeed(1))
-        await house.ledger.record(active, lambda job: job, EventKind.UPDATED)
+        await house.repository.accept(running, "", "")
+        active = ActiveJob(running, JobEventLog(1))
+        await house.repository.record(active, lambda job: job, EventKind.UPDATED)
         assert house.rows("track") == []
-        await house.ledger.record(
+        await house.repository.record(
             active, lambda job: replace(job, state=JobState.SUCCEEDED), EventKind.TERMINAL
         )
         await house.told("delivered")
@@ -279,9 +279,9 @@ async def two_stages(house: House, url: str) -> None:
     job = a_job(url=url, mode=DeliveryMode.POLL)
     write_stems(house.jobs_dir, job)
     now = house.now()
-    rows = [CallbackRow(f"c{n}", job.job_id, job.run, f"stage{n}", url, now, now) for n in (1, 2, 3)]
-    await house.ledger.call(house.store.accept, job, "", "", now, rows)
-    house.ledger.tell_callbacks()
+    rows = [CallbackRow(f"c{n}", job.job_id, job.run_id, f"stage{n}", url, now, now) for n in (1, 2, 3)]
+    await house.repository.write(house.store.accept, job, "", "", now, rows)
+    house.repository.tell_callbacks()
 
 
 async def test_within_a_job_the_order_is_kept_through_failures(house: House) -> None:
@@ -306,12 +306,12 @@ async def test_a_receiver_that_hangs_holds_up_no_other_job(house: House) -> None
         house.outbox.start()
         for number in range(SLOTS + 2):
             await house.finish(a_job(f"stuck{number}", url=stuck.url, mode=DeliveryMode.POLL))
-        await stuck.visited(SLOTS_A_PLACE)
+        await stuck.visited(SLOTS_AN_AUTHORITY)
         for number in range(4):
             await house.finish(a_job(f"fine{number}", url=fine.url, mode=DeliveryMode.POLL))
         await house.told(*["delivered"] * 4)
-        assert stuck.most_open == len(stuck.visits) == SLOTS_A_PLACE
-        assert house.outbox.sending_count == SLOTS_A_PLACE
+        assert stuck.most_open == len(stuck.visits) == SLOTS_AN_AUTHORITY
+        assert house.outbox.sending_count == SLOTS_AN_AUTHORITY
 
 
 @pytest.mark.parametrize("waiting_first", [True, False])
@@ -329,8 +329,8 @@ async def test_however_many_wait_for_a_receiver_that_hangs_the_others_are_told(
         if waiting_first:
             house.outbox.start()
         await house.told(*["delivered"] * 4)
-        await stuck.visited(SLOTS_A_PLACE)
-        assert stuck.most_open == len(stuck.visits) == SLOTS_A_PLACE
+        await stuck.visited(SLOTS_AN_AUTHORITY)
+        assert stuck.most_open == len(stuck.visits) == SLOTS_AN_AUTHORITY
 
 
 async def test_what_waited_for_a_slot_goes_out_when_there_is_one(house: House) -> None:
@@ -345,10 +345,10 @@ async def test_what_waited_for_a_slot_goes_out_when_there_is_one(house: House) -
         house.outbox.start()
         for number in range(2 * SLOTS):
             await house.finish(a_job(f"job{number}", url=receiver.url, mode=DeliveryMode.POLL))
-        await receiver.visited(SLOTS_A_PLACE)
+        await receiver.visited(SLOTS_AN_AUTHORITY)
         go_on.set()
         await house.told(*["delivered"] * 2 * SLOTS)
-        assert receiver.most_open == SLOTS_A_PLACE
+        assert receiver.most_open == SLOTS_AN_AUTHORITY
         assert len(set(ids(receiver.visits))) == len(receiver.visits) == 2 * SLOTS
 
 
@@ -379,7 +379,7 @@ async def test_a_job_that_is_deleted_takes_its_callback_along(house: House) -> N
         house.outbox.start()
         await house.finish(a_job(url=receiver.url), frames=500_000)
         await receiver.visited(1)
-        assert await house.ledger.call(house.store.delete, "track")
+        assert await house.repository.write(house.store.delete, "track")
     # The receiver is gone too: the attempt fails, and there is no row left to say so on.
     await house.until(lambda: house.outbox.sending_count == 0)
     assert house.outcomes == []
@@ -390,7 +390,7 @@ async def test_a_new_run_tells_of_itself_alone(house: House) -> None:
         house.outbox.start()
         first = a_job(url=receiver.url, mode=DeliveryMode.POLL)
         await house.finish(first)
-        again = replace(first, run="track-2")
+        again = replace(first, run_id="track-2")
         await house.finish(again)
         await house.until(
             lambda: (
@@ -398,7 +398,7 @@ async def test_a_new_run_tells_of_itself_alone(house: House) -> None:
             )
         )
         [row] = house.rows("track")
-    assert (row.run, row.state) == ("track-2", CallbackState.DELIVERED)
+    assert (row.run_id, row.state) == ("track-2", CallbackState.DELIVERED)
 
 
 # Stopping and starting
@@ -536,11 +536,11 @@ async def test_a_store_that_cannot_be_read_for_a_while_ends_nothing(
 async def test_an_answer_of_the_store_that_is_older_than_an_ending_starts_nothing_twice(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = house.ledger.look
+    read = house.repository.read
     delayed: list[list[CallbackRow]] = []
 
     async def slow_to_hand_over(function: Any, *arguments: Any) -> Any:
-        found = await look(function, *arguments)
+        found = await read(function, *arguments)
         if function == house.store.due_callbacks and house.outbox.sending_count and found:
             # Read while the callback was pending, handed over once it is delivered.
             go_on.set()
@@ -556,7 +556,7 @@ async def test_an_answer_of_the_store_that_is_older_than_an_ending_starts_nothin
         await go_on.wait()
         await visit.answer(200)
 
-    monkeypatch.setattr(house.ledger, "look", slow_to_hand_over)
+    monkeypatch.setattr(house.repository, "read", slow_to_hand_over)
     async with Receiver(waiting) as receiver:
         house.outbox.start()
         await house.finish(a_job(url=receiver.url, mode=DeliveryMode.POLL))

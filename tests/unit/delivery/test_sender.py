@@ -24,7 +24,7 @@ from mismo_grpc.delivery.resolver import Resolver
 from mismo_grpc.delivery.sender import Sender
 from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.job import DeliveryMode
-from mismo_grpc.jobs.runs import Runs
+from mismo_grpc.results.runs import Runs
 from tests.unit.delivery.finished_jobs import a_job, waveforms, write_stems
 from tests.unit.delivery.receiver import (
     PATIENCE,
@@ -165,7 +165,7 @@ async def test_fifty_megabytes_of_stems_go_out_in_a_few_megabytes_of_memory(tmp_
         assert outcome == Outcome(Verdict.DELIVERED)
         assert visit.received == body.length > 65_000_000
         digest = hashlib.sha256()
-        await body.feed(digest.update)
+        await body.read_into(digest.update)
         assert visit.digest == digest.hexdigest()
         assert peak < 16 << 20
 

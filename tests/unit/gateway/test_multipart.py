@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from mismo_grpc.errors import InvalidFieldError, MismoError, RequestError, UploadTooLargeError
 from mismo_grpc.gateway.multipart import MAX_FIELD_BYTES, MAX_FIELDS, Form, FormReader
-from mismo_grpc.jobs.incoming import Incoming
-from mismo_grpc.jobs.memory_store import MemoryJobStore
-from mismo_grpc.jobs.uploads import Uploads
 from mismo_grpc.storage.disk import FileSystemDisk
+from mismo_grpc.uploads.spooled_upload import SpooledUploads
+from mismo_grpc.uploads.uploads import Uploads
+from tests.support.memory_store import MemoryJobStore
 
 TYPE = "multipart/form-data; boundary=frontier"
 
@@ -34,7 +34,7 @@ async def pieces(body: bytes, size: int) -> AsyncIterator[bytes]:
         yield body[place : place + size]
 
 
-def incoming_in(folder: Path, max_bytes: int = 1 << 20) -> Incoming:
+def spool_in(folder: Path, max_bytes: int = 1 << 20) -> SpooledUploads:
     disk = FileSystemDisk()
     uploads = Uploads(
         folder / "uploads",
@@ -44,19 +44,19 @@ def incoming_in(folder: Path, max_bytes: int = 1 << 20) -> Incoming:
         idle_seconds=60,
         keep_seconds=60,
     )
-    return Incoming(folder / "incoming", uploads, disk, max_bytes=max_bytes, reserve_bytes=0)
+    return SpooledUploads(folder / "incoming", uploads, disk, max_bytes=max_bytes, reserve_bytes=0)
 
 
 async def read(folder: Path, body: bytes, size: int = 100, max_bytes: int = 1 << 20) -> tuple[Form, bytes]:
-    incoming = incoming_in(folder, max_bytes)
+    spool = spool_in(folder, max_bytes)
     try:
-        async with incoming.file("file") as file:
+        async with spool.file("file") as file:
             form = await FormReader(TYPE, "file", file).read(pieces(body, size))
             if form.filename is None:
                 return form, b""
             upload_id = await file.finish(form.filename, 1.0)
-        status = await incoming.uploads.get(upload_id)
-        content = incoming.uploads.path_of(upload_id).read_bytes()
+        status = await spool.uploads.get(upload_id)
+        content = spool.uploads.path_of(upload_id).read_bytes()
         assert status.sha256 == hashlib.sha256(content).hexdigest()
         return form, content
     finally:
@@ -117,9 +117,9 @@ async def test_a_file_is_cut_off_at_the_limit(tmp_path: Path) -> None:
             taken += 1000
             yield b"x" * 1000
 
-    incoming = incoming_in(tmp_path, 50_000)
+    spool = spool_in(tmp_path, 50_000)
     with pytest.raises(UploadTooLargeError) as caught:
-        async with incoming.file("file") as file:
+        async with spool.file("file") as file:
             await FormReader(TYPE, "file", file).read(endless())
     assert caught.value.field == "file"
     assert taken <= 52_000
@@ -128,7 +128,7 @@ async def test_a_file_is_cut_off_at_the_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/mixed; boundary=a", "text/plain", ""])
 async def test_a_content_type_without_a_boundary(tmp_path: Path, kind: str) -> None:
-    incoming = incoming_in(tmp_path)
-    async with incoming.file("file") as file:
+    spool = spool_in(tmp_path)
+    async with spool.file("file") as file:
         with pytest.raises(RequestError, match="boundary"):
             FormReader(kind, "file", file)

@@ -66,7 +66,7 @@ class Served:
         """Waits until no stream is open; fails where one left something held behind."""
         await self.app.server.streams.wait_none()
         assert self.app.runs.held_runs == frozenset()
-        assert not self.app.shelf._sets  # An open file is a leak, and nothing else tells.
+        assert not self.app.stem_files._sets  # An open file is a leak, and nothing else tells.
 
 
 def settings_for(folder: Path, **changes: Any) -> Settings:

@@ -16,7 +16,7 @@ from mismo_grpc.errors import WIRE, InvalidFieldError, JobFailedError, MismoErro
 from mismo_grpc.rpc.call_limits import CallLimits
 from mismo_grpc.rpc.interceptor import Gate
 from mismo_grpc.rpc.open_streams import OpenStreams
-from tests.unit.rpc.test_status import made
+from tests.unit.rpc.test_error_status import made
 from tests.unit.rpc.wire import drained, refused
 
 SERVICE = "mismo.test.Probe"
@@ -104,7 +104,7 @@ async def test_every_error_reaches_unary_and_streaming_clients_whole() -> None:
                 assert (refusal.code.name, refusal.reason) == (form.grpc_code, form.reason), kind
                 assert refusal.message == raised[-1].message
                 assert refusal.metadata == {"job_id": "x"}
-                assert refusal.fields == (() if kind is JobFailedError else ("options.model",))
+                assert refusal.fields == (() if kind is JobFailedError else ("options.stems.model",))
         assert server.streams.count == 0
 
 

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from mismo.analysis.v1 import job_pb2
+from mismo.analysis.v1 import job_pb2, stage_pb2
 from mismo.analysis.v1 import job_service_pb2 as pb
 from mismo_grpc.rpc import job_service
 from tests.unit.rpc.conftest import DONE, FRAMES, Served
@@ -28,7 +28,9 @@ async def test_a_finished_job_is_told_whole(served: Served) -> None:
     assert job.stem_set.total_frames == FRAMES
     assert [(r.start_frame, r.end_frame) for r in job.stem_set.ready] == [(0, FRAMES)]
     assert job.progress.fraction == 1.0
-    assert {"stems.zip", "stems.json", "waveform-bass.dat", "waveform-bass.json"} <= set(job.artifacts)
+    assert {"stems.zip", "stems.json", "waveform-bass.dat", "waveform-bass.json"} <= {
+        artifact.name for artifact in job.artifacts
+    }
     assert job.time_to_first_audio.ToNanoseconds() > 0
 
 
@@ -49,14 +51,14 @@ async def test_a_job_that_is_not_there(served: Served, job_id: str) -> None:
 
 
 async def test_an_invalid_field_is_named_in_the_status(served: Served) -> None:
-    request = submit(served, options=job_pb2.JobOptions(shifts=99))
+    request = submit(served, options=job_pb2.JobOptions(stems=stage_pb2.StemOptions(shifts=99)))
     refusal = await refused(served.jobs.SubmitJob(request))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
-    assert refusal.fields == ("options.shifts",)
-    request = submit(served, options=job_pb2.JobOptions(chords=True))
+    assert refusal.fields == ("options.stems.shifts",)
+    request = submit(served, options=job_pb2.JobOptions(stages=[stage_pb2.STAGE_CHORDS]))
     refusal = await refused(served.jobs.SubmitJob(request))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_SUPPORTED_YET")
-    assert refusal.fields == ("options.chords",)
+    assert refusal.fields == ("options.stages",)
 
 
 async def test_validating_starts_nothing(served: Served) -> None:
@@ -87,7 +89,12 @@ async def test_a_finished_job_is_watched_from_snapshot_to_terminal(served: Serve
 
 
 async def test_a_job_is_watched_while_it_is_made(served: Served) -> None:
-    request = submit(served, job_id="fresh", options=job_pb2.JobOptions(shifts=1), labels={"no": "cache"})
+    request = submit(
+        served,
+        job_id="fresh",
+        options=job_pb2.JobOptions(stems=stage_pb2.StemOptions(shifts=1)),
+        labels={"no": "cache"},
+    )
     await served.jobs.SubmitJob(request)
     events = await drained(served.jobs.WatchJob(pb.WatchJobRequest(job_id="fresh")))
     kinds = [event.WhichOneof("event") for event in events]
@@ -167,12 +174,14 @@ async def test_a_wrong_list_request_names_its_field(
 
 
 async def test_update_and_cancel_and_delete(served: Served) -> None:
-    request = submit(served, job_id="work", options=job_pb2.JobOptions(shifts=20))
+    request = submit(
+        served, job_id="work", options=job_pb2.JobOptions(stems=stage_pb2.StemOptions(shifts=20))
+    )
     await served.jobs.SubmitJob(request)
     update = pb.UpdateJobRequest(job_id="work", priority=job_pb2.PRIORITY_HIGH, playhead=Duration(seconds=1))
     updated = (await served.jobs.UpdateJob(update)).job
     assert updated.priority == job_pb2.PRIORITY_HIGH
-    assert updated.options.playhead == Duration(seconds=1)
+    assert updated.options.stems.playhead == Duration(seconds=1)
     update = pb.UpdateJobRequest(job_id="work", playhead=Duration(seconds=-1))
     assert (await refused(served.jobs.UpdateJob(update))).fields == ("playhead",)
 

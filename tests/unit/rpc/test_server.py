@@ -26,6 +26,7 @@ SERVICES = {
         "GetJob",
         "ListJobs",
         "WatchJob",
+        "WatchJobs",
         "CancelJob",
         "UpdateJob",
         "DeleteJob",
@@ -35,9 +36,10 @@ SERVICES = {
         "GetUpload",
         "StreamStems",
         "ReadStem",
+        "ReadWaveform",
         "GetArtifact",
     },
-    "mismo.analysis.v1.SystemService": {"GetServerInfo", "ListModels", "WatchResources"},
+    "mismo.analysis.v1.SystemService": {"GetServerInfo", "ListModels", "ListStages", "WatchResources"},
 }
 
 

@@ -37,7 +37,7 @@ async def test_the_server_says_what_it_is(served: Served) -> None:
 async def test_models_are_told_with_what_can_be_done_about_them(served: Served) -> None:
     models = {model.name: model for model in (await served.system.ListModels(pb.ListModelsRequest())).models}
     lite = models["mismo_lite"]
-    assert lite.default
+    assert lite.is_default
     assert lite.state in (pb.MODEL_STATE_WARM, pb.MODEL_STATE_AVAILABLE)
     assert lite.sample_rate == 44_100
     assert set(lite.stem_names) == {"drums", "bass", "other", "vocals"}

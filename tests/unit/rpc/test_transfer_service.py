@@ -13,7 +13,7 @@ import google_crc32c
 import grpc
 import pytest
 
-from mismo.analysis.v1 import audio_pb2, job_pb2, job_service_pb2
+from mismo.analysis.v1 import audio_pb2, job_pb2, job_service_pb2, stage_pb2
 from mismo.analysis.v1 import transfer_service_pb2 as pb
 from tests.unit.rpc.conftest import DONE, FRAMES, Served
 from tests.unit.rpc.wire import drained, refused
@@ -56,7 +56,7 @@ def audio(chunks: Iterable[Any]) -> bytes:
 
 
 async def test_a_finished_job_is_streamed_whole(served: Served) -> None:
-    call = served.transfer.StreamStems(iter([opening(credit_bytes=PLENTY)]))
+    call = served.transfer.StreamStems(iter([opening(credit=pb.StreamCredit(bytes=PLENTY))]))
     messages = await drained(call)
     info = messages[0].info
     assert (info.total_frames, info.sample_rate, info.channels) == (FRAMES, 44_100, 2)
@@ -76,7 +76,7 @@ async def test_a_finished_job_is_streamed_whole(served: Served) -> None:
 
 async def test_credit_paces_the_stream_and_a_seek_leaves_no_more_than_it(served: Served) -> None:
     call = served.transfer.StreamStems()
-    await call.write(opening(credit_bytes=32_768, chunk_bytes=8_192))
+    await call.write(opening(credit=pb.StreamCredit(bytes=32_768), chunk_bytes=8_192))
     received = 0
     while received < 32_768:
         received += len((await next_of(call, "chunk")).data)
@@ -94,7 +94,7 @@ async def test_credit_paces_the_stream_and_a_seek_leaves_no_more_than_it(served:
 
 async def test_a_hundred_seeks_at_once_end_where_the_last_one_leads(served: Served) -> None:
     call = served.transfer.StreamStems()
-    await call.write(opening(credit_bytes=PLENTY, chunk_bytes=4_096))
+    await call.write(opening(credit=pb.StreamCredit(bytes=PLENTY), chunk_bytes=4_096))
     await next_of(call, "info")
     for generation in range(1, 101):
         await call.write(seek(generation, generation * 500))
@@ -114,10 +114,12 @@ async def test_a_hundred_seeks_at_once_end_where_the_last_one_leads(served: Serv
 
 async def test_the_job_that_is_being_made_is_streamed_while_it_is_made(served: Served) -> None:
     source = job_pb2.Source(path=str(served.track))
-    options = job_pb2.JobOptions(shifts=1)
+    options = job_pb2.JobOptions(stems=stage_pb2.StemOptions(shifts=1))
     submit = job_service_pb2.SubmitJobRequest(job_id="fresh", source=source, options=options)
     await served.jobs.SubmitJob(submit)
-    call = served.transfer.StreamStems(iter([opening("fresh", credit_bytes=PLENTY, follow=True)]))
+    call = served.transfer.StreamStems(
+        iter([opening("fresh", credit=pb.StreamCredit(bytes=PLENTY), follow=True)])
+    )
     messages = await drained(call)
     assert {"info", "chunk", "end_of_stem", "end"} <= {m.WhichOneof("message") for m in messages}
     frames = sum(m.chunk.frame_count for m in messages if m.HasField("chunk"))
@@ -126,8 +128,8 @@ async def test_the_job_that_is_being_made_is_streamed_while_it_is_made(served: S
 
 async def test_a_client_that_vanishes_leaves_nothing_open(served: Served) -> None:
     for said in (
-        [opening(credit_bytes=PLENTY, chunk_bytes=4_096)],
-        [opening(credit_bytes=10_000)],
+        [opening(credit=pb.StreamCredit(bytes=PLENTY), chunk_bytes=4_096)],
+        [opening(credit=pb.StreamCredit(bytes=10_000))],
         [opening()],
     ):
         call = served.transfer.StreamStems()
@@ -211,7 +213,7 @@ async def test_one_stem_is_read(served: Served, start: int, limit: int) -> None:
 
 async def test_a_stem_that_is_not_decoded_yet_is_not_ready_unless_one_follows(served: Served) -> None:
     source = job_pb2.Source(path=str(served.track))
-    options = job_pb2.JobOptions(shifts=2)
+    options = job_pb2.JobOptions(stems=stage_pb2.StemOptions(shifts=2))
     await served.jobs.SubmitJob(
         job_service_pb2.SubmitJobRequest(job_id="fresh", source=source, options=options)
     )
@@ -251,15 +253,15 @@ async def test_artifacts_come_in_chunks_from_any_offset(served: Served) -> None:
             assert message.offset == at
             assert message.crc32c == google_crc32c.value(message.data)
             at += len(message.data)
-        assert at == messages[0].total_bytes
+        assert at == messages[0].artifact.total_bytes
         return messages[0], b"".join(message.data for message in messages)
 
     first, content = await fetch("stems.json")
-    assert first.content_type == "application/json"
+    assert first.artifact.content_type == "application/json"
     assert json.loads(content)["model"] == "mismo_lite"
 
     first, content = await fetch("stems.zip")
-    assert first.content_type == "application/zip"
+    assert first.artifact.content_type == "application/zip"
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.testzip() is None
         wav = (served.folder / "jobs" / DONE / "stems" / "bass.wav").read_bytes()
@@ -299,7 +301,16 @@ async def test_many_players_of_one_job_do_not_mix(served: Served) -> None:
         name = ("drums", "bass", "other", "vocals")[place % 4]
         start = place * 1_000
         call = served.transfer.StreamStems(
-            iter([opening(stem_names=[name], start_frame=start, credit_bytes=PLENTY, chunk_bytes=4_096)])
+            iter(
+                [
+                    opening(
+                        stem_names=[name],
+                        start_frame=start,
+                        credit=pb.StreamCredit(bytes=PLENTY),
+                        chunk_bytes=4_096,
+                    )
+                ]
+            )
         )
         chunks = [message.chunk for message in await drained(call) if message.HasField("chunk")]
         assert audio(chunks) == served.stem_pcm(name)[start * 4 :]

@@ -1,4 +1,4 @@
-"""Batches, as a CUDA card runs them, on the CPU: a tile gets what it would get alone, whatever its neighbours are."""
+"""Batches, as a CUDA card runs them, on the CPU: a segment gets what it would get alone, whatever is beside it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from mismo_grpc.audio.decode import DecodedMix
 from mismo_grpc.errors import SeparationFailedError
 from mismo_grpc.separation.catalog import ModelCatalog
-from mismo_grpc.separation.device import Recipe, Samples, TileInput, TorchDevice
+from mismo_grpc.separation.device import InferenceSpec, Samples, SegmentInput, TorchDevice
 from mismo_grpc.separation.engine import SegmentEngine
 from mismo_grpc.separation.models import Bag, ModelPool
 from mismo_grpc.separation.scheduler import Scheduler
@@ -27,7 +27,7 @@ FP32_SNR = 110
 float32 is 144 dB below the value, and what a network's some hundred layers make of it stays tens of dB above that."""
 
 LENGTH = RATE // 2
-"""Frames of a tile."""
+"""Frames of a segment."""
 
 
 @pytest.fixture
@@ -36,26 +36,26 @@ def pool(tmp_path: Path) -> ModelPool:
     return ModelPool(ModelCatalog([tmp_path / "models"]), torch.device("cpu"), 1 << 30)
 
 
-def tile(bag: Bag, seed: int, level: float, offset: float, common: float, before: int) -> TileInput:
+def segment(bag: Bag, seed: int, level: float, offset: float, common: float, before: int) -> SegmentInput:
     """Half a second whose first `before` frames lie before the track; `common` is what its channels have in common."""
     member, length = bag.members[0], LENGTH
     valid = member.valid_frames(length)
     noise = np.random.default_rng(seed).standard_normal((valid - before, 2)).astype(np.float32)
     noise[:, 1] += common * noise[:, 0]
     mix = noise * np.float32(level) + np.float32(offset)
-    return TileInput(mix, before, valid, (valid - length) // 2, length, offset, level)
+    return SegmentInput(mix, before, valid, (valid - length) // 2, length, offset, level)
 
 
 def batched_and_alone(pool: ModelPool, model: str, precision: str) -> tuple[list[Samples], list[Samples]]:
-    """Two tiles of tracks that differ in level, offset and place, in one batch and one by one."""
+    """Two segments of tracks that differ in level, offset and place, in one batch and one by one."""
     bag = pool.get(model)
-    tiles = [
-        tile(bag, 1, level=0.02, offset=0.01, common=0.3, before=LENGTH // 3),
-        tile(bag, 2, level=0.4, offset=-0.2, common=-2.0, before=0),
+    segments = [
+        segment(bag, 1, level=0.02, offset=0.01, common=0.3, before=LENGTH // 3),
+        segment(bag, 2, level=0.4, offset=-0.2, common=-2.0, before=0),
     ]
-    recipe = Recipe(bag, (0,), np.eye(4, dtype=np.float32))
+    inference = InferenceSpec(bag, (0,), np.eye(4, dtype=np.float32))
     device = TorchDevice(torch.device("cpu"), pool, precision, max_batch=2)
-    return device.run(recipe, tiles), [device.run(recipe, [each])[0] for each in tiles]
+    return device.run(inference, segments), [device.run(inference, [each])[0] for each in segments]
 
 
 @pytest.mark.parametrize("model", ["tiny", "mismo_lite"])
@@ -76,15 +76,15 @@ def test_in_bf16_a_batch_differs_less_than_bf16_from_fp32(pool: ModelPool, model
 
 
 class RecordingDevice(TorchDevice):
-    """Notes the mean of the track of each tile that ran in one batch."""
+    """Notes the mean of the track of each segment that ran in one batch."""
 
     def __init__(self, pool: ModelPool, max_batch: int) -> None:
         super().__init__(torch.device("cpu"), pool, "fp32", max_batch)
         self.batches: list[tuple[float, ...]] = []
 
-    def run(self, recipe: Recipe, tiles: Sequence[TileInput]) -> list[Samples]:
-        self.batches.append(tuple(tile.mean for tile in tiles))
-        return super().run(recipe, tiles)
+    def run(self, inference: InferenceSpec, segments: Sequence[SegmentInput]) -> list[Samples]:
+        self.batches.append(tuple(segment.mean for segment in segments))
+        return super().run(inference, segments)
 
 
 def loud(mix: DecodedMix) -> DecodedMix:

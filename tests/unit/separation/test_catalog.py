@@ -52,7 +52,7 @@ def test_every_official_bag_is_listed_and_says_how_to_get_it() -> None:
 def test_a_name_nobody_knows_is_refused_and_never_becomes_a_path(name: str) -> None:
     with pytest.raises(ModelUnavailableError) as caught:
         ModelCatalog([]).describe(name)
-    assert caught.value.field == "options.model"
+    assert caught.value.field == "options.stems.model"
 
 
 def test_model_names_are_plain() -> None:

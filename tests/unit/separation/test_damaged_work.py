@@ -68,7 +68,7 @@ def interrupted(models: Path, spec: SeparationSpec) -> int:
     assert rig.device.out_of_permits.wait(30)
     rig.device.permits.release()
     rig.engine.stop(10)
-    done = separation.tiles_done
+    done = separation.segments_done
     separation.record.close()
     separation.stems.close()
     return done
@@ -120,7 +120,7 @@ def test_damaged_work_is_done_again(
     assert finished(models, spec)[0] == expected[rate][0]
 
 
-@pytest.mark.parametrize("change", [{"boot": "another"}, {"recipe": "cpu bf16"}, {"boot": ""}])
+@pytest.mark.parametrize("change", [{"boot": "another"}, {"model_fingerprint": "cpu bf16"}, {"boot": ""}])
 def test_work_of_another_boot_or_precision_is_done_again(
     tmp_path: Path, models: Path, expected: Expected, change: dict[str, str]
 ) -> None:

@@ -15,7 +15,7 @@ import torch
 from structlog.testing import capture_logs
 
 from mismo_grpc.errors import SeparationFailedError
-from mismo_grpc.separation.device import DeviceLostError, Recipe, Samples, TileInput, TorchDevice
+from mismo_grpc.separation.device import DeviceLostError, InferenceSpec, Samples, SegmentInput, TorchDevice
 from mismo_grpc.separation.device_thread import DEATHS_WITHIN_SECONDS, MAX_DEATHS, DeviceThread
 from mismo_grpc.separation.engine import BATCHES_IN_FLIGHT, SegmentEngine
 from mismo_grpc.separation.scheduler import Scheduler
@@ -65,9 +65,9 @@ class TroubledRig(Rig):
         self.engine.stop(PATIENCE)
         run = self.device.run
 
-        def troubled(recipe: Recipe, tiles: Sequence[TileInput]) -> list[Samples]:
+        def troubled(inference: InferenceSpec, segments: Sequence[SegmentInput]) -> list[Samples]:
             before()
-            return run(recipe, tiles)
+            return run(inference, segments)
 
         self.device.run = troubled
         self.scheduler = Scheduler(time.time)
@@ -143,12 +143,12 @@ def test_a_device_that_dies_again_and_again_is_given_up_and_its_jobs_wait_for_th
     ]
     assert not separation.finished.done()
     assert all_places_in_flight_are_free(rig.engine)
-    tiles = len(separation.plan.tiles)
-    assert rig.scheduler.waiting == tiles - separation.tiles_done
-    assert separation.tiles_done == 3
+    segments = len(separation.plan.segments)
+    assert rig.scheduler.waiting == segments - separation.segments_done
+    assert separation.segments_done == 3
     other = rig.open("tiny", spec_of(tmp_path, make_mix(tmp_path / "short", 30_000), "later"))
     assert not other.finished.done()
-    assert rig.scheduler.waiting == tiles - 3 + len(other.plan.tiles)
+    assert rig.scheduler.waiting == segments - 3 + len(other.plan.segments)
     rig.engine.stop(PATIENCE)
     separation.stems.close()
 
@@ -156,7 +156,7 @@ def test_a_device_that_dies_again_and_again_is_given_up_and_its_jobs_wait_for_th
     taken_up = again.open("tiny", spec)
     taken_up.finished.result(PATIENCE)
     assert read_all(taken_up).tobytes() == right
-    assert taken_up.forwards == tiles - 3
+    assert taken_up.forwards == segments - 3
 
 
 def test_deaths_that_lie_far_apart_do_not_add_up() -> None:
@@ -218,9 +218,9 @@ def test_a_card_that_is_lost_is_told_from_a_model_that_fails(models: Path, tmp_p
     device: TorchDevice = rig.device._device
     rig.device.permits = threading.Semaphore(0)
     separation = rig.open("tiny", spec_of(tmp_path, make_mix(tmp_path, 10_000)))
-    tile = separation.plan.tiles[0]
+    segment = separation.plan.segments[0]
     with pytest.raises(DeviceLostError, match="illegal memory access"):
-        device.run(separation.recipes[0], [separation.input_of(tile)])
+        device.run(separation.inferences[0], [separation.input_of(segment)])
     rig.engine.cancel(separation, SeparationFailedError("over"))
     rig.device.permits.release()
     rig.engine.stop(PATIENCE)

@@ -21,7 +21,7 @@ from mismo_grpc.audio.decode import DecodedMix
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import InvalidFieldError, JobNotReadyError, ModelLoadError, SeparationFailedError
 from mismo_grpc.separation.catalog import ModelCatalog
-from mismo_grpc.separation.device import Recipe, Samples, TileInput, TorchDevice, torch_device
+from mismo_grpc.separation.device import InferenceSpec, Samples, SegmentInput, TorchDevice, torch_device
 from mismo_grpc.separation.engine import SegmentEngine, Separation, SeparationSpec
 from mismo_grpc.separation.models import ModelPool
 from mismo_grpc.separation.scheduler import Scheduler
@@ -81,7 +81,7 @@ class CountingDevice:
         self.permits: threading.Semaphore | None = None
         self.out_of_permits = threading.Event()
 
-    def run(self, recipe: Recipe, tiles: Sequence[TileInput]) -> list[Samples]:
+    def run(self, inference: InferenceSpec, segments: Sequence[SegmentInput]) -> list[Samples]:
         if self.gate is not None:
             assert self.gate.wait(30)
         if self.permits is not None and not self.permits.acquire(blocking=False):
@@ -90,9 +90,9 @@ class CountingDevice:
         if self.fail_next > 0:
             self.fail_next -= 1
             raise RuntimeError("the device lost its mind")
-        self.forwards += len(tiles)
-        self.members += len(recipe.members) * len(tiles)
-        return self._device.run(recipe, tiles)
+        self.forwards += len(segments)
+        self.members += len(inference.members) * len(segments)
+        return self._device.run(inference, segments)
 
 
 class Rig:
@@ -348,7 +348,9 @@ def test_more_work_than_a_job_may_ask_for_costs_nothing(tmp_path: Path, models: 
     write_safetensors_bag(models, "tiny", [tiny_htdemucs(1)])
     mix = replace(make_mix(tmp_path, 1000), frames=200 * RATE)
     os.truncate(mix.path, mix.frames * 8)
-    with pytest.raises(InvalidFieldError, match=r"options\.overlap: 0\.95 with options\.shifts 20"):
+    with pytest.raises(
+        InvalidFieldError, match=r"options\.stems\.overlap: 0\.95 with options\.stems\.shifts 20"
+    ):
         rig.open("tiny", replace(spec_of(tmp_path, mix), overlap=0.95, shifts=20))
     assert not (tmp_path / "job").exists()
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mismo_grpc.separation.grid import plan_track
-from mismo_grpc.separation.scheduler import Lane, Scheduler
+from mismo_grpc.separation.scheduler import ScheduledJob, Scheduler
 
 RATE = 100
 
@@ -19,45 +19,47 @@ class Clock:
         return self.now
 
 
-def lane(priority: int = 2, submitted_at: float = 0.0, key: str = "model", start_frame: int = 0) -> Lane:
+def a_job(
+    priority: int = 2, submitted_at: float = 0.0, key: str = "model", start_frame: int = 0
+) -> ScheduledJob:
     plan = plan_track(1000, RATE, [120])
-    made = Lane(plan, RATE, priority, submitted_at, key, start_frame=start_frame)
-    made.pending.update(range(len(plan.tiles)))
+    made = ScheduledJob(plan, RATE, priority, submitted_at, key, start_frame=start_frame)
+    made.pending.update(range(len(plan.segments)))
     return made
 
 
-def drain(scheduler: Scheduler, max_batch: int = 1) -> list[tuple[Lane, int]]:
-    taken: list[tuple[Lane, int]] = []
+def drain(scheduler: Scheduler, max_batch: int = 1) -> list[tuple[ScheduledJob, int]]:
+    taken: list[tuple[ScheduledJob, int]] = []
     while batch := scheduler.take(max_batch, timeout=0):
-        taken.extend((task.lane, task.tile.index) for task in batch)
+        taken.extend((task.job, task.segment.index) for task in batch)
     return taken
 
 
 def test_a_higher_class_overtakes_between_two_segments() -> None:
     scheduler = Scheduler(Clock())
-    low, high = lane(priority=1), lane(priority=3, submitted_at=99.0)
+    low, high = a_job(priority=1), a_job(priority=3, submitted_at=99.0)
     scheduler.add(low)
-    assert scheduler.take(1)[0].lane is low
+    assert scheduler.take(1)[0].job is low
     scheduler.add(high)
     order = drain(scheduler)
-    assert [owner for owner, _ in order[: len(high.plan.tiles)]] == [high] * len(high.plan.tiles)
-    assert {owner for owner, _ in order[len(high.plan.tiles) :]} == {low}
+    assert [owner for owner, _ in order[: len(high.plan.segments)]] == [high] * len(high.plan.segments)
+    assert {owner for owner, _ in order[len(high.plan.segments) :]} == {low}
 
 
 def test_first_come_first_served_within_a_class() -> None:
     scheduler = Scheduler(Clock())
-    second, first = lane(submitted_at=2.0), lane(submitted_at=1.0)
+    second, first = a_job(submitted_at=2.0), a_job(submitted_at=1.0)
     scheduler.add(second)
     scheduler.add(first)
     assert [owner for owner, _ in drain(scheduler)][:12] == [first] * 12
 
 
-def test_tiles_come_in_the_order_playback_needs_them_then_from_the_start() -> None:
+def test_segments_come_in_the_order_playback_needs_them_then_from_the_start() -> None:
     scheduler = Scheduler(Clock())
-    mine = lane()
+    mine = a_job()
     scheduler.add(mine)
     scheduler.follow(mine, "player", 500)
-    starts = [mine.plan.tiles[index].start for _, index in drain(scheduler)]
+    starts = [mine.plan.segments[index].start for _, index in drain(scheduler)]
     first = next(i for i, s in enumerate(starts) if s == 0)
     assert all(s + 120 > 500 for s in starts[:first])
     assert starts[:first] == sorted(starts[:first])
@@ -66,93 +68,93 @@ def test_tiles_come_in_the_order_playback_needs_them_then_from_the_start() -> No
 
 def test_a_seek_reorders_what_is_left() -> None:
     scheduler = Scheduler(Clock())
-    mine = lane()
+    mine = a_job()
     scheduler.add(mine)
     scheduler.follow(mine, "player", 0)
-    assert scheduler.take(1)[0].tile.index == 0
+    assert scheduler.take(1)[0].segment.index == 0
     scheduler.follow(mine, "player", 800)
-    tile = scheduler.take(1)[0].tile
-    assert tile.start <= 800 < tile.end
+    segment = scheduler.take(1)[0].segment
+    assert segment.start <= 800 < segment.end
 
 
 def test_a_players_own_word_counts_more_than_a_hint() -> None:
     clock = Clock()
     scheduler = Scheduler(clock)
-    mine = lane()
+    mine = a_job()
     scheduler.add(mine)
     scheduler.suggest(mine, 0)
-    assert scheduler.take(1)[0].tile.index == 0
+    assert scheduler.take(1)[0].segment.index == 0
     clock.now += 5
     scheduler.follow(mine, "player", 800)
     for _ in range(2):
-        tile = scheduler.take(1)[0].tile
-        assert tile.end > 800
+        segment = scheduler.take(1)[0].segment
+        assert segment.end > 800
 
 
 def test_a_followed_job_goes_before_one_that_nobody_hears_yet_not_for_ever() -> None:
     clock = Clock()
     scheduler = Scheduler(clock)
-    quiet, followed = lane(submitted_at=clock.now), lane(submitted_at=clock.now + 1)
+    quiet, followed = a_job(submitted_at=clock.now), a_job(submitted_at=clock.now + 1)
     scheduler.add(quiet)
     scheduler.add(followed)
     scheduler.follow(followed, "player", 0)
-    assert scheduler.take(1)[0].lane is followed
+    assert scheduler.take(1)[0].job is followed
     clock.now += 3600
     scheduler.follow(followed, "player", 0)
-    assert scheduler.take(1)[0].lane is quiet
+    assert scheduler.take(1)[0].job is quiet
 
 
 def test_two_players_of_one_job_are_both_served() -> None:
     scheduler = Scheduler(Clock())
-    mine = lane()
+    mine = a_job()
     scheduler.add(mine)
     scheduler.follow(mine, "a", 0)
     scheduler.follow(mine, "b", 600)
-    first, second = (scheduler.take(1)[0].tile for _ in range(2))
+    first, second = (scheduler.take(1)[0].segment for _ in range(2))
     assert {first.start <= 0 < first.end, second.start <= 600 < second.end} == {True}
 
 
-def test_a_batch_holds_tiles_of_several_jobs_but_of_one_model() -> None:
+def test_a_batch_holds_segments_of_several_jobs_but_of_one_model() -> None:
     scheduler = Scheduler(Clock())
-    short = [lane(), lane(), lane(key="another")]
+    short = [a_job(), a_job(), a_job(key="another")]
     for each in short:
         each.pending = {0}
         scheduler.add(each)
     batch = scheduler.take(8)
-    assert [task.lane for task in batch] == short[:2]
+    assert [task.job for task in batch] == short[:2]
 
 
-def test_a_tile_given_back_is_handed_out_again() -> None:
+def test_a_segment_given_back_is_handed_out_again() -> None:
     scheduler = Scheduler(Clock())
-    mine = lane()
+    mine = a_job()
     scheduler.add(mine)
     task = scheduler.take(1)[0]
     scheduler.give_back(task)
-    assert scheduler.take(1)[0].tile == task.tile
+    assert scheduler.take(1)[0].segment == task.segment
 
 
 def test_lower_classes_wait_while_a_more_urgent_job_is_made_ready_but_not_for_long() -> None:
     clock = Clock()
     scheduler = Scheduler(clock)
-    low, high = lane(priority=1), lane(priority=3)
+    low, high = a_job(priority=1), a_job(priority=3)
     scheduler.add(low)
     with scheduler.expecting(3):
         assert scheduler.take(1, timeout=0) == []
         clock.now += 10
-        assert scheduler.take(1, timeout=0)[0].lane is low
+        assert scheduler.take(1, timeout=0)[0].job is low
     with scheduler.expecting(3):
         scheduler.add(high)
-        assert scheduler.take(1, timeout=0)[0].lane is high
+        assert scheduler.take(1, timeout=0)[0].job is high
     scheduler.remove(high)
-    assert scheduler.take(1, timeout=0)[0].lane is low
+    assert scheduler.take(1, timeout=0)[0].job is low
 
 
 def test_a_job_does_not_hold_back_its_own_class_or_a_higher_one() -> None:
     scheduler = Scheduler(Clock())
-    normal = lane(priority=2)
+    normal = a_job(priority=2)
     scheduler.add(normal)
     with scheduler.expecting(1), scheduler.expecting(2):
-        assert scheduler.take(1, timeout=0)[0].lane is normal
+        assert scheduler.take(1, timeout=0)[0].job is normal
 
 
 def test_closing_frees_a_device_that_waits() -> None:
@@ -166,28 +168,28 @@ def test_closing_frees_a_device_that_waits() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 999), st.booleans()), min_size=1, max_size=4))
-def test_every_tile_is_handed_out_exactly_once(jobs: list[tuple[int, int, bool]]) -> None:
+def test_every_segment_is_handed_out_exactly_once(kinds: list[tuple[int, int, bool]]) -> None:
     scheduler = Scheduler(Clock())
-    lanes = []
-    for priority, frame, followed in jobs:
-        mine = lane(priority, start_frame=frame)
-        lanes.append(mine)
+    jobs: list[ScheduledJob] = []
+    for priority, frame, followed in kinds:
+        mine = a_job(priority, start_frame=frame)
+        jobs.append(mine)
         scheduler.add(mine)
         if followed:
             scheduler.follow(mine, "player", frame)
     order = drain(scheduler, 3)
     assert sorted((id(owner), index) for owner, index in order) == sorted(
-        (id(mine), tile.index) for mine in lanes for tile in mine.plan.tiles
+        (id(mine), segment.index) for mine in jobs for segment in mine.plan.segments
     )
 
 
-def test_a_tile_whose_batch_failed_shares_none_any_more() -> None:
+def test_a_segment_whose_batch_failed_shares_none_any_more() -> None:
     scheduler = Scheduler(Clock())
-    mine, urgent = lane(), lane(priority=3)
+    mine, urgent = a_job(), a_job(priority=3)
     scheduler.add(mine)
     for task in scheduler.take(2):
         scheduler.give_back(task)
     urgent.pending = {0}
     scheduler.add(urgent)
-    batches = [[(task.lane, task.tile.index) for task in scheduler.take(2)] for _ in range(4)]
+    batches = [[(task.job, task.segment.index) for task in scheduler.take(2)] for _ in range(4)]
     assert batches == [[(urgent, 0)], [(mine, 0)], [(mine, 1)], [(mine, 2), (mine, 3)]]

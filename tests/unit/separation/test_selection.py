@@ -28,9 +28,9 @@ def test_two_stems_are_the_stem_and_the_sum_of_the_others() -> None:
 @pytest.mark.parametrize(
     ("names", "two", "field"),
     [
-        (["guitar"], "", "options.stem_names"),
-        (["bass", "bass"], "", "options.stem_names"),
-        ([], "guitar", "options.two_stems"),
+        (["guitar"], "", "options.stems.stem_names"),
+        (["bass", "bass"], "", "options.stems.stem_names"),
+        ([], "guitar", "options.stems.two_stems"),
     ],
 )
 def test_a_wrong_stem_names_its_field_and_what_there_is(names: list[str], two: str, field: str) -> None:

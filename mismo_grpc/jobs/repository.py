@@ -1,0 +1,196 @@
+"""The one place that changes a job: stored first, then told to whoever watches."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from mismo_grpc.broadcast import Broadcast
+from mismo_grpc.completion import run_to_completion
+from mismo_grpc.errors import DiskFullError
+from mismo_grpc.jobs.callbacks import callbacks_due
+from mismo_grpc.jobs.event_log import JobEventLog
+from mismo_grpc.jobs.events import Event, EventKind
+from mismo_grpc.jobs.job import Job, Progress, StageStatus
+from mismo_grpc.jobs.store.port import JobStore
+from mismo_grpc.separation.engine import Separation
+from mismo_grpc.separation.ranges import RangeSet
+from mismo_grpc.storage.disk_reserve import DiskReserve
+
+T = TypeVar("T")
+
+LOGS_KEPT = 256
+
+
+@dataclass(eq=False)
+class ActiveJob:
+    """A job that has not ended, with what lives only in memory; touched on the event loop only."""
+
+    job: Job
+    event_log: JobEventLog
+    ready: RangeSet = field(default_factory=RangeSet)
+    separation: Separation | None = None
+    task: asyncio.Task[None] | None = None
+    cancelling: bool = False
+    playhead: float | None = None
+    """Seconds; the latest one asked for."""
+    separating_since: float | None = None
+    """Seconds of the monotonic clock, as `progressed_at`."""
+    progressed_at: float = 0.0
+    """When the latest segment was done."""
+    segments_before: int = 0
+    """Segments that were done before this process took the job up."""
+    stems_changed: Broadcast = field(default_factory=Broadcast)
+    """Notified as soon as frames are final, before that is stored and told."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class JobRepository:
+    """Active jobs in memory, all jobs in the store; store calls go through one writer thread."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        now: Callable[[], float],
+        spare: DiskReserve | None = None,
+        *,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self.store = store
+        self.spare = spare
+        self.now = now
+        self.active: dict[str, ActiveJob] = {}
+        self.ended_logs: dict[str, JobEventLog] = {}
+        """Of the last jobs that ended, for watchers that come back."""
+        self.job_files_lock = asyncio.Lock()
+        """Held while a job_id and its folder pass from one run to the next, or go: never while a job is waited for."""
+        self.on_callbacks: list[Callable[[], None]] = []
+        """Called on the event loop once callbacks are stored, for whoever sends them."""
+        self.on_change: list[Callable[[Job, Job, Event], None]] = []
+        """Called on the event loop with a job before and after each stored change."""
+        self.on_accepted: list[Callable[[Job], None]] = []
+        """Called on the event loop with each accepted job."""
+        self._new_id = new_id
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-read")
+
+    async def write(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Runs a store method that writes in the writer thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, function, *arguments)
+
+    async def must_write(self, function: Callable[..., T], *arguments: Any) -> T:
+        """`write` for what must be stored on a full disk too."""
+        try:
+            return await self.write(function, *arguments)
+        except DiskFullError:
+            if self.spare is None or not await self.write(self.spare.release):
+                raise
+            return await self.write(function, *arguments)
+
+    async def read(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Runs a store method that only reads, beside the writer."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, function, *arguments)
+
+    async def find(self, job_id: str) -> Job | None:
+        """A job as it is now, or None."""
+        active = self.active.get(job_id)
+        return active.job if active is not None else await self.read(self.store.get, job_id)
+
+    async def record(
+        self,
+        active: ActiveJob,
+        change: Callable[[Job], Job],
+        kind: EventKind,
+        body: StageStatus | tuple[tuple[int, int], ...] | None = None,
+        *,
+        must_write: bool = False,
+        before_publishing: Callable[[], Awaitable[object]] | None = None,
+    ) -> Job:
+        """Applies a change as the job's next revision, stores it with the callbacks it causes, then publishes it.
+
+        A job that has ended stays as it is; the caller looks at the answer. `before_publishing` is awaited once the
+        change is stored and before anybody hears of it; it raises nothing.
+        With `must_write` a full disk is no reason not to. Once begun it is carried out, also if the caller is
+        cancelled: store and watchers never differ.
+        """
+        write = self.must_write if must_write else self.write
+        return await run_to_completion(self._record(active, change, kind, body, write, before_publishing))
+
+    async def _record(
+        self,
+        active: ActiveJob,
+        change: Callable[[Job], Job],
+        kind: EventKind,
+        body: StageStatus | tuple[tuple[int, int], ...] | None,
+        write: Callable[..., Awaitable[bool]],
+        before_publishing: Callable[[], Awaitable[object]] | None,
+    ) -> Job:
+        async with active.lock:
+            if active.job.state.ended:
+                return active.job
+            job = change(active.job)
+            job = replace(job, revision=active.job.revision + 1)
+            event = Event(job.revision, self.now(), kind, body)
+            callbacks = callbacks_due(job, kind, event.time, self._new_id)
+            await write(self.store.save, job, callbacks)
+            if before_publishing is not None:
+                await before_publishing()
+            before, active.job = active.job, job
+            if kind is EventKind.SEGMENT_READY and isinstance(body, tuple):
+                active.ready = active.ready.union(body)
+            if job.state.ended:
+                self.active.pop(job.job_id, None)
+                self._keep_log(active)
+            active.event_log.publish(event)
+            for tell in self.on_change:
+                tell(before, job, event)
+            if callbacks:
+                self.tell_callbacks()
+            return job
+
+    async def accept(self, job: Job, request_id: str, fingerprint: str) -> None:
+        """Stores a new run; one whose result was there already has ended, and its callbacks with it.
+
+        They are told by the caller, once the result's files are in their place.
+        """
+        now = self.now()
+        callbacks = callbacks_due(job, EventKind.TERMINAL, now, self._new_id)
+        await self.write(self.store.accept, job, request_id, fingerprint, now, callbacks)
+
+    def tell_callbacks(self) -> None:
+        """Tells whoever sends callbacks that there are new ones."""
+        for listener in self.on_callbacks:
+            listener()
+
+    def _keep_log(self, active: ActiveJob) -> None:
+        self.ended_logs[active.job.job_id] = active.event_log
+        while len(self.ended_logs) > LOGS_KEPT:
+            del self.ended_logs[next(iter(self.ended_logs))]
+
+    def close(self) -> None:
+        """Waits for what is being stored and closes the store."""
+        self._writer.shutdown(wait=True)
+        self._reader.shutdown(wait=True)
+        self.store.close()
+
+
+def progress_of(active: ActiveJob, position: int, segment_seconds: float) -> Progress:
+    """How far a job is; `segment_seconds` is a segment's usual time (0: unknown).
+
+    It changes with a segment, not with time: who watches hears of something only when something happened.
+    """
+    job = active.job
+    total, done = job.segments_total, job.segments_done
+    if total == 0:
+        return Progress(queue_position=position)
+    eta: float | None = None
+    fresh = done - active.segments_before
+    if active.separating_since is not None and fresh > 0:
+        eta = (active.progressed_at - active.separating_since) / fresh * (total - done)
+    elif segment_seconds > 0:
+        eta = segment_seconds * (total - done)
+    return Progress(done / total, eta, position, done, total)

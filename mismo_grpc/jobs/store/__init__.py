@@ -1,0 +1,1 @@
+"""Where jobs are kept: the port, SQLite, and the records in it."""

@@ -1,0 +1,74 @@
+"""Jobs as JSON for the store, and the key under which a result can be used again.
+
+A field that a record does not have takes its default, a field that this version does not know is passed over,
+so records of a neighbouring version can be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from pydantic import TypeAdapter, ValidationError
+
+from mismo_grpc.errors import MismoError, StoreError
+from mismo_grpc.jobs.job import Job, StemOptions
+from mismo_grpc.separation.device import DeviceInfo
+
+_JOB = TypeAdapter(Job)
+
+
+def job_to_json(job: Job) -> str:
+    """The whole job as one ASCII line of JSON."""
+    # Not pydantic's own JSON: it refuses lone surrogates, which a file name or a message may hold.
+    return json.dumps(_JOB.dump_python(job, mode="json"), separators=(",", ":"))
+
+
+def job_from_json(record: str) -> Job:
+    """The job of a record; raises StoreError if it is none."""
+    try:
+        return _JOB.validate_python(json.loads(record))
+    except (ValueError, MismoError) as error:
+        raise StoreError(
+            f"a stored job cannot be read ({_fault(error)}); start the version that wrote it, or move the "
+            "store's file away to begin with an empty one"
+        ) from error
+
+
+def _fault(error: ValueError | MismoError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+def cache_key(job: Job) -> str:
+    """Of everything but the source that decides what the stems sound like, lower-case hex.
+
+    Two jobs of the same source content and the same key have the same stem files. The playhead changes only
+    the order of the work; `stem_names` is a set here, and empty means all.
+    """
+    return result_key(job.model, job.options.stems, job.model_fingerprint)
+
+
+def result_key(model: str, options: StemOptions, model_fingerprint: str = "") -> str:
+    """`cache_key` before there is a job; `model` is the one that does the work.
+
+    `model_fingerprint` names its weights and arithmetic.
+    """
+    parts: dict[str, object] = {
+        "model": model,
+        "recipe": model_fingerprint,
+        "stem_names": sorted(set(options.stem_names)),
+        "two_stems": options.two_stems,
+        "shifts": options.shifts,
+        "overlap": float(options.overlap),
+        "encoding": options.encoding.name,
+        "sample_rate": options.sample_rate,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def model_fingerprint_of(weights: str, device: DeviceInfo) -> str:
+    """What decides how a model's samples come out besides the options: its weights, the device and the precision."""
+    return f"{weights} {device.name} {device.precision}"

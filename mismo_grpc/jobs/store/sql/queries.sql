@@ -1,0 +1,141 @@
+-- Every statement of the job store, each under its name.
+
+-- name: job_standing
+SELECT run_id, state FROM jobs WHERE job_id = :job_id
+
+-- name: accept_job
+INSERT INTO jobs (
+    job_id, run_id, state, priority, created_at, ended_at, expires_at,
+    source_sha256, source_bytes, cache_key, result_bytes, record
+) VALUES (
+    :job_id, :run_id, :state, :priority, :created_at, :ended_at, :expires_at,
+    :source_sha256, :source_bytes, :cache_key, :result_bytes, :record
+)
+
+-- name: save_job
+UPDATE jobs SET
+    state = :state, priority = :priority, created_at = :created_at, ended_at = :ended_at,
+    expires_at = :expires_at, source_sha256 = :source_sha256, source_bytes = :source_bytes,
+    cache_key = :cache_key, result_bytes = :result_bytes, record = :record
+WHERE job_id = :job_id AND run_id = :run_id
+
+-- name: put_label
+INSERT OR IGNORE INTO job_labels (label, job_id) VALUES (:label, :job_id)
+
+-- name: delete_job
+DELETE FROM jobs WHERE job_id = :job_id
+
+-- name: get_job
+SELECT record FROM jobs WHERE job_id = :job_id
+
+-- name: list_jobs
+SELECT record FROM jobs
+WHERE (created_at, job_id) < (:before_time, :before_id)
+    AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+    AND NOT EXISTS (
+        SELECT 1 FROM json_each(:labels) AS asked
+        WHERE NOT EXISTS (
+            SELECT 1 FROM job_labels
+            WHERE job_labels.label = asked.value AND job_labels.job_id = jobs.job_id
+        )
+    )
+ORDER BY created_at DESC, job_id DESC
+LIMIT :page_size
+
+-- name: active_jobs
+SELECT record FROM jobs WHERE state < 3 ORDER BY created_at, job_id
+
+-- name: standing_runs
+SELECT job_id, run_id, state FROM jobs ORDER BY job_id
+
+-- name: ended_results
+SELECT job_id, run_id, state, coalesce(ended_at, 0.0), expires_at, result_bytes FROM jobs
+WHERE state >= 3
+ORDER BY ended_at, job_id
+
+-- name: find_result
+SELECT record FROM jobs
+WHERE state = 3 AND source_sha256 = :source_sha256 AND cache_key = :cache_key
+    AND (expires_at IS NULL OR expires_at > :now)
+ORDER BY ended_at DESC, job_id DESC
+LIMIT 1
+
+-- name: has_result_of
+SELECT EXISTS (
+    SELECT 1 FROM jobs
+    WHERE state = 3 AND source_sha256 = :source_sha256 AND (expires_at IS NULL OR expires_at > :now)
+)
+
+-- name: put_request
+INSERT OR REPLACE INTO requests (request_id, job_id, run_id, fingerprint, accepted_at)
+VALUES (:request_id, :job_id, :run_id, :fingerprint, :now)
+
+-- name: find_request
+SELECT job_id, run_id, fingerprint FROM requests WHERE request_id = :request_id
+
+-- name: forget_requests
+DELETE FROM requests WHERE accepted_at < :before
+
+-- name: put_upload
+INSERT OR REPLACE INTO uploads (upload_id, filename, total_bytes, sha256, complete, touched_at, boot)
+VALUES (:upload_id, :filename, :total_bytes, :sha256, :complete, :touched_at, :boot)
+
+-- name: get_upload
+SELECT upload_id, filename, total_bytes, sha256, complete, touched_at, boot FROM uploads WHERE upload_id = :upload_id
+
+-- name: find_upload_by_sha256
+SELECT upload_id, filename, total_bytes, sha256, complete, touched_at, boot FROM uploads
+WHERE complete = 1 AND sha256 = :sha256
+ORDER BY touched_at DESC, upload_id DESC
+LIMIT 1
+
+-- name: delete_upload
+DELETE FROM uploads WHERE upload_id = :upload_id
+
+-- name: stale_uploads
+SELECT upload_id, filename, total_bytes, sha256, complete, touched_at, boot FROM uploads
+WHERE touched_at < :before
+ORDER BY touched_at, upload_id
+
+-- name: count_unfinished_uploads
+SELECT count(*) FROM uploads WHERE complete = 0
+
+-- name: unfinished_uploads
+SELECT upload_id, filename, total_bytes, sha256, complete, touched_at, boot FROM uploads
+WHERE complete = 0
+ORDER BY touched_at, upload_id
+
+-- name: put_callback
+INSERT INTO callbacks (
+    callback_id, job_id, run_id, stage, url, authority, created_at, next_attempt_at, state, attempts, last_error
+) VALUES (
+    :callback_id, :job_id, :run_id, :stage, :url, :authority, :created_at, :next_attempt_at, :state, :attempts, :last_error
+)
+
+-- name: save_callback
+UPDATE callbacks SET
+    next_attempt_at = :next_attempt_at, state = :state, attempts = :attempts, last_error = :last_error
+WHERE callback_id = :callback_id
+
+-- name: due_callbacks
+SELECT callback_id, job_id, run_id, stage, url, created_at, next_attempt_at, state, attempts, last_error
+FROM callbacks AS due
+WHERE state = 'pending' AND next_attempt_at <= :now
+    AND authority NOT IN (SELECT value FROM json_each(:passed_over))
+    AND NOT EXISTS (
+        SELECT 1 FROM callbacks AS earlier
+        WHERE earlier.job_id = due.job_id AND earlier.number < due.number
+            AND earlier.run_id = due.run_id AND earlier.state = 'pending'
+    )
+ORDER BY next_attempt_at, number
+LIMIT :limit
+
+-- name: next_callback_time
+SELECT min(next_attempt_at) FROM callbacks WHERE state = 'pending' AND next_attempt_at > :after
+
+-- name: callbacks_of
+SELECT callback_id, job_id, run_id, stage, url, created_at, next_attempt_at, state, attempts, last_error
+FROM callbacks WHERE job_id = :job_id ORDER BY number
+
+-- name: jobs_with_pending_callbacks
+SELECT DISTINCT job_id FROM callbacks WHERE state = 'pending'

@@ -1,0 +1,272 @@
+"""What stands between a request and the queue: is the source readable, the model there, the room enough?"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mismo_grpc.errors import MismoError, ModelUnavailableError, NotSupportedYetError
+from mismo_grpc.executors import InThread
+from mismo_grpc.jobs.job import (
+    Job,
+    JobRequest,
+    JobState,
+    Source,
+    SourceKind,
+    Stage,
+    StageState,
+    StageStatus,
+    StemOptions,
+)
+from mismo_grpc.jobs.repository import JobRepository
+from mismo_grpc.jobs.store.records import cache_key, model_fingerprint_of, result_key
+from mismo_grpc.orchestration.sources import check_audio, resolve_path
+from mismo_grpc.results.disk_room import mix_bytes, stems_bytes
+from mismo_grpc.results.reuse import take_over_result
+from mismo_grpc.results.runs import Runs
+from mismo_grpc.separation.catalog import EMBEDDED_MODEL, ModelCatalog, ModelDescription, ModelState
+from mismo_grpc.separation.device import DeviceInfo
+from mismo_grpc.separation.grid import check_work
+from mismo_grpc.separation.selection import select_stems
+from mismo_grpc.storage.disk import Disk, disk_errors
+from mismo_grpc.uploads.uploads import Uploads
+
+HASHED_AT_SUBMIT_BYTES = 256 << 20
+"""Larger sources are not looked up among earlier results: hashing them would delay the first audio."""
+HASH_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A job that may be accepted, and the earlier job whose result it can have."""
+
+    job: Job
+    cached: Job | None
+
+
+class Admission:
+    """Checks submits and prepares the files of accepted jobs.
+
+    `device` waits until it is known what separates; `device_now` answers None until then.
+    """
+
+    def __init__(
+        self,
+        repository: JobRepository,
+        uploads: Uploads,
+        catalog: ModelCatalog,
+        disk: Disk,
+        runs: Runs,
+        *,
+        roots: Sequence[Path],
+        paths_allowed: bool,
+        default_model: Callable[[], str],
+        wanted_model: str,
+        max_track_seconds: float,
+        disk_reserve: int,
+        default_ttl: float,
+        device: Callable[[], Awaitable[DeviceInfo]],
+        device_now: Callable[[], DeviceInfo | None],
+        bulk: InThread,
+        checksum: InThread,
+    ) -> None:
+        self._repository = repository
+        self._uploads = uploads
+        self._catalog = catalog
+        self._disk = disk
+        self._runs = runs
+        self._roots = tuple(roots)
+        self._paths_allowed = paths_allowed
+        self._default_model = default_model
+        self._wanted_model = wanted_model
+        self._max_track_seconds = max_track_seconds
+        self._disk_reserve = disk_reserve
+        self._default_ttl = default_ttl
+        self._device = device
+        self._device_now = device_now
+        self._bulk = bulk
+        self._checksum = checksum
+
+    def resolve(self, source: Source) -> Path:
+        """The file of a path source, checked anew; blocks. Raises as `resolve_path`."""
+        return resolve_path(source.location, self._roots, allowed=self._paths_allowed)
+
+    async def check(self, request: JobRequest, *, use_earlier: bool = True) -> Admitted:
+        """Checks a request and makes the job that would be accepted; starts nothing.
+
+        With `use_earlier` an earlier result of the same content is looked for. Raises the error that says what is
+        wrong with the request.
+        """
+        for stage in request.options.stages:
+            if stage is not Stage.STEMS:
+                raise NotSupportedYetError(
+                    f"options.stages: STAGE_{stage.name} is not offered by this server; ListStages tells which are",
+                    field="options.stages",
+                )
+        model = await asyncio.to_thread(self._check_model, request.options.stems)
+        fallback_from = (
+            self._wanted_model if not request.options.stems.model and model.name != self._wanted_model else ""
+        )
+        path, field = await self._locate(request.source)
+        checked = await asyncio.to_thread(
+            check_audio, path, request.options.stems.playhead, self._max_track_seconds, field
+        )
+        seconds = checked.audio.duration_seconds or 0.0
+        check_work(
+            int(seconds * model.sample_rate),
+            model.sample_rate,
+            [model.segment_frames],
+            overlap=request.options.stems.overlap,
+            shifts=request.options.stems.shifts,
+        )
+        await asyncio.to_thread(self._check_room, seconds, model, request.options.stems)
+        digest = ""
+        cached: Job | None = None
+        if checked.size <= HASHED_AT_SUBMIT_BYTES:
+            digest = await self._checksum(_sha256, path)
+            if use_earlier:
+                cached = await self._earlier_result(digest, model, request.options.stems)
+        device = self._device_now()
+        warnings = (
+            (f"model {self._wanted_model} is not available on this server; {model.name} was used instead",)
+            if fallback_from
+            else ()
+        )
+        job = Job(
+            job_id=request.job_id or uuid.uuid4().hex,
+            run_id=uuid.uuid4().hex,
+            revision=1,
+            state=JobState.QUEUED,
+            priority=request.priority,
+            source=request.source,
+            options=request.options,
+            labels=dict(request.labels),
+            model=model.name,
+            created_at=self._repository.now(),
+            fallback_from=fallback_from,
+            result_ttl=request.result_ttl,
+            model_fingerprint="" if device is None else model_fingerprint_of(model.fingerprint, device),
+            source_sha256=digest,
+            source_bytes=checked.size,
+            source_mtime_ns=checked.mtime_ns,
+            warnings=warnings,
+            delivery=request.delivery,
+        )
+        return Admitted(job, cached)
+
+    async def _earlier_result(self, digest: str, model: ModelDescription, options: StemOptions) -> Job | None:
+        repository = self._repository
+        # Only what might be there is worth waiting for the device, which a server that just started does not know.
+        if not await repository.read(repository.store.has_result_of, digest, repository.now()):
+            return None
+        key = result_key(model.name, options, model_fingerprint_of(model.fingerprint, await self._device()))
+        return await repository.read(repository.store.find_result, digest, key, repository.now())
+
+    def _check_model(self, options: StemOptions) -> ModelDescription:
+        model = self._catalog.describe(options.model or self._default_model())
+        if model.state is ModelState.UNAVAILABLE:
+            raise ModelUnavailableError(
+                f"options.stems.model: {model.reason}",
+                field="options.stems.model",
+                metadata={"model": model.name},
+            )
+        if model.sources:
+            select_stems(model.sources, options.stem_names, options.two_stems)
+        return model
+
+    async def _locate(self, source: Source) -> tuple[Path, str]:
+        if source.kind is SourceKind.UPLOAD:
+            return await self._bulk(self._uploads.path_of, source.location), "source.upload_id"
+        return await asyncio.to_thread(self.resolve, source), "source.path"
+
+    def _check_room(self, seconds: float, model: ModelDescription, options: StemOptions) -> None:
+        stems = 2 if options.two_stems else len(options.stem_names) or len(model.sources) or 4
+        frames = int(seconds * model.sample_rate)
+        needed = mix_bytes(frames) + stems_bytes(
+            frames, model.sample_rate, stems, options.sample_rate, options.encoding
+        )
+        self._disk.require(self._runs.root, needed, self._disk_reserve)
+
+    async def prepare(self, admitted: Admitted) -> Job:
+        """Makes the run's folder, with the upload or an earlier result in it; answers the job as it begins.
+
+        Raises DiskFullError, InternalError, UploadNotFoundError.
+        """
+        job, cached = admitted.job, admitted.cached
+        if cached is not None:
+            with self._runs.held(cached.run_id):
+                artifacts = await self._checksum(take_over_result, self._runs, job, cached)
+            if artifacts is not None:
+                return _taken_over(job, cached, artifacts, self._repository.now(), self._default_ttl)
+        if job.source.kind is SourceKind.UPLOAD:
+            files = self._runs.files(job.run_id)
+            await asyncio.to_thread(_make_folder, files.folder)
+            await self._uploads.link_into(job.source.location, files.source)
+            await asyncio.to_thread(self._runs.sync_names, job.run_id)
+        return job
+
+    async def may_still_have(self, admitted: Admitted) -> bool:
+        """Whether the earlier result that a job takes over is still that of the same content, or there is none.
+
+        Asked under the lock that keeps jobs from being replaced.
+        """
+        cached = admitted.cached
+        if cached is None:
+            return True
+        current = await self._repository.read(self._repository.store.get, cached.job_id)
+        return (
+            current is not None
+            and current.run_id == cached.run_id
+            and current.source_sha256 == admitted.job.source_sha256
+            and cache_key(current) == cache_key(cached)
+        )
+
+
+def default_model(catalog: ModelCatalog, wanted: str) -> str:
+    """What a job gets that names no model: the wanted one if its weights are here, else the embedded one."""
+    try:
+        if catalog.describe(wanted).state is not ModelState.UNAVAILABLE:
+            return wanted
+    except MismoError:
+        pass
+    return EMBEDDED_MODEL
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(HASH_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _make_folder(folder: Path) -> None:
+    with disk_errors():
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _taken_over(job: Job, cached: Job, artifacts: tuple[str, ...], now: float, default_ttl: float) -> Job:
+    stages = tuple(
+        StageStatus(stage, StageState.SUCCEEDED, now, now) for stage in (Stage.DECODE, Stage.STEMS)
+    )
+    return replace(
+        job,
+        state=JobState.SUCCEEDED,
+        started_at=now,
+        ended_at=now,
+        expires_at=now + (job.result_ttl or default_ttl),
+        stages=stages,
+        layout=cached.layout,
+        segments_done=cached.segments_total,
+        segments_total=cached.segments_total,
+        time_to_first_audio=now - job.created_at,
+        artifacts=artifacts,
+        model_fingerprint=cached.model_fingerprint,
+        result_bytes=cached.result_bytes,
+        stem_sha256=cached.stem_sha256,
+        cache_hit=True,
+    )

@@ -1,0 +1,55 @@
+"""Who is worked on: a slot for each open job, the most urgent waiting job first."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mismo_grpc.jobs.repository import ActiveJob, JobRepository
+from mismo_grpc.orchestration.runner import JobRunner
+
+
+class JobQueue:
+    """Starts waiting jobs; on the event loop only.
+
+    Each class may hold `max_concurrent` open jobs of its rank or higher, so that an urgent job never waits for
+    a slot that a lesser one has.
+    """
+
+    def __init__(self, repository: JobRepository, runner: JobRunner, max_concurrent: int) -> None:
+        self._repository = repository
+        self._runner = runner
+        self._max_concurrent = max_concurrent
+        self.stopped = False
+
+    def waiting(self) -> list[ActiveJob]:
+        """Jobs that wait for a slot, first come first in each class."""
+        waiting = [a for a in self._repository.active.values() if a.task is None and not a.cancelling]
+        return sorted(waiting, key=lambda a: (-a.job.priority, a.job.created_at))
+
+    def position(self, active: ActiveJob) -> int:
+        """A waiting job's position, from 1; 0 for one that does not wait."""
+        waiting = self.waiting()
+        return 1 + waiting.index(active) if active in waiting else 0
+
+    @property
+    def waiting_count(self) -> int:
+        """Jobs that nobody works on yet."""
+        return sum(a.task is None for a in self._repository.active.values())
+
+    def fill(self) -> None:
+        """Starts what there is a slot for."""
+        if self.stopped:
+            return
+        for active in self.waiting():
+            running = [a for a in self._repository.active.values() if a.task is not None]
+            if sum(a.job.priority >= active.job.priority for a in running) >= self._max_concurrent:
+                continue
+            active.task = asyncio.create_task(self._runner.run(active), name=f"job {active.job.job_id}")
+            active.task.add_done_callback(lambda _, a=active: self.after_end(a))
+        for active in self.waiting():
+            active.event_log.touch()
+
+    def after_end(self, active: ActiveJob) -> None:
+        """Gives an ended job's slot away."""
+        if active.job.state.ended:
+            self.fill()

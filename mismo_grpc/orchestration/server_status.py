@@ -1,0 +1,131 @@
+"""What the server is and how it fares, for people and balancers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+
+from mismo_grpc.separation.catalog import ModelCatalog, ModelDescription, ModelState
+from mismo_grpc.separation.device import DeviceInfo
+from mismo_grpc.separation.engine import SegmentEngine
+from mismo_grpc.storage.disk import Disk
+
+OVERLAP_OF_FACTOR = 0.25
+"""Realtime factors are told at this overlap, the default."""
+
+
+class SegmentPace:
+    """How long a segment of each model takes here (seconds), a moving average; any thread may report."""
+
+    WEIGHT = 0.3
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    def report(self, model: str, seconds: float) -> None:
+        """One segment took this long."""
+        before = self._seconds.get(model)
+        self._seconds[model] = seconds if before is None else before + self.WEIGHT * (seconds - before)
+
+    def seconds(self, model: str) -> float:
+        """A segment's usual time; 0 if none was measured yet."""
+        return self._seconds.get(model, 0.0)
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """A model with what was measured of it."""
+
+    description: ModelDescription
+    realtime_factor: float
+    default: bool
+
+
+@dataclass(frozen=True)
+class ResourceSample:
+    """One look at the machine; bytes, shares from 0 to 1, time in seconds since the epoch."""
+
+    time: float
+    cpu_utilization: float
+    memory_used: int
+    memory_total: int
+    disk_free: int
+    disk_used_by_jobs: int
+    segments_waiting: int
+    devices: tuple[DeviceInfo, ...]
+
+
+class ServerStatus:
+    """Answers for GetServerInfo, ListModels and WatchResources; methods block, call them in a thread."""
+
+    def __init__(
+        self,
+        catalog: ModelCatalog,
+        pace: SegmentPace,
+        disk: Disk,
+        jobs_dir: Path,
+        *,
+        engine: Callable[[], SegmentEngine | None],
+        default_model: Callable[[], str],
+        used_by_jobs: Callable[[], int],
+        started_at: float,
+    ) -> None:
+        self.started_at = started_at
+        self._catalog = catalog
+        self._pace = pace
+        self._disk = disk
+        self._jobs_dir = jobs_dir
+        self._engine = engine
+        self.default_model = default_model
+        self._used_by_jobs = used_by_jobs
+        self._process = psutil.Process()
+
+    def devices(self) -> tuple[DeviceInfo, ...]:
+        """The devices; none while the engine starts."""
+        engine = self._engine()
+        return tuple(device.info() for device in engine.devices) if engine is not None else ()
+
+    def warm_models(self) -> tuple[str, ...]:
+        """Names of the models in memory."""
+        engine = self._engine()
+        return tuple(engine.devices[0].pool.warm()) if engine is not None and engine.devices else ()
+
+    def models(self) -> list[ModelStatus]:
+        """Every known model; one whose last load failed is unavailable until a job, or the warm-up, gets it loaded."""
+        engine = self._engine()
+        warm = self.warm_models()
+        failures = engine.devices[0].pool.failures() if engine is not None else {}
+        default = self.default_model()
+        models: list[ModelStatus] = []
+        for name in self._catalog.names():
+            description = self._catalog.describe(name)
+            if name in warm:
+                description = replace(description, state=ModelState.WARM, reason="")
+            elif name in failures:
+                description = replace(description, state=ModelState.UNAVAILABLE, reason=failures[name])
+            models.append(self._model(description, name == default))
+        return models
+
+    def _model(self, description: ModelDescription, default: bool) -> ModelStatus:
+        seconds = self._pace.seconds(description.name)
+        stride = description.segment_frames * (1 - OVERLAP_OF_FACTOR) / description.sample_rate
+        return ModelStatus(description, stride / seconds if seconds else 0.0, default)
+
+    def resources(self) -> ResourceSample:
+        """One sample; CPU use is that since the last one."""
+        engine = self._engine()
+        memory = psutil.virtual_memory()
+        return ResourceSample(
+            time.time(),
+            psutil.cpu_percent(None) / 100.0,
+            self._process.memory_info().rss,
+            memory.total,
+            self._disk.free_bytes(self._jobs_dir),
+            self._used_by_jobs(),
+            engine.scheduler.waiting if engine is not None else 0,
+            self.devices(),
+        )

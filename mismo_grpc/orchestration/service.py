@@ -1,0 +1,373 @@
+"""Jobs as every front end sees them: submit, look, watch, cancel, read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import structlog
+
+from mismo_grpc.completion import run_to_completion
+from mismo_grpc.errors import (
+    DiskFullError,
+    InvalidFieldError,
+    JobNotFoundError,
+    JobNotReadyError,
+    StemNotFoundError,
+)
+from mismo_grpc.executors import Executors
+from mismo_grpc.jobs.callbacks import CallbackRow
+from mismo_grpc.jobs.event_log import JobEventLog, JobView, WatchEvent, watch_events
+from mismo_grpc.jobs.events import EventKind
+from mismo_grpc.jobs.job import Job, JobRequest, JobState, Priority, Progress, StageState
+from mismo_grpc.jobs.page_token import decode_page_token, encode_page_token
+from mismo_grpc.jobs.repository import ActiveJob, JobRepository, progress_of
+from mismo_grpc.orchestration.queue import JobQueue
+from mismo_grpc.orchestration.runner import JobRunner
+from mismo_grpc.orchestration.sources import playhead_error
+from mismo_grpc.orchestration.stem_readers import (
+    acquire_stems,
+    ended_without,
+    reader_of_active,
+    reader_of_ended,
+)
+from mismo_grpc.orchestration.submissions import Submissions, Submitted
+from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_stem
+from mismo_grpc.results.runs import Runs
+from mismo_grpc.separation.ranges import RangeSet
+from mismo_grpc.separation.scheduler import Scheduler
+from mismo_grpc.separation.stems import StemSet
+from mismo_grpc.streaming.file_cache import StemFileCache
+from mismo_grpc.streaming.reader import StemReader
+
+log = structlog.get_logger(__name__)
+
+MAX_PAGE = 1000
+DEFAULT_PAGE = 100
+
+
+class Jobs:
+    """All jobs of this server; every method on the event loop. `epoch` is new at every start."""
+
+    def __init__(
+        self,
+        repository: JobRepository,
+        runner: JobRunner,
+        queue: JobQueue,
+        stem_files: StemFileCache,
+        runs: Runs,
+        submissions: Submissions,
+        scheduler: Scheduler,
+        executors: Executors,
+        *,
+        epoch: str,
+        queue_capacity: int,
+        segment_seconds: Callable[[str], float],
+    ) -> None:
+        self.epoch = epoch
+        self.queue_capacity = queue_capacity
+        self._repository = repository
+        self._runner = runner
+        self._queue = queue
+        self._stem_files = stem_files
+        self._runs = runs
+        self._scheduler = scheduler
+        self._executors = executors
+        self._submissions = submissions
+        self._segment_seconds = segment_seconds
+
+    # Life
+
+    @property
+    def draining(self) -> bool:
+        """Whether no more jobs are taken, for the server is about to stop."""
+        return self._submissions.closed
+
+    async def recover(self) -> int:
+        """Takes up every job that a former process did not end; answers how many."""
+        for job in await self._repository.read(self._repository.store.active):
+            self._repository.active[job.job_id] = ActiveJob(job, JobEventLog(job.revision))
+        self._queue.fill()
+        return len(self._repository.active)
+
+    def refuse(self) -> None:
+        """Takes no more jobs and starts none."""
+        self._submissions.closed = True
+        self._queue.stopped = True
+
+    async def drain(self) -> None:
+        """Stops the running jobs where they are; they go on at the next start."""
+        self.refuse()
+        tasks = [a.task for a in self._repository.active.values() if a.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def submit(self, request: JobRequest) -> Submitted:
+        """Accepts a job; when this returns it is stored. Raises the error that says what is wrong with the request."""
+        return await self._submissions.submit(request)
+
+    # Look
+
+    async def get(self, job_id: str) -> Job:
+        """One job; raises JobNotFoundError."""
+        job = await self._repository.find(job_id)
+        if job is None:
+            raise JobNotFoundError(
+                f"there is no job {job_id[:128]!r}; it may have expired", metadata={"job_id": job_id[:128]}
+            )
+        return job
+
+    def view(self, job: Job) -> JobView:
+        """A job with its progress and ready frames as of now."""
+        active = self._repository.active.get(job.job_id)
+        if active is not None and active.job.run_id == job.run_id:
+            return JobView(active.job, self.progress(active.job), active.ready)
+        return JobView(job, self.progress(job), self.ready(job))
+
+    def progress(self, job: Job) -> Progress:
+        """How far a job is."""
+        active = self._repository.active.get(job.job_id)
+        if active is None or active.job.run_id != job.run_id:
+            done = job.state is JobState.SUCCEEDED
+            fraction = 1.0 if done else job.segments_done / max(1, job.segments_total)
+            return Progress(fraction, None, 0, job.segments_done, job.segments_total)
+        position = self._queue.position(active)
+        return progress_of(active, position, self._segment_seconds(job.model))
+
+    def ready(self, job: Job) -> RangeSet:
+        """The frames of a job that can be read."""
+        active = self._repository.active.get(job.job_id)
+        if active is not None and active.job.run_id == job.run_id:
+            return active.ready
+        if job.state is JobState.SUCCEEDED and job.layout is not None:
+            return RangeSet([(0, job.layout.total_frames)])
+        return RangeSet()
+
+    async def list(
+        self, states: Collection[JobState], labels: Mapping[str, str], page_size: int, page_token: str
+    ) -> tuple[list[Job], str]:
+        """One page of jobs, newest first, and the token of the next page ("" on the last)."""
+        if page_size < 0 or page_size > MAX_PAGE:
+            raise InvalidFieldError(f"page_size must be 0 to {MAX_PAGE}", field="page_size")
+        size = page_size or DEFAULT_PAGE
+        after = decode_page_token(page_token) if page_token else None
+        jobs = await self._repository.read(self._repository.store.list, states, labels, size + 1, after)
+        token = encode_page_token(jobs[size - 1]) if len(jobs) > size else ""
+        return [self.view(job).job for job in jobs[:size]], token
+
+    @property
+    def queued_count(self) -> int:
+        """Jobs that wait for their turn."""
+        return self._queue.waiting_count
+
+    @property
+    def running_count(self) -> int:
+        """Jobs that are being worked on."""
+        return len(self._repository.active) - self.queued_count
+
+    # Watch
+
+    async def watch(
+        self, job_id: str, after_revision: int, epoch: str, heartbeat: float, min_progress_interval: float
+    ) -> AsyncIterator[WatchEvent]:
+        """A job's events until it ends; see `watch_events`."""
+        job = await self.get(job_id)
+        run_id = job.run_id
+        active = self._repository.active.get(job_id)
+        events = (
+            active.event_log
+            if active is not None
+            else self._repository.ended_logs.get(job_id) or JobEventLog(job.revision)
+        )
+
+        def view() -> JobView:
+            nonlocal job
+            current = self._repository.active.get(job_id)
+            if current is not None and current.job.run_id == run_id:
+                job = current.job
+            elif active is not None and active.job.run_id == run_id:
+                job = active.job
+            return self.view(job)
+
+        replay = after_revision > 0 and epoch == self.epoch
+        async for event in watch_events(
+            events,
+            view,
+            self._repository.now,
+            after_revision=after_revision,
+            replay=replay,
+            heartbeat=heartbeat,
+            min_progress_interval=min_progress_interval,
+        ):
+            yield event
+
+    # Change
+
+    async def cancel(self, job_id: str) -> Job:
+        """Ends a job; a job that has ended stays as it is."""
+        active = self._repository.active.get(job_id)
+        if active is None:
+            return await self.get(job_id)
+        if active.cancelling:
+            await active.event_log.changed.wait(lambda: active.job.state.ended or not active.cancelling, None)
+        else:
+            await run_to_completion(self._cancel(active))
+        return active.job
+
+    async def _cancel(self, active: ActiveJob) -> None:
+        active.cancelling = True
+        try:
+            if active.task is not None:
+                active.task.cancel()
+                await asyncio.wait([active.task])
+            await self._runner.end(active, JobState.CANCELLED, StageState.CANCELLED, None)
+        finally:
+            active.cancelling = False
+            if not active.job.state.ended:
+                # The end could not be stored: the job waits for its turn again, and can be cancelled again.
+                active.task = None
+            active.event_log.touch()
+        self._queue.after_end(active)
+
+    async def update(self, job_id: str, priority: Priority | None, playhead: float | None) -> Job:
+        """Changes a running or queued job; raises JobNotReadyError if it has ended."""
+        active = self._repository.active.get(job_id)
+        if active is None:
+            raise _has_ended(await self.get(job_id))
+        if playhead is not None:
+            layout = active.separation.stems.layout if active.separation is not None else None
+            if layout is not None and playhead * layout.sample_rate >= layout.total_frames:
+                raise playhead_error(playhead, layout.total_frames / layout.sample_rate)
+            active.playhead = playhead
+
+        def updated(job: Job) -> Job:
+            moved = playhead is not None
+            options = job.options
+            if moved:
+                options = replace(options, stems=replace(options.stems, playhead=playhead))
+            return replace(
+                job,
+                priority=priority or job.priority,
+                options=options,
+                playhead_moved=moved or job.playhead_moved,
+            )
+
+        job = await self._repository.record(active, updated, EventKind.UPDATED)
+        if job.state.ended:
+            raise _has_ended(job)
+        if active.separation is not None:
+            active.separation.steer(self._scheduler, int(job.priority), playhead)
+        self._queue.fill()
+        return job
+
+    async def delete(self, job_id: str) -> None:
+        """Ends a job, forgets it and removes its files; raises JobNotFoundError."""
+        job = await self.get(job_id)
+        await run_to_completion(self._delete(job))
+
+    async def _delete(self, job: Job) -> None:
+        await self.cancel(job.job_id)
+        try:
+            await self._forget(job)
+        except DiskFullError:
+            # The files go now anyway, and may be the room that is missing.
+            self._runs.discard(job.run_id)
+            await self._runs.removed()
+            await self._forget(job)
+
+    async def _forget(self, job: Job) -> None:
+        async with self._repository.job_files_lock:
+            current = await self._repository.find(job.job_id)
+            # A run that was accepted meanwhile is another job.
+            if current is None or current.run_id != job.run_id:
+                return
+            self._repository.ended_logs.pop(job.job_id, None)
+            # The row first: a start removes files without a job, but cannot make those of a job that has none.
+            await self._repository.must_write(self._repository.store.delete, job.job_id)
+            await self._runs.forget(job.job_id, job.run_id)
+
+    # Read
+
+    async def callbacks_of(self, job_id: str) -> Sequence[CallbackRow]:
+        """What became of a job's callbacks, in the order in which they go out."""
+        return await self._repository.read(self._repository.store.callbacks_of, job_id)
+
+    @asynccontextmanager
+    async def open_stem_file(self, job_id: str, stem: str) -> AsyncGenerator[ArtifactReader]:
+        """The whole WAV file of a finished job's stem; its run is held meanwhile.
+
+        Raises as `open_artifact`, StemNotFoundError for a stem that the job does not have.
+        """
+        async with self.finished(job_id) as job:
+            names = job.layout.stem_names if job.layout is not None else ()
+            if stem not in names:
+                raise StemNotFoundError(
+                    f"job {job_id} has no stem {stem[:64]!r}; there are {', '.join(names)}", field="stem"
+                )
+            bulk = self._executors.bulk
+            async with await bulk(open_stem, self._runs.files(job.run_id), stem, bulk) as reader:
+                reader.run_id = job.run_id
+                yield reader
+
+    @asynccontextmanager
+    async def open_artifact(self, job_id: str, name: str) -> AsyncGenerator[ArtifactReader]:
+        """One of a finished job's files; its run is held meanwhile.
+
+        Raises JobNotFoundError, JobNotReadyError while the job runs or if it failed, ArtifactNotFoundError.
+        """
+        bulk = self._executors.bulk
+        async with (
+            self.finished(job_id) as job,
+            await bulk(open_artifact, self._runs.files(job.run_id), name, bulk) as reader,
+        ):
+            reader.run_id = job.run_id
+            yield reader
+
+    @asynccontextmanager
+    async def finished(self, job_id: str) -> AsyncGenerator[Job]:
+        """A job that succeeded; its run is held: a re-run, a delete or an expiry changes nothing for the reader.
+
+        Raises as `open_artifact`.
+        """
+        job = await self.get(job_id)
+        if not job.state.ended:
+            raise JobNotReadyError(f"job {job_id} has no artifacts before it ends; watch it and ask again")
+        if job.state is not JobState.SUCCEEDED:
+            raise ended_without(job)
+        with self._runs.held(job.run_id):
+            yield job
+
+    @asynccontextmanager
+    async def open_stems(self, job_id: str) -> AsyncGenerator[StemReader]:
+        """The stems of a job, once it is decoded; its run is held meanwhile.
+
+        Waits for the decode as long as the caller does. Raises JobNotFoundError, or the error that ended the job.
+        """
+        job = await self.get(job_id)
+        active = self._repository.active.get(job_id)
+        with self._runs.held(job.run_id):
+            if active is not None and active.job.run_id == job.run_id:
+                await active.stems_changed.wait(
+                    lambda: active.separation is not None or active.job.state.ended, None
+                )
+                job = active.job
+            if job.state in (JobState.FAILED, JobState.CANCELLED):
+                raise ended_without(job)
+            lease = await acquire_stems(self._stem_files, self._runs.files(job.run_id), job)
+            try:
+                yield self._reader(job, active, lease.stems)
+            finally:
+                lease.release()
+
+    def _reader(self, job: Job, active: ActiveJob | None, stems: StemSet) -> StemReader:
+        if active is None or active.job.run_id != job.run_id:
+            return reader_of_ended(job, stems, self._executors.player)
+        return reader_of_active(active, stems, self._scheduler, self._executors.player)
+
+
+def _has_ended(job: Job) -> JobNotReadyError:
+    return JobNotReadyError(f"job {job.job_id} has ended ({job.state.name}); submit it again to change it")

@@ -1,0 +1,163 @@
+"""How a request becomes a job: once, checked, on disk and in the store, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import structlog
+
+from mismo_grpc.completion import run_to_completion
+from mismo_grpc.errors import QueueFullError, RequestIdReusedError, ServerDrainingError
+from mismo_grpc.jobs.event_log import JobEventLog
+from mismo_grpc.jobs.job import Job, JobRequest, Source, SourceKind
+from mismo_grpc.jobs.repository import ActiveJob, JobRepository
+from mismo_grpc.orchestration.admission import Admission, Admitted
+from mismo_grpc.orchestration.queue import JobQueue
+from mismo_grpc.results.runs import Runs
+from mismo_grpc.uploads.uploads import Uploads
+
+log = structlog.get_logger(__name__)
+
+RETRY_QUEUE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The answer to a submit."""
+
+    job: Job
+    deduplicated: bool = False
+    cache_hit: bool = False
+
+
+class Submissions:
+    """Takes jobs in until it is `closed`; at most `queue_capacity` that have not ended."""
+
+    def __init__(
+        self,
+        repository: JobRepository,
+        queue: JobQueue,
+        admission: Admission,
+        runs: Runs,
+        uploads: Uploads,
+        queue_capacity: int,
+    ) -> None:
+        self.closed = False
+        self._runs = runs
+        self._uploads = uploads
+        self._repository = repository
+        self._queue = queue
+        self._admission = admission
+        self._queue_capacity = queue_capacity
+
+    async def submit(self, request: JobRequest) -> Submitted:
+        """Accepts a job; when this returns it is stored. Raises the error that says what is wrong with the request."""
+        if self.closed:
+            raise ServerDrainingError("the server is shutting down; try again shortly", retry_after=5.0)
+        earlier = await self._earlier(request)
+        if earlier is not None:
+            return earlier
+        if not request.validate_only:
+            self._check_room_in_queue()
+        with self._source_held(request.source):
+            submitted = await self._submit(request, use_earlier=True)
+            if submitted is None:
+                # The earlier result was replaced or deleted meanwhile: the job does its work itself.
+                submitted = await self._submit(request, use_earlier=False)
+        assert submitted is not None
+        return submitted
+
+    async def _submit(self, request: JobRequest, *, use_earlier: bool) -> Submitted | None:
+        """None if the earlier result that it would take over is no longer there."""
+        admitted = await self._admission.check(request, use_earlier=use_earlier)
+        if request.validate_only:
+            return Submitted(admitted.job, cache_hit=admitted.cached is not None)
+        return await run_to_completion(self._prepare_and_accept(request, admitted))
+
+    async def _prepare_and_accept(self, request: JobRequest, admitted: Admitted) -> Submitted | None:
+        submitted: Submitted | None = None
+        try:
+            # Before the lock, which other submits wait for: this may copy or compare files.
+            job = await self._admission.prepare(admitted)
+            async with self._repository.job_files_lock:
+                # A twin of this request may have been accepted meanwhile.
+                submitted = await self._earlier(request)
+                if submitted is None and (
+                    not job.cache_hit or await self._admission.may_still_have(admitted)
+                ):
+                    submitted = await self._accept(request, job)
+        finally:
+            if submitted is None or submitted.job.run_id != admitted.job.run_id:
+                self._runs.discard(admitted.job.run_id)
+        return submitted
+
+    @contextmanager
+    def _source_held(self, source: Source) -> Generator[None]:
+        """An upload must not expire between its check and its link in the run's folder."""
+        if source.kind is not SourceKind.UPLOAD:
+            yield
+            return
+        with self._uploads.held(source.location):
+            yield
+
+    async def _earlier(self, request: JobRequest) -> Submitted | None:
+        store = self._repository.store
+        if request.request_id:
+            row = await self._repository.read(store.find_request, request.request_id)
+            if row is not None:
+                if row.fingerprint != request.fingerprint:
+                    raise RequestIdReusedError(
+                        "request_id was used for another request; make a new UUID for each submit",
+                        field="request_id",
+                    )
+                job = await self._repository.find(row.job_id)
+                if job is not None:
+                    return Submitted(job, deduplicated=True, cache_hit=job.cache_hit)
+        active = self._repository.active.get(request.job_id) if request.job_id else None
+        if active is not None and not request.validate_only:
+            if request.request_id:
+                await self._repository.write(
+                    store.put_request,
+                    request.request_id,
+                    active.job.job_id,
+                    active.job.run_id,
+                    request.fingerprint,
+                    self._repository.now(),
+                )
+            return Submitted(active.job, deduplicated=True)
+        return None
+
+    def _check_room_in_queue(self) -> None:
+        if self.closed:
+            raise ServerDrainingError("the server is shutting down; try again shortly", retry_after=5.0)
+        if len(self._repository.active) >= self._queue_capacity:
+            raise QueueFullError(
+                f"the queue is full ({self._queue_capacity} jobs); try again in a while",
+                retry_after=RETRY_QUEUE_SECONDS,
+            )
+
+    async def _accept(self, request: JobRequest, job: Job) -> Submitted:
+        self._check_room_in_queue()
+        previous = await self._repository.read(self._repository.store.get, job.job_id)
+        if previous is not None:
+            job = replace(job, revision=previous.revision + 1)
+        await self._repository.accept(job, request.request_id, request.fingerprint)
+        self._repository.ended_logs.pop(job.job_id, None)
+        log.info(
+            "job accepted",
+            job_id=job.job_id,
+            model=job.model,
+            priority=job.priority.name,
+            cache_hit=job.cache_hit,
+        )
+        for tell in self._repository.on_accepted:
+            tell(job)
+        if job.state.ended:
+            await self._runs.publish(job.job_id, job.run_id)
+            self._repository.tell_callbacks()
+        else:
+            self._repository.active[job.job_id] = ActiveJob(job, JobEventLog(job.revision))
+            self._queue.fill()
+        return Submitted(job, cache_hit=job.cache_hit)

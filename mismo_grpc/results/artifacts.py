@@ -1,0 +1,276 @@
+"""What a finished run leaves beside its stems: stems.json, waveforms, and stems.zip, which is made while it is read.
+
+`stems.json` keeps size and CRC-32 of every stem, so the archive is planned without reading one.
+Functions block on the disk; call them in a thread. `ArtifactReader` is for the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import hashlib
+import json
+import os
+import threading
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+from mismo_grpc.errors import ArtifactNotFoundError, InternalError, InvalidFieldError
+from mismo_grpc.executors import InThread
+from mismo_grpc.jobs.job import Job
+from mismo_grpc.results.stored_zip import BytesSpan, FileSpan, Span, ZipEntry, ZipPlan
+from mismo_grpc.results.waveforms import WAVEFORM_PREFIX, WAVEFORM_TYPES, waveform_names
+from mismo_grpc.storage.disk import disk_errors, synced_file
+from mismo_grpc.storage.run_files import RunFiles
+
+STEMS_JSON = "stems.json"
+STEMS_ZIP = "stems.zip"
+CONTENT_TYPES = {STEMS_JSON: "application/json", STEMS_ZIP: "application/zip"}
+BLOCK_BYTES = 1 << 20
+MAX_READ_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class StemFile:
+    """A finished stem file of `size` bytes; `pcm_sha256` is of its samples alone, the rest of the file."""
+
+    name: str
+    file: str
+    size: int
+    crc32: int
+    sha256: str
+    pcm_sha256: str
+
+
+def digest_stem(name: str, path: Path, pcm_offset: int, pcm_bytes: int) -> StemFile:
+    """Reads a stem file once for all its checksums; its samples are `pcm_bytes` from byte `pcm_offset` on.
+
+    Raises InternalError if the file is too short for them.
+    """
+    of_file, of_pcm, crc32, offset = hashlib.sha256(), hashlib.sha256(), 0, 0
+    pcm_end = pcm_offset + pcm_bytes
+    with disk_errors(), path.open("rb", buffering=0) as file:
+        while block := file.read(BLOCK_BYTES):
+            of_file.update(block)
+            crc32 = zlib.crc32(block, crc32)
+            begin, end = max(0, pcm_offset - offset), max(0, pcm_end - offset)
+            of_pcm.update(memoryview(block)[begin:end])
+            offset += len(block)
+    if offset < pcm_end:
+        raise InternalError(f"the file of stem {name} is shorter than its samples")
+    return StemFile(name, path.name, offset, crc32, of_file.hexdigest(), of_pcm.hexdigest())
+
+
+def stems_document(
+    job: Job, stems: Sequence[StemFile], waveforms: Mapping[str, str], timings: Mapping[str, float]
+) -> dict[str, object]:
+    """The content of stems.json; `waveforms` are SHA-256 by name, `timings` seconds by name.
+
+    Raises InternalError without a layout.
+    """
+    layout = job.layout
+    if layout is None:
+        raise InternalError("a job has no stems before its track is decoded")
+    options = job.options.stems
+    return {
+        "job_id": job.job_id,
+        "model": job.model,
+        "fallback_from": job.fallback_from,
+        "settings": {
+            "stem_names": list(options.stem_names),
+            "two_stems": options.two_stems,
+            "playhead": options.playhead,
+            "shifts": options.shifts,
+            "overlap": options.overlap,
+        },
+        "source": {"sha256": job.source_sha256, "bytes": job.source_bytes},
+        "frames": layout.total_frames,
+        "sample_rate": layout.sample_rate,
+        "channels": layout.channels,
+        "encoding": layout.encoding.name,
+        "stems": [asdict(stem) for stem in stems],
+        "waveforms": dict(waveforms),
+        "timings": dict(timings),
+        "warnings": list(job.warnings),
+    }
+
+
+def write_stems_json(files: RunFiles, document: Mapping[str, object]) -> None:
+    """Writes stems.json and brings it to the disk; raises DiskFullError or InternalError."""
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    with disk_errors(), synced_file(files.stems_json) as file:
+        file.write(text.encode())
+
+
+def read_stems_json(files: RunFiles) -> dict[str, Any]:
+    """The content of stems.json; raises ArtifactNotFoundError if it is missing or unreadable."""
+    try:
+        document = json.loads(files.stems_json.read_bytes())
+        if isinstance(document, dict):
+            return cast("dict[str, Any]", document)
+    except (OSError, ValueError) as error:
+        raise _gone(STEMS_JSON) from error
+    raise _gone(STEMS_JSON)
+
+
+def read_stem_files(files: RunFiles) -> list[StemFile]:
+    """The stems that stems.json names; raises ArtifactNotFoundError if it is missing or unreadable."""
+    try:
+        return [StemFile(**stem) for stem in read_stems_json(files)["stems"]]
+    except (KeyError, TypeError) as error:
+        raise _gone(STEMS_JSON) from error
+
+
+def _gone(name: str) -> ArtifactNotFoundError:
+    return ArtifactNotFoundError(f"{name} of the job is gone; submit the track again")
+
+
+def plan_stems_zip(files: RunFiles, stems: Sequence[StemFile]) -> ZipPlan:
+    """The plan of stems.zip: the stem files, without folders, in the order of the stems."""
+    return ZipPlan.of([ZipEntry(stem.file, files.stems / stem.file, stem.size, stem.crc32) for stem in stems])
+
+
+def _open_span(span: FileSpan) -> int:
+    try:
+        descriptor = os.open(span.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        raise ArtifactNotFoundError(f"{span.path.name} is gone; submit the track again") from error
+    if os.fstat(descriptor).st_size != span.size:
+        os.close(descriptor)
+        raise InternalError(f"{span.path.name} has changed since the job ended; submit the track again")
+    return descriptor
+
+
+class ArtifactReader:
+    """The bytes of one artifact from any offset; `total_bytes` is its size, `sha256` of its content ("" if unknown).
+
+    Holds one file open at a time. Whoever reads holds the run meanwhile.
+    """
+
+    def __init__(
+        self,
+        spans: Sequence[Span],
+        content_type: str,
+        sha256: str = "",
+        in_thread: InThread = asyncio.to_thread,
+    ) -> None:
+        self._in_thread = in_thread
+        self.content_type = content_type
+        self.sha256 = sha256
+        self.run_id = ""
+        """The run that it is of, for those who must tell one content from another."""
+        self.total_bytes = spans[-1].start + spans[-1].size if spans else 0
+        self._spans = spans
+        self._starts = [span.start for span in spans]
+        # Held in the reading thread, so that a cancelled reader's close waits for its last read.
+        self._lock = threading.Lock()
+        self._open: tuple[FileSpan, int] | None = None
+        self._closed = False
+
+    async def read(self, offset: int, count: int) -> bytes:
+        """At most `count` bytes (and 4 MiB) from `offset` on; fewer at the end only, none at the very end.
+
+        Raises InvalidFieldError if the offset lies outside the artifact, ArtifactNotFoundError if a file of
+        it is gone, InternalError if one has changed.
+        """
+        return await self._in_thread(self.read_now, offset, count)
+
+    def read_now(self, offset: int, count: int) -> bytes:
+        """`read` for a thread that may block."""
+        if not 0 <= offset <= self.total_bytes:
+            raise InvalidFieldError(
+                f"offset must be 0 to {self.total_bytes}, the size of the artifact in bytes", field="offset"
+            )
+        end = min(offset + max(0, min(count, MAX_READ_BYTES)), self.total_bytes)
+        blocks: list[bytes] = []
+        with self._lock:
+            if self._closed:
+                raise InternalError("an artifact was read after it was closed")
+            while offset < end:
+                block = self._read_span(
+                    self._spans[bisect.bisect_right(self._starts, offset) - 1], offset, end
+                )
+                blocks.append(block)
+                offset += len(block)
+        return b"".join(blocks)
+
+    def _read_span(self, span: Span, offset: int, end: int) -> bytes:
+        begin, count = offset - span.start, min(end, span.start + span.size) - offset
+        if isinstance(span, BytesSpan):
+            return span.data[begin : begin + count]
+        if self._open is None or self._open[0] != span:
+            self._release()
+            self._open = (span, _open_span(span))
+        block = os.pread(self._open[1], count, begin)
+        if not block:
+            raise InternalError(f"{span.path.name} became shorter while it was being read")
+        return block
+
+    def _release(self) -> None:
+        if self._open is not None:
+            os.close(self._open[1])
+            self._open = None
+
+    def close(self) -> None:
+        """Lets go of the files."""
+        with self._lock:
+            self._closed = True
+            self._release()
+
+    async def __aenter__(self) -> ArtifactReader:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.shield(self._in_thread(self.close))
+
+
+def open_artifact(files: RunFiles, name: str, in_thread: InThread = asyncio.to_thread) -> ArtifactReader:
+    """A reader of one of a finished run's artifacts by name; it reads by `in_thread`.
+
+    Raises ArtifactNotFoundError if there is none of that name (a name is never a path) or its files are gone.
+    """
+    if name == STEMS_ZIP:
+        spans = plan_stems_zip(files, read_stem_files(files)).spans
+        return ArtifactReader(spans, CONTENT_TYPES[name], in_thread=in_thread)
+    if name == STEMS_JSON:
+        return _file_reader(files.stems_json, CONTENT_TYPES[name], _gone(name), in_thread)
+    if name.startswith(WAVEFORM_PREFIX) and name in waveform_names(
+        stem.name for stem in read_stem_files(files)
+    ):
+        missing = ArtifactNotFoundError(
+            f"name: the job has no {name}; its artifacts tell what it has", field="name"
+        )
+        return _file_reader(files.artifact(name), WAVEFORM_TYPES[Path(name).suffix], missing, in_thread)
+    raise ArtifactNotFoundError(
+        f"name: there is no artifact {name!r}; there are {STEMS_JSON} and {STEMS_ZIP}, and waveforms of the stems",
+        field="name",
+    )
+
+
+def open_stem(files: RunFiles, stem: str, in_thread: InThread = asyncio.to_thread) -> ArtifactReader:
+    """A reader of a finished stem's WAV file; the caller knows that the run has this stem.
+
+    Raises ArtifactNotFoundError if the file is gone, InternalError if it is not of the size that stems.json says.
+    """
+    for each in read_stem_files(files):
+        if each.name == stem:
+            path = files.stems / each.file
+            os.close(_open_span(FileSpan(0, each.size, path)))
+            return ArtifactReader([FileSpan(0, each.size, path)], "audio/wav", each.sha256, in_thread)
+    raise _gone(f"{stem}.wav")
+
+
+def _file_reader(
+    path: Path, content_type: str, gone: ArtifactNotFoundError, in_thread: InThread
+) -> ArtifactReader:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise gone from error
+    return ArtifactReader([FileSpan(0, size, path)], content_type, in_thread=in_thread)

@@ -1,0 +1,54 @@
+"""What is written when the last segment is done: all of it is on the disk before the job is recorded as ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mismo_grpc.jobs.job import Job, Stage
+from mismo_grpc.results.artifacts import STEMS_JSON, STEMS_ZIP, digest_stem, stems_document, write_stems_json
+from mismo_grpc.results.runs import Runs
+from mismo_grpc.results.waveforms import write_waveforms
+from mismo_grpc.separation.stems import StemSet
+from mismo_grpc.storage.disk import Disk, disk_errors
+
+
+@dataclass(frozen=True)
+class Results:
+    """Names of a run's artifacts, the checksum of each stem's samples, and the bytes of all its files."""
+
+    names: tuple[str, ...]
+    stem_sha256: tuple[str, ...]
+    bytes: int
+
+
+def write_results(
+    runs: Runs, job: Job, stems: StemSet, disk: Disk, disk_reserve: int, ended_at: float
+) -> Results:
+    """Checksums, stems.json and, if there is room, waveforms; blocks until all is on the disk.
+
+    `ended_at` is in seconds since the epoch. Raises DiskFullError or InternalError.
+    """
+    layout, files = stems.layout, runs.files(job.run_id)
+    with disk_errors():
+        stems.sync()
+    digests = [
+        digest_stem(name, files.stem(name), stems.header_bytes, layout.stem_bytes)
+        for name in layout.stem_names
+    ]
+    timings = {"total": ended_at - job.created_at}
+    if job.time_to_first_audio is not None:
+        timings["time_to_first_audio"] = job.time_to_first_audio
+    for stage in (Stage.DECODE, Stage.STEMS):
+        status = job.stage(stage)
+        if status.started_at is not None:
+            timings[stage.name.lower()] = (status.ended_at or ended_at) - status.started_at
+    waveforms = write_waveforms(files, stems, disk, disk_reserve)
+    write_stems_json(files, stems_document(replace(job, layout=layout), digests, waveforms, timings))
+    with disk_errors():
+        runs.sync_names(job.run_id)
+        small = sum(files.artifact(name).stat().st_size for name in (STEMS_JSON, *waveforms))
+    return Results(
+        (STEMS_JSON, STEMS_ZIP, *waveforms),
+        tuple(each.pcm_sha256 for each in digests),
+        small + sum(each.size for each in digests),
+    )

@@ -1,0 +1,107 @@
+"""What the start of the server puts right: links that a crash left behind, runs that no job has, older layouts.
+
+The job store is what counts: a power cut may have undone any change of a link, and left any folder behind.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from mismo_grpc.jobs.job import JobState
+from mismo_grpc.jobs.store.port import RunStanding
+from mismo_grpc.results.retention import STATE_FOLDER, move_to_trash
+from mismo_grpc.results.runs import Runs
+
+log = structlog.get_logger(__name__)
+
+OLD_STAGING_FOLDER = "staging"
+"""Where earlier versions made a run's folder, as {run}{job_id}, before they put it in its place."""
+_WITHOUT_FILES = (JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """How many folders of the older layout were moved, links set right, and folders thrown away."""
+
+    moved: int = 0
+    linked: int = 0
+    removed: int = 0
+
+
+def recover_runs(runs: Runs, standing: Sequence[RunStanding]) -> Recovered:
+    """Makes folders and links fit the stored jobs; nobody may use them yet. Blocks; raises OSError.
+
+    What is thrown away goes to the trash, to be removed later. Folders and links of strangers are left alone.
+    """
+    moved = _move_older_folders(runs, standing)
+    linked = _mend_links(runs, {each.job_id: each for each in standing})
+    return Recovered(moved, linked, _throw_away(runs, standing))
+
+
+def _move_older_folders(runs: Runs, standing: Sequence[RunStanding]) -> int:
+    """Earlier versions kept the files of a job in JOBS_DIR/{job_id} itself."""
+    staging = runs.jobs_dir / STATE_FOLDER / OLD_STAGING_FOLDER
+    moved = 0
+    for each in standing:
+        target = runs.files(each.run_id).folder
+        staged, in_place = staging / f"{each.run_id}{each.job_id}", runs.jobs_dir / each.job_id
+        for folder in (staged, in_place):
+            if not _is_folder(folder):
+                continue
+            if target.exists():
+                # An earlier run's, which the staged one was about to replace.
+                move_to_trash(runs.jobs_dir, folder)
+            else:
+                os.rename(folder, target)
+                moved += 1
+    if _is_folder(staging):
+        move_to_trash(runs.jobs_dir, staging)
+    return moved
+
+
+def _mend_links(runs: Runs, jobs: dict[str, RunStanding]) -> int:
+    mended = 0
+    for entry in list(os.scandir(runs.jobs_dir)):
+        if not entry.is_symlink() or entry.name == STATE_FOLDER or runs.linked(entry.name) is None:
+            continue
+        job = jobs.get(entry.name)
+        # A link to another run than the newest may stay while that one has no result.
+        if job is None or not runs.files(runs.linked(entry.name) or "").stems_json.is_file():
+            runs.unlink(entry.name)
+            mended += 1
+    for job in jobs.values():
+        if job.state is not JobState.SUCCEEDED or runs.linked(job.job_id) == job.run_id:
+            continue
+        if not runs.files(job.run_id).folder.is_dir():
+            log.error("the files of a finished job are gone", job_id=job.job_id, run_id=job.run_id)
+            continue
+        try:
+            runs.link(job.job_id, job.run_id)
+            mended += 1
+        except IsADirectoryError:
+            log.warning(
+                "a folder that is no job's has the name of a job; its link is missing", job_id=job.job_id
+            )
+    return mended
+
+
+def _throw_away(runs: Runs, standing: Sequence[RunStanding]) -> int:
+    kept = {each.run_id for each in standing if each.state not in _WITHOUT_FILES}
+    kept |= {run_id for each in standing if (run_id := runs.linked(each.job_id)) is not None}
+    removed = 0
+    for folder in list(runs.root.iterdir()):
+        if folder.name not in kept:
+            move_to_trash(runs.jobs_dir, folder)
+            removed += 1
+    for aside in (runs.jobs_dir / STATE_FOLDER).glob("link-*"):
+        aside.unlink(missing_ok=True)
+    return removed
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()

@@ -1,0 +1,124 @@
+"""Keeps the disk in bounds: expired results, the budget, abandoned uploads, forgotten request ids."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import structlog
+
+from mismo_grpc.completion import run_to_completion
+from mismo_grpc.errors import MismoError
+from mismo_grpc.executors import InThread
+from mismo_grpc.jobs.job import JobState
+from mismo_grpc.jobs.repository import JobRepository
+from mismo_grpc.jobs.store.port import EndedResult
+from mismo_grpc.results.retention import empty_trash, jobs_to_remove, remove_tree
+from mismo_grpc.results.runs import Runs
+from mismo_grpc.storage.disk import folder_bytes
+
+log = structlog.get_logger(__name__)
+
+SWEEP_SECONDS = 30.0
+REQUESTS_KEPT_SECONDS = 48 * 3600.0
+"""The contract promises 24 h."""
+
+
+class Sweeper:
+    """Removes what is no longer kept; `budget_bytes` (0: none) as in the settings.
+
+    `sweep_uploads` removes uploads that are due at a time (seconds since the epoch).
+    """
+
+    def __init__(
+        self,
+        repository: JobRepository,
+        runs: Runs,
+        sweep_uploads: Callable[[float], Awaitable[object]],
+        budget_bytes: int,
+        in_thread: InThread = asyncio.to_thread,
+    ) -> None:
+        self._repository = repository
+        self._runs = runs
+        self._sweep_uploads = sweep_uploads
+        self._budget = budget_bytes
+        self._in_thread = in_thread
+        self._measured: dict[str, int] = {}
+        """Bytes of runs whose size is not stored: earlier versions did not measure them."""
+        self.used_bytes = 0
+        """By finished jobs, as of the last sweep."""
+
+    async def run(self) -> None:
+        """Sweeps every half minute until cancelled; first removes what a killed server left behind."""
+        try:
+            await self.tidy()
+        except (MismoError, OSError):
+            log.error("what a killed server left behind cannot be removed", exc_info=True)
+        while True:
+            try:
+                await self.sweep()
+            except (MismoError, OSError):
+                log.error("sweep failed; it is tried again", exc_info=True)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def tidy(self) -> None:
+        """Removes the trash, and work files of jobs whose server was killed between their end and this."""
+        await self._in_thread(empty_trash, self._runs.jobs_dir)
+        ended = await self._repository.read(self._repository.store.ended_results)
+        runs = [each.run_id for each in ended if each.state is JobState.SUCCEEDED]
+        await self._in_thread(self._remove_needless, runs)
+
+    def _remove_needless(self, runs: list[str]) -> None:
+        for run_id in runs:
+            files = self._runs.files(run_id)
+            for path in (files.work, files.source):
+                if path.exists():
+                    remove_tree(path)
+
+    async def sweep(self) -> list[str]:
+        """Removes what is due now; answers the ids of the removed jobs."""
+        repository, now = self._repository, self._repository.now()
+        ended = await self._with_sizes(await repository.read(repository.store.ended_results))
+        self.used_bytes = sum(each.result_bytes for each in ended)
+        held = self._runs.held_runs
+        # What is still to be told is kept until that was done, or has failed for good.
+        untold = await repository.read(repository.store.jobs_with_pending_callbacks)
+        in_use = {each.job_id for each in ended if each.run_id in held} | untold
+        due = jobs_to_remove(ended, now, self._budget, in_use)
+        runs = {each.job_id: each.run_id for each in ended}
+        removed = [job_id for job_id in due if await run_to_completion(self._remove(job_id, runs[job_id]))]
+        if repository.spare is not None:
+            await self._in_thread(repository.spare.refill)
+        await self._sweep_uploads(now)
+        await repository.write(repository.store.forget_requests, now - REQUESTS_KEPT_SECONDS)
+        return removed
+
+    async def _remove(self, job_id: str, run_id: str) -> bool:
+        repository = self._repository
+        async with repository.job_files_lock:
+            current = await repository.read(repository.store.get, job_id)
+            # It may run anew or be read since it was looked at.
+            if current is None or current.run_id != run_id or run_id in self._runs.held_runs:
+                return False
+            await repository.must_write(repository.store.delete, job_id)
+            await self._runs.forget(job_id, run_id)
+        log.info("result removed", job_id=job_id)
+        return True
+
+    async def _with_sizes(self, ended: list[EndedResult]) -> list[EndedResult]:
+        unknown = [
+            each.run_id
+            for each in ended
+            if each.state is JobState.SUCCEEDED
+            and not each.result_bytes
+            and each.run_id not in self._measured
+        ]
+        if unknown:
+            self._measured |= await self._in_thread(self._measure, unknown)
+        return [
+            replace(each, result_bytes=self._measured.get(each.run_id, each.result_bytes)) for each in ended
+        ]
+
+    def _measure(self, runs: list[str]) -> dict[str, int]:
+        return {run_id: folder_bytes(self._runs.files(run_id).folder) for run_id in runs}

@@ -1,0 +1,130 @@
+"""Requests about jobs: protobuf to domain, checked. Pure functions.
+
+A wrong field is named by its path in the request, such as `options.stems.output.encoding`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+from mismo.analysis.v1 import job_pb2, job_service_pb2, stage_pb2
+from mismo_grpc.errors import InvalidFieldError, NotSupportedYetError
+from mismo_grpc.jobs.job import (
+    Delivery,
+    JobOptions,
+    JobRequest,
+    JobState,
+    Priority,
+    Source,
+    SourceKind,
+    Stage,
+    StemOptions,
+)
+from mismo_grpc.rpc.values import encoding_of, member, seconds_of
+
+UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+MAX_STEM_NAMES = 64
+MAX_STAGES = 64
+
+
+def job_request(message: job_service_pb2.SubmitJobRequest) -> JobRequest:
+    """A submit; raises InvalidFieldError, InvalidJobIdError, NotSupportedYetError."""
+    if message.request_id and not UUID_PATTERN.fullmatch(message.request_id):
+        raise InvalidFieldError("request_id must be a UUID, or empty for none", field="request_id")
+    if message.HasField("callback") and not message.callback.url:
+        raise InvalidFieldError(
+            "callback.url must not be empty; leave callback out for none", field="callback.url"
+        )
+    return JobRequest(
+        source=source_of(message.source if message.HasField("source") else None),
+        options=options_of(message.options),
+        request_id=message.request_id.lower(),
+        job_id=message.job_id,
+        priority=priority_of(message.priority) or Priority.NORMAL,
+        labels=dict(message.labels),
+        result_ttl=seconds_of(message.result_ttl, "result_ttl") if message.HasField("result_ttl") else None,
+        validate_only=message.validate_only,
+        fingerprint=fingerprint(message),
+        # Whoever submits by gRPC fetches the stems by gRPC: the callback brings links, not base64.
+        delivery=Delivery(message.callback.url),
+    )
+
+
+def fingerprint(message: job_service_pb2.SubmitJobRequest) -> str:
+    """SHA-256 of all that makes a request what it is: not its id, and not whether it is only tried."""
+    payload = job_service_pb2.SubmitJobRequest()
+    payload.CopyFrom(message)
+    payload.ClearField("request_id")
+    payload.ClearField("validate_only")
+    return hashlib.sha256(payload.SerializeToString(deterministic=True)).hexdigest()
+
+
+def source_of(message: job_pb2.Source | None) -> Source:
+    """Where the track is; raises InvalidFieldError if that is missing, NotSupportedYetError for blobs."""
+    kind = message.WhichOneof("location") if message is not None else None
+    if message is None or kind is None:
+        raise InvalidFieldError("source must have a path or an upload_id", field="source")
+    if kind == "blob_uri":
+        raise NotSupportedYetError(
+            "source.blob_uri is not served yet; give a path or upload the file", field="source.blob_uri"
+        )
+    location = message.path if kind == "path" else message.upload_id
+    if not location:
+        raise InvalidFieldError(f"source.{kind} must not be empty", field=f"source.{kind}")
+    return Source(SourceKind(kind), location)
+
+
+def options_of(message: job_pb2.JobOptions) -> JobOptions:
+    """What to do with the track; raises InvalidFieldError, NotSupportedYetError for what is not served yet."""
+    if message.HasField("generation"):
+        raise NotSupportedYetError(
+            "options.generation is not served yet; leave it out", field="options.generation"
+        )
+    if len(message.stages) > MAX_STAGES:
+        raise InvalidFieldError(f"options.stages: at most {MAX_STAGES}", field="options.stages")
+    stages = tuple(member(Stage, number, "options.stages") for number in message.stages)
+    stems = stem_options_of(message.stems)
+    if not stages:
+        return JobOptions(stems=stems)
+    if message.HasField("stems") and Stage.STEMS not in stages:
+        raise InvalidFieldError(
+            "options.stems is set, but options.stages does not ask for STAGE_STEMS; add it, or leave "
+            "options.stems out",
+            field="options.stems",
+        )
+    return JobOptions(tuple(dict.fromkeys(stages)), stems)
+
+
+def stem_options_of(message: stage_pb2.StemOptions) -> StemOptions:
+    """How to separate; raises InvalidFieldError."""
+    names = tuple(message.stem_names)
+    if len(names) > MAX_STEM_NAMES or len(set(names)) != len(names) or "" in names:
+        raise InvalidFieldError(
+            f"options.stems.stem_names must be at most {MAX_STEM_NAMES} different names",
+            field="options.stems.stem_names",
+        )
+    playhead = (
+        seconds_of(message.playhead, "options.stems.playhead") if message.HasField("playhead") else None
+    )
+    return StemOptions(
+        model=message.model,
+        stem_names=names,
+        two_stems=message.two_stems,
+        playhead=playhead,
+        shifts=message.shifts,
+        overlap=message.overlap if message.HasField("overlap") else StemOptions().overlap,
+        encoding=encoding_of(message.output.encoding, "options.stems.output.encoding"),
+        sample_rate=message.output.sample_rate,
+    )
+
+
+def priority_of(number: int) -> Priority | None:
+    """A priority, None for UNSPECIFIED; raises InvalidFieldError."""
+    return None if number == job_pb2.PRIORITY_UNSPECIFIED else member(Priority, number, "priority")
+
+
+def states_of(numbers: Iterable[int]) -> list[JobState]:
+    """The states a list is narrowed to; raises InvalidFieldError."""
+    return [member(JobState, number, "states") for number in numbers]

@@ -1,0 +1,123 @@
+"""A job's track as samples: decoded once, kept among the run's work files, found again after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_futures
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+from mismo_grpc.audio.checksum import crc32c_of_file
+from mismo_grpc.audio.decode import MIX_CHANNELS, DecodedMix, decode_to_file
+from mismo_grpc.completion import run_to_completion
+from mismo_grpc.errors import SourceNotFoundError
+from mismo_grpc.jobs.job import Job, Source, SourceKind
+from mismo_grpc.results.runs import Runs
+from mismo_grpc.storage.disk import Disk
+from mismo_grpc.storage.run_files import RunFiles
+
+DECODERS = 12
+"""More than jobs are open at once by default, so that an urgent track never waits behind a long one."""
+
+
+class TrackDecoder:
+    """Decodes tracks in threads of its own; `sample_rate_of` a model in Hz, other values as in the settings.
+
+    `boot` is the id of this boot ("" if unknown): what an earlier process has decoded is used within one boot only.
+    """
+
+    def __init__(
+        self,
+        runs: Runs,
+        *,
+        resolve: Callable[[Source], Path],
+        sample_rate_of: Callable[[str], int],
+        max_track_seconds: float,
+        disk: Disk,
+        disk_reserve: int,
+        boot: str,
+    ) -> None:
+        self._runs = runs
+        self._resolve = resolve
+        self._sample_rate_of = sample_rate_of
+        self._max_track_seconds = max_track_seconds
+        self._disk = disk
+        self._disk_reserve = disk_reserve
+        self._boot = boot
+        self._threads = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
+
+    async def decode(self, job: Job) -> DecodedMix:
+        """The decoded track; if this is cancelled the decoder writes nothing any more when it returns.
+
+        Its `source_sha256` is None if the source is as it was when the job was accepted, "" if it changed meanwhile.
+        Raises AudioError, SourceNotFoundError, and OSError if the disk is full.
+        """
+        stopped = threading.Event()
+        decoding = self._threads.submit(self._decode, job, stopped.is_set)
+        decoded = asyncio.wrap_future(decoding)
+        # A decoder that was stopped says so to nobody.
+        decoded.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            return await asyncio.shield(decoded)
+        except asyncio.CancelledError:
+            stopped.set()
+            if not decoding.cancel():
+                await run_to_completion(asyncio.to_thread(wait_for_futures, [decoding]))
+            raise
+
+    def _decode(self, job: Job, should_stop: Callable[[], bool]) -> DecodedMix:
+        files = self._runs.files(job.run_id)
+        rate = self._sample_rate_of(job.model)
+        files.work.mkdir(parents=True, exist_ok=True)
+        found = _read_record(files, self._boot)
+        if found is not None and found.sample_rate == rate:
+            return found
+        source = files.source if job.source.kind is SourceKind.UPLOAD else self._resolve(job.source)
+        try:
+            before = _state(source)
+            known = bool(job.source_sha256) and before == (job.source_bytes, job.source_mtime_ns)
+            mix = decode_to_file(
+                source,
+                files.mix,
+                rate,
+                MIX_CHANNELS,
+                should_stop=should_stop,
+                max_frames=int(self._max_track_seconds * rate),
+                check_room=lambda needed: self._disk.require(files.work, needed, self._disk_reserve),
+                hash_source=not known,
+            )
+            if _state(source) != before:
+                # It changed while it was read: what was decoded is of no content that anyone could name.
+                mix = replace(mix, source_sha256="")
+        except FileNotFoundError as error:
+            raise SourceNotFoundError("the source file is gone; submit the track again") from error
+        temporary = files.mix_record.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"boot": self._boot, "mix": {**asdict(mix), "path": ""}}))
+        temporary.replace(files.mix_record)
+        return mix
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _state(source: Path) -> tuple[int, int]:
+    found = source.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _read_record(files: RunFiles, boot: str) -> DecodedMix | None:
+    """What an earlier process has decoded; None unless it is of this boot and its samples are as they were written."""
+    try:
+        record = cast("dict[str, Any]", json.loads(files.mix_record.read_bytes()))
+        mix = DecodedMix(**cast("dict[str, Any]", {**record["mix"], "path": files.mix}))
+        size = mix.frames * mix.channels * 4
+        whole = bool(boot) and record["boot"] == boot and files.mix.stat().st_size == size
+        return mix if whole and crc32c_of_file(files.mix) == mix.crc32c else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None

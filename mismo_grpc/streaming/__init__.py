@@ -1,0 +1,1 @@
+"""Stems going out: sessions, their messages, interleaving, codecs, open stem files."""

@@ -1,0 +1,1 @@
+"""Tracks coming in: parts, checks, resumption, and bodies of unknown length."""

@@ -1,0 +1,128 @@
+"""An earlier result is used again only if every file of it is what its checksum says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mismo_grpc.audio.encode import Encoding
+from mismo_grpc.jobs.job import Job, JobOptions, JobState, Priority, Source, SourceKind
+from mismo_grpc.results.artifacts import digest_stem, stems_document, write_stems_json
+from mismo_grpc.results.reuse import take_over_result
+from mismo_grpc.results.runs import Runs
+from mismo_grpc.separation.stems import StemLayout
+
+NAMES = ("drums", "bass")
+HEADER_BYTES = 44
+WAVEFORMS = ("waveform-drums.dat", "waveform-bass.dat")
+
+
+def a_job(job_id: str, run: str) -> Job:
+    return Job(
+        job_id,
+        run.ljust(32, "0"),
+        1,
+        JobState.SUCCEEDED,
+        Priority.NORMAL,
+        Source(SourceKind.PATH, "/x.wav"),
+        JobOptions(),
+        {},
+        "m",
+        0.0,
+        layout=StemLayout(NAMES, 44_100, 2, 10, Encoding.PCM_S16LE),
+        artifacts=("stems.json", "stems.zip", *WAVEFORMS),
+    )
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    return Runs(tmp_path)
+
+
+@pytest.fixture
+def earlier(runs: Runs) -> Job:
+    """A job with its files, as they are when it has ended."""
+    job = a_job("a", "1")
+    files = runs.files(job.run_id)
+    files.stems.mkdir(parents=True)
+    for name in NAMES:
+        files.stem(name).write_bytes(os.urandom(HEADER_BYTES + 1000))
+    digests = [digest_stem(name, files.stem(name), HEADER_BYTES, 1000) for name in NAMES]
+    waveforms: dict[str, str] = {}
+    for name in WAVEFORMS:
+        files.artifact(name).write_bytes(os.urandom(100))
+        waveforms[name] = hashlib.sha256(files.artifact(name).read_bytes()).hexdigest()
+    write_stems_json(files, stems_document(job, digests, waveforms, {}))
+    return replace(job, stem_sha256=tuple(each.pcm_sha256 for each in digests))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_whole_result_gets_second_names(runs: Runs, earlier: Job) -> None:
+    job = a_job("b", "2")
+    assert take_over_result(runs, job, earlier) == ("stems.json", "stems.zip", *WAVEFORMS)
+    source, target = runs.files(earlier.run_id), runs.files(job.run_id)
+    assert contents(target.stems) == contents(source.stems)
+    assert os.path.samefile(target.stem("bass"), source.stem("bass"))
+    document = json.loads(target.stems_json.read_text())
+    assert (document["job_id"], document["taken_over_from"], document["frames"]) == ("b", "a", 10)
+    assert json.loads(source.stems_json.read_text())["job_id"] == "a"
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES: list[Callable[[Path], object]] = [
+    Path.unlink,
+    flip,
+    lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    lambda path: path.write_bytes(path.read_bytes()[:-10]),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=["missing", "one bit", "zeroed", "cut"])
+@pytest.mark.parametrize("name", ["stems/drums.wav", "stems/bass.wav", "stems.json", "waveform-bass.dat"])
+def test_a_damaged_result_is_not_used_and_leaves_nothing(
+    runs: Runs, earlier: Job, name: str, damage: Callable[[Path], object]
+) -> None:
+    job = a_job("b", "2")
+    damage(runs.files(earlier.run_id).folder / name)
+    assert take_over_result(runs, job, earlier) is None
+    assert contents(runs.files(job.run_id).folder) == {}
+
+
+def test_a_stems_json_of_another_result_is_not_believed(runs: Runs, earlier: Job) -> None:
+    """Its checksums are compared with those that the job store has."""
+    job = a_job("b", "2")
+    assert take_over_result(runs, job, replace(earlier, stem_sha256=("5" * 64, "6" * 64))) is None
+
+
+def test_waveforms_without_a_checksum_are_left_behind(runs: Runs, earlier: Job) -> None:
+    """Earlier versions recorded none."""
+    files, job = runs.files(earlier.run_id), a_job("b", "2")
+    document = json.loads(files.stems_json.read_text())
+    del document["waveforms"]
+    write_stems_json(files, document)
+    assert take_over_result(runs, job, earlier) == ("stems.json", "stems.zip")
+    assert set(contents(runs.files(job.run_id).folder)) == {"stems/drums.wav", "stems/bass.wav", "stems.json"}
+
+
+def test_a_result_on_another_file_system_is_made_anew(
+    runs: Runs, earlier: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*arguments: object, **more: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", no_links)
+    assert take_over_result(runs, a_job("b", "2"), earlier) is None

@@ -1,0 +1,68 @@
+"""The sweeper keeps what is still to be told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
+from mismo_grpc.jobs.job import Job, JobOptions, JobState, Priority, Source, SourceKind
+from mismo_grpc.jobs.repository import JobRepository
+from mismo_grpc.results.runs import Runs
+from mismo_grpc.results.sweeper import Sweeper
+from mismo_grpc.storage.disk import FileSystemDisk
+from mismo_grpc.uploads.uploads import Uploads
+from tests.support.memory_store import MemoryJobStore
+
+NOW = 10_000.0
+
+
+def finished(job_id: str, ended_at: float, expires_at: float) -> Job:
+    return Job(
+        job_id=job_id,
+        run_id=job_id.ljust(32, "0"),
+        revision=1,
+        state=JobState.SUCCEEDED,
+        priority=Priority.NORMAL,
+        source=Source(SourceKind.PATH, "/music/a.wav"),
+        options=JobOptions(),
+        labels={},
+        model="m",
+        created_at=1.0,
+        ended_at=ended_at,
+        expires_at=expires_at,
+    )
+
+
+async def test_a_job_with_an_untold_end_neither_expires_nor_makes_room(tmp_path: Path) -> None:
+    store = MemoryJobStore()
+    repository = JobRepository(store, lambda: NOW)
+    uploads = Uploads(
+        tmp_path / ".mismo" / "uploads",
+        store,
+        FileSystemDisk(),
+        max_upload_bytes=1000,
+        idle_seconds=10.0,
+        keep_seconds=10.0,
+        reserve_bytes=0,
+    )
+    runs = Runs(tmp_path)
+    sweeper = Sweeper(repository, runs, uploads.sweep, budget_bytes=1000)
+    rows: list[CallbackRow] = []
+    for job in (
+        finished("expired", 20.0, NOW - 1),
+        finished("oldest", 10.0, NOW + 1000),
+        finished("newest", 30.0, NOW + 1000),
+    ):
+        rows.append(CallbackRow(f"c-{job.job_id}", job.job_id, job.run_id, "stems", "http://app/", 1.0, 1.0))
+        store.accept(job, "", "", 0.0, rows[-1:])
+        files = runs.files(job.run_id)
+        files.stems.mkdir(parents=True)
+        files.stem("drums").write_bytes(bytes(900))
+    assert await sweeper.sweep() == []
+    store.save_callback(replace(rows[0], state=CallbackState.FAILED))
+    assert await sweeper.sweep() == ["expired"]
+    store.save_callback(replace(rows[1], state=CallbackState.DELIVERED))
+    assert await sweeper.sweep() == ["oldest"]
+    assert [job.job_id for job in store.list()] == ["newest"]
+    repository.close()
