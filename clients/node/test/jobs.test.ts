@@ -100,8 +100,8 @@ describe("jobs", { skip: noServer }, () => {
 
   test("a job id belongs to one content while it is active, and to a new run afterwards", async () => {
     const jobId = "my-song";
-    const { job } = await client.submit(long, { jobId, shifts: 3 });
-    const same = await client.submit(long, { jobId, shifts: 3, playhead: 20 });
+    const { job } = await client.submit(long, { jobId, shifts: 10 });
+    const same = await client.submit(long, { jobId, shifts: 10, playhead: 20 });
     assert.deepEqual([same.job.runId, same.deduplicated], [job.runId, true]);
     const other = await refusal(client.submit(short, { jobId }));
     assert.deepEqual([other.code, other.reason], [status.ALREADY_EXISTS, "JOB_ID_ACTIVE"]);
@@ -122,7 +122,7 @@ describe("jobs", { skip: noServer }, () => {
   });
 
   test("the playhead can be changed and cleared", async () => {
-    const { job } = await client.submit(long, { shifts: 5, playhead: 10 });
+    const { job } = await client.submit(long, { shifts: 6, playhead: 10 });
     assert.equal(job.options?.stems?.playhead?.seconds, 10);
     const moved = await client.update(job.jobId, { playhead: 20.5 });
     assert.deepEqual(moved.options?.stems?.playhead, { seconds: 20, nanos: 500_000_000 });
