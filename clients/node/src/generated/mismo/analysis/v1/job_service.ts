@@ -171,7 +171,7 @@ export interface WatchJobsRequest_LabelsEntry {
 }
 
 export interface WatchJobsResponse {
-  /** Where to go on after this message. Store it once the message is handled. */
+  /** Where to go on after this message; in every message. Store it once the message is handled. */
   cursor: string;
   time: Date | undefined;
   event:

@@ -166,7 +166,8 @@ export interface StreamSeek {
     | undefined;
   /**
    * More credit, for the audio after the seek: the bytes are added to what is left, the frames are counted from
-   * where the seek begins and replace what is left.
+   * SeekApplied.start_frame and replace what is left. A refused seek grants nothing; one that a later seek replaces
+   * before it is applied grants its bytes.
    */
   credit: StreamCredit | undefined;
 }
@@ -179,8 +180,8 @@ export interface StreamCredit {
   /** More payload bytes, over all stems. */
   bytes: number;
   /**
-   * More frames of each stem, counted from the earliest start of any stem. Bounds what a player must buffer, also
-   * for silence, which FLAC makes small.
+   * More frames of each stem, counted from the first frame that is sent of any stem: with FLAC from the start of its
+   * FLAC frame. Bounds what a player must buffer, also for silence, which FLAC makes small.
    */
   frames: number;
 }
@@ -316,7 +317,7 @@ export interface ReadStemRequest {
     | { $case: "startFrame"; value: number }
     | { $case: "startTime"; value: Duration }
     | undefined;
-  /** Neither, or 0: to the end. */
+  /** Neither, or 0: to the end. A time is rounded down to a frame. */
   limit:
     | { $case: "frameLimit"; value: number }
     | { $case: "timeLimit"; value: Duration }
@@ -344,7 +345,10 @@ export interface ReadWaveformRequest {
   stemNames: string[];
   /** Frames that one pair of peaks stands for: 256 (also for 0), or a multiple of it up to 1048576. */
   framesPerPixel: number;
-  /** Sends further peaks as they become final, until STAGE_STEMS ends; otherwise the stream ends after what is there. */
+  /**
+   * Sends further peaks as they become final, until STAGE_STEMS ends; otherwise the stream ends after what is there.
+   * A client that opens it again gets everything again.
+   */
   follow: boolean;
 }
 
