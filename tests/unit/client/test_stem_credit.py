@@ -155,6 +155,17 @@ def test_a_window_that_would_stall_is_refused(wrong: dict[str, Any], hint: str) 
         AsyncClient.stream_stems(cast("AsyncClient", object()), JOB_ID, **wrong)
 
 
+def test_frames_are_counted_from_the_start_of_the_flac_frame() -> None:
+    account = CreditAccount(Window(buffer_frames=20_000))
+    account.open()
+    account.begin(10_000)
+    account.first_chunk(8_192)
+    # The server holds frames up to 28,192; a whole buffer behind frame 18,192 ends at 38,192.
+    credit = account.due(18_192)
+    assert credit is not None
+    assert credit.frames == 10_000
+
+
 CHUNK_BYTES = st.integers(1, 40_000)
 
 

@@ -92,8 +92,13 @@ class CreditAccount:
         return self._message(more, self._restart_frames())
 
     def begin(self, frame: int) -> None:
-        """The first frame that credit counts from, known once the stream or the seek has begun."""
+        """The first frame that is sent of any stem, which frames are counted from."""
         self._start = frame
+
+    def first_chunk(self, frame: int) -> None:
+        """A stem's first chunk begins here: with FLAC before the frame that was asked for."""
+        if self._start is not None:
+            self._start = min(self._start, frame)
 
     def arrived(self, size: int) -> None:
         """So many payload bytes came, of whatever generation."""

@@ -216,6 +216,8 @@ class StemReceiver:
             expected = self.place.start.frame
         if expected is not None and start != expected:
             raise StreamCorruptError(f"{name} went on at frame {start} instead of {expected}")
+        if index not in self.place.next_frames:
+            self.credit.first_chunk(start)
         self._hashes.update(index, data)
         self.place.next_frames[index] = start + count
         self.not_ready = None
