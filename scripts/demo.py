@@ -2,6 +2,7 @@
 
 make demo                                  # the included track, from its middle
 make demo ARGS='--track ~/song.mp3'        # your own track
+make demo ARGS='--loudness'                # also its loudness
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def main() -> int:
         "--playhead", default="0:15", help="position to separate first; the rest follows (0:15)"
     )
     parser.add_argument("--model", default="", help="name of a model (the server's default)")
+    parser.add_argument("--loudness", action="store_true", help="also measure the track's loudness")
     arguments = parser.parse_args()
     track = arguments.track.expanduser().resolve()
     if not track.is_file():
@@ -89,6 +91,8 @@ def main() -> int:
             command += ["--server", f"127.0.0.1:{port}", "--playhead", arguments.playhead]
             if arguments.model:
                 command += ["--model", arguments.model]
+            if arguments.loudness:
+                command += ["--loudness"]
             status = subprocess.run(command, check=False).returncode
         finally:
             stop(server)

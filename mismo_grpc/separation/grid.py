@@ -151,7 +151,7 @@ def check_work(
     count = count_segments(total_frames, sample_rate, known, overlap=overlap, shifts=shifts)
     if count > MAX_SEGMENTS:
         raise InvalidFieldError(
-            f"options.stems.overlap {overlap:g} with options.stems.shifts {shifts} divides this track into {count} "
+            f"options.stems.overlap: {overlap:g} with options.stems.shifts {shifts} divides this track into {count} "
             f"segments, more than the limit of {MAX_SEGMENTS}: use less overlap or fewer shifts, or send the track in "
             "parts",
             field="options.stems.overlap",

@@ -92,7 +92,7 @@ async def test_a_form_without_a_file(tmp_path: Path) -> None:
         ),
         (part("file", b"a", "a") + part("file", b"b", "b") + END, InvalidFieldError, "file was sent twice"),
         (part("file", b"a") + END, InvalidFieldError, "filename"),
-        (part("track_hash", b"a", "a.txt") + END, InvalidFieldError, "not a file"),
+        (part("track_hash", b"a", "a.txt") + END, InvalidFieldError, "must not be a file"),
         (part("options", b"x" * (MAX_FIELD_BYTES + 1)) + END, InvalidFieldError, "options is longer"),
         (part("track_hash", b"\xff") + END, RequestError, "UTF-8"),
         (b"--frontier\r\nX: y\r\n\r\nz\r\n" + END, RequestError, "Content-Disposition"),

@@ -138,7 +138,7 @@ def test_a_device_that_dies_again_and_again_is_given_up_and_its_jobs_wait_for_th
     assert rig.given_up.wait(PATIENCE)
     assert trouble.met == MAX_CRASHES
     assert "Vanished" in rig.engine.failure
-    assert [line["log_level"] for line in logs if line["event"].startswith("the device is given up")] == [
+    assert [line["log_level"] for line in logs if line["event"].startswith("the device is abandoned")] == [
         "critical"
     ]
     assert not separation.finished.done()
