@@ -1,8 +1,8 @@
 """A process that uploads tracks and downloads archives while another client is measured.
 
-`python -m benchmarks.cases.bulk_process TARGET send COUNT MEGABYTES` sends all bytes of COUNT uploads at the same time, does
-not finish the uploads, and prints their ids as JSON. `... TARGET finish MEGABYTES URL ID...` finishes them at the same
-time, reads the archive at URL repeatedly meanwhile, and prints how many archives it read.
+`python -m benchmarks.cases.bulk_process TARGET send COUNT MEGABYTES` sends all bytes of COUNT uploads at the same time,
+does not finish the uploads, and prints their ids as JSON. `... TARGET finish MEGABYTES URL ID...` finishes them at the
+same time, reads the archive at URL repeatedly meanwhile, and prints how many archives it read.
 """
 
 from __future__ import annotations
