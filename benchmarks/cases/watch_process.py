@@ -2,8 +2,8 @@
 
 `python -m benchmarks.cases.watch_process TARGET JOB STREAMS CHANNELS` prints a line once every stream has its snapshot,
 and a JSON object when the job has ended: the delay of every stage and segment_ready event from the server's timestamp
-to its arrival here (seconds, same machine), how many streams received the end, and the fewest and most ready frames that
-a stream received.
+to its arrival here (seconds, same machine), how many streams received the end, and the fewest and most ready frames
+that a stream received.
 """
 
 from __future__ import annotations
