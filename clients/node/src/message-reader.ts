@@ -1,4 +1,4 @@
-/** The messages of one call, pulled one at a time. */
+/** Reads the messages of one call, one at a time. */
 
 import type { Readable } from "node:stream";
 
@@ -7,14 +7,14 @@ export interface ReadableCall extends Readable {
   cancel(): void;
 }
 
-/** Nothing came for the time that was given. */
+/** No message came within the time allowed. */
 export class SilenceError extends Error {}
 
 /**
  * Reads a call message by message. What arrived before an error is handed out before the error is thrown;
- * grpc-js's own iterator would lose it. grpc-js reads 16 messages ahead at most.
+ * grpc-js's own iterator would lose it. grpc-js reads at most 16 messages ahead.
  */
-export class Messages<T> {
+export class MessageReader<T> {
   #error: Error | undefined;
   #ended = false;
   #wake: (() => void) | undefined;
@@ -32,35 +32,35 @@ export class Messages<T> {
     });
   }
 
-  /** The call has said its last; there may be messages left to read. */
+  /** The call has ended; there may be messages left to read. */
   get over(): boolean {
     return this.#ended || this.#error !== undefined;
   }
 
   /**
-   * The next message; undefined once the call ended well. One reader at a time.
+   * The next message; undefined once the call ended with OK. One reader at a time.
    *
-   * Throws the call's error, or SilenceError if nothing comes for `patience` seconds.
+   * Throws the call's error, or SilenceError if nothing comes for `timeout` seconds.
    */
-  async next(patience?: number): Promise<T | undefined> {
+  async next(timeout?: number): Promise<T | undefined> {
     for (;;) {
       const message = this.call.read() as T | null;
       if (message !== null) return message;
       if (this.#error !== undefined) throw this.#error;
       if (this.#ended) return undefined;
-      if (!(await this.#change(patience))) throw new SilenceError();
+      if (!(await this.#changed(timeout))) throw new SilenceError();
     }
   }
 
-  /** Lets what still comes go by, so that the call can end. */
+  /** Discards what still comes, so that the call can end. */
   drain(): void {
     this.call.removeAllListeners("readable");
     this.call.resume();
   }
 
-  #change(patience: number | undefined): Promise<boolean> {
+  #changed(timeout: number | undefined): Promise<boolean> {
     return new Promise((resolve) => {
-      const timer = patience === undefined ? undefined : setTimeout(() => settle(false), patience * 1000);
+      const timer = timeout === undefined ? undefined : setTimeout(() => settle(false), timeout * 1000);
       const settle = (changed: boolean): void => {
         clearTimeout(timer);
         this.#wake = undefined;
@@ -74,10 +74,10 @@ export class Messages<T> {
 const CLOSING_MS = 1000;
 
 /**
- * Closes our side of a call that said all it had to, and gives the server a moment to end it. Otherwise the
- * server would have to take the end for a client that vanished.
+ * Closes our side of a call on which all was said, and gives the server a moment to end it. Cancelled at once, it
+ * would look to the server like a client that vanished.
  */
-export function endWell(call: ReadableCall & { end(): unknown }, messages: Messages<unknown>): void {
+export function closeGracefully(call: ReadableCall & { end(): unknown }, messages: MessageReader<unknown>): void {
   const timer = setTimeout(() => call.cancel(), CLOSING_MS);
   // Nobody waits for it: a program may end before.
   timer.unref();
