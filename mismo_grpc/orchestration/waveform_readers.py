@@ -21,6 +21,9 @@ from mismo_grpc.storage.run_files import RunFiles
 from mismo_grpc.streaming.file_cache import StemFileCache
 from mismo_grpc.streaming.waveform_reader import GrowingWaveform
 
+WRITING_SECONDS = 2.0
+"""How long the files of a waveform are waited for by who asks for what there is, when its stems are whole."""
+
 
 @asynccontextmanager
 async def open_waveform(
@@ -34,19 +37,17 @@ async def open_waveform(
 ) -> AsyncGenerator[GrowingWaveform]:
     """The waveform of a job's run, which the caller holds; `active` is the job while it has not ended.
 
-    With `wait` it waits until the track is decoded. Raises JobNotReadyError without `wait` before that,
+    With `wait` it waits until the stems are begun. Raises JobNotReadyError without `wait` before that,
     ArtifactNotFoundError if a finished run has no waveforms, or the error that ended the job.
     """
     if active is not None:
-        if wait:
-            await active.stems_changed.wait(
-                lambda: active.separation is not None or active.job.state.ended, None
+        patience = None if wait else WRITING_SECONDS if _separated(active) else 0.0
+        if not await active.stems_changed.wait(lambda: _settled(active), patience):
+            raise JobNotReadyError(
+                "the track is not decoded yet, or what was done before a restart is being checked; "
+                "ask again later (over gRPC, follow waits for it)"
             )
         job = active.job
-        if active.separation is None and not job.state.ended:
-            raise JobNotReadyError(
-                "the track is not decoded yet; ask again later (over gRPC, follow waits for it)"
-            )
     if job.state in (JobState.FAILED, JobState.CANCELLED):
         raise ended_without(job)
     if active is not None and active.separation is not None:
@@ -55,17 +56,30 @@ async def open_waveform(
             if lease.stems.peaks is not None:
                 yield _growing(active, lease.stems, lease.stems.peaks, in_thread)
                 return
+            job = active.job
         finally:
             lease.release()
-    async with _stored(files, active.job if active is not None else job, in_thread) as waveform:
+    async with _stored(files, job, in_thread) as waveform:
         yield waveform
 
 
-def _growing(active: ActiveJob, stems: StemSet, peaks: PeakFile, in_thread: InThread) -> GrowingWaveform:
-    def over() -> bool:
-        job = active.job
-        return job.state.ended or job.stage(Stage.STEMS).state > StageState.RUNNING
+def _separated(active: ActiveJob) -> bool:
+    """Whether the stems are whole, so that the stored waveforms are there in a moment."""
+    layout = active.job.layout
+    whole = layout is not None and active.ready.covers(0, layout.total_frames)
+    return whole or _is_over(active.job, Stage.STEMS)
 
+
+def _settled(active: ActiveJob) -> bool:
+    """Whether the waveform grows, or will not change any more."""
+    return active.separation is not None or _is_over(active.job, Stage.WAVEFORMS)
+
+
+def _is_over(job: Job, stage: Stage) -> bool:
+    return job.state.ended or any(s.stage is stage and s.state > StageState.RUNNING for s in job.stages)
+
+
+def _growing(active: ActiveJob, stems: StemSet, peaks: PeakFile, in_thread: InThread) -> GrowingWaveform:
     return GrowingWaveform(
         active.job.job_id,
         active.job.run_id,
@@ -73,7 +87,7 @@ def _growing(active: ActiveJob, stems: StemSet, peaks: PeakFile, in_thread: InTh
         peaks,
         lambda: stems.ready,
         active.stems_changed,
-        over,
+        lambda: _is_over(active.job, Stage.STEMS),
         lambda: ended_without(active.job),
         lambda: active.separation is not None and active.separation.stems is not stems,
         in_thread,

@@ -11,10 +11,8 @@ import pytest
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.results.stored_peaks import StoredPeaks
-from mismo_grpc.results.waveforms import write_waveforms
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.stems import StemLayout, StemSet
-from mismo_grpc.storage.disk import FileSystemDisk
 from mismo_grpc.storage.run_files import RunFiles
 
 LAYOUT = StemLayout(("drums", "bass"), 48_000, 2, 10_000, Encoding.PCM_S16LE)
@@ -26,7 +24,9 @@ def stems(tmp_path: Path) -> StemSet:
     stems = StemSet(tmp_path / "stems", LAYOUT, tmp_path / "peaks")
     stems.take_up(RangeSet())
     stems.write(0, np.random.default_rng(1).uniform(-1, 1, (2, 10_000, 2)).astype(np.float32))
-    assert len(write_waveforms(RunFiles(tmp_path), stems, FileSystemDisk())) == 4
+    assert stems.peaks is not None
+    for index, name in enumerate(LAYOUT.stem_names):
+        (tmp_path / f"waveform-{name}.dat").write_bytes(stems.peaks.waveform(index, 48_000).to_dat())
     return stems
 
 
