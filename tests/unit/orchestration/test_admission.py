@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
-import wave
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,140 +23,27 @@ from mismo_grpc.errors import (
     UploadNotFoundError,
 )
 from mismo_grpc.jobs.job import (
-    Job,
-    JobOptions,
     JobRequest,
     JobState,
     Priority,
-    Source,
-    SourceKind,
     Stage,
     StageState,
     StemOptions,
 )
-from mismo_grpc.jobs.repository import JobRepository
-from mismo_grpc.jobs.store.sqlite_store import SqliteJobStore
 from mismo_grpc.orchestration.admission import Admission, default_model
 from mismo_grpc.results.disk_room import mix_bytes, stems_bytes
-from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.catalog import ModelCatalog
-from mismo_grpc.separation.device import DeviceInfo
-from mismo_grpc.storage.disk import Disk, FileSystemDisk, QuotaDisk
-from mismo_grpc.uploads.uploads import Uploads
-
-NOW = 4e9
-MODEL = "mismo_lite"
-ABSENT = "absent"
-CPU = DeviceInfo("cpu", "a processor", "fp32", 1)
-GPU = DeviceInfo("cuda:0", "a card", "fp16", 4)
-RATE = 44_100
-
-
-def write_wav(path: Path, frames: int = RATE, *, rate: int = RATE, seed: int = 1) -> Path:
-    """Noise, mono, 8 bits."""
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(1)
-        file.setframerate(rate)
-        file.writeframes(hashlib.shake_128(bytes([seed])).digest(frames))
-    return path
-
-
-@dataclass
-class Place:
-    """A jobs folder and a folder of music, with what admission needs of a server."""
-
-    folder: Path
-    store: SqliteJobStore
-    repository: JobRepository
-    uploads: Uploads
-    runs: Runs
-    device: DeviceInfo | None = CPU
-    """None: not known yet."""
-    asked_for_device: int = 0
-
-    @property
-    def music(self) -> Path:
-        return self.folder / "music"
-
-    def admission(self, disk: Disk | None = None, **changes: Any) -> Admission:
-        return Admission(
-            self.repository,
-            self.uploads,
-            ModelCatalog([]),
-            disk or FileSystemDisk(),
-            self.runs,
-            **{
-                "roots": [self.music],
-                "paths_allowed": True,
-                "default_model": lambda: MODEL,
-                "wanted_model": MODEL,
-                "max_track_seconds": 3600.0,
-                "disk_reserve": 0,
-                "default_ttl": 3600.0,
-                "device": self._device,
-                "device_now": lambda: self.device,
-                "bulk": asyncio.to_thread,
-                "checksum": asyncio.to_thread,
-                **changes,
-            },
-        )
-
-    async def _device(self) -> DeviceInfo:
-        self.asked_for_device += 1
-        return self.device or CPU
-
-    async def uploaded(self, content: bytes, sent: int | None = None) -> str:
-        """An upload; with `sent`, of that many bytes only."""
-        upload_id = (await self.uploads.open("", "a.wav", len(content), "", NOW)).upload_id
-        await self.uploads.write(upload_id, 0, content[:sent])
-        if sent is None:
-            await self.uploads.finish(upload_id)
-        return upload_id
-
-    async def succeeded(self, job: Job, **changes: Any) -> Job:
-        """The job with a result, in the store."""
-        stages = tuple(replace(stage, state=StageState.SUCCEEDED) for stage in job.stages)
-        done = replace(
-            job,
-            state=JobState.SUCCEEDED,
-            stages=stages,
-            ended_at=NOW,
-            expires_at=NOW + 60,
-            **{"model_fingerprint": job.model_fingerprint, **changes},
-        )
-        await self.repository.accept(done, "", "")
-        return done
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    (tmp_path / "music").mkdir()
-    store = SqliteJobStore(tmp_path / "jobs.sqlite3")
-    uploads = Uploads(
-        tmp_path / "uploads",
-        store,
-        FileSystemDisk(),
-        idle_seconds=3600.0,
-        keep_seconds=3600.0,
-        max_upload_bytes=1 << 30,
-        reserve_bytes=0,
-    )
-    repository = JobRepository(store, lambda: NOW)
-    yield Place(tmp_path, store, repository, uploads, Runs(tmp_path / "jobs"))
-    repository.close()
-
-
-def request_for(source: Path | str, **changes: Any) -> JobRequest:
-    """A submit of a path; keywords of StemOptions go there."""
-    names = StemOptions.__dataclass_fields__.keys() & changes.keys()
-    stems = StemOptions(**{name: changes.pop(name) for name in names})
-    options = JobOptions(stages=changes.pop("stages", (Stage.STEMS,)), stems=stems)
-    return JobRequest(Source(SourceKind.PATH, str(source)), options, **changes)
-
-
-def upload_of(upload_id: str) -> JobRequest:
-    return JobRequest(Source(SourceKind.UPLOAD, upload_id))
+from mismo_grpc.storage.disk import QuotaDisk
+from tests.unit.orchestration.place import (
+    ABSENT,
+    MODEL,
+    NOW,
+    RATE,
+    Place,
+    request_for,
+    upload_of,
+    write_wav,
+)
 
 
 async def refused(
@@ -395,89 +277,3 @@ async def test_the_decoded_track_and_its_stems_must_fit_beside_the_reserve(
     await place.admission(QuotaDisk(needed + 1000), disk_reserve=1000).check(request)
     with pytest.raises(DiskFullError):
         await place.admission(QuotaDisk(needed + 999), disk_reserve=1000).check(request)
-
-
-# Earlier results
-
-
-async def test_an_earlier_result_of_the_same_content_is_found(place: Place) -> None:
-    admission = place.admission()
-    first = (await admission.check(request_for(write_wav(place.music / "a.wav")))).job
-    done = await place.succeeded(first)
-    again = await admission.check(request_for(write_wav(place.music / "copy.wav")))
-    assert again.cached == done
-    assert again.job.run_id != done.run_id
-    assert await admission.may_still_have(again)
-    assert (await admission.check(request_for(place.music / "copy.wav"), use_earlier=False)).cached is None
-
-
-async def test_other_content_options_or_arithmetic_have_no_earlier_result(place: Place) -> None:
-    track, admission = write_wav(place.music / "a.wav"), place.admission()
-    await place.succeeded((await admission.check(request_for(track))).job)
-    other = write_wav(place.music / "b.wav", seed=2)
-    for request in (request_for(other), request_for(track, shifts=1), request_for(track, two_stems="bass")):
-        assert (await admission.check(request)).cached is None
-    # Where the player is changes the order of the work alone.
-    assert (await admission.check(request_for(track, playhead=0.5))).cached is not None
-    place.device = GPU
-    assert (await admission.check(request_for(track))).cached is None
-
-
-async def test_a_result_that_has_expired_is_not_found(place: Place) -> None:
-    track, admission = write_wav(place.music / "a.wav"), place.admission()
-    job = (await admission.check(request_for(track))).job
-    await place.repository.accept(
-        replace(job, state=JobState.SUCCEEDED, ended_at=NOW - 9, expires_at=NOW - 1), "", ""
-    )
-    assert (await admission.check(request_for(track))).cached is None
-
-
-async def test_the_device_is_waited_for_only_where_there_may_be_a_result(place: Place) -> None:
-    """A server that just started takes jobs at once."""
-    track, admission = write_wav(place.music / "a.wav"), place.admission()
-    job = (await admission.check(request_for(track))).job
-    place.device = None
-    await admission.check(request_for(track))
-    assert place.asked_for_device == 0
-    done = await place.succeeded(job)
-    assert (await admission.check(request_for(track))).cached == done
-    assert place.asked_for_device == 1
-
-
-async def test_a_large_source_is_not_hashed_before_it_is_accepted(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    track = write_wav(place.music / "a.wav")
-    await place.succeeded((await place.admission().check(request_for(track))).job)
-    size = track.stat().st_size
-    monkeypatch.setattr("mismo_grpc.orchestration.admission.HASHED_AT_SUBMIT_BYTES", size)
-    assert (await place.admission().check(request_for(track))).cached is not None
-    monkeypatch.setattr("mismo_grpc.orchestration.admission.HASHED_AT_SUBMIT_BYTES", size - 1)
-    admitted = await place.admission().check(request_for(track))
-    assert (admitted.cached, admitted.job.source_sha256) == (None, "")
-
-
-async def test_a_result_whose_files_are_gone_is_made_anew(place: Place) -> None:
-    track, admission = write_wav(place.music / "a.wav"), place.admission()
-    await place.succeeded((await admission.check(request_for(track))).job)
-    again = await admission.check(request_for(track))
-    assert again.cached is not None
-    job = await admission.prepare(again)
-    assert (job.state, job.cache_hit) == (JobState.QUEUED, False)
-    assert job == again.job
-    assert place.runs.held_runs == frozenset()
-
-
-@pytest.mark.parametrize("change", ["deleted", "another run", "another source"])
-async def test_a_result_that_was_replaced_meanwhile_is_not_taken_over(place: Place, change: str) -> None:
-    track, admission = write_wav(place.music / "a.wav"), place.admission()
-    done = await place.succeeded((await admission.check(request_for(track))).job)
-    admitted = await admission.check(request_for(track))
-    assert await admission.may_still_have(admitted)
-    if change == "deleted":
-        await place.repository.write(place.store.delete, done.job_id)
-    elif change == "another run":
-        await place.succeeded(replace(done, run_id="f" * 32, revision=2))
-    else:
-        await place.succeeded(replace(done, source_sha256="0" * 64, revision=2))
-    assert not await admission.may_still_have(admitted)
