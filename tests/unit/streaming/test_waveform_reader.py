@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,33 +30,10 @@ from mismo_grpc.streaming.waveform_reader import (
     WaveformReader,
     check_frames_per_pixel,
 )
+from tests.support.counted_broadcast import PATIENCE, CountedBroadcast
 
-PATIENCE = 60.0
 STEMS = ("drums", "bass", "other")
 Part = tuple[PeakRange, ...]
-
-
-class CountedBroadcast(Broadcast):
-    """Counts how often somebody looked and has to wait."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._looks = 0
-        self._looked = Broadcast()
-
-    async def wait(self, condition: Callable[[], bool], timeout: float | None) -> bool:
-        def counted() -> bool:
-            if condition():
-                return True
-            self._looks += 1
-            self._looked.notify()
-            return False
-
-        return await super().wait(counted, timeout)
-
-    async def in_vain(self, count: int) -> None:
-        """Until so many looked in vain."""
-        assert await self._looked.wait(lambda: self._looks >= count, PATIENCE)
 
 
 class Growing:
