@@ -7,60 +7,14 @@ into slices the next one is read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
 
-from mismo_grpc.separation.stems import StemLayout
 from mismo_grpc.streaming.blocks import AudioSlice, Block, WireFormat
+from mismo_grpc.streaming.reader import StemReader
 
 BLOCK_BYTES = 1 << 20
-
-T = TypeVar("T")
-
-
-class StemSource(Protocol):
-    """Growing stems that are read; `reader.StemReader` is one."""
-
-    @property
-    def layout(self) -> StemLayout:
-        """What the stems are."""
-        ...
-
-    def ready_end(self, start_frame: int) -> int:
-        """Frames [start_frame, result) are final; `start_frame` itself where none are."""
-        ...
-
-    async def wait_ready(self, start_frame: int, timeout: float) -> bool:
-        """True once the frame is final, False after `timeout` seconds; raises the job's error."""
-        ...
-
-    async def read(
-        self,
-        stem_indexes: Sequence[int],
-        start_frame: int,
-        frame_count: int,
-        prepare: Callable[[Sequence[bytes]], T],
-    ) -> T:
-        """What `prepare` makes of ready frames as stored, one buffer for each stem asked; both in a thread."""
-        ...
-
-    def follow(self, player: object, frame: int) -> None:
-        """Tells the scheduler where a player is."""
-        ...
-
-    def unfollow(self, player: object) -> None:
-        """That player is gone."""
-        ...
-
-    async def wait_finished(self, timeout: float) -> bool:
-        """True once the job has ended and its checksums are known, False after `timeout` seconds."""
-        ...
-
-    def sha256(self, stem_index: int) -> str:
-        """Of a finished stem's samples, lower-case hex; empty before."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -81,7 +35,7 @@ class StemInterleaver:
 
     def __init__(
         self,
-        source: StemSource,
+        source: StemReader,
         wire_format: WireFormat,
         stem_indexes: Sequence[int],
         starts: Sequence[int],

@@ -13,7 +13,8 @@ from mismo_grpc.streaming.blocks import (
     check_start_frame,
     stem_index,
 )
-from mismo_grpc.streaming.interleaver import BLOCK_BYTES, StemInterleaver, StemSource
+from mismo_grpc.streaming.interleaver import BLOCK_BYTES, StemInterleaver
+from mismo_grpc.streaming.reader import StemReader
 
 WAIT_SECONDS = 60.0
 
@@ -27,7 +28,7 @@ class StemRangeRead:
 
     def __init__(
         self,
-        source: StemSource,
+        source: StemReader,
         stem_name: str,
         encoding: Encoding,
         *,

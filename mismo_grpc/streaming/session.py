@@ -30,7 +30,7 @@ from mismo_grpc.streaming.blocks import (
     choose_stems,
     crc32c,
 )
-from mismo_grpc.streaming.interleaver import StemInterleaver, StemSource
+from mismo_grpc.streaming.interleaver import StemInterleaver
 from mismo_grpc.streaming.messages import (
     Chunk,
     ClientMessage,
@@ -43,6 +43,7 @@ from mismo_grpc.streaming.messages import (
     SeekApplied,
     ServerMessage,
 )
+from mismo_grpc.streaming.reader import StemReader
 from mismo_grpc.streaming.stream_control import StreamControl
 
 KEEPALIVE_SECONDS = 5.0
@@ -59,7 +60,7 @@ class StreamSession:
         self,
         control: StreamControl,
         opened: Open,
-        source: StemSource,
+        source: StemReader,
         *,
         idle_seconds: float,
         keepalive_seconds: float,
@@ -252,7 +253,7 @@ class StemStream:
 
     def __init__(
         self,
-        open_stems: Callable[[str], AbstractAsyncContextManager[StemSource]],
+        open_stems: Callable[[str], AbstractAsyncContextManager[StemReader]],
         *,
         server_epoch: str,
         idle_seconds: float,

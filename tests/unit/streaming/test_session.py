@@ -31,7 +31,7 @@ from mismo_grpc.errors import (
     StreamProtocolError,
 )
 from mismo_grpc.jobs.job import JobState
-from mismo_grpc.streaming.interleaver import BLOCK_BYTES, StemSource
+from mismo_grpc.streaming.interleaver import BLOCK_BYTES
 from mismo_grpc.streaming.messages import (
     Chunk,
     ClientMessage,
@@ -46,6 +46,7 @@ from mismo_grpc.streaming.messages import (
     SeekApplied,
     ServerMessage,
 )
+from mismo_grpc.streaming.reader import StemReader
 from mismo_grpc.streaming.session import StemStream
 from mismo_grpc.streaming.stream_control import MAX_CREDIT_BYTES
 from tests.unit.streaming.growing_stems import STEMS, GrowingStems
@@ -62,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def session(
-    open_stems: Callable[[str], AbstractAsyncContextManager[StemSource]],
+    open_stems: Callable[[str], AbstractAsyncContextManager[StemReader]],
     *said: ClientMessage,
     idle_seconds: float = 30.0,
     keepalive_seconds: float = 30.0,
@@ -490,7 +491,7 @@ async def test_flac_waits_for_whole_flac_frames(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def never(job_id: str) -> AsyncGenerator[StemSource, None]:
+async def never(job_id: str) -> AsyncGenerator[StemReader, None]:
     await asyncio.Event().wait()
     raise AssertionError("unreachable")
     yield
@@ -501,7 +502,7 @@ async def test_a_job_that_is_not_decoded_yet_is_not_ready(folder: Path) -> None:
     decoded = asyncio.Event()
 
     @asynccontextmanager
-    async def later(job_id: str) -> AsyncGenerator[StemSource, None]:
+    async def later(job_id: str) -> AsyncGenerator[StemReader, None]:
         await decoded.wait()
         async with track.open(job_id) as reader:
             yield reader
@@ -519,7 +520,7 @@ async def test_a_session_closed_while_it_waits_for_the_decode_lets_go() -> None:
     left: list[str] = []
 
     @asynccontextmanager
-    async def held(job_id: str) -> AsyncGenerator[StemSource, None]:
+    async def held(job_id: str) -> AsyncGenerator[StemReader, None]:
         try:
             await asyncio.Event().wait()
             raise AssertionError("unreachable")
