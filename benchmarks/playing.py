@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Heard:
+class FirstAudio:
     """A player that has received audio of all stems of a job, `seconds` after the submit."""
 
     job: Job
@@ -33,7 +33,7 @@ async def playing(
     playhead_frame: int,
     *,
     priority: Priority = PRIORITY_NORMAL,
-) -> AsyncGenerator[Heard, None]:
+) -> AsyncGenerator[FirstAudio, None]:
     """Submits a track with a playhead and follows it until all stems have audio; deletes the job after the block."""
     client = server.client
     begin = time.perf_counter()
@@ -42,13 +42,13 @@ async def playing(
     try:
         player = client.stream_stems(job.job_id, start_frame=playhead_frame, follow=True)
         async with player:
-            await hear(player)
-            yield Heard(job, time.perf_counter() - begin)
+            await wait_for_audio(player)
+            yield FirstAudio(job, time.perf_counter() - begin)
     finally:
         await client.delete(job.job_id)
 
 
-async def hear(player: StemPlayer) -> None:
+async def wait_for_audio(player: StemPlayer) -> None:
     """Reads until a chunk of the current generation has arrived for every stem; raises TimeoutError."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         missing = set((await player.format()).stem_names)

@@ -7,7 +7,7 @@ import time
 
 from benchmarks.case import Bench, Case
 from benchmarks.limits import SLACK_SECONDS, ForwardLimit, Trial
-from benchmarks.playing import PATIENCE_SECONDS, hear, measure_forward, wait_segments
+from benchmarks.playing import PATIENCE_SECONDS, wait_for_audio, measure_forward, wait_segments
 from benchmarks.table import Row
 
 NAME = "seeking"
@@ -31,7 +31,7 @@ async def run(bench: Bench) -> list[Row]:
         try:
             player = server.client.stream_stems(job.job_id, follow=True, credit_bytes=CREDIT_BYTES)
             async with player:
-                await hear(player)
+                await wait_for_audio(player)
                 for trial in range(trials):
                     done = (await server.client.get(job.job_id)).progress.segments_done
                     await wait_segments(server.client, job.job_id, done + 1)
@@ -42,7 +42,7 @@ async def run(bench: Bench) -> list[Row]:
                     begin = time.perf_counter()
                     await player.seek(place * stride + segment_frames // 2)
                     async with asyncio.timeout(PATIENCE_SECONDS):
-                        await hear(player)
+                        await wait_for_audio(player)
                     seconds_heard = time.perf_counter() - begin
                     forward = await server.forward_seconds()
                     heard_after.append(Trial(seconds_heard, forward))
