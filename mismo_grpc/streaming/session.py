@@ -9,6 +9,7 @@ The rules, all in one place:
   once what is missing, and then at intervals.
 * A seek drops what is queued. Bytes that were granted and not used are still granted, so at most the granted credit is
   stale after a seek; the frames are those of the seek. Of seeks that pile up only the newest that can be done is.
+  A seek that is refused has granted nothing.
 * The first chunks of a generation are small, so that all stems are heard sooner.
 * While the next frames are not final, NotReady says so at once, when range or reason changes, and at intervals.
 * After End the client may still seek; the session ends when the client closes its side or falls silent.

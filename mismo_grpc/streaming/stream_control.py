@@ -43,7 +43,7 @@ class StreamControl:
         self._limits_frames = False
         self._changed = asyncio.Event()
         self._failure: MismoError | None = None
-        self._seeks: deque[_WaitingSeek] = deque(maxlen=MAX_WAITING_SEEKS)
+        self._seeks: deque[_WaitingSeek] = deque()
         self._newest_generation = 0
 
     def look(self) -> None:
@@ -76,8 +76,8 @@ class StreamControl:
     ) -> tuple[tuple[Seek, int] | None, list[Seek]]:
         """The newest seek that can be done with its frame, and those after it that cannot.
 
-        `frame_of` answers None for a seek that is refused. The frames of the credit become those of the seek and what
-        was granted since; a refused seek leaves them as they were.
+        `frame_of` answers None for a seek that is refused: that has granted nothing. The frames of the credit become
+        those of the seek and what was granted since; bytes count of the seeks that it replaced, too.
         """
         refused: list[Seek] = []
         since = 0
@@ -86,6 +86,7 @@ class StreamControl:
             since += waiting.frames_since
             frame = frame_of(waiting.seek)
             if frame is not None:
+                self.bytes_left += waiting.seek.credit.bytes + sum(w.seek.credit.bytes for w in self._seeks)
                 self._seeks.clear()
                 if self._limits_frames:
                     self.frames = waiting.seek.credit.frames + since
@@ -136,9 +137,9 @@ class StreamControl:
             )
         check_not_negative(seek.start, "seek.start_frame", "seek.start_time")
         self._check(seek.credit, "seek.credit")
-        # These bytes count also if a later seek takes its place or it is refused: the client need not take them back.
-        self.bytes_left += seek.credit.bytes
         self._newest_generation = seek.generation
+        if len(self._seeks) == MAX_WAITING_SEEKS:
+            self.bytes_left += self._seeks.popleft().seek.credit.bytes
         self._seeks.append(_WaitingSeek(seek))
 
     def _check(self, credit: Credit, field: str) -> None:

@@ -242,6 +242,7 @@ class AnyClient:
         self._bytes = opened.credit.bytes
         self._granted_frames = {0: opened.credit.frames}
         """By generation; an upper bound: what was granted after a seek may count for an earlier generation too."""
+        self._seek_bytes: dict[int, int] = {}
         self._starts = {0: 0}
         self._generation = 0
         self._ready_ends = {1_500, self._frames}
@@ -259,6 +260,7 @@ class AnyClient:
         elif action == "seek":
             self._generation += 1
             self._bytes += credit.bytes
+            self._seek_bytes[self._generation] = credit.bytes
             self._granted_frames[self._generation] = credit.frames
             self._stream.on_message(Seek(self._generation, amount, credit))
         elif action == "grow" and self._ready < self._frames:
@@ -273,6 +275,9 @@ class AnyClient:
             self._starts[message.generation] = message.start_frame
         if isinstance(message, SeekRefused):
             self._starts[message.generation] = -1
+            # It has granted nothing.
+            self._bytes -= self._seek_bytes[message.generation]
+            assert self._bytes >= 0
         if isinstance(message, AwaitingCredit):
             assert message.missing_bytes > 0 or message.missing_frames > 0
         if isinstance(message, Chunk):

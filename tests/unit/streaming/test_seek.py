@@ -11,6 +11,7 @@ from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.audio.flac import BLOCK_FRAMES
 from mismo_grpc.errors import StreamProtocolError
 from mismo_grpc.streaming.messages import (
+    AwaitingCredit,
     Chunk,
     Credit,
     End,
@@ -117,6 +118,34 @@ async def test_a_seek_past_the_end_is_refused_and_the_stream_goes_on(folder: Pat
         stream.on_message(Seek(3, 0))
         with pytest.raises(StreamProtocolError):
             await anext(messages)
+
+
+async def test_a_refused_seek_has_granted_nothing_one_that_was_replaced_has(folder: Path) -> None:
+    track = GrowingStems(folder, 100_000)
+    stream = session(track.open, Open("track"))
+    async with aclosing(stream.messages()) as messages:
+        await until(messages, AwaitingCredit)
+        stream.on_message(Seek(1, 100_000, Credit(9_000)))
+        assert isinstance(await anext(messages), SeekRefused)
+        stream.on_message(Seek(2, 10, Credit(4_096)))
+        stream.on_message(Seek(3, 20, Credit(1_000)))
+        assert await anext(messages) == SeekApplied(3, 20)
+        assert len((await until(messages, Chunk)).data) == 5_096
+        assert await anext(messages) == AwaitingCredit(3, 4_096, 0)
+
+
+async def test_of_a_flood_of_seeks_the_newest_counts_and_all_bytes_do(folder: Path) -> None:
+    track = GrowingStems(folder, 100_000)
+    stream = session(track.open, Open("track"))
+    for generation in range(1, 1_001):
+        stream.on_message(Seek(generation, generation, Credit(64)))
+    async with aclosing(stream.messages()) as messages:
+        assert await until(messages, SeekApplied) == SeekApplied(1_000, 1_000)
+        sent = 0
+        while isinstance(message := await anext(messages), Chunk):
+            sent += len(message.data)
+        assert isinstance(message, AwaitingCredit)
+        assert sent + 4_096 - message.missing_bytes == 64_000
 
 
 async def test_of_seeks_that_pile_up_the_newest_that_can_be_done_is(folder: Path) -> None:
