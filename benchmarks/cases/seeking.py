@@ -7,7 +7,7 @@ import time
 
 from benchmarks.case import Bench, Case
 from benchmarks.limits import SLACK_SECONDS, ForwardLimit, Trial
-from benchmarks.playing import PATIENCE_SECONDS, wait_for_audio, measure_forward, wait_segments
+from benchmarks.playing import PATIENCE_SECONDS, measure_forward, wait_for_audio, wait_segments
 from benchmarks.table import Row
 
 NAME = "seeking"
