@@ -61,8 +61,13 @@ function generateInto(out) {
     out,
     files(protos).filter((path) => path.endsWith(".proto")),
   );
-  // These two are not ours: their types are needed, their long comments are not.
-  compile(out, ["google/protobuf/duration.proto", "google/protobuf/timestamp.proto"], "comments=false");
+  // These come with protoc: their types are needed, their long comments are not.
+  const external = ["any", "duration", "field_mask", "timestamp"];
+  compile(
+    out,
+    external.map((name) => `google/protobuf/${name}.proto`),
+    "comments=false",
+  );
 }
 
 /** @param {string} out @param {string[]} names @param {string[]} more */

@@ -2,24 +2,25 @@
 
 import type { Writable } from "node:stream";
 
-import { ArtifactFetch, type OnBytes } from "./artifacts.js";
+import { type ArtifactOptions, ArtifactReader, type OnBytes } from "./artifact-reader.js";
 import { Connection, type UnaryOptions } from "./connection.js";
 import { duration } from "./durations.js";
 import { JobFailedError } from "./errors.js";
-import { type Job, JobState, Priority } from "./generated/mismo/analysis/v1/job.js";
+import { type Artifact, type Job, JobState } from "./generated/mismo/analysis/v1/job.js";
 import {
   CancelJobRequest,
   DeleteJobRequest,
   GetJobRequest,
   ListJobsRequest,
   type ListJobsResponse,
-  UpdateJobRequest,
 } from "./generated/mismo/analysis/v1/job_service.js";
 import {
   GetServerInfoRequest,
   type GetServerInfoResponse,
   ListModelsRequest,
+  ListStagesRequest,
   type Model,
+  type StageInfo,
   WatchResourcesRequest,
   type WatchResourcesResponse,
 } from "./generated/mismo/analysis/v1/system_service.js";
@@ -32,16 +33,20 @@ import {
   type SubmitOptions,
   submitRequest,
   type Submitted,
+  updateRequest,
 } from "./jobs.js";
 import { ClosableIterator } from "./lifetime.js";
 import { type ConnectOptions, Settings } from "./options.js";
-import { type ReadChunk, type ReadStemOptions, StemReading } from "./reading.js";
+import { reconnectingStream } from "./reconnecting-stream.js";
 import type { StemFormat } from "./stem-format.js";
-import { StemPlayer, type StemStreamOptions } from "./stems.js";
-import { unbroken } from "./unbroken.js";
+import { StemPlayer } from "./stem-player.js";
+import { type ReadChunk, type ReadStemOptions, StemReader } from "./stem-reader.js";
+import type { StemStreamOptions } from "./stem-stream.js";
 import { Upload, type UploadedTrack } from "./upload.js";
 import { openSource, type UploadSource } from "./upload-source.js";
-import { type JobEvent, watchJob, type WatchOptions } from "./watch.js";
+import { type JobEvent, watchJob, type WatchOptions } from "./watch-job.js";
+import { type JobsEvent, watchJobs, type WatchJobsOptions } from "./watch-jobs.js";
+import { readWaveform, type ReadWaveformOptions, type WaveformPixels } from "./waveform-reader.js";
 import { wholeNumber } from "./whole-number.js";
 import { writeAll, type WriteOptions } from "./write-all.js";
 
@@ -49,9 +54,9 @@ import { writeAll, type WriteOptions } from "./write-all.js";
 export interface UploadOptions {
   /** For a person; a path's last part if unset. */
   filename?: string;
-  /** Told of committed and total bytes. */
+  /** Called with committed and total bytes. */
   onProgress?: OnBytes;
-  /** Stops; the upload can be taken up again for a while. */
+  /** Stops; the server keeps what it has for a while. */
   signal?: AbortSignal;
 }
 
@@ -67,8 +72,16 @@ export interface StemRead {
 
 /** What `getArtifact` wrote. */
 export interface ArtifactRead {
+  readonly artifact: Artifact;
+  readonly runId: string;
+  /** Bytes written. */
   readonly bytes: number;
-  readonly contentType: string;
+}
+
+/** For a call that changes a job. */
+export interface ChangeOptions extends UnaryOptions {
+  /** Only if the job still has this run; otherwise RunReplacedError. Unset: whichever it has. */
+  expectedRunId?: string | undefined;
 }
 
 /** A client of the server at `address` (host:port); connects when it is first used. */
@@ -77,8 +90,9 @@ export function connect(address: string, options: ConnectOptions = {}): MismoCli
 }
 
 /**
- * Calls repeat themselves while the server is away or busy, streams go on after a break, within the bounds
- * of the ConnectOptions. Frames are frames of audio (one sample for every channel), times are seconds.
+ * Calls are repeated while the server is away or busy, and streams go on after a break, within the bounds of the
+ * ConnectOptions. A stream that goes on does so in the run that it began with, or throws RunReplacedError. Frames are
+ * frames of audio (one sample for every channel), times are seconds.
  *
  * Everything throws MismoError; with a signal that aborts, the signal's reason.
  */
@@ -134,35 +148,50 @@ export class MismoClient implements Disposable {
     }
   }
 
-  /** Ends a job; changes nothing where it has ended. */
-  async cancel(jobId: string, options?: UnaryOptions): Promise<Job> {
-    const request = CancelJobRequest.fromPartial({ jobId });
+  /** Ends a job; changes nothing if it has ended. */
+  async cancel(jobId: string, options: ChangeOptions = {}): Promise<Job> {
+    const request = CancelJobRequest.fromPartial({ jobId, expectedRunId: options.expectedRunId ?? "" });
     return jobOf(await this.#connection.unary((stubs, ...rest) => stubs.jobs.cancelJob(request, ...rest), options));
   }
 
   /** Changes the priority or the playhead of a job that has not ended. Throws RangeError too. */
-  async update(jobId: string, change: JobUpdate, options?: UnaryOptions): Promise<Job> {
-    const { priority = Priority.UNSPECIFIED, playhead } = change;
-    const request = UpdateJobRequest.fromPartial({ jobId, priority, playhead: duration(playhead) });
+  async update(jobId: string, change: JobUpdate, options: ChangeOptions = {}): Promise<Job> {
+    const request = updateRequest(jobId, change, options.expectedRunId);
     return jobOf(await this.#connection.unary((stubs, ...rest) => stubs.jobs.updateJob(request, ...rest), options));
   }
 
-  /** Ends a job and removes its files. */
-  async delete(jobId: string, options?: UnaryOptions): Promise<void> {
-    const request = DeleteJobRequest.fromPartial({ jobId });
-    await this.#connection.unary((stubs, ...rest) => stubs.jobs.deleteJob(request, ...rest), options);
+  /** Ends a job and removes its files. `allowMissing`: no error if there is no such job (false). */
+  async delete(jobId: string, options: ChangeOptions & { allowMissing?: boolean } = {}): Promise<void> {
+    const { expectedRunId = "", allowMissing = false } = options;
+    let isRepeated = false;
+    await this.#connection.unary((stubs, ...rest) => {
+      // An attempt whose answer was lost may have deleted it.
+      const request = DeleteJobRequest.fromPartial({ jobId, expectedRunId, allowMissing: allowMissing || isRepeated });
+      isRepeated = true;
+      return stubs.jobs.deleteJob(request, ...rest);
+    }, options);
   }
 
   /**
    * A job's events until it ends, none of them twice, over broken streams and server restarts. A snapshot comes
-   * first, and again where a restarted server cannot replay. Leaving the iteration cancels the call.
+   * first, and again where a restarted server cannot replay. Leaving the iteration cancels the call. For many jobs
+   * there is `watchJobs`.
    */
   watch(jobId: string, options: WatchOptions = {}): ClosableIterator<JobEvent> {
     return new ClosableIterator((signal) => watchJob(this.#connection, jobId, options, signal), options.signal);
   }
 
+  /**
+   * The changes of all jobs that match, in one stream, until the consumer leaves; over broken streams and server
+   * restarts, each time from the cursor of the last event that was handled. An event is handled when the next one is
+   * asked for. A cursor that is stored with what was handled serves the next program too.
+   */
+  watchJobs(options: WatchJobsOptions = {}): ClosableIterator<JobsEvent> {
+    return new ClosableIterator((signal) => watchJobs(this.#connection, options, signal), options.signal);
+  }
+
   /** The job once it succeeded. Throws JobFailedError if it failed or was cancelled. */
-  async wait(jobId: string, options: Pick<WatchOptions, "signal"> = {}): Promise<Job> {
+  async wait(jobId: string, options: Pick<WatchOptions, "expectedRunId" | "signal"> = {}): Promise<Job> {
     for await (const event of this.watch(jobId, options)) {
       if (event.type !== "terminal") continue;
       if (event.job.state !== JobState.SUCCEEDED) throw new JobFailedError(event.job);
@@ -180,7 +209,7 @@ export class MismoClient implements Disposable {
    * One stem into a Writable, no faster than it takes it; resolves when all is written. PCM comes without a
    * header (see `wavHeader`), FLAC with the stream header first, so that it is a FLAC stream of its own.
    *
-   * Throws StreamCorruptError, JobChangedError, RangeError and the errors of `target` too.
+   * Throws StreamCorruptError, RunReplacedError, RangeError and the errors of `target` too.
    */
   async readStem(
     jobId: string,
@@ -188,12 +217,12 @@ export class MismoClient implements Disposable {
     target: Writable,
     options: ReadStemOptions & WriteOptions = {},
   ): Promise<StemRead> {
-    const reading = new StemReading(this.#connection, jobId, stemName, options);
+    const reader = new StemReader(this.#connection, jobId, stemName, options);
     let startFrame: number | undefined;
     let frameCount = 0;
     let bytes = 0;
-    const pieces = async function* (signal: AbortSignal): AsyncGenerator<Buffer, void> {
-      for await (const chunk of reading.chunks(signal)) {
+    const content = async function* (signal: AbortSignal): AsyncGenerator<Buffer, void> {
+      for await (const chunk of reader.chunks(signal)) {
         const { codecHeader } = chunk.format;
         if (startFrame === undefined && codecHeader.length > 0) {
           yield codecHeader;
@@ -205,8 +234,8 @@ export class MismoClient implements Disposable {
         bytes += chunk.data.length;
       }
     };
-    await writeAll(pieces, target, options);
-    return { format: reading.format!, startFrame: startFrame ?? options.startFrame ?? 0, frameCount, bytes };
+    await writeAll(content, target, options);
+    return { format: reader.format!, startFrame: startFrame ?? reader.startFrame!, frameCount, bytes };
   }
 
   /** The same as an async iterator of chunks. Throws RangeError at once. */
@@ -215,13 +244,18 @@ export class MismoClient implements Disposable {
     stemName: string,
     options: ReadStemOptions & { signal?: AbortSignal } = {},
   ): ClosableIterator<ReadChunk> {
-    const reading = new StemReading(this.#connection, jobId, stemName, options);
-    return new ClosableIterator((signal) => reading.chunks(signal), options.signal);
+    const reader = new StemReader(this.#connection, jobId, stemName, options);
+    return new ClosableIterator((signal) => reader.chunks(signal), options.signal);
+  }
+
+  /** Peaks of the stems for drawing, every pixel once, also while they grow. Throws RangeError when it is read. */
+  readWaveform(jobId: string, options: ReadWaveformOptions = {}): ClosableIterator<WaveformPixels> {
+    return new ClosableIterator((signal) => readWaveform(this.#connection, jobId, options, signal), options.signal);
   }
 
   /**
-   * Sends a track for `submit`: a file's path, its bytes, or a stream of them. A content that the server has is not
-   * sent again; a broken upload goes on where the server stopped taking it.
+   * Sends a track for `submit`: a file's path, its bytes, or a stream of them. Content that the server has is not sent
+   * again; a broken upload resumes from what the server has committed.
    *
    * Throws SourceChangedError, and the errors of the file system or of the stream too.
    */
@@ -241,22 +275,22 @@ export class MismoClient implements Disposable {
   }
 
   /**
-   * A finished file of a job, such as stems.zip, into a Writable; resolves when all is written.
+   * A file of a job, one of its `artifacts`, into a Writable; resolves when all is written and fits its SHA-256.
    *
-   * Throws StreamCorruptError, JobChangedError and the errors of `target` too.
+   * Throws StreamCorruptError, ChecksumError, RunReplacedError and the errors of `target` too.
    */
   async getArtifact(
     jobId: string,
     name: string,
     target: Writable,
-    options: WriteOptions & { onProgress?: OnBytes } = {},
+    options: ArtifactOptions & WriteOptions = {},
   ): Promise<ArtifactRead> {
-    const fetch = new ArtifactFetch(this.#connection, jobId, name, options.onProgress);
-    await writeAll((signal) => fetch.chunks(signal), target, options);
-    return { bytes: fetch.offset, contentType: fetch.contentType };
+    const reader = new ArtifactReader(this.#connection, jobId, name, options);
+    await writeAll((signal) => reader.chunks(signal), target, options);
+    return { artifact: reader.artifact!, runId: reader.runId, bytes: reader.offset };
   }
 
-  /** What the server is and how it fares. */
+  /** What the server is, what it offers and how busy it is. */
   serverInfo(options?: UnaryOptions): Promise<GetServerInfoResponse> {
     const request = GetServerInfoRequest.fromPartial({});
     return this.#connection.unary((stubs, ...rest) => stubs.system.getServerInfo(request, ...rest), options);
@@ -272,6 +306,16 @@ export class MismoClient implements Disposable {
     return answer.models;
   }
 
+  /** Every stage of the contract; `available` ones may be asked for, others say why not. */
+  async listStages(options?: UnaryOptions): Promise<StageInfo[]> {
+    const request = ListStagesRequest.fromPartial({});
+    const answer = await this.#connection.unary<{ stages: StageInfo[] }>(
+      (stubs, ...rest) => stubs.system.listStages(request, ...rest),
+      options,
+    );
+    return answer.stages;
+  }
+
   /** Samples of processor, memory, disk and queue every `interval` seconds (1) until the consumer leaves. */
   watchResources(options: { interval?: number; signal?: AbortSignal } = {}): ClosableIterator<WatchResourcesResponse> {
     const connection = this.#connection;
@@ -279,7 +323,7 @@ export class MismoClient implements Disposable {
     const attempts = connection.settings.streamAttempts();
     const samples = async function* (signal: AbortSignal): AsyncGenerator<WatchResourcesResponse, void> {
       const begin = (stubs: ReturnType<Connection["stubs"]>) => stubs.system.watchResources(request);
-      for await (const sample of unbroken({ connection, attempts, signal, begin })) {
+      for await (const sample of reconnectingStream({ connection, attempts, signal, begin })) {
         attempts.progressed();
         yield sample;
       }

@@ -2,7 +2,7 @@
 
 import { type CallOptions, Channel, type ClientUnaryCall, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 
-import { asMismoError, MismoError } from "./errors.js";
+import { MismoError, toMismoError } from "./errors.js";
 import { JobServiceClient } from "./generated/mismo/analysis/v1/job_service.js";
 import { SystemServiceClient } from "./generated/mismo/analysis/v1/system_service.js";
 import { TransferServiceClient } from "./generated/mismo/analysis/v1/transfer_service.js";
@@ -87,7 +87,7 @@ export class Connection {
         return await this.#once(method, options);
       } catch (error) {
         options.signal?.throwIfAborted();
-        failed = asMismoError(error);
+        failed = toMismoError(error);
       }
       await attempts.after(failed, options.signal, "call");
     }

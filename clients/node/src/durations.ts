@@ -6,8 +6,12 @@ const NANOS = 1_000_000_000;
 
 /** The message for that many seconds; undefined stays undefined. Throws RangeError unless finite. */
 export function duration(value: number | undefined): Duration | undefined {
-  if (value === undefined) return undefined;
-  if (!Number.isFinite(value)) throw new RangeError(`${value} is no number of seconds`);
+  return value === undefined ? undefined : toDuration(value);
+}
+
+/** The message for that many seconds. Throws RangeError unless finite. */
+export function toDuration(value: number): Duration {
+  if (!Number.isFinite(value)) throw new RangeError(`${value} is not a number of seconds`);
   const whole = Math.trunc(value);
   const nanos = Math.round((value - whole) * NANOS);
   // A fraction may round up to a whole second.
@@ -17,4 +21,9 @@ export function duration(value: number | undefined): Duration | undefined {
 /** Seconds of a message. */
 export function seconds(value: Duration): number {
   return value.seconds + value.nanos / NANOS;
+}
+
+/** The frame at a time, rounded down as the server does; exact, other than in floating point. */
+export function frameAt(time: Duration, sampleRate: number): number {
+  return Number(((BigInt(time.seconds) * BigInt(NANOS) + BigInt(time.nanos)) * BigInt(sampleRate)) / BigInt(NANOS));
 }

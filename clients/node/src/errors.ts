@@ -1,19 +1,23 @@
 /**
- * What can go wrong at a client.
+ * The errors of this client.
  *
  * MismoError               the server refused, failed, or cannot be reached
  * ├── JobFailedError       a job that was waited for failed or was cancelled
- * ├── StreamCorruptError   bytes that came do not fit their checksum or their place
- * ├── SourceChangedError   the file changed while it was uploaded
- * └── JobChangedError      the job ran anew in another form while its stems were read
+ * ├── RunReplacedError     the job has another run than the one that is expected
+ * ├── SeekRefusedError     a seek past the end of the track; the stream goes on as before
+ * ├── StreamCorruptError   a message does not fit its checksum or its position; fetched again
+ * ├── ChecksumError        all messages fit, but their sum is not what was announced
+ * └── SourceChangedError   the file changed while it was uploaded
  */
 
 import { status, type ServiceError } from "@grpc/grpc-js";
 
-import { type Job, type JobError, JobState } from "./generated/mismo/analysis/v1/job.js";
-import { decodeStatus } from "./rpc-status.js";
+import { type Job, JobState } from "./generated/mismo/analysis/v1/job.js";
+import type { JobError } from "./generated/mismo/analysis/v1/stage.js";
+import { decodeStatus, type FieldViolation, type StatusDetails } from "./rpc-status.js";
 
 const STATUS_DETAILS_KEY = "grpc-status-details-bin";
+const RUN_REPLACED = "RUN_REPLACED";
 
 /** What a stream ends with when the connection, the server or a proxy goes away in the middle of it. */
 const BROKEN_STREAM_CODES: ReadonlySet<status> = new Set([
@@ -23,18 +27,8 @@ const BROKEN_STREAM_CODES: ReadonlySet<status> = new Set([
   status.UNKNOWN,
 ]);
 
-/** A request field at fault and what is wrong with it. */
-export interface FieldViolation {
-  readonly field: string;
-  readonly description: string;
-}
-
 /** What a MismoError carries besides its code and message. */
-export interface ErrorDetails {
-  reason?: string;
-  metadata?: Readonly<Record<string, string>>;
-  fieldViolations?: readonly FieldViolation[];
-  retryAfter?: number;
+export interface ErrorDetails extends StatusDetails {
   cause?: unknown;
 }
 
@@ -47,7 +41,7 @@ export class MismoError extends Error {
   readonly reason: string;
   /** Facts that belong to the reason, such as `committed_bytes`. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** For invalid arguments: the fields at fault. */
+  /** The wrong fields, for invalid arguments. */
   readonly fieldViolations: readonly FieldViolation[];
   /** Seconds after which the same call may succeed; undefined if the server named none. */
   readonly retryAfter: number | undefined;
@@ -73,22 +67,12 @@ export class MismoError extends Error {
     return this.code === status.UNAVAILABLE;
   }
 
-  /** The stream was cut rather than ended by the server's own decision, which would have a reason. */
+  /** The stream was cut: the server did not end it by a decision of its own, which would have a reason. */
   get brokenStream(): boolean {
     return this.reason === "" && BROKEN_STREAM_CODES.has(this.code);
   }
 
-  /** From what grpc-js raised; its message stays whatever else cannot be read. */
-  static of(error: ServiceError): MismoError {
-    const [encoded] = error.metadata?.get(STATUS_DETAILS_KEY) ?? [];
-    const rich = encoded instanceof Uint8Array ? decodeStatus(encoded) : undefined;
-    return new MismoError(error.code, error.details || rich?.message || error.message, {
-      ...rich?.details,
-      cause: error,
-    });
-  }
-
-  /** The error that lives on a job, in the same form. */
+  /** The error that lives on a job or a stage, in the same form. */
   static ofJob(error: JobError): MismoError {
     const code = error.code in status ? (error.code as status) : status.UNKNOWN;
     return new MismoError(code, error.message, { reason: error.reason, metadata: error.metadata });
@@ -98,7 +82,7 @@ export class MismoError extends Error {
 /** The job ended without a result. */
 export class JobFailedError extends MismoError {
   override name = "JobFailedError";
-  /** How it ended. */
+  /** The job as it ended. */
   readonly job: Job;
 
   constructor(job: Job) {
@@ -111,12 +95,45 @@ export class JobFailedError extends MismoError {
   }
 }
 
-/** What arrived is not what was sent; the stream is taken up again where it was still right. */
+/** The job was run again: what follows would be another run's. Begin again with the new run, or give up. */
+export class RunReplacedError extends MismoError {
+  override name = "RunReplacedError";
+
+  constructor(message: string, details: ErrorDetails = {}) {
+    super(status.FAILED_PRECONDITION, message, { reason: RUN_REPLACED, ...details });
+  }
+}
+
+/** A seek past the end of the track. The stream goes on as if it had not been asked for. */
+export class SeekRefusedError extends MismoError {
+  override name = "SeekRefusedError";
+
+  constructor(message: string) {
+    super(status.OUT_OF_RANGE, message);
+  }
+}
+
+/** A message does not fit its checksum or its position; the stream goes on from the last one that did. */
 export class StreamCorruptError extends MismoError {
   override name = "StreamCorruptError";
 
   constructor(message: string) {
     super(status.DATA_LOSS, message);
+  }
+}
+
+/** All that arrived does not fit the SHA-256 that was announced, although every part fitted its own checksum. */
+export class ChecksumError extends MismoError {
+  override name = "ChecksumError";
+  /** SHA-256 as announced, lower-case hex. */
+  readonly expected: string;
+  /** SHA-256 of what arrived, lower-case hex. */
+  readonly actual: string;
+
+  constructor(message: string, expected: string, actual: string) {
+    super(status.DATA_LOSS, message);
+    this.expected = expected;
+    this.actual = actual;
   }
 }
 
@@ -129,20 +146,22 @@ export class SourceChangedError extends MismoError {
   }
 }
 
-/** The stems, or the artifact, are of another form than when the stream began. */
-export class JobChangedError extends MismoError {
-  override name = "JobChangedError";
-
-  constructor(message: string) {
-    super(status.ABORTED, message);
-  }
-}
-
 /** `error` as a MismoError if it came from a call; anything else is thrown as it is. */
-export function asMismoError(error: unknown): MismoError {
+export function toMismoError(error: unknown): MismoError {
   if (error instanceof MismoError) return error;
   if (error instanceof Error && "code" in error && "details" in error && "metadata" in error) {
-    return MismoError.of(error as ServiceError);
+    return ofServiceError(error as ServiceError);
   }
   throw error;
+}
+
+/** From what grpc-js raised; its message stays, whatever else cannot be read. */
+function ofServiceError(error: ServiceError): MismoError {
+  const [encoded] = error.metadata?.get(STATUS_DETAILS_KEY) ?? [];
+  const decoded = encoded instanceof Uint8Array ? decodeStatus(encoded) : undefined;
+  const message = error.details || decoded?.message || error.message;
+  const details: ErrorDetails = { ...decoded?.details, cause: error };
+  return details.reason === RUN_REPLACED
+    ? new RunReplacedError(message, details)
+    : new MismoError(error.code, message, details);
 }

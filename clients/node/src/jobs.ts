@@ -1,4 +1,4 @@
-/** What is asked of JobService. */
+/** The requests of JobService, and what a job says. */
 
 import { randomUUID } from "node:crypto";
 import { resolve } from "node:path";
@@ -9,41 +9,51 @@ import { duration } from "./durations.js";
 import { MismoError } from "./errors.js";
 import { Encoding } from "./generated/mismo/analysis/v1/audio.js";
 import { type Job, type JobState, Priority } from "./generated/mismo/analysis/v1/job.js";
-import { SubmitJobRequest } from "./generated/mismo/analysis/v1/job_service.js";
+import { SubmitJobRequest, UpdateJobRequest } from "./generated/mismo/analysis/v1/job_service.js";
+import { type LoudnessResult, Stage, StemOptions } from "./generated/mismo/analysis/v1/stage.js";
 import { wholeNumber } from "./whole-number.js";
 
 /** A path that the server can read, or a complete upload. */
 export type JobSource = string | { readonly uploadId: string };
 
-/** What to do with a track; what is left out the server chooses. Times in seconds. */
-export interface SubmitOptions {
+/** How to separate; what is left out the server chooses. */
+export interface SeparationOptions {
   /** A name of `listModels`. */
   model?: string;
   /** Some of the model's stems; all if empty. */
   stems?: readonly string[];
   /** One stem and its complement. */
   twoStems?: string;
-  /** Begin here. */
+  /** Where the player is, in seconds: its segments are separated first. */
   playhead?: number;
-  priority?: Priority;
-  labels?: Readonly<Record<string, string>>;
   /** Averages this many shifted passes (0 to 20). */
   shifts?: number;
-  /** How far segments overlap (0 to 1). */
+  /** How much of a segment overlaps the next one (0 to 0.95). */
   overlap?: number;
   /** Of the stem files. */
   encoding?: Encoding;
   /** Of the stem files, Hz. */
   sampleRate?: number;
-  /** [A-Za-z0-9._-]{1,128}; such a job that is active is returned, one that has ended runs anew. */
+}
+
+/** What to do with a track; what is left out the server chooses. */
+export interface SubmitOptions extends SeparationOptions {
+  /** What is asked for, of `listStages`; the stems if empty. */
+  stages?: readonly Stage[];
+  priority?: Priority;
+  labels?: Readonly<Record<string, string>>;
+  /**
+   * [A-Za-z0-9._-]{1,128}. If that job is active with the same source and options, it is returned; with others the
+   * submit fails with reason JOB_ID_ACTIVE. If that job has ended, it gets a new run.
+   */
   jobId?: string;
-  /** How long the result is kept after the end. */
+  /** Seconds for which the result is kept after the end. */
   resultTtl?: number;
-  /** A URL that gets a POST when the job has ended. */
+  /** A URL that gets a POST when a stage has ended. */
   callback?: string;
   /** Check everything, start nothing. */
   validateOnly?: boolean;
-  /** A UUID that gives an earlier submit's answer again; a fresh one if unset. */
+  /** A UUID; a repeated one gets the answer of its first submit again. A fresh one if unset. */
   requestId?: string;
 }
 
@@ -52,7 +62,7 @@ export interface Submitted {
   readonly job: Job;
   /** An earlier submit made this job. */
   readonly deduplicated: boolean;
-  /** The result of an earlier job was taken over. */
+  /** The result of an earlier job is used again. */
   readonly cacheHit: boolean;
 }
 
@@ -68,17 +78,16 @@ export interface ListOptions {
   signal?: AbortSignal;
 }
 
-/** What to change about a job that has not ended. */
+/** What to change about a job that has not ended; what is left out stays. */
 export interface JobUpdate {
-  priority?: Priority;
-  /** Seconds. */
-  playhead?: number;
+  /** null: back to normal. */
+  priority?: Priority | null;
+  /** Seconds; null: no playhead. */
+  playhead?: number | null;
 }
 
 /** The message of a submit, with the id that makes it safe to repeat. Throws RangeError. */
 export function submitRequest(source: JobSource, options: SubmitOptions): SubmitJobRequest {
-  const { encoding = Encoding.UNSPECIFIED, sampleRate = 0 } = options;
-  const hasOutput = encoding !== Encoding.UNSPECIFIED || sampleRate !== 0;
   return SubmitJobRequest.fromPartial({
     requestId: options.requestId ?? randomUUID(),
     jobId: options.jobId ?? "",
@@ -88,22 +97,48 @@ export function submitRequest(source: JobSource, options: SubmitOptions): Submit
           ? { $case: "path", value: resolve(source) }
           : { $case: "uploadId", value: source.uploadId },
     },
-    options: {
-      stems: true,
-      model: options.model ?? "",
-      stemNames: [...(options.stems ?? [])],
-      twoStems: options.twoStems ?? "",
-      playhead: duration(options.playhead),
-      shifts: wholeNumber("shifts", options.shifts ?? 0),
-      overlap: options.overlap,
-      output: hasOutput ? { encoding, sampleRate: wholeNumber("sampleRate", sampleRate) } : undefined,
-    },
+    options: { stages: [...(options.stages ?? [])], stems: stemOptions(options) },
     priority: options.priority ?? Priority.UNSPECIFIED,
     labels: { ...options.labels },
     resultTtl: duration(options.resultTtl),
     callback: options.callback === undefined ? undefined : { url: options.callback },
     validateOnly: options.validateOnly ?? false,
   });
+}
+
+/** Unset unless something is said about the stems: a job that asks for none has no such options. */
+function stemOptions(options: SeparationOptions): StemOptions | undefined {
+  const { model, stems, twoStems, playhead, shifts, overlap, encoding, sampleRate } = options;
+  const given = { model, stems, twoStems, playhead, shifts, overlap, encoding, sampleRate };
+  if (Object.values(given).every((value) => value === undefined)) return undefined;
+  return StemOptions.fromPartial({
+    model: model ?? "",
+    stemNames: [...(stems ?? [])],
+    twoStems: twoStems ?? "",
+    playhead: duration(playhead),
+    shifts: wholeNumber("shifts", shifts ?? 0),
+    overlap,
+    output:
+      encoding === undefined && sampleRate === undefined
+        ? undefined
+        : { encoding: encoding ?? Encoding.UNSPECIFIED, sampleRate: wholeNumber("sampleRate", sampleRate ?? 0) },
+  });
+}
+
+/** The message of an update. Throws RangeError. */
+export function updateRequest(jobId: string, { priority, playhead }: JobUpdate, expectedRunId = ""): UpdateJobRequest {
+  const updateMask = Object.entries({ priority, playhead }).flatMap(([path, value]) => (value === undefined ? [] : [path]));
+  return UpdateJobRequest.fromPartial({
+    ...{ jobId, expectedRunId, updateMask },
+    priority: priority ?? Priority.UNSPECIFIED,
+    playhead: duration(playhead ?? undefined),
+  });
+}
+
+/** The loudness of the job's track; undefined until Stage.LOUDNESS has succeeded. */
+export function loudnessOf(job: Job): LoudnessResult | undefined {
+  const result = job.stages.find(({ stage }) => stage === Stage.LOUDNESS)?.result;
+  return result?.$case === "loudness" ? result.value : undefined;
 }
 
 /** The job of an answer; every answer has one. */

@@ -53,7 +53,10 @@ export class ClosableIterator<T> implements AsyncIterableIterator<T>, AsyncDispo
       if (!result.done) return result;
       this.#lifetime.close();
     } catch (error) {
-      if (!this.#lifetime.closed) throw error;
+      const { closed } = this.#lifetime;
+      // It is over: an outer signal that lives on must not keep our listener.
+      this.#lifetime.close();
+      if (!closed) throw error;
     }
     return { done: true, value: undefined };
   }

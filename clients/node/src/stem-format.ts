@@ -1,32 +1,54 @@
-/** What streamed stems are made of, and the WAV header that belongs before them. */
+/** The format of streamed stems, and the WAV header that belongs before them. */
 
+import { seconds } from "./durations.js";
 import { Encoding } from "./generated/mismo/analysis/v1/audio.js";
 import type { StreamInfo } from "./generated/mismo/analysis/v1/transfer_service.js";
 import { wholeNumber } from "./whole-number.js";
 
 /** The stems of a stream. */
 export interface StemFormat {
+  readonly jobId: string;
+  /** The run that the audio comes from; it stays the same while the stream lasts. */
+  readonly runId: string;
+  /** The model that separates the track. */
+  readonly model: string;
   readonly encoding: Encoding;
-  /** `stemIndex` of a chunk counts these. */
+  /** `stemIndex` of a chunk counts through these. */
   readonly stemNames: readonly string[];
   /** Of each stem. */
   readonly totalFrames: number;
   /** Hz. */
   readonly sampleRate: number;
   readonly channels: number;
+  /** Bits of a sample as a decoder gives it: 16, 24 or 32 (float) for PCM, 16 or 24 for FLAC. */
+  readonly bitsPerSample: number;
   /** FLAC: the stream header, to go before the first chunk of each stem. Empty for PCM. */
   readonly codecHeader: Buffer;
+  /** Most payload bytes of a chunk; with FLAC one FLAC frame more. */
+  readonly chunkBytes: number;
+  /** Most frames of a chunk. */
+  readonly maxChunkFrames: number;
+  /** Frames of one segment of the model, at `sampleRate`. */
+  readonly segmentFrames: number;
+  /** Seconds of a pause after which the server ends the stream; undefined: never. The client opens it again. */
+  readonly idleTimeout: number | undefined;
 }
 
 /** From the first message of a stream. */
 export function stemFormat(info: StreamInfo): StemFormat {
-  const { encoding, stemNames, totalFrames, sampleRate, channels, codecHeader } = info;
-  return { encoding, stemNames, totalFrames, sampleRate, channels, codecHeader };
+  const { jobId, runId, model, encoding, stemNames, totalFrames, sampleRate, channels } = info;
+  const { bitsPerSample, codecHeader, chunkBytes, maxChunkFrames, segmentFrames } = info;
+  return {
+    ...{ jobId, runId, model, encoding, stemNames, totalFrames, sampleRate, channels },
+    ...{ bitsPerSample, codecHeader, chunkBytes, maxChunkFrames, segmentFrames },
+    idleTimeout: info.idleTimeout && seconds(info.idleTimeout),
+  };
 }
 
-/** Whether a stream that began anew is still of the same form. */
-export function sameFormat(a: StemFormat, b: StemFormat): boolean {
+/** Whether a stream that was opened again continues the same run, in the same form. */
+export function isSameRun(a: StemFormat, b: StemFormat): boolean {
   return (
+    a.runId === b.runId &&
     a.encoding === b.encoding &&
     a.totalFrames === b.totalFrames &&
     a.sampleRate === b.sampleRate &&
@@ -61,7 +83,7 @@ const WAVE_FORMAT_IEEE_FLOAT = 3;
 export function wavHeader(format: PcmFormat, frames: number): Buffer {
   const bytesPerFrame = frameBytes(format);
   const dataBytes = wholeNumber("frames", frames) * bytesPerFrame;
-  if (dataBytes + HEADER_BYTES > LARGEST_RIFF) throw new RangeError("a WAV file holds 4 GiB at most");
+  if (dataBytes + HEADER_BYTES > LARGEST_RIFF) throw new RangeError("a WAV file holds at most 4 GiB");
   const header = Buffer.alloc(HEADER_BYTES);
   header.write("RIFF", 0, "latin1");
   // RIFF pads chunks to an even size.

@@ -1,13 +1,13 @@
-/** Sends a track, and goes on where the server stopped taking it. */
+/** Sends a track, and resumes from what the server has committed. */
 
 import { type ClientDuplexStream, status } from "@grpc/grpc-js";
 
-import type { OnBytes } from "./artifacts.js";
+import type { OnBytes } from "./artifact-reader.js";
 import type { Connection } from "./connection.js";
 import { crc32c } from "./crc32c.js";
-import { asMismoError, MismoError, SourceChangedError } from "./errors.js";
+import { MismoError, SourceChangedError, toMismoError } from "./errors.js";
 import type { UploadAudioRequest, UploadAudioResponse } from "./generated/mismo/analysis/v1/transfer_service.js";
-import { endWell, Messages } from "./messages.js";
+import { closeGracefully, MessageReader } from "./message-reader.js";
 import type { Attempts } from "./retry.js";
 import type { UploadContent } from "./upload-source.js";
 
@@ -15,9 +15,9 @@ type Call = ClientDuplexStream<UploadAudioRequest, UploadAudioResponse>;
 type ClientMessage = NonNullable<UploadAudioRequest["message"]>;
 
 const CHUNK_BYTES = 256 * 1024;
-/** The server forgot the upload: it expired. */
+/** The upload expired: it begins again. */
 const START_OVER_REASON = "UPLOAD_NOT_FOUND";
-/** The upload goes on from what the server has, as long as the content is still the same. */
+/** The upload resumes from what is committed, provided that the content is still the same. */
 const TRY_AGAIN_REASONS: ReadonlySet<string> = new Set(["UPLOAD_CHECKSUM_MISMATCH", "UPLOAD_GAP"]);
 
 /** A complete upload, ready to be a job's source. */
@@ -28,7 +28,7 @@ export interface UploadedTrack {
   readonly sha256: string;
 }
 
-/** One track on its way to the server. */
+/** The upload of one track. */
 export class Upload {
   readonly #attempts: Attempts;
   #uploadId = "";
@@ -58,13 +58,13 @@ export class Upload {
         failed = new MismoError(status.UNAVAILABLE, "the upload ended before it was complete");
       } catch (error) {
         this.signal?.throwIfAborted();
-        failed = asMismoError(error);
+        failed = toMismoError(error);
       }
       if (failed.reason === START_OVER_REASON && this.#uploadId !== "") {
         this.#uploadId = "";
       } else if (TRY_AGAIN_REASONS.has(failed.reason)) {
         if ((await this.content.hash()) !== this.content.sha256) throw this.#changed();
-        await this.#attempts.after(failed, this.signal, "mended");
+        await this.#attempts.after(failed, this.signal, "resumable");
       } else {
         await this.#attempts.after(failed, this.signal, "stream");
       }
@@ -79,13 +79,14 @@ export class Upload {
   async #sendOnce(): Promise<UploadedTrack | undefined> {
     const { filename, totalBytes, sha256 } = this.content;
     const call = this.connection.open((stubs) => stubs.transfers.uploadAudio());
-    const acks = new Messages<UploadAudioResponse>(call);
+    const acks = new MessageReader<UploadAudioResponse>(call);
     const ended = new Promise<void>((resolve) => call.once("status", () => resolve()));
     const cancel = (): void => call.cancel();
     this.signal?.addEventListener("abort", cancel, { once: true });
     try {
       await write(call, ended, { $case: "header", value: { uploadId: this.#uploadId, filename, totalBytes, sha256 } });
-      // The first answer tells where to begin; a content that the server knows is complete with it.
+      // The first answer tells where to begin. After a power cut of the server that can be further back than before.
+      // Content that the server has is complete at once.
       let ack = await acks.next();
       if (ack === undefined) return undefined;
       this.#note(ack);
@@ -97,7 +98,7 @@ export class Upload {
         ack = complete;
       }
       if (ack === undefined) return undefined;
-      endWell(call, acks);
+      closeGracefully(call, acks);
       return { uploadId: ack.uploadId, totalBytes, sha256: ack.sha256 };
     } catch (error) {
       call.cancel();
@@ -107,7 +108,7 @@ export class Upload {
     }
   }
 
-  async #awaitComplete(acks: Messages<UploadAudioResponse>): Promise<UploadAudioResponse | undefined> {
+  async #awaitComplete(acks: MessageReader<UploadAudioResponse>): Promise<UploadAudioResponse | undefined> {
     for (let ack; (ack = await acks.next()) !== undefined; ) {
       this.#note(ack);
       if (ack.complete) return ack;
@@ -117,18 +118,18 @@ export class Upload {
 
   #note({ uploadId, committedBytes }: UploadAudioResponse): void {
     this.#uploadId = uploadId;
-    // An answer alone is no progress: bytes that are damaged each time must not be sent for ever.
+    // An answer alone is not progress: bytes that are damaged each time must not be sent for ever.
     if (committedBytes > this.#mostCommitted) this.#attempts.progressed();
     else this.#attempts.connected();
     this.#mostCommitted = Math.max(this.#mostCommitted, committedBytes);
     this.onProgress?.(committedBytes, this.content.totalBytes);
   }
 
-  /** Sends the chunks from `offset` on and the end; stops when the call is over, reading it tells why. */
+  /** Sends the chunks from `offset` on, then the end. Stops when the call is over: its reader learns why. */
   async #sendFrom(
     call: Call,
     ended: Promise<void>,
-    acks: Messages<UploadAudioResponse>,
+    acks: MessageReader<UploadAudioResponse>,
     offset: number,
   ): Promise<void> {
     while (offset < this.content.totalBytes) {
@@ -143,7 +144,7 @@ export class Upload {
   }
 }
 
-/** Waits until the connection took the message, or the call has ended: a call that did may never answer. */
+/** Waits until the connection took the message or the call has ended; an ended call may never confirm a write. */
 async function write(call: Call, ended: Promise<void>, message: ClientMessage): Promise<void> {
   await Promise.race([ended, new Promise<unknown>((taken) => call.write({ message }, taken))]);
 }

@@ -54,7 +54,20 @@ describe("the examples of the README", { skip: noServer }, () => {
 
   test("upload.mjs", async () => {
     const target = join(server.music, "stems.zip");
-    assert.match(await run("upload.mjs", target), /bytes in .*stems.zip/);
+    const output = await run("upload.mjs", target);
+    assert.match(output, /bytes of application\/zip in .*stems.zip/);
+    assert.match(output, /^-\d+\.?\d* LUFS$/m);
     assert.ok(statSync(target).size > 1000);
+  });
+
+  test("follow.mjs, twice", async () => {
+    const cursorFile = join(server.music, "cursor.txt");
+    const follow = async (): Promise<string> => {
+      const command = [join(FOLDER, "follow.mjs"), server.address, cursorFile];
+      return (await promisify(execFile)(process.execPath, command)).stdout;
+    };
+    // The job of upload.mjs has the label.
+    assert.match(await follow(), / SUCCEEDED$/m);
+    assert.equal(await follow(), "");
   });
 });

@@ -8,9 +8,12 @@ import {
   type Job,
   JobFailedError,
   JobState,
+  loudnessOf,
   MismoError,
   type MismoClient,
   Priority,
+  RunReplacedError,
+  Stage,
   StageState,
   status,
 } from "mismo-client";
@@ -88,6 +91,78 @@ describe("jobs", { skip: noServer }, () => {
     const reused = await refusal(client.submit(short, { requestId, model: "mismo_lite", shifts: 2 }));
     assert.equal(reused.reason, "REQUEST_ID_REUSED");
     await client.wait(first.job.jobId);
+    // Also after it was deleted: then it tells that.
+    await client.delete(first.job.jobId);
+    const late = await client.submit(short, { requestId });
+    assert.ok(late.job.deleteTime && late.deduplicated);
+    assert.equal(late.job.runId, first.job.runId);
+  });
+
+  test("a job id belongs to one content while it is active, and to a new run afterwards", async () => {
+    const jobId = "my-song";
+    const { job } = await client.submit(long, { jobId, shifts: 10 });
+    const same = await client.submit(long, { jobId, shifts: 10, playhead: 20 });
+    assert.deepEqual([same.job.runId, same.deduplicated], [job.runId, true]);
+    const other = await refusal(client.submit(short, { jobId }));
+    assert.deepEqual([other.code, other.reason], [status.ALREADY_EXISTS, "JOB_ID_ACTIVE"]);
+    await client.cancel(jobId, { expectedRunId: job.runId });
+    const again = await client.submit(short, { jobId });
+    assert.notEqual(again.job.runId, job.runId);
+    for (const call of [
+      client.cancel(jobId, { expectedRunId: job.runId }),
+      client.update(jobId, { priority: Priority.LOW }, { expectedRunId: job.runId }),
+      client.delete(jobId, { expectedRunId: job.runId }),
+      client.wait(jobId, { expectedRunId: job.runId }),
+    ]) {
+      assert.ok((await refusal(call)) instanceof RunReplacedError);
+    }
+    await client.wait(jobId, { expectedRunId: again.job.runId });
+    await client.delete(jobId);
+    await client.delete(jobId, { allowMissing: true });
+  });
+
+  test("the playhead can be changed and cleared", async () => {
+    const { job } = await client.submit(long, { shifts: 6, playhead: 10 });
+    assert.equal(job.options?.stems?.playhead?.seconds, 10);
+    const moved = await client.update(job.jobId, { playhead: 20.5 });
+    assert.deepEqual(moved.options?.stems?.playhead, { seconds: 20, nanos: 500_000_000 });
+    assert.equal((await client.update(job.jobId, { playhead: null })).options?.stems?.playhead, undefined);
+    await client.delete(job.jobId);
+  });
+
+  test("loudness is measured beside the stems, or alone", async () => {
+    const { job } = await client.submit(short, { stages: [Stage.LOUDNESS] });
+    const measured = loudnessOf(await client.wait(job.jobId));
+    assert.ok(measured !== undefined && measured.integratedLufs! < 0 && measured.integratedLufs! > -40);
+    await client.delete(job.jobId);
+  });
+
+  test("all jobs are watched in one stream, and a later one goes on where it stopped", async () => {
+    const labels = { list: "watched" };
+    const states = new Map<string, JobState>();
+    let cursor = "";
+    const watchUntil = async (done: () => boolean): Promise<string[]> => {
+      const seen: string[] = [];
+      for await (const event of client.watchJobs({ labels, cursor })) {
+        seen.push(event.type);
+        if (event.type === "job") states.set(event.job.jobId, event.job.state);
+        if (event.type === "deleted") states.delete(event.jobId);
+        cursor = event.cursor;
+        if (done()) return seen;
+      }
+      assert.fail("it ended");
+    };
+    const jobIds = [0, 1].map((number) => `watched-${number}`);
+    for (const jobId of jobIds) await client.submit(short, { jobId, labels });
+    const allSucceeded = (): boolean => jobIds.every((jobId) => states.get(jobId) === JobState.SUCCEEDED);
+    assert.ok((await watchUntil(allSucceeded)).includes("caughtUp"));
+    // What happened while nobody watched comes once, in its newest state.
+    await client.delete("watched-0");
+    await client.submit(long, { jobId: "watched-1", labels, shifts: 9 });
+    await client.cancel("watched-1");
+    const seen = await watchUntil(() => states.size === 1 && states.get("watched-1") === JobState.CANCELLED);
+    assert.ok(seen.length <= 3 && seen.includes("deleted"), `${seen}`);
+    await client.delete("watched-1");
   });
 
   test("a job is listed by its labels, updated, cancelled and deleted", async () => {
@@ -113,6 +188,13 @@ describe("jobs", { skip: noServer }, () => {
     const models = await client.listModels();
     const lite = models.find((model) => model.name === "mismo_lite");
     assert.equal(lite?.sampleRate, 44_100);
+    assert.equal(models.filter((model) => model.isDefault).length, 1);
+    const stages = await client.listStages();
+    assert.ok(stages.find(({ stage }) => stage === Stage.STEMS)?.available);
+    const missing = stages.find(({ stage }) => stage === Stage.GENERATION)!;
+    assert.ok(!missing.available && missing.reason.length > 0);
+    const unserved = await refusal(client.submit(short, { stages: [Stage.GENERATION] }));
+    assert.ok([status.UNIMPLEMENTED, status.FAILED_PRECONDITION].includes(unserved.code));
     for await (const sample of client.watchResources({ interval: 0.1 })) {
       assert.ok(sample.memoryUsedBytes > 0);
       break;
@@ -129,7 +211,7 @@ describe("jobs", { skip: noServer }, () => {
     assert.deepEqual([badOverlap.codeName, badOverlap.reason], ["INVALID_ARGUMENT", "INVALID_FIELD"]);
     assert.deepEqual(
       badOverlap.fieldViolations.map((violation) => violation.field),
-      ["options.overlap"],
+      ["options.stems.overlap"],
     );
     const badCallback = await refusal(client.submit(short, { callback: "no url" }));
     assert.match(badCallback.fieldViolations[0]?.field ?? "", /^callback/);

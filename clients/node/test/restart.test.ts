@@ -7,7 +7,14 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { after, before, describe, test } from "node:test";
 
-import { connect, type JobEvent, JobState, MismoError, type MismoClient } from "mismo-client";
+import {
+  connect,
+  type JobEvent,
+  type JobsEvent,
+  JobState,
+  MismoError,
+  type MismoClient,
+} from "mismo-client";
 
 import { Proxy } from "./support/proxy.js";
 import { noServer, Server } from "./support/server.js";
@@ -86,7 +93,7 @@ describe("restarts", { skip: noServer }, () => {
     await assert.rejects(client.upload("/no/such/file"), { code: "ENOENT" });
   });
 
-  test("watch, stream, read and upload go on where they were", async () => {
+  test("watches, streams, readings and uploads go on where they were", async () => {
     const { job } = await client.submit(track(server.music, "song.wav", 18));
     const epoch = (await client.serverInfo()).serverEpoch;
     const content = randomBytes(24 << 20);
@@ -94,7 +101,7 @@ describe("restarts", { skip: noServer }, () => {
     writeFileSync(path, content);
 
     // All of them are in their middle when the server dies.
-    const begun = { stream: middle(), watch: middle(), read: middle(), upload: middle() };
+    const begun = { stream: middle(), watch: middle(), all: middle(), read: middle(), upload: middle() };
     const assembled = new Assembled();
     const player = client.streamStems(job.jobId);
     const streaming = (async () => {
@@ -110,6 +117,14 @@ describe("restarts", { skip: noServer }, () => {
         if (event.type === "segmentReady") begun.watch.reach();
       }
     })();
+    const changes: JobsEvent[] = [];
+    const watchingAll = (async () => {
+      for await (const event of client.watchJobs()) {
+        changes.push(event);
+        if (event.type === "progress") begun.all.reach();
+        if (event.type === "job" && event.job.jobId === job.jobId && event.job.state === JobState.SUCCEEDED) return;
+      }
+    })();
     const read: Buffer[] = [];
     const reading = (async () => {
       for await (const chunk of client.stemChunks(job.jobId, "bass", { follow: true })) {
@@ -117,7 +132,7 @@ describe("restarts", { skip: noServer }, () => {
         begun.read.reach();
       }
     })();
-    await Promise.all([begun.stream.reached, begun.watch.reached, begun.read.reached]);
+    await Promise.all([begun.stream.reached, begun.watch.reached, begun.all.reached, begun.read.reached]);
     const committed: number[] = [];
     const uploading = client.upload(path, {
       onProgress: (done) => {
@@ -131,7 +146,7 @@ describe("restarts", { skip: noServer }, () => {
     assert.notEqual(events.at(-1)!.type, "terminal");
     const submitting = client.submit(join(server.music, "song.wav"), { jobId: "meanwhile", shifts: 1 });
     await server.start();
-    const [, , , uploaded] = await Promise.all([streaming, watching, reading, uploading]);
+    const [uploaded] = await Promise.all([uploading, streaming, watching, watchingAll, reading]);
 
     assert.equal((await submitting).job.jobId, "meanwhile");
     await client.delete("meanwhile");
@@ -141,12 +156,15 @@ describe("restarts", { skip: noServer }, () => {
     assert.ok(last.type === "terminal" && last.job.state === JobState.SUCCEEDED);
     assert.equal(events.filter((event) => event.type === "terminal").length, 1);
     assert.ok(events.some((event) => event.serverEpoch === epoch) && last.serverEpoch !== epoch);
+    assert.equal(last.job.runId, job.runId);
+    assert.ok(!changes.some(({ type }) => type === "cursorExpired"), "the cursor did not survive");
+    assert.ok(changes.filter(({ type }) => type === "caughtUp").length >= 2);
     const { totalFrames, stemNames } = last.job.stemSet!;
     assert.equal(totalFrames, 18 * RATE);
     for (const name of stemNames) {
       const whole = await stemBytes(client, job.jobId, name);
       assert.ok(assembled.bytes(name).equals(whole), name);
-      assert.equal(createHash("sha256").update(whole).digest("hex"), player.sha256[name]);
+      assert.equal(createHash("sha256").update(whole).digest("hex"), player.stemSha256[name]);
     }
     assert.ok(Buffer.concat(read).equals(await stemBytes(client, job.jobId, "bass")));
     assert.equal(uploaded.sha256, createHash("sha256").update(content).digest("hex"));

@@ -4,10 +4,21 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { Writable } from "node:stream";
-import { setTimeout as sleep } from "node:timers/promises";
 import { after, before, describe, test } from "node:test";
 
-import { connect, crc32c, Encoding, frameBytes, JobState, MismoError, type MismoClient } from "mismo-client";
+import {
+  connect,
+  crc32c,
+  Encoding,
+  frameBytes,
+  JobState,
+  MismoError,
+  type MismoClient,
+  type NotReady,
+  NotReadyReason,
+  RunReplacedError,
+  SeekRefusedError,
+} from "mismo-client";
 
 import { Proxy } from "./support/proxy.js";
 import { noServer, Server } from "./support/server.js";
@@ -70,13 +81,13 @@ describe("stems", { skip: noServer }, () => {
       assert.equal(whole.length, SECONDS * RATE * FRAME_BYTES);
       assert.ok(assembled.bytes(name).equals(whole.subarray(startFrame * FRAME_BYTES)), name);
     }
-    // After the end a seek begins again, and the sums are those of the whole files.
+    // After the end a seek begins again, and the checksums are those of the whole files.
     player.seek(format.totalFrames - 10);
     const again = new Assembled();
     for await (const chunk of player) again.take(chunk);
     for (const [name, whole] of stems) {
       assert.ok(again.bytes(name).equals(whole.subarray(-10 * FRAME_BYTES)), name);
-      assert.equal(player.sha256[name], createHash("sha256").update(whole).digest("hex"));
+      assert.equal(player.stemSha256[name], createHash("sha256").update(whole).digest("hex"));
     }
     player.close();
   });
@@ -99,14 +110,85 @@ describe("stems", { skip: noServer }, () => {
     player.close();
   });
 
+  test("a seek past the end is refused, and the stream goes on without a gap", async () => {
+    const player = client.streamStems(done, { startFrame: 9 * RATE, creditBytes: CREDIT });
+    const assembled = new Assembled();
+    assembled.take((await player.next()).value!);
+    const refused = assert.rejects(player.seek(SECONDS * RATE), SeekRefusedError);
+    for await (const chunk of player) {
+      assert.equal(chunk.generation, 0);
+      assembled.take(chunk);
+    }
+    await refused;
+    for (const [name, whole] of stems) {
+      assert.ok(assembled.bytes(name).equals(whole.subarray(9 * RATE * FRAME_BYTES)), name);
+    }
+    player.close();
+  });
+
+  test("credit by frames bounds how far a stream is ahead, in FLAC too", async () => {
+    const creditFrames = 16_384;
+    const player = client.streamStems(done, { encoding: Encoding.FLAC, creditFrames });
+    const { stemNames, maxChunkFrames, bitsPerSample } = await player.format();
+    assert.equal(bitsPerSample, 16);
+    const reached = new Map(stemNames.map((name) => [name, 0]));
+    for await (const { stemName, startFrame, frameCount } of player) {
+      assert.ok(frameCount <= maxChunkFrames);
+      reached.set(stemName, startFrame + frameCount);
+      assert.ok(startFrame + frameCount <= Math.min(...reached.values()) + creditFrames);
+    }
+    assert.deepEqual(new Set(reached.values()), new Set([SECONDS * RATE]));
+  });
+
+  test("another run of the job is never taken for this one", async (context) => {
+    // Small, so that the stem has not all come before the connection is cut.
+    const { proxy, distant } = await Proxy.before(server.port, context, { flowControlWindow: 65_536 });
+    const jobId = "same-length";
+    await client.submit(song, { jobId });
+    await client.wait(jobId);
+    const player = distant.streamStems(jobId, { creditBytes: CREDIT });
+    const reading = distant.stemChunks(jobId, "bass", { chunkBytes: 16_384 });
+    for (let i = 0; i < 4; i++) assert.ok(!(await player.next()).done && !(await reading.next()).done);
+    proxy.cut();
+    const { job } = await client.submit(track(server.music, "other.wav", SECONDS, 1.5), { jobId });
+    await client.wait(jobId, { expectedRunId: job.runId });
+    await assert.rejects(async () => {
+      for await (const chunk of player) assert.ok(chunk.data);
+    }, RunReplacedError);
+    await assert.rejects(async () => {
+      for await (const chunk of reading) assert.ok(chunk.data);
+    }, RunReplacedError);
+    await client.delete(jobId);
+  });
+
+  test("waveforms come whole, each pixel once", async () => {
+    const pixels = new Map<string, number>();
+    for await (const { stemName, startPixel, peaks, waveform } of client.readWaveform(done)) {
+      assert.equal(startPixel, pixels.get(stemName) ?? 0);
+      assert.equal(waveform.framesPerPixel, 256);
+      pixels.set(stemName, startPixel + peaks.length / 2);
+    }
+    assert.deepEqual([...pixels.keys()].sort(), [...stems.keys()].sort());
+    assert.deepEqual(new Set(pixels.values()), new Set([Math.ceil((SECONDS * RATE) / 256)]));
+  });
+
   test("a seek reaches a reader that waits for what is not separated yet", async () => {
     const { job } = await client.submit(track(server.music, "long.wav", 40), { shifts: 3 });
-    const player = client.streamStems(job.jobId, { startFrame: 30 * RATE });
+    let told = (_: NotReady): void => undefined;
+    const waits = new Promise<NotReady>((resolve) => (told = resolve));
+    const player = client.streamStems(job.jobId, {
+      startTime: 30,
+      // Once there are other frames: a seek to these is answered at once.
+      onNotReady: (notReady) => notReady.range && told(notReady),
+    });
     const reading = player.next();
-    while (player.waitingFor === undefined) await sleep(20);
-    player.seek(0);
+    const { range, reason } = await waits;
+    assert.equal(range!.startFrame, 30 * RATE);
+    assert.notEqual(reason, NotReadyReason.UNSPECIFIED);
+    const seeking = player.seek(0);
     const chunk = (await reading).value!;
     assert.deepEqual([chunk.generation, chunk.startFrame], [1, 0]);
+    assert.deepEqual(await seeking, { generation: 1, startFrame: 0 });
     // Closing does the same for good.
     player.seek(35 * RATE);
     const waiting = player.next();
@@ -121,9 +203,9 @@ describe("stems", { skip: noServer }, () => {
     assert.ok(!(await player.next()).done);
     // All of the credit comes, less than a chunk may be left of it.
     while (proxy.bytesFromServer < CREDIT - 16 * 1024) await once(proxy, "from server");
-    // A server without bounds would send the whole job, 20 times as much, meanwhile.
-    await sleep(300);
-    assert.ok(proxy.bytesFromServer < CREDIT * 1.1, `${proxy.bytesFromServer}`);
+    // A server without bounds would answer other calls only after the whole job, 20 times as much.
+    for (let i = 0; i < 20; i++) await distant.serverInfo();
+    assert.ok(proxy.bytesFromServer < CREDIT * 1.2, `${proxy.bytesFromServer}`);
     let bytes = 0;
     for await (const chunk of player) bytes += chunk.data.length;
     assert.ok(bytes > 4 * CREDIT);
@@ -149,9 +231,9 @@ describe("stems", { skip: noServer }, () => {
     assert.equal(proxy.damaged, 4);
     assert.deepEqual(errors, Array(4).fill("StreamCorruptError"));
     const whole = new Memory();
-    const { bytes, contentType } = await client.getArtifact(done, "stems.zip", whole);
+    const { bytes, artifact } = await client.getArtifact(done, "stems.zip", whole);
     assert.ok(zip.bytes.equals(whole.bytes));
-    assert.deepEqual([bytes, contentType], [whole.bytes.length, "application/zip"]);
+    assert.deepEqual([bytes, artifact.contentType], [whole.bytes.length, "application/zip"]);
   });
 
   test("leaving the loop early cancels the call", async (context) => {

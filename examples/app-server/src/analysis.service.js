@@ -1,4 +1,4 @@
-/** One try at a job, in the mode this server runs in: from the track to four paths. */
+/** One try at a job, in the mode that this server runs in: from the track to the paths of its stems. */
 
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -11,6 +11,7 @@ export class Analysis {
   #config;
   #python;
   #grpc;
+  #updates;
   #callbacks;
   #stemFiles;
   #callbackUrl;
@@ -21,14 +22,16 @@ export class Analysis {
    * @param {import("./config.js").Config} parts.config
    * @param {import("./pythonClient.service.js").PythonClient} parts.python
    * @param {import("./grpcClient.service.js").GrpcClient | undefined} parts.grpc in mode grpc
+   * @param {import("./jobUpdates.service.js").JobUpdates | undefined} parts.updates in mode grpc
    * @param {import("./analysisCallback.service.js").AnalysisCallbacks} parts.callbacks
    * @param {import("./stemFiles.service.js").StemFiles} parts.stemFiles
    * @param {() => string} parts.callbackUrl known once this server listens
    */
-  constructor({ config, python, grpc, callbacks, stemFiles, callbackUrl, log }) {
+  constructor({ config, python, grpc, updates, callbacks, stemFiles, callbackUrl, log }) {
     this.#config = config;
     this.#python = python;
     this.#grpc = grpc;
+    this.#updates = updates;
     this.#callbacks = callbacks;
     this.#stemFiles = stemFiles;
     this.#callbackUrl = callbackUrl;
@@ -45,7 +48,8 @@ export class Analysis {
   async separate(job, signal) {
     const { mode } = this.#config;
     job.trackHash = await trackHash(job.track, signal);
-    const track = { filePath: job.track.path, trackHash: job.trackHash, priority: job.priority };
+    const { id: trackId, path: filePath } = job.track;
+    const track = { filePath, trackId, trackHash: job.trackHash, priority: job.priority };
     this.#log.info(`Analysing ${job.track.title} (${mode}, try ${job.attempts})`);
     const onProgress = (fraction) => (job.progress = fraction);
     if (mode === "grpc") return this.#overGrpc(track, onProgress, signal);
@@ -66,16 +70,19 @@ export class Analysis {
     }
   }
 
-  #overGrpc(track, onProgress, signal) {
-    return this.#stemFiles.collect(async (pathOf) => {
-      try {
-        await this.#grpc.separate({ ...track, upload: this.#config.remote, pathOf, onProgress }, signal);
-      } catch (error) {
-        // A stream that was cut too often: the queue waits until the server is there again.
-        if (error.brokenStream) throw new AnalysisError(error.message, { retryable: true, cause: error });
-        throw error;
-      }
-    });
+  async #overGrpc(track, onProgress, signal) {
+    const forget = this.#updates.onProgress(track.trackHash, onProgress);
+    try {
+      return await this.#stemFiles.collect((pathOf) =>
+        this.#grpc.separate({ ...track, upload: this.#config.remote, pathOf }, signal),
+      );
+    } catch (error) {
+      // A stream that was cut too often: the queue waits until the server is there again.
+      if (error.brokenStream) throw new AnalysisError(error.message, { retryable: true, cause: error });
+      throw error;
+    } finally {
+      forget();
+    }
   }
 
   async #byCallback(track, onProgress, signal) {

@@ -5,6 +5,8 @@ import { fileURLToPath } from "node:url";
 
 export const MODES = ["path", "callback", "poll", "grpc"];
 
+const PACKAGE = resolve(fileURLToPath(new URL("..", import.meta.url)));
+
 /** The project that this example is part of, and starts by default. */
 const PROJECT = resolve(fileURLToPath(new URL("../../..", import.meta.url)));
 
@@ -28,6 +30,8 @@ export function readConfig(env = process.env) {
     libraryDirs: directories(env),
     mode,
     remote,
+    dataDir: resolve(env.DATA_DIR || join(PACKAGE, "data")),
+    instanceName: env.INSTANCE_NAME || "app-server",
     callbackSecret: env.CALLBACK_SECRET || "",
     stemsKeepMs: whole(env, "STEMS_KEEP_MS", 60_000),
     grpcAddress: `${new URL(pythonUrl).hostname}:${grpcPort}`,

@@ -1,10 +1,9 @@
-/** The analysis server's gRPC side: the stems are written while they are made, over one connection and no route. */
+/** The analysis server's gRPC side: stems are written while they are separated, over one connection and no route. */
 
 import { open } from "node:fs/promises";
 
 import { connect, frameBytes, Priority } from "mismo-client";
 
-import { signalBelow } from "./deadline.js";
 import { stemHeader } from "./wavFile.js";
 
 const PRIORITIES = { high: Priority.HIGH, normal: Priority.NORMAL, low: Priority.LOW };
@@ -14,61 +13,61 @@ const CREDIT_BYTES = 4 << 20;
 
 export class GrpcClient {
   #client;
+  #instanceName;
 
-  /** @param {string} address host:port */
-  constructor(address, log) {
+  /**
+   * @param {string} address host:port
+   * @param {string} instanceName labels the jobs, so that several app servers can share an analysis server
+   */
+  constructor(address, instanceName, log) {
+    this.#instanceName = instanceName;
     const onRetry = (error, delay) => log.warn(`gRPC: ${error.message}; again in ${delay.toFixed(1)} s`);
     this.#client = connect(address, { onRetry });
   }
 
   /**
    * Separates a track. A broken connection, or a server that restarts, does not end it: the client goes on where each
-   * stem stopped. Throws MismoError, and what the file system says.
+   * stem stopped, in the same run of the job. Throws MismoError, and what the file system says.
    *
    * @param {object} track
    * @param {string} track.filePath
+   * @param {string} track.trackId
    * @param {string} track.trackHash becomes the job's id
    * @param {"high" | "normal" | "low"} track.priority
    * @param {boolean} track.upload the server cannot read the path
    * @param {(stem: string) => string} track.pathOf where each stem goes
-   * @param {(fraction: number) => void} track.onProgress
    * @param {AbortSignal} signal
    */
-  async separate({ filePath, trackHash, priority, upload, pathOf, onProgress }, signal) {
+  async separate({ filePath, trackId, trackHash, priority, upload, pathOf }, signal) {
     const source = upload ? await this.#client.upload(filePath, { signal }) : filePath;
-    const { job } = await this.#client.submit(source, { jobId: trackHash, priority: PRIORITIES[priority], signal });
-    const both = signalBelow(signal);
-    const watching = this.#watch(job.jobId, onProgress, both.signal);
-    try {
-      await this.#writeStems(job.jobId, pathOf, both.signal);
-    } finally {
-      both.abort();
-      await watching;
-    }
+    const labels = { ...this.#labels, track: trackId };
+    const options = { jobId: trackHash, priority: PRIORITIES[priority], labels, signal };
+    const { job } = await this.#client.submit(source, options);
+    await this.#writeStems(job, pathOf, signal);
+  }
+
+  /** The changes of all jobs that were submitted from here, from a cursor on. */
+  watchJobs({ cursor, signal }) {
+    return this.#client.watchJobs({ labels: this.#labels, cursor, signal });
   }
 
   /** Ends a job that nobody waits for any more. */
   remove(id, signal) {
-    return this.#client.delete(id, { signal });
+    return this.#client.delete(id, { allowMissing: true, signal });
   }
 
   close() {
     this.#client.close();
   }
 
-  /** Only for the progress: the stems' stream itself tells when the job is done, or why it failed. */
-  async #watch(jobId, onProgress, signal) {
-    try {
-      for await (const event of this.#client.watch(jobId, { signal })) {
-        if (event.type === "progress") onProgress(event.progress.fraction);
-      }
-    } catch {
-      // The stream meets the same error, or none.
-    }
+  get #labels() {
+    return { submitter: this.#instanceName };
   }
 
-  async #writeStems(jobId, pathOf, signal) {
+  /** The stream tells when the job is done, or why it failed. */
+  async #writeStems({ jobId, runId }, pathOf, signal) {
     const player = this.#client.streamStems(jobId, {
+      expectedRunId: runId,
       follow: true,
       chunkBytes: CHUNK_BYTES,
       creditBytes: CREDIT_BYTES,

@@ -14,10 +14,11 @@ const CALLBACK_LIMIT = "500mb";
  * @param {import("./analysisQueue.service.js").AnalysisQueue} parts.queue
  * @param {import("./analysisCallback.service.js").AnalysisCallbacks} parts.callbacks
  * @param {import("./library.service.js").Library} parts.library
+ * @param {import("./jobTable.service.js").JobTable | undefined} parts.table in mode grpc
  */
-export function routes({ server, queue, callbacks, library }) {
+export function routes({ server, queue, callbacks, library, table }) {
   const router = express.Router();
-  router.use("/analysis", analysisRoutes({ server, queue, callbacks }));
+  router.use("/analysis", analysisRoutes({ server, queue, callbacks, table }));
 
   router.get("/tracks", async (_, response) => {
     await library.scan();
@@ -52,7 +53,7 @@ export function routes({ server, queue, callbacks, library }) {
   return router;
 }
 
-function analysisRoutes({ server, queue, callbacks }) {
+function analysisRoutes({ server, queue, callbacks, table }) {
   const router = express.Router();
 
   router.post(
@@ -91,6 +92,11 @@ function analysisRoutes({ server, queue, callbacks }) {
 
   router.get("/queue", (_, response) => {
     response.json({ jobs: queue.jobs.map(jobView) });
+  });
+
+  router.get("/server-jobs", (_, response) => {
+    if (table === undefined) return refuse(response, 404, "NOT_FOUND", "only ANALYSIS_MODE=grpc follows the jobs");
+    response.json({ jobs: table.jobs });
   });
 
   router.get("/jobs/:id", (request, response) => {

@@ -12,7 +12,7 @@ if (existsSync(".env")) process.loadEnvFile(".env");
 const log = logger();
 let server;
 try {
-  server = new AppServer(readConfig(), log);
+  server = await AppServer.create(readConfig(), log);
   await server.start();
 } catch (error) {
   log.error(error.message);

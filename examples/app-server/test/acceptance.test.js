@@ -105,6 +105,46 @@ describe("an engine gets its stems", { skip: noPython }, () => {
     });
   }
 
+  test("in mode grpc what became of its jobs outlives the app server, and the Python server", async (t) => {
+    const owner = await AppServerProcess.start(t, { mode: "path", music });
+    const app = { mode: "grpc", music, owner, DATA_DIR: join(temporaryFolder(), "data") };
+    const states = async (server) => {
+      const { jobs } = (await server.call("/analysis/server-jobs")).body;
+      return Object.fromEntries(jobs.map(({ trackId, state }) => [trackId, state]));
+    };
+    const analyze = async (server, title) => {
+      const trackId = await server.trackId(title);
+      assert.equal((await server.call(`/tracks/${trackId}/analyze`, { method: "POST" })).status, 202);
+      return trackId;
+    };
+
+    const first = await AppServerProcess.start(t, app);
+    const short = await analyze(first, "short");
+    await until(async () => (await states(first))[short] === "SUCCEEDED");
+    const long = await analyze(first, "long");
+    await until(async () => (await states(first))[long] === "RUNNING");
+    const { jobs } = (await first.call("/analysis/queue")).body;
+    const { trackHash } = jobs.find(({ trackId }) => trackId === long);
+    await first.stop("SIGKILL");
+    // The job ends while there is no app server.
+    await until(async () => {
+      const response = await fetch(`${owner.pythonUrl}/jobs/${trackHash}`);
+      return (await response.json()).status === "completed";
+    });
+
+    const second = await AppServerProcess.start(t, app);
+    const [, changed] = await second.logged(/updates of jobs have caught up: (\d+) changed/);
+    assert.equal(changed, "1", "only what it had not seen came");
+    assert.deepEqual(await states(second), { [short]: "SUCCEEDED", [long]: "SUCCEEDED" });
+
+    // The Python server is killed; its owner starts it again, and the stream goes on from its cursor.
+    const lines = second.lines.length;
+    process.kill((await owner.call("/analysis/status")).body.pid, "SIGKILL");
+    const [, again] = await second.logged(/updates of jobs have caught up: (\d+) changed/, lines);
+    assert.equal(again, "0");
+    assert.equal((await second.call(`/analysis/server-jobs`)).body.jobs.length, 2);
+  });
+
   test("by asking, where the callback cannot come", async (t) => {
     const server = await AppServerProcess.start(t, {
       mode: "callback",

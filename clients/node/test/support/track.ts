@@ -7,13 +7,13 @@ import { Encoding, wavHeader } from "mismo-client";
 
 export const RATE = 44_100;
 
-/** A WAV file's bytes; the same every time. */
-export function wav(seconds: number): Buffer {
+/** A WAV file's bytes; the same every time. Another `pitch` is another song. */
+export function wav(seconds: number, pitch = 1): Buffer {
   const frames = Math.round(seconds * RATE);
   const samples = new Int16Array(frames * 2);
   for (let frame = 0; frame < frames; frame++) {
     const time = frame / RATE;
-    const chord = Math.sin(880 * time) + Math.sin(1318 * time) + Math.sin(2218 * time + time);
+    const chord = Math.sin(880 * pitch * time) + Math.sin(1318 * pitch * time) + Math.sin(2218 * time + time);
     const click = frame % 22_050 < 400 ? Math.sin(frame * frame) : 0;
     samples[2 * frame] = 5000 * chord + 9000 * click;
     samples[2 * frame + 1] = 5000 * chord - 9000 * click;
@@ -23,8 +23,8 @@ export function wav(seconds: number): Buffer {
 }
 
 /** Writes such a file; its path. */
-export function track(folder: string, name: string, seconds: number): string {
+export function track(folder: string, name: string, seconds: number, pitch?: number): string {
   const path = join(folder, name);
-  writeFileSync(path, wav(seconds));
+  writeFileSync(path, wav(seconds, pitch));
   return path;
 }

@@ -49,10 +49,12 @@ export class AppServerProcess {
    * Starts it and waits until its Python server is healthy; stops both after the test.
    *
    * @param {import("node:test").TestContext} test
+   * @param {AppServerProcess} [options.owner] uses the Python server of that one, and leaves it alone
    */
-  static async start(test, { mode, music, ...environment }) {
+  static async start(test, { mode, music, owner, ...environment }) {
     const server = new AppServerProcess();
-    const [httpPort, grpcPort] = await freePorts(2);
+    const [httpPort, grpcPort] = owner ? owner.ports : await freePorts(2);
+    server.ports = [httpPort, grpcPort];
     server.pythonUrl = `http://127.0.0.1:${httpPort}`;
     const inherited = Object.entries(process.env).filter(([name]) => !/^(MISMO|PYTHON_SERVER|ANALYSIS)_/.test(name));
     server.#environment = {
@@ -66,6 +68,8 @@ export class AppServerProcess {
       PYTHON_SERVER_GRPC_PORT: `${grpcPort}`,
       PYTHON_SERVER_STARTUP_TIMEOUT_MS: `${PATIENCE_MS}`,
       PYTHON_SERVER_RESTART_DELAY_MS: "100",
+      PYTHON_SERVER_AUTO_START: `${owner === undefined}`,
+      DATA_DIR: join(temporaryFolder(), "data"),
       ANALYSIS_POLL_INTERVAL_MS: "100",
       // A store of its own: no result of another mode is taken over.
       JOBS_DIR: join(temporaryFolder(), "jobs"),
@@ -80,7 +84,7 @@ export class AppServerProcess {
     };
     test.after(() => server.stop());
     await server.#spawn();
-    await server.logged(/✓ Analysis server ready/);
+    await server.logged(owner ? /Analysis server is running already/ : /✓ Analysis server ready/);
     return server;
   }
 
@@ -110,7 +114,7 @@ export class AppServerProcess {
     for (;;) {
       const found = this.lines.slice(from).map((line) => pattern.exec(line)).find(Boolean);
       if (found) return found;
-      if (this.#child.exitCode !== null || Date.now() > deadline) {
+      if (!running.has(this.#child) || Date.now() > deadline) {
         throw new Error(`no line like ${pattern} in:\n${this.lines.join("\n")}`);
       }
       await Promise.race([new Promise((resolve) => (this.#changed = resolve)), sleep(1000)]);
@@ -149,10 +153,12 @@ export class AppServerProcess {
     });
   }
 
-  async stop() {
-    if (this.#child === undefined || this.#child.exitCode !== null) return;
-    const gone = once(this.#child, "exit");
-    this.#child.kill("SIGTERM");
+  /** @param {NodeJS.Signals} signal */
+  async stop(signal = "SIGTERM") {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, "exit");
+    child.kill(signal);
     await gone;
   }
 }

@@ -6,12 +6,13 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Duration } from "../../../google/protobuf/duration.js";
 import { Timestamp } from "../../../google/protobuf/timestamp.js";
 import { Encoding, FrameRange } from "./audio.js";
+import { GenerationOptions, JobError, Stage, StageStatus, StemOptions } from "./stage.js";
 
 export const protobufPackage = "mismo.analysis.v1";
 
 export const protobufFileName = "mismo/analysis/v1/job.proto";
 
-/** Who goes first. A higher class overtakes a lower one between two segments. */
+/** Which job goes first. A job of a higher priority overtakes one of a lower priority between two segments. */
 export enum Priority {
   UNSPECIFIED = 0,
   LOW = 1,
@@ -21,46 +22,18 @@ export enum Priority {
   UNRECOGNIZED = -1,
 }
 
-/** Where a job stands. */
+/** The state of a job. */
 export enum JobState {
   UNSPECIFIED = 0,
   /** QUEUED - Accepted and stored; waits for its turn. */
   QUEUED = 1,
-  /** RUNNING - Being decoded, separated or finished. */
+  /** RUNNING - At least one stage has begun. */
   RUNNING = 2,
-  /** SUCCEEDED - At least one asked stage has a result. */
+  /** SUCCEEDED - All stages have ended, and at least one asked stage has a result. The others carry their error. */
   SUCCEEDED = 3,
   /** FAILED - No asked stage has a result. */
   FAILED = 4,
   /** CANCELLED - Ended by CancelJob. */
-  CANCELLED = 5,
-  UNRECOGNIZED = -1,
-}
-
-/** What a stage does. */
-export enum Stage {
-  UNSPECIFIED = 0,
-  /** DECODE - Reads and decodes the source, once. */
-  DECODE = 1,
-  /** STEMS - Separates the stems. */
-  STEMS = 2,
-  BASIC_FEATURES = 3,
-  CHARACTERISTICS = 4,
-  GENRE = 5,
-  SECTIONS = 6,
-  CHORDS = 7,
-  TRANSITION = 8,
-  GENERATION = 9,
-  UNRECOGNIZED = -1,
-}
-
-/** Where a stage stands. */
-export enum StageState {
-  UNSPECIFIED = 0,
-  PENDING = 1,
-  RUNNING = 2,
-  SUCCEEDED = 3,
-  FAILED = 4,
   CANCELLED = 5,
   UNRECOGNIZED = -1,
 }
@@ -81,104 +54,42 @@ export interface Source {
     | undefined;
 }
 
-/** The form of the finished stems. */
-export interface OutputOptions {
-  /** PCM_S16LE if unspecified. FLAC is for streams only. */
-  encoding: Encoding;
-  /** Hz; 0: the model's own rate. */
-  sampleRate: number;
-}
-
-/** Conditions for generated stems. Not served yet. */
-export interface GenerationOptions {
-  targetStems: string[];
-  targetBpm: number;
-  duration: Duration | undefined;
-  style: string;
-  chordProgression: string[];
-  prompt: string;
-  temperature: number;
-  randomSeed: number;
-}
-
 /** What to do with the track. */
 export interface JobOptions {
-  /** Separate it. This is what a job without any asked stage does. */
-  stems: boolean;
-  /** A model's name from ListModels; empty: the server's default. */
-  model: string;
-  /** Some of the model's stems; empty: all. */
-  stemNames: string[];
-  /** One stem and its complement, named "no_" and the stem. */
-  twoStems: string;
-  /** Begin here: the segments are made in the order a player needs them. */
-  playhead:
-    | Duration
+  /**
+   * The asked stages; empty: STAGE_STEMS. Stages that these need are added. A stage that the server does not
+   * offer is refused with UNIMPLEMENTED or FAILED_PRECONDITION; ListStages tells which are offered.
+   */
+  stages: Stage[];
+  /** Options of STAGE_STEMS. */
+  stems:
+    | StemOptions
     | undefined;
-  /** Averages this many shifted passes; 0 (default): one unshifted pass. At most 20. */
-  shifts: number;
-  /** How far segments overlap, 0 <= overlap < 1; unset: 0.25. */
-  overlap?: number | undefined;
-  output:
-    | OutputOptions
-    | undefined;
-  /** The following are not served yet. */
-  basicFeatures: boolean;
-  characteristics: boolean;
-  genre: boolean;
-  sections: boolean;
-  chords: boolean;
-  transition: boolean;
+  /** Options of STAGE_GENERATION. Not served yet. */
   generation: GenerationOptions | undefined;
 }
 
-/** Where to tell of the job's end: a POST of JSON, whose stems are links to the HTTP gateway. */
+/** Where to report the outcome of each stage: a POST of JSON, whose stems are links to the HTTP gateway. */
 export interface Callback {
   url: string;
 }
 
-/** What went wrong while a job ran. */
-export interface JobError {
-  /** A google.rpc.Code. */
-  code: number;
-  /** UPPER_SNAKE, stable. */
-  reason: string;
-  /** For a person: what happened and what to do. */
-  message: string;
-  metadata: { [key: string]: string };
-  /** The same job may succeed when submitted again. */
-  retryable: boolean;
-}
-
-export interface JobError_MetadataEntry {
-  key: string;
-  value: string;
-}
-
-/** One step of a job. */
-export interface StageStatus {
-  stage: Stage;
-  state: StageState;
-  startTime: Date | undefined;
-  endTime: Date | undefined;
-  error: JobError | undefined;
-}
-
-/** How far a job is. Frames are of the model's sample rate. */
+/** How far a job is. */
 export interface Progress {
-  /** 0 to 1. */
+  /** 0 to 1, over all stages. */
   fraction: number;
-  /** Unset while it cannot be told. */
+  /** Time until the job ends; unset while it is unknown. */
   eta:
     | Duration
     | undefined;
-  /** Jobs ahead in the queue; 0 once it runs. */
+  /** Position in the queue, counted from 1; 0 once the job runs. */
   queuePosition: number;
   segmentsDone: number;
+  /** 0 until the track is decoded. */
   segmentsTotal: number;
 }
 
-/** What the track and its stems are; known once it is decoded. */
+/** The form of the track and its stems; known once the track is decoded. */
 export interface StemSetInfo {
   /** In stream order. */
   stemNames: string[];
@@ -186,48 +97,81 @@ export interface StemSetInfo {
   sampleRate: number;
   channels: number;
   totalFrames: number;
-  /** Encoding of the files. */
+  /** Encoding of the stem files. */
   encoding: Encoding;
-  /** Finished ranges, sorted, not touching. */
+  /** Final frame ranges: sorted, separate, not adjacent. */
   ready: FrameRange[];
+  /**
+   * SHA-256 of each stem's samples as its file stores them, lower-case hex, in the order of stem_names.
+   * Empty until STAGE_STEMS has succeeded.
+   */
+  sha256: string[];
 }
 
-/** One job. */
+/** A file of a job, for GetArtifact. */
+export interface Artifact {
+  name: string;
+  contentType: string;
+  totalBytes: number;
+  /** Of the content, lower-case hex; empty for an archive that the server makes while it is read. */
+  sha256: string;
+}
+
+/** One job, at its newest run. */
 export interface Job {
   jobId: string;
-  /** Grows with every durable change, also over runs of the same job_id. */
+  /** One execution of the job. A job_id that is submitted again after it ended gets a new run. */
+  runId: string;
+  /** Grows with every stored change, also over the runs of one job_id. */
   revision: number;
   state: JobState;
   priority: Priority;
-  source: Source | undefined;
+  source:
+    | Source
+    | undefined;
+  /** As submitted, with the newest playhead. */
   options: JobOptions | undefined;
   labels: { [key: string]: string };
-  /** The model that does it. */
+  /** The model that separates it. */
   model: string;
-  /** The model that was meant, where its weights could not be had. */
+  /** The model that was meant, if its weights are not available and `model` replaces it. */
   fallbackFrom: string;
   createTime: Date | undefined;
   startTime: Date | undefined;
   endTime:
     | Date
     | undefined;
-  /** When its files are removed; set once it ended. */
-  expireTime: Date | undefined;
+  /** When its files are removed; set once it has ended. */
+  expireTime:
+    | Date
+    | undefined;
+  /** Set only in the answer to a repeated request_id whose job was deleted: the job as it was then. */
+  deleteTime:
+    | Date
+    | undefined;
+  /** All stages of the job, those that asked stages need included. */
   stages: StageStatus[];
   progress: Progress | undefined;
   stemSet:
     | StemSetInfo
     | undefined;
-  /** Set if it failed. */
+  /** Set if the job failed. */
   error:
     | JobError
     | undefined;
-  /** Names for GetArtifact. */
-  artifacts: string[];
-  /** Things a person should know: repaired samples, a model in place of another. */
+  /** Files for GetArtifact, as far as they exist. */
+  artifacts: Artifact[];
+  /** What a person should know, such as repaired samples or a replaced model. */
   warnings: string[];
-  /** From submit to the first finished stem audio. */
-  timeToFirstAudio: Duration | undefined;
+  /** From submit to the first final frames, wherever in the track they are. */
+  timeToFirstAudio:
+    | Duration
+    | undefined;
+  /**
+   * From submit to the final frame at the playhead: when a player could begin. Where two segments overlap at the
+   * playhead, both are needed, and this is later than time_to_first_audio.
+   */
+  timeToPlayheadAudio: Duration | undefined;
 }
 
 export interface Job_LabelsEntry {
@@ -333,289 +277,24 @@ export const Source: MessageFns<Source> = {
   },
 };
 
-function createBaseOutputOptions(): OutputOptions {
-  return { encoding: 0, sampleRate: 0 };
-}
-
-export const OutputOptions: MessageFns<OutputOptions> = {
-  encode(message: OutputOptions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.encoding !== 0) {
-      writer.uint32(8).int32(message.encoding);
-    }
-    if (message.sampleRate !== 0) {
-      writer.uint32(16).int32(message.sampleRate);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): OutputOptions {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseOutputOptions();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 8) {
-              break;
-            }
-
-            message.encoding = reader.int32() as any;
-            continue;
-          }
-          case 2: {
-            if (tag !== 16) {
-              break;
-            }
-
-            message.sampleRate = reader.int32();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<OutputOptions>): OutputOptions {
-    return OutputOptions.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<OutputOptions>): OutputOptions {
-    const message = createBaseOutputOptions();
-    message.encoding = object.encoding ?? 0;
-    message.sampleRate = object.sampleRate ?? 0;
-    return message;
-  },
-};
-
-function createBaseGenerationOptions(): GenerationOptions {
-  return {
-    targetStems: [],
-    targetBpm: 0,
-    duration: undefined,
-    style: "",
-    chordProgression: [],
-    prompt: "",
-    temperature: 0,
-    randomSeed: 0,
-  };
-}
-
-export const GenerationOptions: MessageFns<GenerationOptions> = {
-  encode(message: GenerationOptions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    for (const v of message.targetStems) {
-      writer.uint32(10).string(v!);
-    }
-    if (message.targetBpm !== 0) {
-      writer.uint32(17).double(message.targetBpm);
-    }
-    if (message.duration !== undefined) {
-      Duration.encode(message.duration, writer.uint32(26).fork()).join();
-    }
-    if (message.style !== "") {
-      writer.uint32(34).string(message.style);
-    }
-    for (const v of message.chordProgression) {
-      writer.uint32(42).string(v!);
-    }
-    if (message.prompt !== "") {
-      writer.uint32(50).string(message.prompt);
-    }
-    if (message.temperature !== 0) {
-      writer.uint32(57).double(message.temperature);
-    }
-    if (message.randomSeed !== 0) {
-      writer.uint32(64).int64(message.randomSeed);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): GenerationOptions {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseGenerationOptions();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.targetStems.push(reader.string());
-            continue;
-          }
-          case 2: {
-            if (tag !== 17) {
-              break;
-            }
-
-            message.targetBpm = reader.double();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.duration = Duration.decode(reader, reader.uint32());
-            continue;
-          }
-          case 4: {
-            if (tag !== 34) {
-              break;
-            }
-
-            message.style = reader.string();
-            continue;
-          }
-          case 5: {
-            if (tag !== 42) {
-              break;
-            }
-
-            message.chordProgression.push(reader.string());
-            continue;
-          }
-          case 6: {
-            if (tag !== 50) {
-              break;
-            }
-
-            message.prompt = reader.string();
-            continue;
-          }
-          case 7: {
-            if (tag !== 57) {
-              break;
-            }
-
-            message.temperature = reader.double();
-            continue;
-          }
-          case 8: {
-            if (tag !== 64) {
-              break;
-            }
-
-            message.randomSeed = longToNumber(reader.int64());
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<GenerationOptions>): GenerationOptions {
-    return GenerationOptions.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<GenerationOptions>): GenerationOptions {
-    const message = createBaseGenerationOptions();
-    message.targetStems = object.targetStems?.map((e) => e) || [];
-    message.targetBpm = object.targetBpm ?? 0;
-    message.duration = (object.duration !== undefined && object.duration !== null)
-      ? Duration.fromPartial(object.duration)
-      : undefined;
-    message.style = object.style ?? "";
-    message.chordProgression = object.chordProgression?.map((e) => e) || [];
-    message.prompt = object.prompt ?? "";
-    message.temperature = object.temperature ?? 0;
-    message.randomSeed = object.randomSeed ?? 0;
-    return message;
-  },
-};
-
 function createBaseJobOptions(): JobOptions {
-  return {
-    stems: false,
-    model: "",
-    stemNames: [],
-    twoStems: "",
-    playhead: undefined,
-    shifts: 0,
-    overlap: undefined,
-    output: undefined,
-    basicFeatures: false,
-    characteristics: false,
-    genre: false,
-    sections: false,
-    chords: false,
-    transition: false,
-    generation: undefined,
-  };
+  return { stages: [], stems: undefined, generation: undefined };
 }
 
 export const JobOptions: MessageFns<JobOptions> = {
   encode(message: JobOptions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.stems !== false) {
-      writer.uint32(8).bool(message.stems);
+    if (message.stages.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.stages) {
+        writer.int32(v);
+      }
+      writer.join();
     }
-    if (message.model !== "") {
-      writer.uint32(18).string(message.model);
-    }
-    for (const v of message.stemNames) {
-      writer.uint32(26).string(v!);
-    }
-    if (message.twoStems !== "") {
-      writer.uint32(34).string(message.twoStems);
-    }
-    if (message.playhead !== undefined) {
-      Duration.encode(message.playhead, writer.uint32(42).fork()).join();
-    }
-    if (message.shifts !== 0) {
-      writer.uint32(48).int32(message.shifts);
-    }
-    if (message.overlap !== undefined) {
-      writer.uint32(57).double(message.overlap);
-    }
-    if (message.output !== undefined) {
-      OutputOptions.encode(message.output, writer.uint32(66).fork()).join();
-    }
-    if (message.basicFeatures !== false) {
-      writer.uint32(72).bool(message.basicFeatures);
-    }
-    if (message.characteristics !== false) {
-      writer.uint32(80).bool(message.characteristics);
-    }
-    if (message.genre !== false) {
-      writer.uint32(88).bool(message.genre);
-    }
-    if (message.sections !== false) {
-      writer.uint32(96).bool(message.sections);
-    }
-    if (message.chords !== false) {
-      writer.uint32(104).bool(message.chords);
-    }
-    if (message.transition !== false) {
-      writer.uint32(112).bool(message.transition);
+    if (message.stems !== undefined) {
+      StemOptions.encode(message.stems, writer.uint32(18).fork()).join();
     }
     if (message.generation !== undefined) {
-      GenerationOptions.encode(message.generation, writer.uint32(122).fork()).join();
+      GenerationOptions.encode(message.generation, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -634,119 +313,33 @@ export const JobOptions: MessageFns<JobOptions> = {
         const tag = reader.uint32();
         switch (tag >>> 3) {
           case 1: {
-            if (tag !== 8) {
-              break;
+            if (tag === 8) {
+              message.stages.push(reader.int32() as any);
+
+              continue;
             }
 
-            message.stems = reader.bool();
-            continue;
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.stages.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
           }
           case 2: {
             if (tag !== 18) {
               break;
             }
 
-            message.model = reader.string();
+            message.stems = StemOptions.decode(reader, reader.uint32());
             continue;
           }
           case 3: {
             if (tag !== 26) {
-              break;
-            }
-
-            message.stemNames.push(reader.string());
-            continue;
-          }
-          case 4: {
-            if (tag !== 34) {
-              break;
-            }
-
-            message.twoStems = reader.string();
-            continue;
-          }
-          case 5: {
-            if (tag !== 42) {
-              break;
-            }
-
-            message.playhead = Duration.decode(reader, reader.uint32());
-            continue;
-          }
-          case 6: {
-            if (tag !== 48) {
-              break;
-            }
-
-            message.shifts = reader.int32();
-            continue;
-          }
-          case 7: {
-            if (tag !== 57) {
-              break;
-            }
-
-            message.overlap = reader.double();
-            continue;
-          }
-          case 8: {
-            if (tag !== 66) {
-              break;
-            }
-
-            message.output = OutputOptions.decode(reader, reader.uint32());
-            continue;
-          }
-          case 9: {
-            if (tag !== 72) {
-              break;
-            }
-
-            message.basicFeatures = reader.bool();
-            continue;
-          }
-          case 10: {
-            if (tag !== 80) {
-              break;
-            }
-
-            message.characteristics = reader.bool();
-            continue;
-          }
-          case 11: {
-            if (tag !== 88) {
-              break;
-            }
-
-            message.genre = reader.bool();
-            continue;
-          }
-          case 12: {
-            if (tag !== 96) {
-              break;
-            }
-
-            message.sections = reader.bool();
-            continue;
-          }
-          case 13: {
-            if (tag !== 104) {
-              break;
-            }
-
-            message.chords = reader.bool();
-            continue;
-          }
-          case 14: {
-            if (tag !== 112) {
-              break;
-            }
-
-            message.transition = reader.bool();
-            continue;
-          }
-          case 15: {
-            if (tag !== 122) {
               break;
             }
 
@@ -770,24 +363,10 @@ export const JobOptions: MessageFns<JobOptions> = {
   },
   fromPartial(object: DeepPartial<JobOptions>): JobOptions {
     const message = createBaseJobOptions();
-    message.stems = object.stems ?? false;
-    message.model = object.model ?? "";
-    message.stemNames = object.stemNames?.map((e) => e) || [];
-    message.twoStems = object.twoStems ?? "";
-    message.playhead = (object.playhead !== undefined && object.playhead !== null)
-      ? Duration.fromPartial(object.playhead)
+    message.stages = object.stages?.map((e) => e) || [];
+    message.stems = (object.stems !== undefined && object.stems !== null)
+      ? StemOptions.fromPartial(object.stems)
       : undefined;
-    message.shifts = object.shifts ?? 0;
-    message.overlap = object.overlap ?? undefined;
-    message.output = (object.output !== undefined && object.output !== null)
-      ? OutputOptions.fromPartial(object.output)
-      : undefined;
-    message.basicFeatures = object.basicFeatures ?? false;
-    message.characteristics = object.characteristics ?? false;
-    message.genre = object.genre ?? false;
-    message.sections = object.sections ?? false;
-    message.chords = object.chords ?? false;
-    message.transition = object.transition ?? false;
     message.generation = (object.generation !== undefined && object.generation !== null)
       ? GenerationOptions.fromPartial(object.generation)
       : undefined;
@@ -846,292 +425,6 @@ export const Callback: MessageFns<Callback> = {
   fromPartial(object: DeepPartial<Callback>): Callback {
     const message = createBaseCallback();
     message.url = object.url ?? "";
-    return message;
-  },
-};
-
-function createBaseJobError(): JobError {
-  return { code: 0, reason: "", message: "", metadata: {}, retryable: false };
-}
-
-export const JobError: MessageFns<JobError> = {
-  encode(message: JobError, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.code !== 0) {
-      writer.uint32(8).int32(message.code);
-    }
-    if (message.reason !== "") {
-      writer.uint32(18).string(message.reason);
-    }
-    if (message.message !== "") {
-      writer.uint32(26).string(message.message);
-    }
-    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
-      JobError_MetadataEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
-    });
-    if (message.retryable !== false) {
-      writer.uint32(40).bool(message.retryable);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): JobError {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseJobError();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 8) {
-              break;
-            }
-
-            message.code = reader.int32();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.reason = reader.string();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.message = reader.string();
-            continue;
-          }
-          case 4: {
-            if (tag !== 34) {
-              break;
-            }
-
-            const entry4 = JobError_MetadataEntry.decode(reader, reader.uint32());
-            if (entry4.value !== undefined) {
-              message.metadata[entry4.key] = entry4.value;
-            }
-            continue;
-          }
-          case 5: {
-            if (tag !== 40) {
-              break;
-            }
-
-            message.retryable = reader.bool();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<JobError>): JobError {
-    return JobError.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<JobError>): JobError {
-    const message = createBaseJobError();
-    message.code = object.code ?? 0;
-    message.reason = object.reason ?? "";
-    message.message = object.message ?? "";
-    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
-      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.String(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    message.retryable = object.retryable ?? false;
-    return message;
-  },
-};
-
-function createBaseJobError_MetadataEntry(): JobError_MetadataEntry {
-  return { key: "", value: "" };
-}
-
-export const JobError_MetadataEntry: MessageFns<JobError_MetadataEntry> = {
-  encode(message: JobError_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.key !== "") {
-      writer.uint32(10).string(message.key);
-    }
-    if (message.value !== "") {
-      writer.uint32(18).string(message.value);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): JobError_MetadataEntry {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseJobError_MetadataEntry();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.key = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.value = reader.string();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<JobError_MetadataEntry>): JobError_MetadataEntry {
-    return JobError_MetadataEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<JobError_MetadataEntry>): JobError_MetadataEntry {
-    const message = createBaseJobError_MetadataEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? "";
-    return message;
-  },
-};
-
-function createBaseStageStatus(): StageStatus {
-  return { stage: 0, state: 0, startTime: undefined, endTime: undefined, error: undefined };
-}
-
-export const StageStatus: MessageFns<StageStatus> = {
-  encode(message: StageStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.stage !== 0) {
-      writer.uint32(8).int32(message.stage);
-    }
-    if (message.state !== 0) {
-      writer.uint32(16).int32(message.state);
-    }
-    if (message.startTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.startTime), writer.uint32(26).fork()).join();
-    }
-    if (message.endTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.endTime), writer.uint32(34).fork()).join();
-    }
-    if (message.error !== undefined) {
-      JobError.encode(message.error, writer.uint32(42).fork()).join();
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): StageStatus {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseStageStatus();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 8) {
-              break;
-            }
-
-            message.stage = reader.int32() as any;
-            continue;
-          }
-          case 2: {
-            if (tag !== 16) {
-              break;
-            }
-
-            message.state = reader.int32() as any;
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.startTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
-            continue;
-          }
-          case 4: {
-            if (tag !== 34) {
-              break;
-            }
-
-            message.endTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
-            continue;
-          }
-          case 5: {
-            if (tag !== 42) {
-              break;
-            }
-
-            message.error = JobError.decode(reader, reader.uint32());
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<StageStatus>): StageStatus {
-    return StageStatus.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<StageStatus>): StageStatus {
-    const message = createBaseStageStatus();
-    message.stage = object.stage ?? 0;
-    message.state = object.state ?? 0;
-    message.startTime = object.startTime ?? undefined;
-    message.endTime = object.endTime ?? undefined;
-    message.error = (object.error !== undefined && object.error !== null)
-      ? JobError.fromPartial(object.error)
-      : undefined;
     return message;
   },
 };
@@ -1240,7 +533,7 @@ export const Progress: MessageFns<Progress> = {
 };
 
 function createBaseStemSetInfo(): StemSetInfo {
-  return { stemNames: [], sampleRate: 0, channels: 0, totalFrames: 0, encoding: 0, ready: [] };
+  return { stemNames: [], sampleRate: 0, channels: 0, totalFrames: 0, encoding: 0, ready: [], sha256: [] };
 }
 
 export const StemSetInfo: MessageFns<StemSetInfo> = {
@@ -1262,6 +555,9 @@ export const StemSetInfo: MessageFns<StemSetInfo> = {
     }
     for (const v of message.ready) {
       FrameRange.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.sha256) {
+      writer.uint32(58).string(v!);
     }
     return writer;
   },
@@ -1327,6 +623,14 @@ export const StemSetInfo: MessageFns<StemSetInfo> = {
             message.ready.push(FrameRange.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.sha256.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1350,6 +654,98 @@ export const StemSetInfo: MessageFns<StemSetInfo> = {
     message.totalFrames = object.totalFrames ?? 0;
     message.encoding = object.encoding ?? 0;
     message.ready = object.ready?.map((e) => FrameRange.fromPartial(e)) || [];
+    message.sha256 = object.sha256?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseArtifact(): Artifact {
+  return { name: "", contentType: "", totalBytes: 0, sha256: "" };
+}
+
+export const Artifact: MessageFns<Artifact> = {
+  encode(message: Artifact, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.contentType !== "") {
+      writer.uint32(18).string(message.contentType);
+    }
+    if (message.totalBytes !== 0) {
+      writer.uint32(24).int64(message.totalBytes);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(34).string(message.sha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Artifact {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseArtifact();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.contentType = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.totalBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Artifact>): Artifact {
+    return Artifact.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Artifact>): Artifact {
+    const message = createBaseArtifact();
+    message.name = object.name ?? "";
+    message.contentType = object.contentType ?? "";
+    message.totalBytes = object.totalBytes ?? 0;
+    message.sha256 = object.sha256 ?? "";
     return message;
   },
 };
@@ -1357,6 +753,7 @@ export const StemSetInfo: MessageFns<StemSetInfo> = {
 function createBaseJob(): Job {
   return {
     jobId: "",
+    runId: "",
     revision: 0,
     state: 0,
     priority: 0,
@@ -1369,6 +766,7 @@ function createBaseJob(): Job {
     startTime: undefined,
     endTime: undefined,
     expireTime: undefined,
+    deleteTime: undefined,
     stages: [],
     progress: undefined,
     stemSet: undefined,
@@ -1376,6 +774,7 @@ function createBaseJob(): Job {
     artifacts: [],
     warnings: [],
     timeToFirstAudio: undefined,
+    timeToPlayheadAudio: undefined,
   };
 }
 
@@ -1384,62 +783,71 @@ export const Job: MessageFns<Job> = {
     if (message.jobId !== "") {
       writer.uint32(10).string(message.jobId);
     }
+    if (message.runId !== "") {
+      writer.uint32(18).string(message.runId);
+    }
     if (message.revision !== 0) {
-      writer.uint32(16).int64(message.revision);
+      writer.uint32(24).int64(message.revision);
     }
     if (message.state !== 0) {
-      writer.uint32(24).int32(message.state);
+      writer.uint32(32).int32(message.state);
     }
     if (message.priority !== 0) {
-      writer.uint32(32).int32(message.priority);
+      writer.uint32(40).int32(message.priority);
     }
     if (message.source !== undefined) {
-      Source.encode(message.source, writer.uint32(42).fork()).join();
+      Source.encode(message.source, writer.uint32(50).fork()).join();
     }
     if (message.options !== undefined) {
-      JobOptions.encode(message.options, writer.uint32(50).fork()).join();
+      JobOptions.encode(message.options, writer.uint32(58).fork()).join();
     }
     globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
-      Job_LabelsEntry.encode({ key: key as any, value }, writer.uint32(58).fork()).join();
+      Job_LabelsEntry.encode({ key: key as any, value }, writer.uint32(66).fork()).join();
     });
     if (message.model !== "") {
-      writer.uint32(66).string(message.model);
+      writer.uint32(74).string(message.model);
     }
     if (message.fallbackFrom !== "") {
-      writer.uint32(74).string(message.fallbackFrom);
+      writer.uint32(82).string(message.fallbackFrom);
     }
     if (message.createTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.createTime), writer.uint32(82).fork()).join();
+      Timestamp.encode(toTimestamp(message.createTime), writer.uint32(90).fork()).join();
     }
     if (message.startTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.startTime), writer.uint32(90).fork()).join();
+      Timestamp.encode(toTimestamp(message.startTime), writer.uint32(98).fork()).join();
     }
     if (message.endTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.endTime), writer.uint32(98).fork()).join();
+      Timestamp.encode(toTimestamp(message.endTime), writer.uint32(106).fork()).join();
     }
     if (message.expireTime !== undefined) {
-      Timestamp.encode(toTimestamp(message.expireTime), writer.uint32(106).fork()).join();
+      Timestamp.encode(toTimestamp(message.expireTime), writer.uint32(114).fork()).join();
+    }
+    if (message.deleteTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.deleteTime), writer.uint32(122).fork()).join();
     }
     for (const v of message.stages) {
-      StageStatus.encode(v!, writer.uint32(114).fork()).join();
+      StageStatus.encode(v!, writer.uint32(130).fork()).join();
     }
     if (message.progress !== undefined) {
-      Progress.encode(message.progress, writer.uint32(122).fork()).join();
+      Progress.encode(message.progress, writer.uint32(138).fork()).join();
     }
     if (message.stemSet !== undefined) {
-      StemSetInfo.encode(message.stemSet, writer.uint32(130).fork()).join();
+      StemSetInfo.encode(message.stemSet, writer.uint32(146).fork()).join();
     }
     if (message.error !== undefined) {
-      JobError.encode(message.error, writer.uint32(138).fork()).join();
+      JobError.encode(message.error, writer.uint32(154).fork()).join();
     }
     for (const v of message.artifacts) {
-      writer.uint32(146).string(v!);
+      Artifact.encode(v!, writer.uint32(162).fork()).join();
     }
     for (const v of message.warnings) {
-      writer.uint32(154).string(v!);
+      writer.uint32(170).string(v!);
     }
     if (message.timeToFirstAudio !== undefined) {
-      Duration.encode(message.timeToFirstAudio, writer.uint32(162).fork()).join();
+      Duration.encode(message.timeToFirstAudio, writer.uint32(178).fork()).join();
+    }
+    if (message.timeToPlayheadAudio !== undefined) {
+      Duration.encode(message.timeToPlayheadAudio, writer.uint32(186).fork()).join();
     }
     return writer;
   },
@@ -1466,11 +874,11 @@ export const Job: MessageFns<Job> = {
             continue;
           }
           case 2: {
-            if (tag !== 16) {
+            if (tag !== 18) {
               break;
             }
 
-            message.revision = longToNumber(reader.int64());
+            message.runId = reader.string();
             continue;
           }
           case 3: {
@@ -1478,7 +886,7 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            message.state = reader.int32() as any;
+            message.revision = longToNumber(reader.int64());
             continue;
           }
           case 4: {
@@ -1486,15 +894,15 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            message.priority = reader.int32() as any;
+            message.state = reader.int32() as any;
             continue;
           }
           case 5: {
-            if (tag !== 42) {
+            if (tag !== 40) {
               break;
             }
 
-            message.source = Source.decode(reader, reader.uint32());
+            message.priority = reader.int32() as any;
             continue;
           }
           case 6: {
@@ -1502,7 +910,7 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            message.options = JobOptions.decode(reader, reader.uint32());
+            message.source = Source.decode(reader, reader.uint32());
             continue;
           }
           case 7: {
@@ -1510,10 +918,7 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            const entry7 = Job_LabelsEntry.decode(reader, reader.uint32());
-            if (entry7.value !== undefined) {
-              message.labels[entry7.key] = entry7.value;
-            }
+            message.options = JobOptions.decode(reader, reader.uint32());
             continue;
           }
           case 8: {
@@ -1521,7 +926,10 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            message.model = reader.string();
+            const entry8 = Job_LabelsEntry.decode(reader, reader.uint32());
+            if (entry8.value !== undefined) {
+              message.labels[entry8.key] = entry8.value;
+            }
             continue;
           }
           case 9: {
@@ -1529,7 +937,7 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            message.fallbackFrom = reader.string();
+            message.model = reader.string();
             continue;
           }
           case 10: {
@@ -1537,7 +945,7 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.fallbackFrom = reader.string();
             continue;
           }
           case 11: {
@@ -1545,7 +953,7 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            message.startTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
           case 12: {
@@ -1553,7 +961,7 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            message.endTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.startTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
           case 13: {
@@ -1561,7 +969,7 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            message.expireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.endTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
           case 14: {
@@ -1569,7 +977,7 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            message.stages.push(StageStatus.decode(reader, reader.uint32()));
+            message.expireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
           case 15: {
@@ -1577,7 +985,7 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            message.progress = Progress.decode(reader, reader.uint32());
+            message.deleteTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
           case 16: {
@@ -1585,7 +993,7 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            message.stemSet = StemSetInfo.decode(reader, reader.uint32());
+            message.stages.push(StageStatus.decode(reader, reader.uint32()));
             continue;
           }
           case 17: {
@@ -1593,7 +1001,7 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            message.error = JobError.decode(reader, reader.uint32());
+            message.progress = Progress.decode(reader, reader.uint32());
             continue;
           }
           case 18: {
@@ -1601,7 +1009,7 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            message.artifacts.push(reader.string());
+            message.stemSet = StemSetInfo.decode(reader, reader.uint32());
             continue;
           }
           case 19: {
@@ -1609,7 +1017,7 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
-            message.warnings.push(reader.string());
+            message.error = JobError.decode(reader, reader.uint32());
             continue;
           }
           case 20: {
@@ -1617,7 +1025,31 @@ export const Job: MessageFns<Job> = {
               break;
             }
 
+            message.artifacts.push(Artifact.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
             message.timeToFirstAudio = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.timeToPlayheadAudio = Duration.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -1638,6 +1070,7 @@ export const Job: MessageFns<Job> = {
   fromPartial(object: DeepPartial<Job>): Job {
     const message = createBaseJob();
     message.jobId = object.jobId ?? "";
+    message.runId = object.runId ?? "";
     message.revision = object.revision ?? 0;
     message.state = object.state ?? 0;
     message.priority = object.priority ?? 0;
@@ -1662,6 +1095,7 @@ export const Job: MessageFns<Job> = {
     message.startTime = object.startTime ?? undefined;
     message.endTime = object.endTime ?? undefined;
     message.expireTime = object.expireTime ?? undefined;
+    message.deleteTime = object.deleteTime ?? undefined;
     message.stages = object.stages?.map((e) => StageStatus.fromPartial(e)) || [];
     message.progress = (object.progress !== undefined && object.progress !== null)
       ? Progress.fromPartial(object.progress)
@@ -1672,10 +1106,13 @@ export const Job: MessageFns<Job> = {
     message.error = (object.error !== undefined && object.error !== null)
       ? JobError.fromPartial(object.error)
       : undefined;
-    message.artifacts = object.artifacts?.map((e) => e) || [];
+    message.artifacts = object.artifacts?.map((e) => Artifact.fromPartial(e)) || [];
     message.warnings = object.warnings?.map((e) => e) || [];
     message.timeToFirstAudio = (object.timeToFirstAudio !== undefined && object.timeToFirstAudio !== null)
       ? Duration.fromPartial(object.timeToFirstAudio)
+      : undefined;
+    message.timeToPlayheadAudio = (object.timeToPlayheadAudio !== undefined && object.timeToPlayheadAudio !== null)
+      ? Duration.fromPartial(object.timeToPlayheadAudio)
       : undefined;
     return message;
   },

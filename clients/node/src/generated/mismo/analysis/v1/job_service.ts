@@ -18,20 +18,27 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Duration } from "../../../google/protobuf/duration.js";
+import { FieldMask } from "../../../google/protobuf/field_mask.js";
 import { Timestamp } from "../../../google/protobuf/timestamp.js";
 import { FrameRange } from "./audio.js";
-import { Callback, Job, JobOptions, JobState, Priority, Progress, Source, StageStatus } from "./job.js";
+import { Callback, Job, JobOptions, JobState, Priority, Progress, Source } from "./job.js";
+import { StageStatus } from "./stage.js";
 
 export const protobufPackage = "mismo.analysis.v1";
 
 export const protobufFileName = "mismo/analysis/v1/job_service.proto";
 
 export interface SubmitJobRequest {
-  /** A UUID; the same one with the same payload gets the earlier answer, for 24 hours at least. */
+  /**
+   * A UUID. A repeated one with the same payload gets the job of the first submit, also after that job was deleted
+   * (Job.delete_time is set then); kept for at least 24 hours. With another payload: INVALID_ARGUMENT, reason
+   * REQUEST_ID_REUSED.
+   */
   requestId: string;
   /**
-   * [A-Za-z0-9._-]{1,128}; empty: the server makes one. If such a job is active it is returned,
-   * if it has ended it runs anew.
+   * [A-Za-z0-9._-]{1,128}; empty: the server makes one. If that job is active and has the same source and options
+   * (the playhead may differ), it is returned; with others: ALREADY_EXISTS, reason JOB_ID_ACTIVE. If that job has
+   * ended, it gets a new run.
    */
   jobId: string;
   source: Source | undefined;
@@ -43,7 +50,7 @@ export interface SubmitJobRequest {
   callback:
     | Callback
     | undefined;
-  /** Check everything, start nothing. */
+  /** Checks everything, starts nothing. */
   validateOnly: boolean;
 }
 
@@ -58,7 +65,7 @@ export interface SubmitJobResponse {
     | undefined;
   /** An earlier submit made this job. */
   deduplicated: boolean;
-  /** The result of an earlier job was taken over. */
+  /** The result of an earlier job is used again. */
   cacheHit: boolean;
 }
 
@@ -93,15 +100,16 @@ export interface ListJobsResponse {
 
 export interface WatchJobRequest {
   jobId: string;
-  /** The last revision seen; 0: from a snapshot. */
+  expectedRunId: string;
+  /** The last revision seen; 0: begin with a snapshot. */
   afterRevision: number;
-  /** The epoch of the server that told it; a revision can be replayed only where it fits. */
+  /** The server_epoch that came with after_revision; a revision can be replayed only by the same start of the server. */
   serverEpoch: string;
   /** 10 s if unset; 1 s to 60 s. */
   heartbeatInterval:
     | Duration
     | undefined;
-  /** No two progress events closer than this; unset: 0.25 s. */
+  /** Least time between two progress events; unset: 0.25 s. */
   minProgressInterval: Duration | undefined;
 }
 
@@ -125,9 +133,10 @@ export interface WatchJobResponse {
 /** Frames of all asked stems that became final. Ranges may be merged for a slow reader. */
 export interface SegmentReady {
   ranges: FrameRange[];
+  runId: string;
 }
 
-/** Nothing happened, the stream lives. */
+/** Nothing happened; the stream is alive. */
 export interface Heartbeat {
 }
 
@@ -136,8 +145,72 @@ export interface Terminal {
   job: Job | undefined;
 }
 
+export interface WatchJobsRequest {
+  /** Any of these; empty: all. A job counts by its state at the time it is sent. */
+  states: JobState[];
+  /** All of these. */
+  labels: { [key: string]: string };
+  /**
+   * The cursor of the last message that the client has handled: what changed since then is sent first, each job once
+   * in its newest state. Cursors stay valid over restarts of the server. Empty: all jobs that match.
+   * OUT_OF_RANGE, reason CURSOR_EXPIRED: this cursor is too old (more than 7 days) or of another job store; open again
+   * without one.
+   */
+  cursor: string;
+  /** 10 s if unset; 1 s to 60 s. */
+  heartbeatInterval:
+    | Duration
+    | undefined;
+  /** Least time between two progress messages of one job; unset: 1 s. */
+  minProgressInterval: Duration | undefined;
+}
+
+export interface WatchJobsRequest_LabelsEntry {
+  key: string;
+  value: string;
+}
+
+export interface WatchJobsResponse {
+  /** Where to go on after this message; in every message. Store it once the message is handled. */
+  cursor: string;
+  time: Date | undefined;
+  event:
+    | //
+    /**
+     * A job that is new or has changed, in its newest state. A reader slower than the changes gets fewer of them,
+     * never an old one after a new one.
+     */
+    { $case: "job"; value: Job }
+    | //
+    /** A job that was deleted or has expired, whether or not the client saw it before. */
+    { $case: "deleted"; value: JobDeleted }
+    | //
+    /** Progress of a running job. Not sent for what happened before the stream was opened. */
+    { $case: "progress"; value: JobProgress }
+    | //
+    /** Everything that had changed before the stream was opened has been sent; live changes follow. */
+    { $case: "caughtUp"; value: CaughtUp }
+    | { $case: "heartbeat"; value: Heartbeat }
+    | undefined;
+}
+
+export interface JobDeleted {
+  jobId: string;
+  runId: string;
+}
+
+export interface JobProgress {
+  jobId: string;
+  runId: string;
+  progress: Progress | undefined;
+}
+
+export interface CaughtUp {
+}
+
 export interface CancelJobRequest {
   jobId: string;
+  expectedRunId: string;
 }
 
 export interface CancelJobResponse {
@@ -146,10 +219,16 @@ export interface CancelJobResponse {
 
 export interface UpdateJobRequest {
   jobId: string;
-  /** Unspecified: unchanged. */
+  expectedRunId: string;
   priority: Priority;
-  /** Unset: unchanged. */
-  playhead: Duration | undefined;
+  playhead:
+    | Duration
+    | undefined;
+  /**
+   * Paths of the fields to change: "priority", "playhead". A path whose field is unset clears it: no playhead, or
+   * PRIORITY_NORMAL. Empty: the fields that are set.
+   */
+  updateMask: string[] | undefined;
 }
 
 export interface UpdateJobResponse {
@@ -158,6 +237,9 @@ export interface UpdateJobResponse {
 
 export interface DeleteJobRequest {
   jobId: string;
+  expectedRunId: string;
+  /** OK instead of NOT_FOUND if there is no such job. */
+  allowMissing: boolean;
 }
 
 export interface DeleteJobResponse {
@@ -850,7 +932,14 @@ export const ListJobsResponse: MessageFns<ListJobsResponse> = {
 };
 
 function createBaseWatchJobRequest(): WatchJobRequest {
-  return { jobId: "", afterRevision: 0, serverEpoch: "", heartbeatInterval: undefined, minProgressInterval: undefined };
+  return {
+    jobId: "",
+    expectedRunId: "",
+    afterRevision: 0,
+    serverEpoch: "",
+    heartbeatInterval: undefined,
+    minProgressInterval: undefined,
+  };
 }
 
 export const WatchJobRequest: MessageFns<WatchJobRequest> = {
@@ -858,17 +947,20 @@ export const WatchJobRequest: MessageFns<WatchJobRequest> = {
     if (message.jobId !== "") {
       writer.uint32(10).string(message.jobId);
     }
+    if (message.expectedRunId !== "") {
+      writer.uint32(18).string(message.expectedRunId);
+    }
     if (message.afterRevision !== 0) {
-      writer.uint32(16).int64(message.afterRevision);
+      writer.uint32(24).int64(message.afterRevision);
     }
     if (message.serverEpoch !== "") {
-      writer.uint32(26).string(message.serverEpoch);
+      writer.uint32(34).string(message.serverEpoch);
     }
     if (message.heartbeatInterval !== undefined) {
-      Duration.encode(message.heartbeatInterval, writer.uint32(34).fork()).join();
+      Duration.encode(message.heartbeatInterval, writer.uint32(42).fork()).join();
     }
     if (message.minProgressInterval !== undefined) {
-      Duration.encode(message.minProgressInterval, writer.uint32(42).fork()).join();
+      Duration.encode(message.minProgressInterval, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -895,19 +987,19 @@ export const WatchJobRequest: MessageFns<WatchJobRequest> = {
             continue;
           }
           case 2: {
-            if (tag !== 16) {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expectedRunId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
               break;
             }
 
             message.afterRevision = longToNumber(reader.int64());
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.serverEpoch = reader.string();
             continue;
           }
           case 4: {
@@ -915,11 +1007,19 @@ export const WatchJobRequest: MessageFns<WatchJobRequest> = {
               break;
             }
 
-            message.heartbeatInterval = Duration.decode(reader, reader.uint32());
+            message.serverEpoch = reader.string();
             continue;
           }
           case 5: {
             if (tag !== 42) {
+              break;
+            }
+
+            message.heartbeatInterval = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
               break;
             }
 
@@ -944,6 +1044,7 @@ export const WatchJobRequest: MessageFns<WatchJobRequest> = {
   fromPartial(object: DeepPartial<WatchJobRequest>): WatchJobRequest {
     const message = createBaseWatchJobRequest();
     message.jobId = object.jobId ?? "";
+    message.expectedRunId = object.expectedRunId ?? "";
     message.afterRevision = object.afterRevision ?? 0;
     message.serverEpoch = object.serverEpoch ?? "";
     message.heartbeatInterval = (object.heartbeatInterval !== undefined && object.heartbeatInterval !== null)
@@ -1142,13 +1243,16 @@ export const WatchJobResponse: MessageFns<WatchJobResponse> = {
 };
 
 function createBaseSegmentReady(): SegmentReady {
-  return { ranges: [] };
+  return { ranges: [], runId: "" };
 }
 
 export const SegmentReady: MessageFns<SegmentReady> = {
   encode(message: SegmentReady, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.ranges) {
       FrameRange.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.runId !== "") {
+      writer.uint32(18).string(message.runId);
     }
     return writer;
   },
@@ -1174,6 +1278,14 @@ export const SegmentReady: MessageFns<SegmentReady> = {
             message.ranges.push(FrameRange.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.runId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1192,6 +1304,7 @@ export const SegmentReady: MessageFns<SegmentReady> = {
   fromPartial(object: DeepPartial<SegmentReady>): SegmentReady {
     const message = createBaseSegmentReady();
     message.ranges = object.ranges?.map((e) => FrameRange.fromPartial(e)) || [];
+    message.runId = object.runId ?? "";
     return message;
   },
 };
@@ -1294,14 +1407,563 @@ export const Terminal: MessageFns<Terminal> = {
   },
 };
 
+function createBaseWatchJobsRequest(): WatchJobsRequest {
+  return { states: [], labels: {}, cursor: "", heartbeatInterval: undefined, minProgressInterval: undefined };
+}
+
+export const WatchJobsRequest: MessageFns<WatchJobsRequest> = {
+  encode(message: WatchJobsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.states.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.states) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      WatchJobsRequest_LabelsEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
+    });
+    if (message.cursor !== "") {
+      writer.uint32(26).string(message.cursor);
+    }
+    if (message.heartbeatInterval !== undefined) {
+      Duration.encode(message.heartbeatInterval, writer.uint32(34).fork()).join();
+    }
+    if (message.minProgressInterval !== undefined) {
+      Duration.encode(message.minProgressInterval, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchJobsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchJobsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.states.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.states.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            const entry2 = WatchJobsRequest_LabelsEntry.decode(reader, reader.uint32());
+            if (entry2.value !== undefined) {
+              message.labels[entry2.key] = entry2.value;
+            }
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.heartbeatInterval = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.minProgressInterval = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WatchJobsRequest>): WatchJobsRequest {
+    return WatchJobsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchJobsRequest>): WatchJobsRequest {
+    const message = createBaseWatchJobsRequest();
+    message.states = object.states?.map((e) => e) || [];
+    message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.cursor = object.cursor ?? "";
+    message.heartbeatInterval = (object.heartbeatInterval !== undefined && object.heartbeatInterval !== null)
+      ? Duration.fromPartial(object.heartbeatInterval)
+      : undefined;
+    message.minProgressInterval = (object.minProgressInterval !== undefined && object.minProgressInterval !== null)
+      ? Duration.fromPartial(object.minProgressInterval)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseWatchJobsRequest_LabelsEntry(): WatchJobsRequest_LabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const WatchJobsRequest_LabelsEntry: MessageFns<WatchJobsRequest_LabelsEntry> = {
+  encode(message: WatchJobsRequest_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchJobsRequest_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchJobsRequest_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WatchJobsRequest_LabelsEntry>): WatchJobsRequest_LabelsEntry {
+    return WatchJobsRequest_LabelsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchJobsRequest_LabelsEntry>): WatchJobsRequest_LabelsEntry {
+    const message = createBaseWatchJobsRequest_LabelsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseWatchJobsResponse(): WatchJobsResponse {
+  return { cursor: "", time: undefined, event: undefined };
+}
+
+export const WatchJobsResponse: MessageFns<WatchJobsResponse> = {
+  encode(message: WatchJobsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cursor !== "") {
+      writer.uint32(10).string(message.cursor);
+    }
+    if (message.time !== undefined) {
+      Timestamp.encode(toTimestamp(message.time), writer.uint32(18).fork()).join();
+    }
+    switch (message.event?.$case) {
+      case "job":
+        Job.encode(message.event.value, writer.uint32(26).fork()).join();
+        break;
+      case "deleted":
+        JobDeleted.encode(message.event.value, writer.uint32(34).fork()).join();
+        break;
+      case "progress":
+        JobProgress.encode(message.event.value, writer.uint32(42).fork()).join();
+        break;
+      case "caughtUp":
+        CaughtUp.encode(message.event.value, writer.uint32(50).fork()).join();
+        break;
+      case "heartbeat":
+        Heartbeat.encode(message.event.value, writer.uint32(58).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchJobsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchJobsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.time = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.event = { $case: "job", value: Job.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.event = { $case: "deleted", value: JobDeleted.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.event = { $case: "progress", value: JobProgress.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.event = { $case: "caughtUp", value: CaughtUp.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.event = { $case: "heartbeat", value: Heartbeat.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WatchJobsResponse>): WatchJobsResponse {
+    return WatchJobsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchJobsResponse>): WatchJobsResponse {
+    const message = createBaseWatchJobsResponse();
+    message.cursor = object.cursor ?? "";
+    message.time = object.time ?? undefined;
+    switch (object.event?.$case) {
+      case "job": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "job", value: Job.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "deleted": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "deleted", value: JobDeleted.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "progress": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "progress", value: JobProgress.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "caughtUp": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "caughtUp", value: CaughtUp.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "heartbeat": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "heartbeat", value: Heartbeat.fromPartial(object.event.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseJobDeleted(): JobDeleted {
+  return { jobId: "", runId: "" };
+}
+
+export const JobDeleted: MessageFns<JobDeleted> = {
+  encode(message: JobDeleted, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
+    }
+    if (message.runId !== "") {
+      writer.uint32(18).string(message.runId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JobDeleted {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJobDeleted();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.runId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<JobDeleted>): JobDeleted {
+    return JobDeleted.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<JobDeleted>): JobDeleted {
+    const message = createBaseJobDeleted();
+    message.jobId = object.jobId ?? "";
+    message.runId = object.runId ?? "";
+    return message;
+  },
+};
+
+function createBaseJobProgress(): JobProgress {
+  return { jobId: "", runId: "", progress: undefined };
+}
+
+export const JobProgress: MessageFns<JobProgress> = {
+  encode(message: JobProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
+    }
+    if (message.runId !== "") {
+      writer.uint32(18).string(message.runId);
+    }
+    if (message.progress !== undefined) {
+      Progress.encode(message.progress, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JobProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJobProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.runId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.progress = Progress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<JobProgress>): JobProgress {
+    return JobProgress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<JobProgress>): JobProgress {
+    const message = createBaseJobProgress();
+    message.jobId = object.jobId ?? "";
+    message.runId = object.runId ?? "";
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? Progress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCaughtUp(): CaughtUp {
+  return {};
+}
+
+export const CaughtUp: MessageFns<CaughtUp> = {
+  encode(_: CaughtUp, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CaughtUp {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCaughtUp();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CaughtUp>): CaughtUp {
+    return CaughtUp.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<CaughtUp>): CaughtUp {
+    const message = createBaseCaughtUp();
+    return message;
+  },
+};
+
 function createBaseCancelJobRequest(): CancelJobRequest {
-  return { jobId: "" };
+  return { jobId: "", expectedRunId: "" };
 }
 
 export const CancelJobRequest: MessageFns<CancelJobRequest> = {
   encode(message: CancelJobRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.jobId !== "") {
       writer.uint32(10).string(message.jobId);
+    }
+    if (message.expectedRunId !== "") {
+      writer.uint32(18).string(message.expectedRunId);
     }
     return writer;
   },
@@ -1327,6 +1989,14 @@ export const CancelJobRequest: MessageFns<CancelJobRequest> = {
             message.jobId = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expectedRunId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1345,6 +2015,7 @@ export const CancelJobRequest: MessageFns<CancelJobRequest> = {
   fromPartial(object: DeepPartial<CancelJobRequest>): CancelJobRequest {
     const message = createBaseCancelJobRequest();
     message.jobId = object.jobId ?? "";
+    message.expectedRunId = object.expectedRunId ?? "";
     return message;
   },
 };
@@ -1405,7 +2076,7 @@ export const CancelJobResponse: MessageFns<CancelJobResponse> = {
 };
 
 function createBaseUpdateJobRequest(): UpdateJobRequest {
-  return { jobId: "", priority: 0, playhead: undefined };
+  return { jobId: "", expectedRunId: "", priority: 0, playhead: undefined, updateMask: undefined };
 }
 
 export const UpdateJobRequest: MessageFns<UpdateJobRequest> = {
@@ -1413,11 +2084,17 @@ export const UpdateJobRequest: MessageFns<UpdateJobRequest> = {
     if (message.jobId !== "") {
       writer.uint32(10).string(message.jobId);
     }
+    if (message.expectedRunId !== "") {
+      writer.uint32(18).string(message.expectedRunId);
+    }
     if (message.priority !== 0) {
-      writer.uint32(16).int32(message.priority);
+      writer.uint32(24).int32(message.priority);
     }
     if (message.playhead !== undefined) {
-      Duration.encode(message.playhead, writer.uint32(26).fork()).join();
+      Duration.encode(message.playhead, writer.uint32(34).fork()).join();
+    }
+    if (message.updateMask !== undefined) {
+      FieldMask.encode(FieldMask.wrap(message.updateMask), writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1444,19 +2121,35 @@ export const UpdateJobRequest: MessageFns<UpdateJobRequest> = {
             continue;
           }
           case 2: {
-            if (tag !== 16) {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expectedRunId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
               break;
             }
 
             message.priority = reader.int32() as any;
             continue;
           }
-          case 3: {
-            if (tag !== 26) {
+          case 4: {
+            if (tag !== 34) {
               break;
             }
 
             message.playhead = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.updateMask = FieldMask.unwrap(FieldMask.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -1477,10 +2170,12 @@ export const UpdateJobRequest: MessageFns<UpdateJobRequest> = {
   fromPartial(object: DeepPartial<UpdateJobRequest>): UpdateJobRequest {
     const message = createBaseUpdateJobRequest();
     message.jobId = object.jobId ?? "";
+    message.expectedRunId = object.expectedRunId ?? "";
     message.priority = object.priority ?? 0;
     message.playhead = (object.playhead !== undefined && object.playhead !== null)
       ? Duration.fromPartial(object.playhead)
       : undefined;
+    message.updateMask = object.updateMask ?? undefined;
     return message;
   },
 };
@@ -1541,13 +2236,19 @@ export const UpdateJobResponse: MessageFns<UpdateJobResponse> = {
 };
 
 function createBaseDeleteJobRequest(): DeleteJobRequest {
-  return { jobId: "" };
+  return { jobId: "", expectedRunId: "", allowMissing: false };
 }
 
 export const DeleteJobRequest: MessageFns<DeleteJobRequest> = {
   encode(message: DeleteJobRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.jobId !== "") {
       writer.uint32(10).string(message.jobId);
+    }
+    if (message.expectedRunId !== "") {
+      writer.uint32(18).string(message.expectedRunId);
+    }
+    if (message.allowMissing !== false) {
+      writer.uint32(24).bool(message.allowMissing);
     }
     return writer;
   },
@@ -1573,6 +2274,22 @@ export const DeleteJobRequest: MessageFns<DeleteJobRequest> = {
             message.jobId = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expectedRunId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.allowMissing = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1591,6 +2308,8 @@ export const DeleteJobRequest: MessageFns<DeleteJobRequest> = {
   fromPartial(object: DeepPartial<DeleteJobRequest>): DeleteJobRequest {
     const message = createBaseDeleteJobRequest();
     message.jobId = object.jobId ?? "";
+    message.expectedRunId = object.expectedRunId ?? "";
+    message.allowMissing = object.allowMissing ?? false;
     return message;
   },
 };
@@ -1638,7 +2357,13 @@ export const DeleteJobResponse: MessageFns<DeleteJobResponse> = {
   },
 };
 
-/** Submits jobs and tells what becomes of them. Jobs outlive streams: only CancelJob cancels. */
+/**
+ * Submits jobs and reports what becomes of them. A job goes on when its clients disconnect; only CancelJob and
+ * DeleteJob end it.
+ *
+ * Requests with `expected_run_id` are refused with FAILED_PRECONDITION, reason RUN_REPLACED, if the job has another
+ * run by now. Empty: any run.
+ */
 export type JobServiceService = typeof JobServiceService;
 export const JobServiceService = {
   /** Accepts a job. When this answers, the job is stored and survives a crash of the server. */
@@ -1671,7 +2396,7 @@ export const JobServiceService = {
     responseSerialize: (value: ListJobsResponse): Buffer => Buffer.from(ListJobsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListJobsResponse => ListJobsResponse.decode(value),
   },
-  /** A job's events until it ends. */
+  /** The events of one job until it ends. */
   watchJob: {
     path: "/mismo.analysis.v1.JobService/WatchJob" as const,
     requestStream: false as const,
@@ -1680,6 +2405,16 @@ export const JobServiceService = {
     requestDeserialize: (value: Buffer): WatchJobRequest => WatchJobRequest.decode(value),
     responseSerialize: (value: WatchJobResponse): Buffer => Buffer.from(WatchJobResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WatchJobResponse => WatchJobResponse.decode(value),
+  },
+  /** The changes of all jobs that match a filter, until the client leaves. */
+  watchJobs: {
+    path: "/mismo.analysis.v1.JobService/WatchJobs" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: WatchJobsRequest): Buffer => Buffer.from(WatchJobsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WatchJobsRequest => WatchJobsRequest.decode(value),
+    responseSerialize: (value: WatchJobsResponse): Buffer => Buffer.from(WatchJobsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): WatchJobsResponse => WatchJobsResponse.decode(value),
   },
   /** Ends a job; frees the device within one segment. Idempotent. */
   cancelJob: {
@@ -1720,8 +2455,10 @@ export interface JobServiceServer extends UntypedServiceImplementation {
   getJob: handleUnaryCall<GetJobRequest, GetJobResponse>;
   /** Jobs, newest first, in pages. */
   listJobs: handleUnaryCall<ListJobsRequest, ListJobsResponse>;
-  /** A job's events until it ends. */
+  /** The events of one job until it ends. */
   watchJob: handleServerStreamingCall<WatchJobRequest, WatchJobResponse>;
+  /** The changes of all jobs that match a filter, until the client leaves. */
+  watchJobs: handleServerStreamingCall<WatchJobsRequest, WatchJobsResponse>;
   /** Ends a job; frees the device within one segment. Idempotent. */
   cancelJob: handleUnaryCall<CancelJobRequest, CancelJobResponse>;
   /** Changes priority or playhead of a job that has not ended. */
@@ -1779,13 +2516,20 @@ export interface JobServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListJobsResponse) => void,
   ): ClientUnaryCall;
-  /** A job's events until it ends. */
+  /** The events of one job until it ends. */
   watchJob(request: WatchJobRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchJobResponse>;
   watchJob(
     request: WatchJobRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchJobResponse>;
+  /** The changes of all jobs that match a filter, until the client leaves. */
+  watchJobs(request: WatchJobsRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchJobsResponse>;
+  watchJobs(
+    request: WatchJobsRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<WatchJobsResponse>;
   /** Ends a job; frees the device within one segment. Idempotent. */
   cancelJob(
     request: CancelJobRequest,

@@ -20,6 +20,7 @@ import {
 import { Duration } from "../../../google/protobuf/duration.js";
 import { Timestamp } from "../../../google/protobuf/timestamp.js";
 import { Encoding } from "./audio.js";
+import { Stage } from "./stage.js";
 
 export const protobufPackage = "mismo.analysis.v1";
 
@@ -74,7 +75,15 @@ export interface Limits {
   maxTrackDuration: Duration | undefined;
   maxChunkBytes: number;
   maxStreams: number;
-  defaultResultTtl: Duration | undefined;
+  defaultResultTtl:
+    | Duration
+    | undefined;
+  /** As in StreamInfo. */
+  streamIdleTimeout:
+    | Duration
+    | undefined;
+  /** A client that sends keepalive pings more often than this is disconnected. */
+  minKeepaliveInterval: Duration | undefined;
 }
 
 export interface ListModelsRequest {
@@ -96,8 +105,26 @@ export interface Model {
   reason: string;
   /** Seconds of audio separated in a second at overlap 0.25; 0: not measured yet. */
   realtimeFactor: number;
-  /** Jobs that name no model get it. */
-  default: boolean;
+  /** Jobs that name no model get this one. */
+  isDefault: boolean;
+}
+
+export interface ListStagesRequest {
+}
+
+export interface ListStagesResponse {
+  stages: StageInfo[];
+}
+
+/** One stage of the contract, as this server offers it. */
+export interface StageInfo {
+  stage: Stage;
+  /** Jobs may ask for it. */
+  available: boolean;
+  /** Why it is not available and what to do. */
+  reason: string;
+  /** Stages that it needs; they are added to a job that asks for it. */
+  needs: Stage[];
 }
 
 export interface WatchResourcesRequest {
@@ -491,6 +518,8 @@ function createBaseLimits(): Limits {
     maxChunkBytes: 0,
     maxStreams: 0,
     defaultResultTtl: undefined,
+    streamIdleTimeout: undefined,
+    minKeepaliveInterval: undefined,
   };
 }
 
@@ -510,6 +539,12 @@ export const Limits: MessageFns<Limits> = {
     }
     if (message.defaultResultTtl !== undefined) {
       Duration.encode(message.defaultResultTtl, writer.uint32(42).fork()).join();
+    }
+    if (message.streamIdleTimeout !== undefined) {
+      Duration.encode(message.streamIdleTimeout, writer.uint32(50).fork()).join();
+    }
+    if (message.minKeepaliveInterval !== undefined) {
+      Duration.encode(message.minKeepaliveInterval, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -567,6 +602,22 @@ export const Limits: MessageFns<Limits> = {
             message.defaultResultTtl = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.streamIdleTimeout = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.minKeepaliveInterval = Duration.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -592,6 +643,12 @@ export const Limits: MessageFns<Limits> = {
     message.maxStreams = object.maxStreams ?? 0;
     message.defaultResultTtl = (object.defaultResultTtl !== undefined && object.defaultResultTtl !== null)
       ? Duration.fromPartial(object.defaultResultTtl)
+      : undefined;
+    message.streamIdleTimeout = (object.streamIdleTimeout !== undefined && object.streamIdleTimeout !== null)
+      ? Duration.fromPartial(object.streamIdleTimeout)
+      : undefined;
+    message.minKeepaliveInterval = (object.minKeepaliveInterval !== undefined && object.minKeepaliveInterval !== null)
+      ? Duration.fromPartial(object.minKeepaliveInterval)
       : undefined;
     return message;
   },
@@ -704,7 +761,7 @@ function createBaseModel(): Model {
     state: 0,
     reason: "",
     realtimeFactor: 0,
-    default: false,
+    isDefault: false,
   };
 }
 
@@ -731,8 +788,8 @@ export const Model: MessageFns<Model> = {
     if (message.realtimeFactor !== 0) {
       writer.uint32(57).double(message.realtimeFactor);
     }
-    if (message.default !== false) {
-      writer.uint32(64).bool(message.default);
+    if (message.isDefault !== false) {
+      writer.uint32(64).bool(message.isDefault);
     }
     return writer;
   },
@@ -811,7 +868,7 @@ export const Model: MessageFns<Model> = {
               break;
             }
 
-            message.default = reader.bool();
+            message.isDefault = reader.bool();
             continue;
           }
         }
@@ -838,7 +895,210 @@ export const Model: MessageFns<Model> = {
     message.state = object.state ?? 0;
     message.reason = object.reason ?? "";
     message.realtimeFactor = object.realtimeFactor ?? 0;
-    message.default = object.default ?? false;
+    message.isDefault = object.isDefault ?? false;
+    return message;
+  },
+};
+
+function createBaseListStagesRequest(): ListStagesRequest {
+  return {};
+}
+
+export const ListStagesRequest: MessageFns<ListStagesRequest> = {
+  encode(_: ListStagesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListStagesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListStagesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListStagesRequest>): ListStagesRequest {
+    return ListStagesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ListStagesRequest>): ListStagesRequest {
+    const message = createBaseListStagesRequest();
+    return message;
+  },
+};
+
+function createBaseListStagesResponse(): ListStagesResponse {
+  return { stages: [] };
+}
+
+export const ListStagesResponse: MessageFns<ListStagesResponse> = {
+  encode(message: ListStagesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.stages) {
+      StageInfo.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListStagesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListStagesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.stages.push(StageInfo.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListStagesResponse>): ListStagesResponse {
+    return ListStagesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListStagesResponse>): ListStagesResponse {
+    const message = createBaseListStagesResponse();
+    message.stages = object.stages?.map((e) => StageInfo.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseStageInfo(): StageInfo {
+  return { stage: 0, available: false, reason: "", needs: [] };
+}
+
+export const StageInfo: MessageFns<StageInfo> = {
+  encode(message: StageInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.stage !== 0) {
+      writer.uint32(8).int32(message.stage);
+    }
+    if (message.available !== false) {
+      writer.uint32(16).bool(message.available);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    if (message.needs.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.needs) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StageInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStageInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.stage = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.available = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.needs.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.needs.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StageInfo>): StageInfo {
+    return StageInfo.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StageInfo>): StageInfo {
+    const message = createBaseStageInfo();
+    message.stage = object.stage ?? 0;
+    message.available = object.available ?? false;
+    message.reason = object.reason ?? "";
+    message.needs = object.needs?.map((e) => e) || [];
     return message;
   },
 };
@@ -1074,7 +1334,7 @@ export const WatchResourcesResponse: MessageFns<WatchResourcesResponse> = {
   },
 };
 
-/** What the server is and how it fares. */
+/** What the server is, what it offers and how busy it is. */
 export type SystemServiceService = typeof SystemServiceService;
 export const SystemServiceService = {
   getServerInfo: {
@@ -1087,6 +1347,7 @@ export const SystemServiceService = {
       Buffer.from(GetServerInfoResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetServerInfoResponse => GetServerInfoResponse.decode(value),
   },
+  /** The models, also those whose weights are missing. */
   listModels: {
     path: "/mismo.analysis.v1.SystemService/ListModels" as const,
     requestStream: false as const,
@@ -1095,6 +1356,16 @@ export const SystemServiceService = {
     requestDeserialize: (value: Buffer): ListModelsRequest => ListModelsRequest.decode(value),
     responseSerialize: (value: ListModelsResponse): Buffer => Buffer.from(ListModelsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListModelsResponse => ListModelsResponse.decode(value),
+  },
+  /** The stages, also those that this server does not offer. */
+  listStages: {
+    path: "/mismo.analysis.v1.SystemService/ListStages" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListStagesRequest): Buffer => Buffer.from(ListStagesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListStagesRequest => ListStagesRequest.decode(value),
+    responseSerialize: (value: ListStagesResponse): Buffer => Buffer.from(ListStagesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListStagesResponse => ListStagesResponse.decode(value),
   },
   /** Samples at an interval until the client leaves. */
   watchResources: {
@@ -1112,7 +1383,10 @@ export const SystemServiceService = {
 
 export interface SystemServiceServer extends UntypedServiceImplementation {
   getServerInfo: handleUnaryCall<GetServerInfoRequest, GetServerInfoResponse>;
+  /** The models, also those whose weights are missing. */
   listModels: handleUnaryCall<ListModelsRequest, ListModelsResponse>;
+  /** The stages, also those that this server does not offer. */
+  listStages: handleUnaryCall<ListStagesRequest, ListStagesResponse>;
   /** Samples at an interval until the client leaves. */
   watchResources: handleServerStreamingCall<WatchResourcesRequest, WatchResourcesResponse>;
 }
@@ -1133,6 +1407,7 @@ export interface SystemServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetServerInfoResponse) => void,
   ): ClientUnaryCall;
+  /** The models, also those whose weights are missing. */
   listModels(
     request: ListModelsRequest,
     callback: (error: ServiceError | null, response: ListModelsResponse) => void,
@@ -1147,6 +1422,22 @@ export interface SystemServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListModelsResponse) => void,
+  ): ClientUnaryCall;
+  /** The stages, also those that this server does not offer. */
+  listStages(
+    request: ListStagesRequest,
+    callback: (error: ServiceError | null, response: ListStagesResponse) => void,
+  ): ClientUnaryCall;
+  listStages(
+    request: ListStagesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListStagesResponse) => void,
+  ): ClientUnaryCall;
+  listStages(
+    request: ListStagesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListStagesResponse) => void,
   ): ClientUnaryCall;
   /** Samples at an interval until the client leaves. */
   watchResources(

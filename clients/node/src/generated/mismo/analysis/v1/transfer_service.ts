@@ -19,11 +19,27 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Duration } from "../../../google/protobuf/duration.js";
 import { Encoding, FrameRange } from "./audio.js";
+import { Artifact } from "./job.js";
 
 export const protobufPackage = "mismo.analysis.v1";
 
 export const protobufFileName = "mismo/analysis/v1/transfer_service.proto";
+
+/** Why audio is missing. */
+export enum NotReadyReason {
+  UNSPECIFIED = 0,
+  /** QUEUED - The job waits for its turn. */
+  QUEUED = 1,
+  /** DECODING - The track is being decoded, or the model loaded. */
+  DECODING = 2,
+  /** SEPARATING - A segment that holds the first missing frame is being separated. */
+  SEPARATING = 3,
+  /** WAITING_FOR_DEVICE - Segments of other jobs or players go first. */
+  WAITING_FOR_DEVICE = 4,
+  UNRECOGNIZED = -1,
+}
 
 export interface UploadAudioRequest {
   message:
@@ -38,20 +54,20 @@ export interface UploadAudioRequest {
 }
 
 export interface UploadHeader {
-  /** An earlier upload to go on with; empty: a new one. */
+  /** An earlier upload to resume; empty: a new one. */
   uploadId: string;
   /** Its extension helps a person, not the decoder. */
   filename: string;
   totalBytes: number;
-  /** Lower-case hex of the whole content; a known one completes at once. Empty: unknown. */
+  /** Lower-case hex of the whole content; content that the server has completes at once. Empty: unknown. */
   sha256: string;
 }
 
 export interface UploadChunk {
-  /** Where in the file; bytes already committed are skipped, a gap is refused. */
+  /** Position in the file; bytes that are committed already are skipped, a gap is refused. */
   offset: number;
   data: Buffer;
-  /** CRC-32C of data; unset: unchecked. */
+  /** CRC-32C of data; unset: not checked. */
   crc32c?: number | undefined;
 }
 
@@ -61,7 +77,10 @@ export interface UploadFinish {
 /** An acknowledgement. */
 export interface UploadAudioResponse {
   uploadId: string;
-  /** Everything before this survives a restart. */
+  /**
+   * Everything before this survives a restart of the server. After a power cut it can be smaller than before:
+   * resume from what the first acknowledgement of the new stream says.
+   */
   committedBytes: number;
   /** The upload can be used as a job's source. */
   complete: boolean;
@@ -75,6 +94,7 @@ export interface GetUploadRequest {
 
 export interface GetUploadResponse {
   uploadId: string;
+  /** As in UploadAudioResponse. */
   committedBytes: number;
   totalBytes: number;
   complete: boolean;
@@ -93,20 +113,39 @@ export interface StreamStemsRequest {
 
 export interface StreamOpen {
   jobId: string;
+  expectedRunId: string;
   /** Empty: all. */
   stemNames: string[];
   /** PCM_S16LE if unspecified. */
   encoding: Encoding;
-  /** Where to begin. With FLAC the first chunk begins at the FLAC frame that holds it. */
-  startFrame: number;
-  /** Payload of a chunk at most; 0: 65536; 4096 to 1048576. FLAC chunks may pass it by one FLAC frame. */
+  /**
+   * Where to begin; neither: at the start of the track. With FLAC the first chunk begins at the start of the FLAC
+   * frame that holds it.
+   */
+  start:
+    | { $case: "startFrame"; value: number }
+    | //
+    /** For clients that do not know the sample rate yet; rounded down to a frame. */
+    { $case: "startTime"; value: Duration }
+    | undefined;
+  /**
+   * Most payload bytes of a chunk; 0: 65536; 4096 to 1048576. A FLAC chunk may exceed it by one FLAC frame. The first
+   * chunks after an open or a seek are smaller, so that audio is heard sooner.
+   */
   chunkBytes: number;
-  /** Credit to begin with, in payload bytes over all stems; 0: none until the first credit message. */
-  creditBytes: number;
-  /** Tell the scheduler where this player is, so that it separates what it needs next. */
+  /**
+   * What the server may send before the first StreamCredit. Without `frames` here, the stream is limited by bytes
+   * alone until it ends.
+   */
+  credit:
+    | StreamCredit
+    | undefined;
+  /** Tells the scheduler where this player is, so that it separates what the player needs next. */
   follow: boolean;
-  /** Where each stem goes on after a broken stream; stems not named begin at start_frame. */
+  /** Where each stem goes on after a broken stream; stems not named begin at the start. */
   resumePoints: ResumePoint[];
+  /** The generation of the chunks up to the first seek. A client that reconnects continues its own count. */
+  generation: number;
 }
 
 export interface ResumePoint {
@@ -115,47 +154,88 @@ export interface ResumePoint {
 }
 
 export interface StreamSeek {
-  /** Greater than any before; chunks carry it. The stream opens with generation 0. */
+  /** Greater than any before; chunks carry it. */
   generation: number;
-  startFrame: number;
+  /**
+   * Neither: the start of the track. At or past the end of the track: this seek is refused with SeekRefused, and the
+   * stream goes on as before.
+   */
+  start:
+    | { $case: "startFrame"; value: number }
+    | { $case: "startTime"; value: Duration }
+    | undefined;
+  /**
+   * More credit, for the audio after the seek: the bytes are added to what is left, the frames are counted from
+   * SeekApplied.start_frame and replace what is left. A refused seek grants nothing; one that a later seek replaces
+   * before it is applied grants its bytes.
+   */
+  credit: StreamCredit | undefined;
 }
 
+/**
+ * What the server may send. It sends no chunk smaller than 4096 bytes or chunk_bytes, whichever is less, unless
+ * the stem or its final range ends there, and no part of a FLAC frame: until the credit suffices, it waits.
+ */
 export interface StreamCredit {
-  /** More payload bytes that the server may send. */
+  /** More payload bytes, over all stems. */
   bytes: number;
+  /**
+   * More frames of each stem, counted from the first frame that is sent of any stem: with FLAC from the start of its
+   * FLAC frame. Bounds what a player must buffer, also for silence, which FLAC makes small.
+   */
+  frames: number;
 }
 
 export interface StreamStemsResponse {
   message:
     | //
-    /** First, once the track is decoded. */
+    /** Once, before any chunk. Comes when the track is decoded; until then there may be NotReady. */
     { $case: "info"; value: StreamInfo }
     | { $case: "chunk"; value: StemChunk }
     | { $case: "seekApplied"; value: SeekApplied }
+    | { $case: "seekRefused"; value: SeekRefused }
     | { $case: "notReady"; value: NotReady }
+    | { $case: "awaitingCredit"; value: AwaitingCredit }
     | { $case: "endOfStem"; value: EndOfStem }
     | //
-    /** All stems were sent up to the end. */
+    /** All stems were sent up to the end. The stream stays open for a seek until the client closes it. */
     { $case: "end"; value: StreamEnd }
     | undefined;
 }
 
 export interface StreamInfo {
+  jobId: string;
+  runId: string;
+  serverEpoch: string;
+  /** The model that separates the track. */
+  model: string;
   encoding: Encoding;
-  /** stem_index of the chunks. */
+  /** stem_index of the chunks counts through these. */
   stemNames: string[];
   totalFrames: number;
   /** Hz. */
   sampleRate: number;
   channels: number;
+  /** Bits of a sample as a decoder gives it: 16, 24 or 32 (float) for PCM, 16 or 24 for FLAC. */
+  bitsPerSample: number;
   /** FLAC: the stream header, to go before the first chunk of each stem. */
   codecHeader: Buffer;
-  serverEpoch: string;
+  /** Most payload bytes of a chunk, as agreed. */
+  chunkBytes: number;
+  /** Most frames of a chunk. */
+  maxChunkFrames: number;
+  /** Frames of one segment of the model, at sample_rate. */
+  segmentFrames: number;
+  /**
+   * The server ends the stream with DEADLINE_EXCEEDED, reason STREAM_IDLE, if for this long the client reads nothing,
+   * or grants no credit while the server waits for it. A paused player sends a credit of 0 bytes more often than this.
+   */
+  idleTimeout: Duration | undefined;
 }
 
 export interface StemChunk {
   stemIndex: number;
-  /** Of the seek it belongs to; ignore older ones. */
+  /** Of the seek it belongs to; ignore older ones, but give their credit back. */
   generation: number;
   /** Counts the chunks of a generation over all stems, from 0. */
   sequence: number;
@@ -172,17 +252,54 @@ export interface SeekApplied {
   startFrame: number;
 }
 
-/** Nothing to send: this range is still being made. Repeated while it lasts. */
+/** The seek was not done; chunks of the generation before it go on. */
+export interface SeekRefused {
+  /** Of the refused seek. */
+  generation: number;
+  /** For a person. */
+  message: string;
+}
+
+/**
+ * Nothing to send: the audio at the stream's position is not final yet. Sent when that begins and when range or
+ * reason changes, and again at the latest every 10 s.
+ */
 export interface NotReady {
   generation: number;
+  /**
+   * From the next frame of the stem that is furthest behind, up to the next final frame or the end of the track.
+   * Unset until the track is decoded.
+   */
   range: FrameRange | undefined;
+  reason: NotReadyReason;
+  /** When the first frame of the range is expected, from now; unset while it is unknown. */
+  expectedIn: Duration | undefined;
+}
+
+/**
+ * Audio is there, and the credit does not suffice for the next chunk. Sent when that begins, and again at the
+ * latest every 10 s, also while a player is paused.
+ */
+export interface AwaitingCredit {
+  generation: number;
+  /** Grant at least this many more bytes; 0: they suffice. */
+  missingBytes: number;
+  /** Grant at least this many more frames; 0: they suffice. */
+  missingFrames: number;
 }
 
 export interface EndOfStem {
   stemIndex: number;
   generation: number;
-  /** Of the finished stem file's samples as PCM, lower-case hex; empty while the job still runs. */
+  /**
+   * SHA-256 of all `data` of this stem in this generation on this stream, in order, lower-case hex: whoever hashes
+   * what it received can compare, in any encoding, also while the job runs.
+   */
   sha256: string;
+  /** The frame at which `sha256` begins; it ends at the end of the track. */
+  startFrame: number;
+  /** As in StemSetInfo; empty while the job runs. */
+  stemSha256: string;
 }
 
 export interface StreamEnd {
@@ -191,13 +308,21 @@ export interface StreamEnd {
 
 export interface ReadStemRequest {
   jobId: string;
+  expectedRunId: string;
   stemName: string;
   /** PCM_S16LE if unspecified. */
   encoding: Encoding;
-  startFrame: number;
-  /** 0: to the end. */
-  frameLimit: number;
-  /** Wait for what is not separated yet; otherwise the stream ends there with JOB_NOT_READY. */
+  /** Neither: the start of the track. */
+  start:
+    | { $case: "startFrame"; value: number }
+    | { $case: "startTime"; value: Duration }
+    | undefined;
+  /** Neither, or 0: to the end. A time is rounded down to a frame. */
+  limit:
+    | { $case: "frameLimit"; value: number }
+    | { $case: "timeLimit"; value: Duration }
+    | undefined;
+  /** Waits for what is not separated yet; otherwise the stream ends there with JOB_NOT_READY. */
   follow: boolean;
   /** As in StreamOpen. */
   chunkBytes: number;
@@ -213,19 +338,64 @@ export interface ReadStemResponse {
   crc32c: number;
 }
 
+export interface ReadWaveformRequest {
+  jobId: string;
+  expectedRunId: string;
+  /** Empty: all. */
+  stemNames: string[];
+  /** Frames that one pair of peaks stands for: 256 (also for 0), or a multiple of it up to 1048576. */
+  framesPerPixel: number;
+  /**
+   * Sends further peaks as they become final, until STAGE_STEMS ends; otherwise the stream ends after what is there.
+   * A client that opens it again gets everything again.
+   */
+  follow: boolean;
+}
+
+export interface ReadWaveformResponse {
+  /** In the first message only. */
+  info:
+    | WaveformInfo
+    | undefined;
+  /** At most 64 KiB of peaks in one message. */
+  ranges: WaveformRange[];
+}
+
+export interface WaveformInfo {
+  jobId: string;
+  runId: string;
+  /** stem_index of the ranges counts through these. */
+  stemNames: string[];
+  /** Hz. */
+  sampleRate: number;
+  totalFrames: number;
+  framesPerPixel: number;
+  totalPixels: number;
+}
+
+export interface WaveformRange {
+  stemIndex: number;
+  startPixel: number;
+  /** For each pixel the lowest and the highest sample of its frames, mean over the channels, each int16 little-endian. */
+  peaks: Buffer;
+}
+
 export interface GetArtifactRequest {
   jobId: string;
-  /** One of the job's artifacts, such as stems.zip or stems.json. */
+  expectedRunId: string;
+  /** Name of one of the job's artifacts. */
   name: string;
   /** Where to begin, in bytes. */
   offset: number;
 }
 
 export interface GetArtifactResponse {
-  /** In the first message only; 0: not known before the end. */
-  totalBytes: number;
   /** In the first message only. */
-  contentType: string;
+  artifact:
+    | Artifact
+    | undefined;
+  /** In the first message only. */
+  runId: string;
   offset: number;
   data: Buffer;
   /** CRC-32C of data. */
@@ -893,13 +1063,15 @@ export const StreamStemsRequest: MessageFns<StreamStemsRequest> = {
 function createBaseStreamOpen(): StreamOpen {
   return {
     jobId: "",
+    expectedRunId: "",
     stemNames: [],
     encoding: 0,
-    startFrame: 0,
+    start: undefined,
     chunkBytes: 0,
-    creditBytes: 0,
+    credit: undefined,
     follow: false,
     resumePoints: [],
+    generation: 0,
   };
 }
 
@@ -908,26 +1080,37 @@ export const StreamOpen: MessageFns<StreamOpen> = {
     if (message.jobId !== "") {
       writer.uint32(10).string(message.jobId);
     }
+    if (message.expectedRunId !== "") {
+      writer.uint32(18).string(message.expectedRunId);
+    }
     for (const v of message.stemNames) {
-      writer.uint32(18).string(v!);
+      writer.uint32(26).string(v!);
     }
     if (message.encoding !== 0) {
-      writer.uint32(24).int32(message.encoding);
+      writer.uint32(32).int32(message.encoding);
     }
-    if (message.startFrame !== 0) {
-      writer.uint32(32).int64(message.startFrame);
+    switch (message.start?.$case) {
+      case "startFrame":
+        writer.uint32(40).int64(message.start.value);
+        break;
+      case "startTime":
+        Duration.encode(message.start.value, writer.uint32(50).fork()).join();
+        break;
     }
     if (message.chunkBytes !== 0) {
-      writer.uint32(40).int32(message.chunkBytes);
+      writer.uint32(56).int32(message.chunkBytes);
     }
-    if (message.creditBytes !== 0) {
-      writer.uint32(48).int64(message.creditBytes);
+    if (message.credit !== undefined) {
+      StreamCredit.encode(message.credit, writer.uint32(66).fork()).join();
     }
     if (message.follow !== false) {
-      writer.uint32(56).bool(message.follow);
+      writer.uint32(72).bool(message.follow);
     }
     for (const v of message.resumePoints) {
-      ResumePoint.encode(v!, writer.uint32(66).fork()).join();
+      ResumePoint.encode(v!, writer.uint32(82).fork()).join();
+    }
+    if (message.generation !== 0) {
+      writer.uint32(88).int32(message.generation);
     }
     return writer;
   },
@@ -958,15 +1141,15 @@ export const StreamOpen: MessageFns<StreamOpen> = {
               break;
             }
 
-            message.stemNames.push(reader.string());
+            message.expectedRunId = reader.string();
             continue;
           }
           case 3: {
-            if (tag !== 24) {
+            if (tag !== 26) {
               break;
             }
 
-            message.encoding = reader.int32() as any;
+            message.stemNames.push(reader.string());
             continue;
           }
           case 4: {
@@ -974,7 +1157,7 @@ export const StreamOpen: MessageFns<StreamOpen> = {
               break;
             }
 
-            message.startFrame = longToNumber(reader.int64());
+            message.encoding = reader.int32() as any;
             continue;
           }
           case 5: {
@@ -982,15 +1165,15 @@ export const StreamOpen: MessageFns<StreamOpen> = {
               break;
             }
 
-            message.chunkBytes = reader.int32();
+            message.start = { $case: "startFrame", value: longToNumber(reader.int64()) };
             continue;
           }
           case 6: {
-            if (tag !== 48) {
+            if (tag !== 50) {
               break;
             }
 
-            message.creditBytes = longToNumber(reader.int64());
+            message.start = { $case: "startTime", value: Duration.decode(reader, reader.uint32()) };
             continue;
           }
           case 7: {
@@ -998,7 +1181,7 @@ export const StreamOpen: MessageFns<StreamOpen> = {
               break;
             }
 
-            message.follow = reader.bool();
+            message.chunkBytes = reader.int32();
             continue;
           }
           case 8: {
@@ -1006,7 +1189,31 @@ export const StreamOpen: MessageFns<StreamOpen> = {
               break;
             }
 
+            message.credit = StreamCredit.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.follow = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
             message.resumePoints.push(ResumePoint.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.generation = reader.int32();
             continue;
           }
         }
@@ -1027,13 +1234,30 @@ export const StreamOpen: MessageFns<StreamOpen> = {
   fromPartial(object: DeepPartial<StreamOpen>): StreamOpen {
     const message = createBaseStreamOpen();
     message.jobId = object.jobId ?? "";
+    message.expectedRunId = object.expectedRunId ?? "";
     message.stemNames = object.stemNames?.map((e) => e) || [];
     message.encoding = object.encoding ?? 0;
-    message.startFrame = object.startFrame ?? 0;
+    switch (object.start?.$case) {
+      case "startFrame": {
+        if (object.start?.value !== undefined && object.start?.value !== null) {
+          message.start = { $case: "startFrame", value: object.start.value };
+        }
+        break;
+      }
+      case "startTime": {
+        if (object.start?.value !== undefined && object.start?.value !== null) {
+          message.start = { $case: "startTime", value: Duration.fromPartial(object.start.value) };
+        }
+        break;
+      }
+    }
     message.chunkBytes = object.chunkBytes ?? 0;
-    message.creditBytes = object.creditBytes ?? 0;
+    message.credit = (object.credit !== undefined && object.credit !== null)
+      ? StreamCredit.fromPartial(object.credit)
+      : undefined;
     message.follow = object.follow ?? false;
     message.resumePoints = object.resumePoints?.map((e) => ResumePoint.fromPartial(e)) || [];
+    message.generation = object.generation ?? 0;
     return message;
   },
 };
@@ -1106,7 +1330,7 @@ export const ResumePoint: MessageFns<ResumePoint> = {
 };
 
 function createBaseStreamSeek(): StreamSeek {
-  return { generation: 0, startFrame: 0 };
+  return { generation: 0, start: undefined, credit: undefined };
 }
 
 export const StreamSeek: MessageFns<StreamSeek> = {
@@ -1114,8 +1338,16 @@ export const StreamSeek: MessageFns<StreamSeek> = {
     if (message.generation !== 0) {
       writer.uint32(8).int32(message.generation);
     }
-    if (message.startFrame !== 0) {
-      writer.uint32(16).int64(message.startFrame);
+    switch (message.start?.$case) {
+      case "startFrame":
+        writer.uint32(16).int64(message.start.value);
+        break;
+      case "startTime":
+        Duration.encode(message.start.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    if (message.credit !== undefined) {
+      StreamCredit.encode(message.credit, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1146,7 +1378,23 @@ export const StreamSeek: MessageFns<StreamSeek> = {
               break;
             }
 
-            message.startFrame = longToNumber(reader.int64());
+            message.start = { $case: "startFrame", value: longToNumber(reader.int64()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.start = { $case: "startTime", value: Duration.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.credit = StreamCredit.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -1167,19 +1415,38 @@ export const StreamSeek: MessageFns<StreamSeek> = {
   fromPartial(object: DeepPartial<StreamSeek>): StreamSeek {
     const message = createBaseStreamSeek();
     message.generation = object.generation ?? 0;
-    message.startFrame = object.startFrame ?? 0;
+    switch (object.start?.$case) {
+      case "startFrame": {
+        if (object.start?.value !== undefined && object.start?.value !== null) {
+          message.start = { $case: "startFrame", value: object.start.value };
+        }
+        break;
+      }
+      case "startTime": {
+        if (object.start?.value !== undefined && object.start?.value !== null) {
+          message.start = { $case: "startTime", value: Duration.fromPartial(object.start.value) };
+        }
+        break;
+      }
+    }
+    message.credit = (object.credit !== undefined && object.credit !== null)
+      ? StreamCredit.fromPartial(object.credit)
+      : undefined;
     return message;
   },
 };
 
 function createBaseStreamCredit(): StreamCredit {
-  return { bytes: 0 };
+  return { bytes: 0, frames: 0 };
 }
 
 export const StreamCredit: MessageFns<StreamCredit> = {
   encode(message: StreamCredit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.bytes !== 0) {
       writer.uint32(8).int64(message.bytes);
+    }
+    if (message.frames !== 0) {
+      writer.uint32(16).int64(message.frames);
     }
     return writer;
   },
@@ -1205,6 +1472,14 @@ export const StreamCredit: MessageFns<StreamCredit> = {
             message.bytes = longToNumber(reader.int64());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.frames = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1223,6 +1498,7 @@ export const StreamCredit: MessageFns<StreamCredit> = {
   fromPartial(object: DeepPartial<StreamCredit>): StreamCredit {
     const message = createBaseStreamCredit();
     message.bytes = object.bytes ?? 0;
+    message.frames = object.frames ?? 0;
     return message;
   },
 };
@@ -1243,14 +1519,20 @@ export const StreamStemsResponse: MessageFns<StreamStemsResponse> = {
       case "seekApplied":
         SeekApplied.encode(message.message.value, writer.uint32(26).fork()).join();
         break;
+      case "seekRefused":
+        SeekRefused.encode(message.message.value, writer.uint32(34).fork()).join();
+        break;
       case "notReady":
-        NotReady.encode(message.message.value, writer.uint32(34).fork()).join();
+        NotReady.encode(message.message.value, writer.uint32(42).fork()).join();
+        break;
+      case "awaitingCredit":
+        AwaitingCredit.encode(message.message.value, writer.uint32(50).fork()).join();
         break;
       case "endOfStem":
-        EndOfStem.encode(message.message.value, writer.uint32(42).fork()).join();
+        EndOfStem.encode(message.message.value, writer.uint32(58).fork()).join();
         break;
       case "end":
-        StreamEnd.encode(message.message.value, writer.uint32(50).fork()).join();
+        StreamEnd.encode(message.message.value, writer.uint32(66).fork()).join();
         break;
     }
     return writer;
@@ -1298,7 +1580,7 @@ export const StreamStemsResponse: MessageFns<StreamStemsResponse> = {
               break;
             }
 
-            message.message = { $case: "notReady", value: NotReady.decode(reader, reader.uint32()) };
+            message.message = { $case: "seekRefused", value: SeekRefused.decode(reader, reader.uint32()) };
             continue;
           }
           case 5: {
@@ -1306,11 +1588,27 @@ export const StreamStemsResponse: MessageFns<StreamStemsResponse> = {
               break;
             }
 
-            message.message = { $case: "endOfStem", value: EndOfStem.decode(reader, reader.uint32()) };
+            message.message = { $case: "notReady", value: NotReady.decode(reader, reader.uint32()) };
             continue;
           }
           case 6: {
             if (tag !== 50) {
+              break;
+            }
+
+            message.message = { $case: "awaitingCredit", value: AwaitingCredit.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.message = { $case: "endOfStem", value: EndOfStem.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
               break;
             }
 
@@ -1353,9 +1651,21 @@ export const StreamStemsResponse: MessageFns<StreamStemsResponse> = {
         }
         break;
       }
+      case "seekRefused": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "seekRefused", value: SeekRefused.fromPartial(object.message.value) };
+        }
+        break;
+      }
       case "notReady": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "notReady", value: NotReady.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "awaitingCredit": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "awaitingCredit", value: AwaitingCredit.fromPartial(object.message.value) };
         }
         break;
       }
@@ -1378,38 +1688,70 @@ export const StreamStemsResponse: MessageFns<StreamStemsResponse> = {
 
 function createBaseStreamInfo(): StreamInfo {
   return {
+    jobId: "",
+    runId: "",
+    serverEpoch: "",
+    model: "",
     encoding: 0,
     stemNames: [],
     totalFrames: 0,
     sampleRate: 0,
     channels: 0,
+    bitsPerSample: 0,
     codecHeader: Buffer.alloc(0),
-    serverEpoch: "",
+    chunkBytes: 0,
+    maxChunkFrames: 0,
+    segmentFrames: 0,
+    idleTimeout: undefined,
   };
 }
 
 export const StreamInfo: MessageFns<StreamInfo> = {
   encode(message: StreamInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.encoding !== 0) {
-      writer.uint32(8).int32(message.encoding);
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
     }
-    for (const v of message.stemNames) {
-      writer.uint32(18).string(v!);
-    }
-    if (message.totalFrames !== 0) {
-      writer.uint32(24).int64(message.totalFrames);
-    }
-    if (message.sampleRate !== 0) {
-      writer.uint32(32).int32(message.sampleRate);
-    }
-    if (message.channels !== 0) {
-      writer.uint32(40).int32(message.channels);
-    }
-    if (message.codecHeader.length !== 0) {
-      writer.uint32(50).bytes(message.codecHeader);
+    if (message.runId !== "") {
+      writer.uint32(18).string(message.runId);
     }
     if (message.serverEpoch !== "") {
-      writer.uint32(58).string(message.serverEpoch);
+      writer.uint32(26).string(message.serverEpoch);
+    }
+    if (message.model !== "") {
+      writer.uint32(34).string(message.model);
+    }
+    if (message.encoding !== 0) {
+      writer.uint32(40).int32(message.encoding);
+    }
+    for (const v of message.stemNames) {
+      writer.uint32(50).string(v!);
+    }
+    if (message.totalFrames !== 0) {
+      writer.uint32(56).int64(message.totalFrames);
+    }
+    if (message.sampleRate !== 0) {
+      writer.uint32(64).int32(message.sampleRate);
+    }
+    if (message.channels !== 0) {
+      writer.uint32(72).int32(message.channels);
+    }
+    if (message.bitsPerSample !== 0) {
+      writer.uint32(80).int32(message.bitsPerSample);
+    }
+    if (message.codecHeader.length !== 0) {
+      writer.uint32(90).bytes(message.codecHeader);
+    }
+    if (message.chunkBytes !== 0) {
+      writer.uint32(96).int32(message.chunkBytes);
+    }
+    if (message.maxChunkFrames !== 0) {
+      writer.uint32(104).int32(message.maxChunkFrames);
+    }
+    if (message.segmentFrames !== 0) {
+      writer.uint32(112).int64(message.segmentFrames);
+    }
+    if (message.idleTimeout !== undefined) {
+      Duration.encode(message.idleTimeout, writer.uint32(122).fork()).join();
     }
     return writer;
   },
@@ -1428,11 +1770,11 @@ export const StreamInfo: MessageFns<StreamInfo> = {
         const tag = reader.uint32();
         switch (tag >>> 3) {
           case 1: {
-            if (tag !== 8) {
+            if (tag !== 10) {
               break;
             }
 
-            message.encoding = reader.int32() as any;
+            message.jobId = reader.string();
             continue;
           }
           case 2: {
@@ -1440,23 +1782,23 @@ export const StreamInfo: MessageFns<StreamInfo> = {
               break;
             }
 
-            message.stemNames.push(reader.string());
+            message.runId = reader.string();
             continue;
           }
           case 3: {
-            if (tag !== 24) {
+            if (tag !== 26) {
               break;
             }
 
-            message.totalFrames = longToNumber(reader.int64());
+            message.serverEpoch = reader.string();
             continue;
           }
           case 4: {
-            if (tag !== 32) {
+            if (tag !== 34) {
               break;
             }
 
-            message.sampleRate = reader.int32();
+            message.model = reader.string();
             continue;
           }
           case 5: {
@@ -1464,7 +1806,7 @@ export const StreamInfo: MessageFns<StreamInfo> = {
               break;
             }
 
-            message.channels = reader.int32();
+            message.encoding = reader.int32() as any;
             continue;
           }
           case 6: {
@@ -1472,15 +1814,79 @@ export const StreamInfo: MessageFns<StreamInfo> = {
               break;
             }
 
-            message.codecHeader = Buffer.from(reader.bytes());
+            message.stemNames.push(reader.string());
             continue;
           }
           case 7: {
-            if (tag !== 58) {
+            if (tag !== 56) {
               break;
             }
 
-            message.serverEpoch = reader.string();
+            message.totalFrames = longToNumber(reader.int64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.sampleRate = reader.int32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.channels = reader.int32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.bitsPerSample = reader.int32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.codecHeader = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.chunkBytes = reader.int32();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.maxChunkFrames = reader.int32();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.segmentFrames = longToNumber(reader.int64());
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.idleTimeout = Duration.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -1500,13 +1906,23 @@ export const StreamInfo: MessageFns<StreamInfo> = {
   },
   fromPartial(object: DeepPartial<StreamInfo>): StreamInfo {
     const message = createBaseStreamInfo();
+    message.jobId = object.jobId ?? "";
+    message.runId = object.runId ?? "";
+    message.serverEpoch = object.serverEpoch ?? "";
+    message.model = object.model ?? "";
     message.encoding = object.encoding ?? 0;
     message.stemNames = object.stemNames?.map((e) => e) || [];
     message.totalFrames = object.totalFrames ?? 0;
     message.sampleRate = object.sampleRate ?? 0;
     message.channels = object.channels ?? 0;
+    message.bitsPerSample = object.bitsPerSample ?? 0;
     message.codecHeader = object.codecHeader ?? Buffer.alloc(0);
-    message.serverEpoch = object.serverEpoch ?? "";
+    message.chunkBytes = object.chunkBytes ?? 0;
+    message.maxChunkFrames = object.maxChunkFrames ?? 0;
+    message.segmentFrames = object.segmentFrames ?? 0;
+    message.idleTimeout = (object.idleTimeout !== undefined && object.idleTimeout !== null)
+      ? Duration.fromPartial(object.idleTimeout)
+      : undefined;
     return message;
   },
 };
@@ -1705,8 +2121,75 @@ export const SeekApplied: MessageFns<SeekApplied> = {
   },
 };
 
+function createBaseSeekRefused(): SeekRefused {
+  return { generation: 0, message: "" };
+}
+
+export const SeekRefused: MessageFns<SeekRefused> = {
+  encode(message: SeekRefused, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.generation !== 0) {
+      writer.uint32(8).int32(message.generation);
+    }
+    if (message.message !== "") {
+      writer.uint32(18).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SeekRefused {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSeekRefused();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.generation = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SeekRefused>): SeekRefused {
+    return SeekRefused.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SeekRefused>): SeekRefused {
+    const message = createBaseSeekRefused();
+    message.generation = object.generation ?? 0;
+    message.message = object.message ?? "";
+    return message;
+  },
+};
+
 function createBaseNotReady(): NotReady {
-  return { generation: 0, range: undefined };
+  return { generation: 0, range: undefined, reason: 0, expectedIn: undefined };
 }
 
 export const NotReady: MessageFns<NotReady> = {
@@ -1716,6 +2199,12 @@ export const NotReady: MessageFns<NotReady> = {
     }
     if (message.range !== undefined) {
       FrameRange.encode(message.range, writer.uint32(18).fork()).join();
+    }
+    if (message.reason !== 0) {
+      writer.uint32(24).int32(message.reason);
+    }
+    if (message.expectedIn !== undefined) {
+      Duration.encode(message.expectedIn, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1749,6 +2238,22 @@ export const NotReady: MessageFns<NotReady> = {
             message.range = FrameRange.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.reason = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.expectedIn = Duration.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1770,12 +2275,95 @@ export const NotReady: MessageFns<NotReady> = {
     message.range = (object.range !== undefined && object.range !== null)
       ? FrameRange.fromPartial(object.range)
       : undefined;
+    message.reason = object.reason ?? 0;
+    message.expectedIn = (object.expectedIn !== undefined && object.expectedIn !== null)
+      ? Duration.fromPartial(object.expectedIn)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseAwaitingCredit(): AwaitingCredit {
+  return { generation: 0, missingBytes: 0, missingFrames: 0 };
+}
+
+export const AwaitingCredit: MessageFns<AwaitingCredit> = {
+  encode(message: AwaitingCredit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.generation !== 0) {
+      writer.uint32(8).int32(message.generation);
+    }
+    if (message.missingBytes !== 0) {
+      writer.uint32(16).int64(message.missingBytes);
+    }
+    if (message.missingFrames !== 0) {
+      writer.uint32(24).int64(message.missingFrames);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AwaitingCredit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAwaitingCredit();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.generation = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.missingBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.missingFrames = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AwaitingCredit>): AwaitingCredit {
+    return AwaitingCredit.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AwaitingCredit>): AwaitingCredit {
+    const message = createBaseAwaitingCredit();
+    message.generation = object.generation ?? 0;
+    message.missingBytes = object.missingBytes ?? 0;
+    message.missingFrames = object.missingFrames ?? 0;
     return message;
   },
 };
 
 function createBaseEndOfStem(): EndOfStem {
-  return { stemIndex: 0, generation: 0, sha256: "" };
+  return { stemIndex: 0, generation: 0, sha256: "", startFrame: 0, stemSha256: "" };
 }
 
 export const EndOfStem: MessageFns<EndOfStem> = {
@@ -1788,6 +2376,12 @@ export const EndOfStem: MessageFns<EndOfStem> = {
     }
     if (message.sha256 !== "") {
       writer.uint32(26).string(message.sha256);
+    }
+    if (message.startFrame !== 0) {
+      writer.uint32(32).int64(message.startFrame);
+    }
+    if (message.stemSha256 !== "") {
+      writer.uint32(42).string(message.stemSha256);
     }
     return writer;
   },
@@ -1829,6 +2423,22 @@ export const EndOfStem: MessageFns<EndOfStem> = {
             message.sha256 = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.startFrame = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.stemSha256 = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1849,6 +2459,8 @@ export const EndOfStem: MessageFns<EndOfStem> = {
     message.stemIndex = object.stemIndex ?? 0;
     message.generation = object.generation ?? 0;
     message.sha256 = object.sha256 ?? "";
+    message.startFrame = object.startFrame ?? 0;
+    message.stemSha256 = object.stemSha256 ?? "";
     return message;
   },
 };
@@ -1909,7 +2521,16 @@ export const StreamEnd: MessageFns<StreamEnd> = {
 };
 
 function createBaseReadStemRequest(): ReadStemRequest {
-  return { jobId: "", stemName: "", encoding: 0, startFrame: 0, frameLimit: 0, follow: false, chunkBytes: 0 };
+  return {
+    jobId: "",
+    expectedRunId: "",
+    stemName: "",
+    encoding: 0,
+    start: undefined,
+    limit: undefined,
+    follow: false,
+    chunkBytes: 0,
+  };
 }
 
 export const ReadStemRequest: MessageFns<ReadStemRequest> = {
@@ -1917,23 +2538,36 @@ export const ReadStemRequest: MessageFns<ReadStemRequest> = {
     if (message.jobId !== "") {
       writer.uint32(10).string(message.jobId);
     }
+    if (message.expectedRunId !== "") {
+      writer.uint32(18).string(message.expectedRunId);
+    }
     if (message.stemName !== "") {
-      writer.uint32(18).string(message.stemName);
+      writer.uint32(26).string(message.stemName);
     }
     if (message.encoding !== 0) {
-      writer.uint32(24).int32(message.encoding);
+      writer.uint32(32).int32(message.encoding);
     }
-    if (message.startFrame !== 0) {
-      writer.uint32(32).int64(message.startFrame);
+    switch (message.start?.$case) {
+      case "startFrame":
+        writer.uint32(40).int64(message.start.value);
+        break;
+      case "startTime":
+        Duration.encode(message.start.value, writer.uint32(50).fork()).join();
+        break;
     }
-    if (message.frameLimit !== 0) {
-      writer.uint32(40).int64(message.frameLimit);
+    switch (message.limit?.$case) {
+      case "frameLimit":
+        writer.uint32(56).int64(message.limit.value);
+        break;
+      case "timeLimit":
+        Duration.encode(message.limit.value, writer.uint32(66).fork()).join();
+        break;
     }
     if (message.follow !== false) {
-      writer.uint32(48).bool(message.follow);
+      writer.uint32(72).bool(message.follow);
     }
     if (message.chunkBytes !== 0) {
-      writer.uint32(56).int32(message.chunkBytes);
+      writer.uint32(80).int32(message.chunkBytes);
     }
     return writer;
   },
@@ -1964,15 +2598,15 @@ export const ReadStemRequest: MessageFns<ReadStemRequest> = {
               break;
             }
 
-            message.stemName = reader.string();
+            message.expectedRunId = reader.string();
             continue;
           }
           case 3: {
-            if (tag !== 24) {
+            if (tag !== 26) {
               break;
             }
 
-            message.encoding = reader.int32() as any;
+            message.stemName = reader.string();
             continue;
           }
           case 4: {
@@ -1980,7 +2614,7 @@ export const ReadStemRequest: MessageFns<ReadStemRequest> = {
               break;
             }
 
-            message.startFrame = longToNumber(reader.int64());
+            message.encoding = reader.int32() as any;
             continue;
           }
           case 5: {
@@ -1988,19 +2622,43 @@ export const ReadStemRequest: MessageFns<ReadStemRequest> = {
               break;
             }
 
-            message.frameLimit = longToNumber(reader.int64());
+            message.start = { $case: "startFrame", value: longToNumber(reader.int64()) };
             continue;
           }
           case 6: {
-            if (tag !== 48) {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.start = { $case: "startTime", value: Duration.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.limit = { $case: "frameLimit", value: longToNumber(reader.int64()) };
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.limit = { $case: "timeLimit", value: Duration.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
               break;
             }
 
             message.follow = reader.bool();
             continue;
           }
-          case 7: {
-            if (tag !== 56) {
+          case 10: {
+            if (tag !== 80) {
               break;
             }
 
@@ -2025,10 +2683,37 @@ export const ReadStemRequest: MessageFns<ReadStemRequest> = {
   fromPartial(object: DeepPartial<ReadStemRequest>): ReadStemRequest {
     const message = createBaseReadStemRequest();
     message.jobId = object.jobId ?? "";
+    message.expectedRunId = object.expectedRunId ?? "";
     message.stemName = object.stemName ?? "";
     message.encoding = object.encoding ?? 0;
-    message.startFrame = object.startFrame ?? 0;
-    message.frameLimit = object.frameLimit ?? 0;
+    switch (object.start?.$case) {
+      case "startFrame": {
+        if (object.start?.value !== undefined && object.start?.value !== null) {
+          message.start = { $case: "startFrame", value: object.start.value };
+        }
+        break;
+      }
+      case "startTime": {
+        if (object.start?.value !== undefined && object.start?.value !== null) {
+          message.start = { $case: "startTime", value: Duration.fromPartial(object.start.value) };
+        }
+        break;
+      }
+    }
+    switch (object.limit?.$case) {
+      case "frameLimit": {
+        if (object.limit?.value !== undefined && object.limit?.value !== null) {
+          message.limit = { $case: "frameLimit", value: object.limit.value };
+        }
+        break;
+      }
+      case "timeLimit": {
+        if (object.limit?.value !== undefined && object.limit?.value !== null) {
+          message.limit = { $case: "timeLimit", value: Duration.fromPartial(object.limit.value) };
+        }
+        break;
+      }
+    }
     message.follow = object.follow ?? false;
     message.chunkBytes = object.chunkBytes ?? 0;
     return message;
@@ -2140,8 +2825,386 @@ export const ReadStemResponse: MessageFns<ReadStemResponse> = {
   },
 };
 
+function createBaseReadWaveformRequest(): ReadWaveformRequest {
+  return { jobId: "", expectedRunId: "", stemNames: [], framesPerPixel: 0, follow: false };
+}
+
+export const ReadWaveformRequest: MessageFns<ReadWaveformRequest> = {
+  encode(message: ReadWaveformRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
+    }
+    if (message.expectedRunId !== "") {
+      writer.uint32(18).string(message.expectedRunId);
+    }
+    for (const v of message.stemNames) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.framesPerPixel !== 0) {
+      writer.uint32(32).int32(message.framesPerPixel);
+    }
+    if (message.follow !== false) {
+      writer.uint32(40).bool(message.follow);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadWaveformRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadWaveformRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expectedRunId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.stemNames.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.framesPerPixel = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.follow = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadWaveformRequest>): ReadWaveformRequest {
+    return ReadWaveformRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadWaveformRequest>): ReadWaveformRequest {
+    const message = createBaseReadWaveformRequest();
+    message.jobId = object.jobId ?? "";
+    message.expectedRunId = object.expectedRunId ?? "";
+    message.stemNames = object.stemNames?.map((e) => e) || [];
+    message.framesPerPixel = object.framesPerPixel ?? 0;
+    message.follow = object.follow ?? false;
+    return message;
+  },
+};
+
+function createBaseReadWaveformResponse(): ReadWaveformResponse {
+  return { info: undefined, ranges: [] };
+}
+
+export const ReadWaveformResponse: MessageFns<ReadWaveformResponse> = {
+  encode(message: ReadWaveformResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.info !== undefined) {
+      WaveformInfo.encode(message.info, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.ranges) {
+      WaveformRange.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadWaveformResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadWaveformResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.info = WaveformInfo.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ranges.push(WaveformRange.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadWaveformResponse>): ReadWaveformResponse {
+    return ReadWaveformResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadWaveformResponse>): ReadWaveformResponse {
+    const message = createBaseReadWaveformResponse();
+    message.info = (object.info !== undefined && object.info !== null)
+      ? WaveformInfo.fromPartial(object.info)
+      : undefined;
+    message.ranges = object.ranges?.map((e) => WaveformRange.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseWaveformInfo(): WaveformInfo {
+  return { jobId: "", runId: "", stemNames: [], sampleRate: 0, totalFrames: 0, framesPerPixel: 0, totalPixels: 0 };
+}
+
+export const WaveformInfo: MessageFns<WaveformInfo> = {
+  encode(message: WaveformInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
+    }
+    if (message.runId !== "") {
+      writer.uint32(18).string(message.runId);
+    }
+    for (const v of message.stemNames) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.sampleRate !== 0) {
+      writer.uint32(32).int32(message.sampleRate);
+    }
+    if (message.totalFrames !== 0) {
+      writer.uint32(40).int64(message.totalFrames);
+    }
+    if (message.framesPerPixel !== 0) {
+      writer.uint32(48).int32(message.framesPerPixel);
+    }
+    if (message.totalPixels !== 0) {
+      writer.uint32(56).int64(message.totalPixels);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WaveformInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWaveformInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.runId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.stemNames.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.sampleRate = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.totalFrames = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.framesPerPixel = reader.int32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.totalPixels = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WaveformInfo>): WaveformInfo {
+    return WaveformInfo.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WaveformInfo>): WaveformInfo {
+    const message = createBaseWaveformInfo();
+    message.jobId = object.jobId ?? "";
+    message.runId = object.runId ?? "";
+    message.stemNames = object.stemNames?.map((e) => e) || [];
+    message.sampleRate = object.sampleRate ?? 0;
+    message.totalFrames = object.totalFrames ?? 0;
+    message.framesPerPixel = object.framesPerPixel ?? 0;
+    message.totalPixels = object.totalPixels ?? 0;
+    return message;
+  },
+};
+
+function createBaseWaveformRange(): WaveformRange {
+  return { stemIndex: 0, startPixel: 0, peaks: Buffer.alloc(0) };
+}
+
+export const WaveformRange: MessageFns<WaveformRange> = {
+  encode(message: WaveformRange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.stemIndex !== 0) {
+      writer.uint32(8).int32(message.stemIndex);
+    }
+    if (message.startPixel !== 0) {
+      writer.uint32(16).int64(message.startPixel);
+    }
+    if (message.peaks.length !== 0) {
+      writer.uint32(26).bytes(message.peaks);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WaveformRange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWaveformRange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.stemIndex = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.startPixel = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.peaks = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WaveformRange>): WaveformRange {
+    return WaveformRange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WaveformRange>): WaveformRange {
+    const message = createBaseWaveformRange();
+    message.stemIndex = object.stemIndex ?? 0;
+    message.startPixel = object.startPixel ?? 0;
+    message.peaks = object.peaks ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
 function createBaseGetArtifactRequest(): GetArtifactRequest {
-  return { jobId: "", name: "", offset: 0 };
+  return { jobId: "", expectedRunId: "", name: "", offset: 0 };
 }
 
 export const GetArtifactRequest: MessageFns<GetArtifactRequest> = {
@@ -2149,11 +3212,14 @@ export const GetArtifactRequest: MessageFns<GetArtifactRequest> = {
     if (message.jobId !== "") {
       writer.uint32(10).string(message.jobId);
     }
+    if (message.expectedRunId !== "") {
+      writer.uint32(18).string(message.expectedRunId);
+    }
     if (message.name !== "") {
-      writer.uint32(18).string(message.name);
+      writer.uint32(26).string(message.name);
     }
     if (message.offset !== 0) {
-      writer.uint32(24).int64(message.offset);
+      writer.uint32(32).int64(message.offset);
     }
     return writer;
   },
@@ -2184,11 +3250,19 @@ export const GetArtifactRequest: MessageFns<GetArtifactRequest> = {
               break;
             }
 
-            message.name = reader.string();
+            message.expectedRunId = reader.string();
             continue;
           }
           case 3: {
-            if (tag !== 24) {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
               break;
             }
 
@@ -2213,6 +3287,7 @@ export const GetArtifactRequest: MessageFns<GetArtifactRequest> = {
   fromPartial(object: DeepPartial<GetArtifactRequest>): GetArtifactRequest {
     const message = createBaseGetArtifactRequest();
     message.jobId = object.jobId ?? "";
+    message.expectedRunId = object.expectedRunId ?? "";
     message.name = object.name ?? "";
     message.offset = object.offset ?? 0;
     return message;
@@ -2220,16 +3295,16 @@ export const GetArtifactRequest: MessageFns<GetArtifactRequest> = {
 };
 
 function createBaseGetArtifactResponse(): GetArtifactResponse {
-  return { totalBytes: 0, contentType: "", offset: 0, data: Buffer.alloc(0), crc32c: 0 };
+  return { artifact: undefined, runId: "", offset: 0, data: Buffer.alloc(0), crc32c: 0 };
 }
 
 export const GetArtifactResponse: MessageFns<GetArtifactResponse> = {
   encode(message: GetArtifactResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.totalBytes !== 0) {
-      writer.uint32(8).int64(message.totalBytes);
+    if (message.artifact !== undefined) {
+      Artifact.encode(message.artifact, writer.uint32(10).fork()).join();
     }
-    if (message.contentType !== "") {
-      writer.uint32(18).string(message.contentType);
+    if (message.runId !== "") {
+      writer.uint32(18).string(message.runId);
     }
     if (message.offset !== 0) {
       writer.uint32(24).int64(message.offset);
@@ -2257,11 +3332,11 @@ export const GetArtifactResponse: MessageFns<GetArtifactResponse> = {
         const tag = reader.uint32();
         switch (tag >>> 3) {
           case 1: {
-            if (tag !== 8) {
+            if (tag !== 10) {
               break;
             }
 
-            message.totalBytes = longToNumber(reader.int64());
+            message.artifact = Artifact.decode(reader, reader.uint32());
             continue;
           }
           case 2: {
@@ -2269,7 +3344,7 @@ export const GetArtifactResponse: MessageFns<GetArtifactResponse> = {
               break;
             }
 
-            message.contentType = reader.string();
+            message.runId = reader.string();
             continue;
           }
           case 3: {
@@ -2313,8 +3388,10 @@ export const GetArtifactResponse: MessageFns<GetArtifactResponse> = {
   },
   fromPartial(object: DeepPartial<GetArtifactResponse>): GetArtifactResponse {
     const message = createBaseGetArtifactResponse();
-    message.totalBytes = object.totalBytes ?? 0;
-    message.contentType = object.contentType ?? "";
+    message.artifact = (object.artifact !== undefined && object.artifact !== null)
+      ? Artifact.fromPartial(object.artifact)
+      : undefined;
+    message.runId = object.runId ?? "";
     message.offset = object.offset ?? 0;
     message.data = object.data ?? Buffer.alloc(0);
     message.crc32c = object.crc32c ?? 0;
@@ -2322,10 +3399,15 @@ export const GetArtifactResponse: MessageFns<GetArtifactResponse> = {
   },
 };
 
-/** Moves audio: tracks in, stems out. */
+/**
+ * Moves audio: tracks in, stems out.
+ *
+ * Requests with `expected_run_id` are refused with FAILED_PRECONDITION, reason RUN_REPLACED, if the job has another
+ * run by now. Empty: any run. A client that resumes always sends the run_id that it got first.
+ */
 export type TransferServiceService = typeof TransferServiceService;
 export const TransferServiceService = {
-  /** Sends a track in chunks; can be taken up again after a broken stream or a server restart. */
+  /** Sends a track in chunks; can be resumed after a broken stream or a server restart. */
   uploadAudio: {
     path: "/mismo.analysis.v1.TransferService/UploadAudio" as const,
     requestStream: true as const,
@@ -2345,7 +3427,7 @@ export const TransferServiceService = {
     responseSerialize: (value: GetUploadResponse): Buffer => Buffer.from(GetUploadResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetUploadResponse => GetUploadResponse.decode(value),
   },
-  /** Stems for an audio engine: interleaved by time, paced by credits, with seek. */
+  /** Stems for an audio engine: interleaved by time, limited by credit, with seek. See docs/streaming.md. */
   streamStems: {
     path: "/mismo.analysis.v1.TransferService/StreamStems" as const,
     requestStream: true as const,
@@ -2365,7 +3447,18 @@ export const TransferServiceService = {
     responseSerialize: (value: ReadStemResponse): Buffer => Buffer.from(ReadStemResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReadStemResponse => ReadStemResponse.decode(value),
   },
-  /** A finished file of a job in chunks. */
+  /** Peaks of the stems for drawing; while the job runs, of the frames that are final. */
+  readWaveform: {
+    path: "/mismo.analysis.v1.TransferService/ReadWaveform" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ReadWaveformRequest): Buffer => Buffer.from(ReadWaveformRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadWaveformRequest => ReadWaveformRequest.decode(value),
+    responseSerialize: (value: ReadWaveformResponse): Buffer =>
+      Buffer.from(ReadWaveformResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReadWaveformResponse => ReadWaveformResponse.decode(value),
+  },
+  /** A file of a job in chunks. */
   getArtifact: {
     path: "/mismo.analysis.v1.TransferService/GetArtifact" as const,
     requestStream: false as const,
@@ -2378,20 +3471,22 @@ export const TransferServiceService = {
 } as const;
 
 export interface TransferServiceServer extends UntypedServiceImplementation {
-  /** Sends a track in chunks; can be taken up again after a broken stream or a server restart. */
+  /** Sends a track in chunks; can be resumed after a broken stream or a server restart. */
   uploadAudio: handleBidiStreamingCall<UploadAudioRequest, UploadAudioResponse>;
   /** How far an upload got. */
   getUpload: handleUnaryCall<GetUploadRequest, GetUploadResponse>;
-  /** Stems for an audio engine: interleaved by time, paced by credits, with seek. */
+  /** Stems for an audio engine: interleaved by time, limited by credit, with seek. See docs/streaming.md. */
   streamStems: handleBidiStreamingCall<StreamStemsRequest, StreamStemsResponse>;
   /** One stem, for scripts, simple players and reflection clients. */
   readStem: handleServerStreamingCall<ReadStemRequest, ReadStemResponse>;
-  /** A finished file of a job in chunks. */
+  /** Peaks of the stems for drawing; while the job runs, of the frames that are final. */
+  readWaveform: handleServerStreamingCall<ReadWaveformRequest, ReadWaveformResponse>;
+  /** A file of a job in chunks. */
   getArtifact: handleServerStreamingCall<GetArtifactRequest, GetArtifactResponse>;
 }
 
 export interface TransferServiceClient extends Client {
-  /** Sends a track in chunks; can be taken up again after a broken stream or a server restart. */
+  /** Sends a track in chunks; can be resumed after a broken stream or a server restart. */
   uploadAudio(): ClientDuplexStream<UploadAudioRequest, UploadAudioResponse>;
   uploadAudio(options: Partial<CallOptions>): ClientDuplexStream<UploadAudioRequest, UploadAudioResponse>;
   uploadAudio(
@@ -2414,7 +3509,7 @@ export interface TransferServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetUploadResponse) => void,
   ): ClientUnaryCall;
-  /** Stems for an audio engine: interleaved by time, paced by credits, with seek. */
+  /** Stems for an audio engine: interleaved by time, limited by credit, with seek. See docs/streaming.md. */
   streamStems(): ClientDuplexStream<StreamStemsRequest, StreamStemsResponse>;
   streamStems(options: Partial<CallOptions>): ClientDuplexStream<StreamStemsRequest, StreamStemsResponse>;
   streamStems(
@@ -2428,7 +3523,17 @@ export interface TransferServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<ReadStemResponse>;
-  /** A finished file of a job in chunks. */
+  /** Peaks of the stems for drawing; while the job runs, of the frames that are final. */
+  readWaveform(
+    request: ReadWaveformRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ReadWaveformResponse>;
+  readWaveform(
+    request: ReadWaveformRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ReadWaveformResponse>;
+  /** A file of a job in chunks. */
   getArtifact(request: GetArtifactRequest, options?: Partial<CallOptions>): ClientReadableStream<GetArtifactResponse>;
   getArtifact(
     request: GetArtifactRequest,
