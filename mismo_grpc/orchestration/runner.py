@@ -245,14 +245,15 @@ class JobRunner:
         active.stems_changed.notify()
 
     def _progressed(self, active: ActiveJob, separation: Separation) -> Callable[[Job], Job]:
-        first = self._repository.now() - active.job.created_at
+        now = self._repository.now()
+        first = now - active.job.created_at
 
         def progressed(job: Job) -> Job:
             return replace(
                 job,
                 segments_done=separation.segments_done,
                 time_to_first_audio=first if job.time_to_first_audio is None else job.time_to_first_audio,
-            ).with_playhead_audio(separation.stems.ready, self._repository.now())
+            ).with_playhead_audio(separation.stems.ready, now)
 
         return progressed
 
