@@ -67,7 +67,7 @@ def build_orchestration(
         boot=boot,
         bulk=executors.bulk,
     )
-    queue = JobQueue(repository, runner, settings.max_concurrent_jobs)
+    queue = JobQueue(repository, runner.run, settings.max_concurrent_jobs)
     jobs = Jobs(
         repository,
         JobChanges(repository, runner, queue, runs, separation.scheduler),
