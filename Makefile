@@ -96,6 +96,7 @@ check-types: dev
 
 check-rooms: dev
 	$(BIN)/lint-imports --no-cache --no-logo
+	$(PY) scripts/check_house.py
 
 check-protos: dev
 	$(WITH_VENV) buf lint
