@@ -1,4 +1,4 @@
-"""Jobs as every front end sees them: submit, look, watch, read; `changes` has what else is done to them."""
+"""The jobs of this server for its front ends: submit, get, list, watch, read; `changes` cancels, updates, deletes."""
 
 from __future__ import annotations
 
@@ -69,27 +69,27 @@ class Jobs:
         self._submissions = submissions
         self._segment_seconds = segment_seconds
 
-    # Life
+    # Start and stop
 
     @property
     def draining(self) -> bool:
-        """Whether no more jobs are taken, for the server is about to stop."""
+        """Whether submits are refused because the server is about to stop."""
         return self._submissions.closed
 
     async def recover(self) -> int:
-        """Takes up every job that a former process did not end; answers how many."""
+        """Resumes every job that an earlier process left unfinished; returns how many there are."""
         for job in await self._repository.read(self._repository.store.active):
             self._repository.active[job.job_id] = ActiveJob(job, JobEventLog(job.revision))
         self._queue.fill()
         return len(self._repository.active)
 
     def refuse(self) -> None:
-        """Takes no more jobs and starts none."""
+        """Refuses submits and starts no waiting job from now on."""
         self._submissions.closed = True
         self._queue.stopped = True
 
     async def drain(self) -> None:
-        """Stops the running jobs where they are; they go on at the next start."""
+        """Stops the running jobs; the next start of the server resumes them."""
         self.refuse()
         tasks = [a.task for a in self._repository.active.values() if a.task is not None]
         for task in tasks:
@@ -98,10 +98,10 @@ class Jobs:
             await asyncio.wait(tasks)
 
     async def submit(self, request: JobRequest) -> Submitted:
-        """Accepts a job; when this returns it is stored. Raises the error that says what is wrong with the request."""
+        """Accepts a job; see `Submissions.submit`."""
         return await self._submissions.submit(request)
 
-    # Look
+    # Get and list
 
     async def get(self, job_id: str) -> Job:
         """One job; raises JobNotFoundError."""
@@ -115,7 +115,7 @@ class Jobs:
         return JobView(job, self.progress(job), self.ready(job))
 
     def progress(self, job: Job) -> Progress:
-        """How far a job is."""
+        """The progress of a job."""
         active = self._repository.active.get(job.job_id)
         if active is None or active.job.run_id != job.run_id:
             done = job.state is JobState.SUCCEEDED
@@ -125,7 +125,7 @@ class Jobs:
         return progress_of(active, position, self._segment_seconds(job.model))
 
     def ready(self, job: Job) -> RangeSet:
-        """The frames of a job that can be read."""
+        """The final frames of a job."""
         active = self._repository.active.get(job.job_id)
         if active is not None and active.job.run_id == job.run_id:
             return active.ready
@@ -147,12 +147,12 @@ class Jobs:
 
     @property
     def queued_count(self) -> int:
-        """Jobs that wait for their turn."""
+        """How many jobs wait for a slot."""
         return self._queue.waiting_count
 
     @property
     def running_count(self) -> int:
-        """Jobs that are being worked on."""
+        """How many jobs run."""
         return len(self._repository.active) - self.queued_count
 
     # Watch
@@ -205,7 +205,7 @@ class Jobs:
     # Read
 
     async def callbacks_of(self, job_id: str) -> Sequence[CallbackRow]:
-        """What became of a job's callbacks, in the order in which they go out."""
+        """The callbacks of a job, in the order in which they are sent."""
         return await self._repository.read(self._repository.store.callbacks_of, job_id)
 
     @asynccontextmanager
