@@ -27,6 +27,7 @@ from mismo_grpc.orchestration.stem_readers import (
     reader_of_ended,
 )
 from mismo_grpc.orchestration.submissions import Submissions, Submitted
+from mismo_grpc.orchestration.waveform_readers import open_waveform
 from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_stem
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.ranges import RangeSet
@@ -34,6 +35,7 @@ from mismo_grpc.separation.scheduler import Scheduler
 from mismo_grpc.separation.stems import StemSet
 from mismo_grpc.streaming.file_cache import StemFileCache
 from mismo_grpc.streaming.reader import StemReader
+from mismo_grpc.streaming.waveform_reader import GrowingWaveform
 
 MAX_PAGE = 1000
 DEFAULT_PAGE = 100
@@ -281,6 +283,24 @@ class Jobs:
                 yield self._reader(job, active, lease.stems)
             finally:
                 lease.release()
+
+    @asynccontextmanager
+    async def open_waveform(
+        self, job_id: str, expected_run_id: str = "", *, wait: bool = False
+    ) -> AsyncGenerator[GrowingWaveform]:
+        """The waveform of a job, growing or stored; its run is held meanwhile.
+
+        Raises JobNotFoundError, RunReplacedError, and as `waveform_readers.open_waveform`.
+        """
+        job = await self.get(job_id)
+        check_run(job_id, expected_run_id, job.run_id)
+        active = self._repository.active.get(job_id)
+        if active is not None and active.job.run_id != job.run_id:
+            active = None
+        files, bulk = self._runs.files(job.run_id), self._executors.bulk
+        with self._runs.held(job.run_id):
+            async with open_waveform(self._stem_files, files, job, active, bulk, wait=wait) as waveform:
+                yield waveform
 
     def _reader(self, job: Job, active: ActiveJob | None, stems: StemSet) -> StemReader:
         if active is None or active.job.run_id != job.run_id:

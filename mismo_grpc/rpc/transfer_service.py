@@ -19,9 +19,11 @@ from mismo_grpc.rpc.job_messages import artifact_message
 from mismo_grpc.rpc.stem_mapping import client_message, server_message, stem_info
 from mismo_grpc.rpc.upload_intake import UploadIntake
 from mismo_grpc.rpc.values import encoding_of
+from mismo_grpc.rpc.waveform_mapping import waveform_messages
 from mismo_grpc.streaming.blocks import crc32c
 from mismo_grpc.streaming.range_read import StemRangeRead
 from mismo_grpc.streaming.session import StemStream
+from mismo_grpc.streaming.waveform_reader import check_frames_per_pixel
 from mismo_grpc.uploads.uploads import Uploads
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -109,6 +111,21 @@ class TransferService(TransferServiceServicer):
                         data=audio.data,
                         crc32c=crc32c(audio.data),
                     )
+
+    async def ReadWaveform(  # noqa: N802
+        self, request: pb.ReadWaveformRequest, context: Context
+    ) -> AsyncGenerator[pb.ReadWaveformResponse, None]:
+        # Before the track is waited for.
+        check_frames_per_pixel(request.frames_per_pixel)
+        async with (
+            self._jobs.open_waveform(
+                request.job_id, request.expected_run_id, wait=request.follow
+            ) as waveform,
+            aclosing(waveform_messages(waveform, request)) as messages,
+        ):
+            async for message in messages:
+                self._on_bytes(sum(len(each.peaks) for each in message.ranges))
+                yield message
 
     async def GetArtifact(  # noqa: N802
         self, request: pb.GetArtifactRequest, context: Context

@@ -8,7 +8,7 @@ from mismo_grpc.jobs.event_log import JobEventLog
 from mismo_grpc.jobs.job import Job, JobOptions, JobState, Priority, Source, SourceKind
 from mismo_grpc.jobs.repository import ActiveJob
 from mismo_grpc.orchestration.queue import JobQueue
-from tests.unit.orchestration.conftest import SubmitDesk
+from tests.unit.orchestration.desk import SubmitDesk
 
 LOW, NORMAL, HIGH = Priority.LOW, Priority.NORMAL, Priority.HIGH
 

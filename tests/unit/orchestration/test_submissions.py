@@ -19,7 +19,8 @@ from mismo_grpc.errors import (
 )
 from mismo_grpc.jobs.job import JobOptions, JobState, Source, SourceKind, StemOptions
 from mismo_grpc.orchestration.submissions import same_options
-from tests.unit.orchestration.conftest import PATIENCE, SubmitDesk
+from tests.unit.orchestration.desk import PATIENCE, SubmitDesk
+from tests.unit.orchestration.place import NOW
 
 # Deduplication
 
@@ -119,7 +120,7 @@ async def test_a_deleted_job_answers_its_request_id(desk: SubmitDesk) -> None:
     again = await desk.submissions.submit(request)
     assert again.deduplicated
     assert again.job == replace(ended, deleted_at=2_000.0)
-    desk.store.forget_requests(5_000.0)
+    desk.store.forget_requests(NOW + 1)
     assert not (await desk.submissions.submit(request)).deduplicated
 
 
