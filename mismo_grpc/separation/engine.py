@@ -121,12 +121,10 @@ class Separation:
         """Converts a frame of the stems to the frame of the decoded mix; they differ if the rate is converted."""
         return stem_frame * self.spec.mix.sample_rate // self.stems.layout.sample_rate
 
-    def steer(self, scheduler: Scheduler, priority: int, playhead: float | None) -> None:
-        """Applies an update of the job: its priority class, and its playhead in seconds (None: unchanged)."""
-        scheduler.set_priority(self.scheduled, priority)
-        if playhead is not None:
-            mix = self.spec.mix
-            scheduler.suggest(self.scheduled, min(int(playhead * mix.sample_rate), mix.frames - 1))
+    def frame_at(self, playhead: float | None) -> int | None:
+        """Converts a playhead in seconds to a frame of the decoded mix, at most the last one; None without a playhead."""
+        mix = self.spec.mix
+        return None if playhead is None else min(int(playhead * mix.sample_rate), mix.frames - 1)
 
     def input_of(self, segment: Segment) -> SegmentInput:
         """Builds the padded input of a segment: the track on both sides of it, silence outside the track.

@@ -154,10 +154,15 @@ class Scheduler:
             job.playheads[player] = Playhead(frame, self.clock())
             job.hint = None
 
-    def suggest(self, job: ScheduledJob, frame: int) -> None:
-        """Records the playhead that the job's owner gave; positions of players that follow take precedence."""
+    def suggest(self, job: ScheduledJob, frame: int | None) -> None:
+        """Records the playhead that the job's owner gave; positions of players that follow take precedence.
+
+        None withdraws an earlier playhead: unless a player follows, the job then continues from its start.
+        """
         with self._changed:
-            job.hint = Playhead(frame, self.clock())
+            job.hint = None if frame is None else Playhead(frame, self.clock())
+            if frame is None:
+                job.start_frame = 0
 
     def unfollow(self, job: ScheduledJob, player: object) -> None:
         """Forgets a player that has left."""
