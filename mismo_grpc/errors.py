@@ -149,7 +149,7 @@ class RunReplacedError(RequestError):
 
 
 class JobIdActiveError(RequestError):
-    """A job of that job_id has not ended, and has another source or other options."""
+    """An active job has this job_id, with another source or other options."""
 
 
 class AudioError(MismoError):

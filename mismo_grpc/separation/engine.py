@@ -122,7 +122,7 @@ class Separation:
         return stem_frame * self.spec.mix.sample_rate // self.stems.layout.sample_rate
 
     def frame_at(self, playhead: float | None) -> int | None:
-        """Converts a playhead in seconds to a frame of the decoded mix, at most the last one; None without a playhead."""
+        """Converts a playhead in seconds to a frame of the decoded mix, at most the last one; None stays None."""
         mix = self.spec.mix
         return None if playhead is None else min(int(playhead * mix.sample_rate), mix.frames - 1)
 
