@@ -24,6 +24,8 @@ from mismo_grpc.streaming.waveform_reader import GrowingWaveform
 WRITING_SECONDS = 2.0
 """How long the files of a waveform are waited for by who asks for what there is, when its stems are whole."""
 
+_WITHOUT_RESULT = (StageState.FAILED, StageState.CANCELLED, StageState.SKIPPED)
+
 
 @asynccontextmanager
 async def open_waveform(
@@ -48,7 +50,7 @@ async def open_waveform(
                 "ask again later (over gRPC, follow waits for it)"
             )
         job = active.job
-    if job.state in (JobState.FAILED, JobState.CANCELLED):
+    if job.state in (JobState.FAILED, JobState.CANCELLED) or _status_of(job, Stage.STEMS) in _WITHOUT_RESULT:
         raise ended_without(job)
     if active is not None and active.separation is not None:
         lease = await acquire_stems(cache, files, job)
@@ -72,11 +74,20 @@ def _separated(active: ActiveJob) -> bool:
 
 def _settled(active: ActiveJob) -> bool:
     """Whether the waveform grows, or will not change any more."""
-    return active.separation is not None or _is_over(active.job, Stage.WAVEFORMS)
+    job = active.job
+    never = _status_of(job, Stage.STEMS) is None
+    return active.separation is not None or never or _is_over(job, Stage.WAVEFORMS)
 
 
 def _is_over(job: Job, stage: Stage) -> bool:
-    return job.state.ended or any(s.stage is stage and s.state > StageState.RUNNING for s in job.stages)
+    # A cancelled stage is followed by the end of its job, which tells why.
+    going_on = (None, StageState.PENDING, StageState.RUNNING, StageState.CANCELLED)
+    return job.state.ended or _status_of(job, stage) not in going_on
+
+
+def _status_of(job: Job, stage: Stage) -> StageState | None:
+    """None: it is no stage of this job."""
+    return next((status.state for status in job.stages if status.stage is stage), None)
 
 
 def _growing(active: ActiveJob, stems: StemSet, peaks: PeakFile, in_thread: InThread) -> GrowingWaveform:

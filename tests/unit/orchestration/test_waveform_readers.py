@@ -131,6 +131,26 @@ async def test_a_job_without_stems_has_no_waveform(tmp_path: Path, active: Activ
             pass
 
 
+async def test_a_job_that_makes_no_stems_is_not_waited_for(tmp_path: Path, active: ActiveJob) -> None:
+    active.job = replace(active.job, layout=None, stages=STAGES[:1])
+    for wait in (True, False):
+        with pytest.raises(ArtifactNotFoundError, match="no waveforms"):
+            await read(tmp_path, active, wait=wait)
+
+
+@pytest.mark.parametrize("state", [StageState.FAILED, StageState.SKIPPED])
+async def test_stems_that_failed_beside_other_results(
+    tmp_path: Path, active: ActiveJob, state: StageState
+) -> None:
+    active.job = active.job.with_stage(StageStatus(Stage.STEMS, state))
+    reading = asyncio.ensure_future(read(tmp_path, active, wait=True))
+    await asyncio.sleep(0)
+    active.job = active.job.with_stage(StageStatus(Stage.WAVEFORMS, StageState.SKIPPED))
+    active.stems_changed.notify()
+    with pytest.raises(JobNotReadyError):
+        await reading
+
+
 async def test_a_reader_that_leaves_while_files_are_opened_leaves_none_open(
     tmp_path: Path, active: ActiveJob
 ) -> None:
