@@ -13,6 +13,7 @@ from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.orchestration.server_status import ServerStatus
 from mismo_grpc.orchestration.service import Jobs
 from mismo_grpc.orchestration.submissions import Submissions
+from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.results.sweeper import Sweeper
 from mismo_grpc.settings import Settings
 from mismo_grpc.stages.decode import TrackDecoder
@@ -79,6 +80,7 @@ def build_orchestration(
         epoch=epoch,
         queue_capacity=settings.queue_capacity,
         segment_seconds=separation.pace.seconds,
+        waveform_readers=WaveformReaders(repository, runs, stem_files, executors.bulk),
     )
     sweeper = Sweeper(repository, runs, persistence.uploads.sweep, settings.disk_budget_bytes, executors.bulk)
     status = ServerStatus(

@@ -16,7 +16,6 @@ from mismo_grpc.errors import (
     JobNotFoundError,
     JobNotReadyError,
     StemNotFoundError,
-    check_run,
 )
 from mismo_grpc.executors import Executors
 from mismo_grpc.jobs.callbacks import CallbackRow
@@ -35,7 +34,7 @@ from mismo_grpc.orchestration.stem_readers import (
     reader_of_ended,
 )
 from mismo_grpc.orchestration.submissions import Submissions, Submitted
-from mismo_grpc.orchestration.waveform_readers import open_waveform
+from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_stem
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.ranges import RangeSet
@@ -68,6 +67,7 @@ class Jobs:
         epoch: str,
         queue_capacity: int,
         segment_seconds: Callable[[str], float],
+        waveform_readers: WaveformReaders,
     ) -> None:
         self.epoch = epoch
         self.queue_capacity = queue_capacity
@@ -80,6 +80,7 @@ class Jobs:
         self._executors = executors
         self._submissions = submissions
         self._segment_seconds = segment_seconds
+        self._waveform_readers = waveform_readers
 
     # Life
 
@@ -300,6 +301,18 @@ class Jobs:
         return await self._repository.read(self._repository.store.callbacks_of, job_id)
 
     @asynccontextmanager
+    async def open_waveform(
+        self, job_id: str, expected_run_id: str = "", *, wait: bool = False
+    ) -> AsyncGenerator[GrowingWaveform]:
+        """The waveform of a job, growing or stored; its run is held meanwhile.
+
+        Raises JobNotFoundError, and as `WaveformReaders.open`.
+        """
+        job = await self.get(job_id)
+        async with self._waveform_readers.open(job, expected_run_id, wait=wait) as waveform:
+            yield waveform
+
+    @asynccontextmanager
     async def open_stem_file(self, job_id: str, stem: str) -> AsyncGenerator[ArtifactReader]:
         """The whole WAV file of a finished job's stem; its run is held meanwhile.
 
@@ -365,24 +378,6 @@ class Jobs:
                 yield self._reader(job, active, lease.stems)
             finally:
                 lease.release()
-
-    @asynccontextmanager
-    async def open_waveform(
-        self, job_id: str, expected_run_id: str = "", *, wait: bool = False
-    ) -> AsyncGenerator[GrowingWaveform]:
-        """The waveform of a job, growing or stored; its run is held meanwhile.
-
-        Raises JobNotFoundError, RunReplacedError, and as `waveform_readers.open_waveform`.
-        """
-        job = await self.get(job_id)
-        check_run(job_id, expected_run_id, job.run_id)
-        active = self._repository.active.get(job_id)
-        if active is not None and active.job.run_id != job.run_id:
-            active = None
-        files, bulk = self._runs.files(job.run_id), self._executors.bulk
-        with self._runs.held(job.run_id):
-            async with open_waveform(self._stem_files, files, job, active, bulk, wait=wait) as waveform:
-                yield waveform
 
     def _reader(self, job: Job, active: ActiveJob | None, stems: StemSet) -> StemReader:
         if active is None or active.job.run_id != job.run_id:
