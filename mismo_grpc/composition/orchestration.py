@@ -12,6 +12,7 @@ from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.orchestration.server_status import ServerStatus
 from mismo_grpc.orchestration.service import Jobs
+from mismo_grpc.orchestration.stem_readers import StemReaders
 from mismo_grpc.orchestration.submissions import Submissions
 from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.results.sweeper import Sweeper
@@ -68,11 +69,21 @@ def build_orchestration(
         bulk=executors.bulk,
     )
     queue = JobQueue(repository, runner, settings.max_concurrent_jobs)
+    stem_readers = StemReaders(
+        repository,
+        runs,
+        stem_files,
+        separation.scheduler,
+        segment_seconds=separation.pace.seconds,
+        describe=separation.catalog.describe,
+        in_thread=executors.player,
+    )
     jobs = Jobs(
         repository,
         runner,
         queue,
-        stem_files,
+        stem_readers,
+        WaveformReaders(repository, runs, stem_files, executors.bulk),
         runs,
         Submissions(repository, queue, admission, runs, persistence.uploads, settings.queue_capacity),
         separation.scheduler,
@@ -80,7 +91,6 @@ def build_orchestration(
         epoch=epoch,
         queue_capacity=settings.queue_capacity,
         segment_seconds=separation.pace.seconds,
-        waveform_readers=WaveformReaders(repository, runs, stem_files, executors.bulk),
     )
     sweeper = Sweeper(repository, runs, persistence.uploads.sweep, settings.disk_budget_bytes, executors.bulk)
     status = ServerStatus(

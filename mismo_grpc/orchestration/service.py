@@ -27,20 +27,14 @@ from mismo_grpc.jobs.repository import ActiveJob, JobRepository, progress_of
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.orchestration.sources import playhead_error
-from mismo_grpc.orchestration.stem_readers import (
-    acquire_stems,
-    ended_without,
-    reader_of_active,
-    reader_of_ended,
-)
+from mismo_grpc.orchestration.stem_readers import StemReaders, ended_without
 from mismo_grpc.orchestration.submissions import Submissions, Submitted
 from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_stem
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.scheduler import Scheduler
-from mismo_grpc.separation.stems import StemSet
-from mismo_grpc.streaming.file_cache import StemFileCache
+from mismo_grpc.streaming.messages import NotReadyReason
 from mismo_grpc.streaming.reader import StemReader
 from mismo_grpc.streaming.waveform_reader import GrowingWaveform
 
@@ -58,7 +52,8 @@ class Jobs:
         repository: JobRepository,
         runner: JobRunner,
         queue: JobQueue,
-        stem_files: StemFileCache,
+        stem_readers: StemReaders,
+        waveform_readers: WaveformReaders,
         runs: Runs,
         submissions: Submissions,
         scheduler: Scheduler,
@@ -67,20 +62,19 @@ class Jobs:
         epoch: str,
         queue_capacity: int,
         segment_seconds: Callable[[str], float],
-        waveform_readers: WaveformReaders,
     ) -> None:
         self.epoch = epoch
         self.queue_capacity = queue_capacity
         self._repository = repository
         self._runner = runner
         self._queue = queue
-        self._stem_files = stem_files
+        self._stem_readers = stem_readers
+        self._waveform_readers = waveform_readers
         self._runs = runs
         self._scheduler = scheduler
         self._executors = executors
         self._submissions = submissions
         self._segment_seconds = segment_seconds
-        self._waveform_readers = waveform_readers
 
     # Life
 
@@ -358,31 +352,21 @@ class Jobs:
             yield job
 
     @asynccontextmanager
-    async def open_stems(self, job_id: str) -> AsyncGenerator[StemReader]:
+    async def open_stems(
+        self,
+        job_id: str,
+        expected_run_id: str = "",
+        on_waiting: Callable[[NotReadyReason], None] = lambda _: None,
+    ) -> AsyncGenerator[StemReader]:
         """The stems of a job, once it is decoded; its run is held meanwhile.
 
-        Waits for the decode as long as the caller does. Raises JobNotFoundError, or the error that ended the job.
+        Waits for the decode as long as the caller does; `on_waiting` is told why, at once and whenever that changes.
+        Raises JobNotFoundError, RunReplacedError if the job has another run than `expected_run_id` ("": any), or the
+        error that ended the job.
         """
         job = await self.get(job_id)
-        active = self._repository.active.get(job_id)
-        with self._runs.held(job.run_id):
-            if active is not None and active.job.run_id == job.run_id:
-                await active.stems_changed.wait(
-                    lambda: active.separation is not None or active.job.state.ended, None
-                )
-                job = active.job
-            if job.state in (JobState.FAILED, JobState.CANCELLED):
-                raise ended_without(job)
-            lease = await acquire_stems(self._stem_files, self._runs.files(job.run_id), job)
-            try:
-                yield self._reader(job, active, lease.stems)
-            finally:
-                lease.release()
-
-    def _reader(self, job: Job, active: ActiveJob | None, stems: StemSet) -> StemReader:
-        if active is None or active.job.run_id != job.run_id:
-            return reader_of_ended(job, stems, self._executors.player)
-        return reader_of_active(active, stems, self._scheduler, self._executors.player)
+        async with self._stem_readers.open(job, expected_run_id, on_waiting) as reader:
+            yield reader
 
 
 def _has_ended(job: Job) -> JobNotReadyError:
