@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import wave
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -126,24 +124,3 @@ def request_for(source: Path | str, **changes: Any) -> JobRequest:
 
 def upload_of(upload_id: str) -> JobRequest:
     return JobRequest(Source(SourceKind.UPLOAD, upload_id))
-
-
-@contextmanager
-def place_in(folder: Path) -> Generator[Place]:
-    """An empty place; its store is closed at the end."""
-    (folder / "music").mkdir(parents=True)
-    store = SqliteJobStore(folder / "jobs.sqlite3")
-    uploads = Uploads(
-        folder / "uploads",
-        store,
-        FileSystemDisk(),
-        idle_seconds=3600.0,
-        keep_seconds=3600.0,
-        max_upload_bytes=1 << 30,
-        reserve_bytes=0,
-    )
-    repository = JobRepository(store, lambda: NOW)
-    try:
-        yield Place(folder, store, repository, uploads, Runs(folder / "jobs"))
-    finally:
-        repository.close()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,17 +40,10 @@ from tests.unit.orchestration.place import (
     NOW,
     RATE,
     Place,
-    place_in,
     request_for,
     upload_of,
     write_wav,
 )
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with place_in(tmp_path) as place:
-        yield place
 
 
 async def refused(

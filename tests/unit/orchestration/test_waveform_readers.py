@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.stems import StemLayout
 from mismo_grpc.streaming.file_cache import StemFileCache
-from tests.unit.orchestration.place import Place, place_in
+from tests.unit.orchestration.place import Place
 
 LAYOUT = StemLayout(("drums",), 8_000, 2, 512, Encoding.PCM_S16LE)
 STAGES = (
@@ -62,15 +61,9 @@ def active() -> ActiveJob:
     return ActiveJob(job, JobEventLog(1), ready=RangeSet([(0, 512)]))
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with place_in(tmp_path) as place:
-        place.runs.files("run").folder.mkdir()
-        yield place
-
-
 def store_waveform(place: Place) -> None:
     path = place.runs.files("run").artifact("waveform-drums.dat")
+    path.parent.mkdir()
     path.write_bytes(Waveform(8_000, 256, PEAKS).to_dat())
 
 
