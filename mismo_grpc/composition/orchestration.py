@@ -13,6 +13,7 @@ from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.orchestration.server_status import ServerStatus
 from mismo_grpc.orchestration.service import Jobs
+from mismo_grpc.orchestration.stem_readers import StemReaders
 from mismo_grpc.orchestration.submissions import Submissions
 from mismo_grpc.results.sweeper import Sweeper
 from mismo_grpc.settings import Settings
@@ -68,10 +69,20 @@ def build_orchestration(
         bulk=executors.bulk,
     )
     queue = JobQueue(repository, runner.run, settings.max_concurrent_jobs)
+    readers = StemReaders(
+        repository,
+        runs,
+        stem_files,
+        separation.scheduler,
+        segment_seconds=separation.pace.seconds,
+        describe=separation.catalog.describe,
+        in_thread=executors.player,
+    )
     jobs = Jobs(
         repository,
         JobChanges(repository, runner, queue, runs, separation.scheduler),
         queue,
+        readers,
         stem_files,
         runs,
         Submissions(repository, queue, admission, runs, persistence.uploads, settings.queue_capacity),

@@ -20,20 +20,15 @@ from mismo_grpc.jobs.page_token import decode_page_token, encode_page_token
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository, progress_of
 from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.queue import JobQueue
-from mismo_grpc.orchestration.stem_readers import (
-    acquire_stems,
-    ended_without,
-    reader_of_active,
-    reader_of_ended,
-)
+from mismo_grpc.orchestration.stem_readers import StemReaders, ended_without
 from mismo_grpc.orchestration.submissions import Submissions, Submitted
 from mismo_grpc.orchestration.waveform_readers import open_waveform
 from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_stem
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.scheduler import Scheduler
-from mismo_grpc.separation.stems import StemSet
 from mismo_grpc.streaming.file_cache import StemFileCache
+from mismo_grpc.streaming.messages import NotReadyReason
 from mismo_grpc.streaming.reader import StemReader
 from mismo_grpc.streaming.waveform_reader import GrowingWaveform
 
@@ -49,6 +44,7 @@ class Jobs:
         repository: JobRepository,
         changes: JobChanges,
         queue: JobQueue,
+        stem_readers: StemReaders,
         stem_files: StemFileCache,
         runs: Runs,
         submissions: Submissions,
@@ -64,6 +60,7 @@ class Jobs:
         self.changes = changes
         self._repository = repository
         self._queue = queue
+        self._stem_readers = stem_readers
         self._stem_files = stem_files
         self._runs = runs
         self._scheduler = scheduler
@@ -263,26 +260,21 @@ class Jobs:
             yield job
 
     @asynccontextmanager
-    async def open_stems(self, job_id: str) -> AsyncGenerator[StemReader]:
+    async def open_stems(
+        self,
+        job_id: str,
+        expected_run_id: str = "",
+        on_waiting: Callable[[NotReadyReason], None] = lambda _: None,
+    ) -> AsyncGenerator[StemReader]:
         """The stems of a job, once it is decoded; its run is held meanwhile.
 
-        Waits for the decode as long as the caller does. Raises JobNotFoundError, or the error that ended the job.
+        Waits for the decode as long as the caller does; `on_waiting` is told why, at once and whenever that changes.
+        Raises JobNotFoundError, RunReplacedError if the job has another run than `expected_run_id` ("": any), or the
+        error that ended the job.
         """
         job = await self.get(job_id)
-        active = self._repository.active.get(job_id)
-        with self._runs.held(job.run_id):
-            if active is not None and active.job.run_id == job.run_id:
-                await active.stems_changed.wait(
-                    lambda: active.separation is not None or active.job.state.ended, None
-                )
-                job = active.job
-            if job.state in (JobState.FAILED, JobState.CANCELLED):
-                raise ended_without(job)
-            lease = await acquire_stems(self._stem_files, self._runs.files(job.run_id), job)
-            try:
-                yield self._reader(job, active, lease.stems)
-            finally:
-                lease.release()
+        async with self._stem_readers.open(job, expected_run_id, on_waiting) as reader:
+            yield reader
 
     @asynccontextmanager
     async def open_waveform(
@@ -301,8 +293,3 @@ class Jobs:
         with self._runs.held(job.run_id):
             async with open_waveform(self._stem_files, files, job, active, bulk, wait=wait) as waveform:
                 yield waveform
-
-    def _reader(self, job: Job, active: ActiveJob | None, stems: StemSet) -> StemReader:
-        if active is None or active.job.run_id != job.run_id:
-            return reader_of_ended(job, stems, self._executors.player)
-        return reader_of_active(active, stems, self._scheduler, self._executors.player)

@@ -14,7 +14,7 @@ from mismo_grpc.errors import InvalidFieldError, MismoError, StreamInterruptedEr
 from mismo_grpc.executors import InThread
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.stems import StemLayout
-from mismo_grpc.streaming.blocks import choose_stems
+from mismo_grpc.streaming.wire_format import choose_stems
 
 MAX_FRAMES_PER_PIXEL = 1 << 20
 PIXEL_BYTES = 4
