@@ -8,6 +8,7 @@ from mismo_grpc.composition.persistence import Persistence
 from mismo_grpc.composition.separation import SeparationParts
 from mismo_grpc.executors import Executors
 from mismo_grpc.orchestration.admission import Admission
+from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.orchestration.server_status import ServerStatus
@@ -67,7 +68,7 @@ def build_orchestration(
         boot=boot,
         bulk=executors.bulk,
     )
-    queue = JobQueue(repository, runner, settings.max_concurrent_jobs)
+    queue = JobQueue(repository, runner.run, settings.max_concurrent_jobs)
     readers = StemReaders(
         repository,
         runs,
@@ -79,9 +80,10 @@ def build_orchestration(
     )
     jobs = Jobs(
         repository,
-        runner,
+        JobChanges(repository, runner, queue, runs, separation.scheduler),
         queue,
         readers,
+        stem_files,
         runs,
         Submissions(repository, queue, admission, runs, persistence.uploads, settings.queue_capacity),
         separation.scheduler,
