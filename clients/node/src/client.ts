@@ -2,10 +2,6 @@
 
 import type { Writable } from "node:stream";
 
-import { type ArtifactOptions, ArtifactReader, type OnBytes } from "./artifact-reader.js";
-import { Connection, type UnaryOptions } from "./connection.js";
-import { duration } from "./durations.js";
-import { JobFailedError } from "./errors.js";
 import { type Artifact, type Job, JobState } from "./generated/mismo/analysis/v1/job.js";
 import {
   CancelJobRequest,
@@ -35,20 +31,24 @@ import {
   type Submitted,
   updateRequest,
 } from "./jobs.js";
-import { ClosableIterator } from "./lifetime.js";
-import { type ConnectOptions, Settings } from "./options.js";
-import { reconnectingStream } from "./reconnecting-stream.js";
-import type { StemFormat } from "./stem-format.js";
-import { StemPlayer } from "./stem-player.js";
-import { type ReadChunk, type ReadStemOptions, StemReader } from "./stem-reader.js";
-import type { StemStreamOptions } from "./stem-stream.js";
-import { Upload, type UploadedTrack } from "./upload.js";
-import { openSource, type UploadSource } from "./upload-source.js";
+import { Connection, type UnaryOptions } from "./rpc/connection.js";
+import { duration } from "./rpc/durations.js";
+import { JobFailedError } from "./rpc/errors.js";
+import { ClosableIterator } from "./rpc/lifetime.js";
+import { type ConnectOptions, Settings } from "./rpc/options.js";
+import { reconnectingStream } from "./rpc/reconnecting-stream.js";
+import { wholeNumber } from "./rpc/whole-number.js";
+import { type ArtifactOptions, ArtifactReader, type OnBytes } from "./transfer/artifact-reader.js";
+import type { StemFormat } from "./transfer/stem-format.js";
+import { StemPlayer } from "./transfer/stem-player.js";
+import { type ReadChunk, type ReadStemOptions, StemReader } from "./transfer/stem-reader.js";
+import type { StemStreamOptions } from "./transfer/stem-stream.js";
+import { openSource, type UploadSource } from "./transfer/upload-source.js";
+import { Upload, type UploadedTrack } from "./transfer/upload.js";
+import { readWaveform, type ReadWaveformOptions, type WaveformPixels } from "./transfer/waveform-reader.js";
+import { writeAll, type WriteOptions } from "./transfer/write-all.js";
 import { type JobEvent, watchJob, type WatchOptions } from "./watch-job.js";
 import { type JobsEvent, watchJobs, type WatchJobsOptions } from "./watch-jobs.js";
-import { readWaveform, type ReadWaveformOptions, type WaveformPixels } from "./waveform-reader.js";
-import { wholeNumber } from "./whole-number.js";
-import { writeAll, type WriteOptions } from "./write-all.js";
 
 /** How to upload. */
 export interface UploadOptions {

@@ -1,7 +1,7 @@
 /** How a watch learns that its connection is dead. */
 
-import { toDuration } from "./durations.js";
 import type { Duration } from "./generated/google/protobuf/duration.js";
+import { toDuration } from "./rpc/durations.js";
 
 const DEFAULT_INTERVAL = 10;
 

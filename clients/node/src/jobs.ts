@@ -5,13 +5,13 @@ import { resolve } from "node:path";
 
 import { status } from "@grpc/grpc-js";
 
-import { duration } from "./durations.js";
-import { MismoError } from "./errors.js";
 import { Encoding } from "./generated/mismo/analysis/v1/audio.js";
 import { type Job, type JobState, Priority } from "./generated/mismo/analysis/v1/job.js";
 import { SubmitJobRequest, UpdateJobRequest } from "./generated/mismo/analysis/v1/job_service.js";
 import { type LoudnessResult, Stage, StemOptions } from "./generated/mismo/analysis/v1/stage.js";
-import { wholeNumber } from "./whole-number.js";
+import { duration } from "./rpc/durations.js";
+import { MismoError } from "./rpc/errors.js";
+import { wholeNumber } from "./rpc/whole-number.js";
 
 /** A path that the server can read, or a complete upload. */
 export type JobSource = string | { readonly uploadId: string };

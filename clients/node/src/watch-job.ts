@@ -2,16 +2,16 @@
 
 import { status } from "@grpc/grpc-js";
 
-import type { Connection } from "./connection.js";
-import { duration } from "./durations.js";
-import { MismoError } from "./errors.js";
 import type { FrameRange } from "./generated/mismo/analysis/v1/audio.js";
 import type { Job, Progress } from "./generated/mismo/analysis/v1/job.js";
 import { WatchJobRequest, type WatchJobResponse } from "./generated/mismo/analysis/v1/job_service.js";
 import type { StageStatus } from "./generated/mismo/analysis/v1/stage.js";
 import { Heartbeat, type HeartbeatOptions } from "./heartbeat.js";
-import { reconnectingStream } from "./reconnecting-stream.js";
-import { wholeNumber } from "./whole-number.js";
+import type { Connection } from "./rpc/connection.js";
+import { duration } from "./rpc/durations.js";
+import { MismoError } from "./rpc/errors.js";
+import { reconnectingStream } from "./rpc/reconnecting-stream.js";
+import { wholeNumber } from "./rpc/whole-number.js";
 
 /** What every event has. */
 interface EventOrigin {

@@ -2,13 +2,13 @@
 
 import { status } from "@grpc/grpc-js";
 
-import type { Connection } from "./connection.js";
-import { duration } from "./durations.js";
-import { MismoError } from "./errors.js";
 import type { Job, JobState, Progress } from "./generated/mismo/analysis/v1/job.js";
 import { WatchJobsRequest, type WatchJobsResponse } from "./generated/mismo/analysis/v1/job_service.js";
 import { Heartbeat, type HeartbeatOptions } from "./heartbeat.js";
-import { reconnectingStream } from "./reconnecting-stream.js";
+import type { Connection } from "./rpc/connection.js";
+import { duration } from "./rpc/durations.js";
+import { MismoError } from "./rpc/errors.js";
+import { reconnectingStream } from "./rpc/reconnecting-stream.js";
 
 /** What every event has. */
 interface EventOrigin {

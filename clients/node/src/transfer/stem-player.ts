@@ -2,10 +2,7 @@
 
 import { type ClientDuplexStream, status } from "@grpc/grpc-js";
 
-import type { Connection } from "./connection.js";
-import { seconds } from "./durations.js";
-import { MismoError, RunReplacedError, SeekRefusedError, StreamCorruptError, toMismoError } from "./errors.js";
-import { Encoding } from "./generated/mismo/analysis/v1/audio.js";
+import { Encoding } from "../generated/mismo/analysis/v1/audio.js";
 import {
   type EndOfStem,
   type NotReady as NotReadyMessage,
@@ -14,17 +11,20 @@ import {
   StreamOpen,
   type StreamStemsRequest,
   type StreamStemsResponse,
-} from "./generated/mismo/analysis/v1/transfer_service.js";
-import { Lifetime } from "./lifetime.js";
-import { closeGracefully, MessageReader } from "./message-reader.js";
+} from "../generated/mismo/analysis/v1/transfer_service.js";
+import type { Connection } from "../rpc/connection.js";
+import { seconds } from "../rpc/durations.js";
+import { MismoError, RunReplacedError, SeekRefusedError, StreamCorruptError, toMismoError } from "../rpc/errors.js";
+import { Lifetime } from "../rpc/lifetime.js";
+import { closeGracefully, MessageReader } from "../rpc/message-reader.js";
+import type { Attempts } from "../rpc/retry.js";
+import { wholeNumber } from "../rpc/whole-number.js";
 import { type AppliedSeek, PendingSeeks, type SentSeek } from "./pending-seeks.js";
-import type { Attempts } from "./retry.js";
 import { atFrame, atTime, type StartField, startField } from "./start-position.js";
 import { StemCredit } from "./stem-credit.js";
 import { isSameRun, type StemFormat, stemFormat } from "./stem-format.js";
 import { StemGeneration } from "./stem-generation.js";
 import type { NotReady, StemChunk, StemStreamOptions } from "./stem-stream.js";
-import { wholeNumber } from "./whole-number.js";
 
 type Call = ClientDuplexStream<StreamStemsRequest, StreamStemsResponse>;
 type ClientMessage = NonNullable<StreamStemsRequest["message"]>;

@@ -1,9 +1,9 @@
 /** Decodes the google.rpc.Status that every error of the server carries. */
 
+import type { Any } from "../generated/google/protobuf/any.js";
+import { BadRequest, ErrorInfo, RetryInfo } from "../generated/google/rpc/error_details.js";
+import { Status } from "../generated/google/rpc/status.js";
 import { seconds } from "./durations.js";
-import type { Any } from "./generated/google/protobuf/any.js";
-import { BadRequest, ErrorInfo, RetryInfo } from "./generated/google/rpc/error_details.js";
-import { Status } from "./generated/google/rpc/status.js";
 
 /** A wrong field of a request. */
 export interface FieldViolation {

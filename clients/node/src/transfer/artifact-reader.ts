@@ -2,13 +2,13 @@
 
 import { createHash } from "node:crypto";
 
-import type { Connection } from "./connection.js";
+import type { Artifact } from "../generated/mismo/analysis/v1/job.js";
+import { GetArtifactRequest, type GetArtifactResponse } from "../generated/mismo/analysis/v1/transfer_service.js";
+import type { Connection } from "../rpc/connection.js";
+import { ChecksumError, RunReplacedError, StreamCorruptError } from "../rpc/errors.js";
+import { reconnectingStream } from "../rpc/reconnecting-stream.js";
+import type { Attempts } from "../rpc/retry.js";
 import { crc32c } from "./crc32c.js";
-import { ChecksumError, RunReplacedError, StreamCorruptError } from "./errors.js";
-import type { Artifact } from "./generated/mismo/analysis/v1/job.js";
-import { GetArtifactRequest, type GetArtifactResponse } from "./generated/mismo/analysis/v1/transfer_service.js";
-import { reconnectingStream } from "./reconnecting-stream.js";
-import type { Attempts } from "./retry.js";
 
 /** Called with bytes done and bytes in all. */
 export type OnBytes = (done: number, total: number) => void;

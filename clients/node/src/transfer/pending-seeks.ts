@@ -1,6 +1,6 @@
 /** The seeks of a stream that the server has not answered yet. */
 
-import type { StreamCredit } from "./generated/mismo/analysis/v1/transfer_service.js";
+import type { StreamCredit } from "../generated/mismo/analysis/v1/transfer_service.js";
 import type { StartField } from "./start-position.js";
 
 /** Where the audio goes on after a seek. */

@@ -3,7 +3,7 @@
 import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
-import { ClosableIterator } from "./lifetime.js";
+import { ClosableIterator } from "../rpc/lifetime.js";
 
 /** How a Writable is treated. */
 export interface WriteOptions {

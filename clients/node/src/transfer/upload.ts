@@ -2,13 +2,13 @@
 
 import { type ClientDuplexStream, status } from "@grpc/grpc-js";
 
+import type { UploadAudioRequest, UploadAudioResponse } from "../generated/mismo/analysis/v1/transfer_service.js";
+import type { Connection } from "../rpc/connection.js";
+import { MismoError, SourceChangedError, toMismoError } from "../rpc/errors.js";
+import { closeGracefully, MessageReader } from "../rpc/message-reader.js";
+import type { Attempts } from "../rpc/retry.js";
 import type { OnBytes } from "./artifact-reader.js";
-import type { Connection } from "./connection.js";
 import { crc32c } from "./crc32c.js";
-import { MismoError, SourceChangedError, toMismoError } from "./errors.js";
-import type { UploadAudioRequest, UploadAudioResponse } from "./generated/mismo/analysis/v1/transfer_service.js";
-import { closeGracefully, MessageReader } from "./message-reader.js";
-import type { Attempts } from "./retry.js";
 import type { UploadContent } from "./upload-source.js";
 
 type Call = ClientDuplexStream<UploadAudioRequest, UploadAudioResponse>;

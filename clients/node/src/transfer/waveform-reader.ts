@@ -2,17 +2,17 @@
 
 import { status } from "@grpc/grpc-js";
 
-import type { Connection } from "./connection.js";
-import { MismoError, RunReplacedError } from "./errors.js";
 import {
   ReadWaveformRequest,
   type ReadWaveformResponse,
   type WaveformInfo,
   type WaveformRange as RangeMessage,
-} from "./generated/mismo/analysis/v1/transfer_service.js";
+} from "../generated/mismo/analysis/v1/transfer_service.js";
+import type { Connection } from "../rpc/connection.js";
+import { MismoError, RunReplacedError } from "../rpc/errors.js";
+import { reconnectingStream } from "../rpc/reconnecting-stream.js";
+import { wholeNumber } from "../rpc/whole-number.js";
 import { RangeSet } from "./range-set.js";
-import { reconnectingStream } from "./reconnecting-stream.js";
-import { wholeNumber } from "./whole-number.js";
 
 /** What to read. */
 export interface ReadWaveformOptions {

@@ -1,7 +1,7 @@
 /** How much a server may send before the player has taken what came. */
 
-import type { StreamCredit } from "./generated/mismo/analysis/v1/transfer_service.js";
-import { wholeNumber } from "./whole-number.js";
+import type { StreamCredit } from "../generated/mismo/analysis/v1/transfer_service.js";
+import { wholeNumber } from "../rpc/whole-number.js";
 
 const DEFAULT_BYTES = 1 << 20;
 /** The server always holds at least this much credit unless audio is unread: room for one FLAC frame. */

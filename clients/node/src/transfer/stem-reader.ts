@@ -2,22 +2,22 @@
 
 import { status } from "@grpc/grpc-js";
 
-import type { Connection } from "./connection.js";
-import { crc32c } from "./crc32c.js";
-import { frameAt, toDuration } from "./durations.js";
-import { MismoError, RunReplacedError, StreamCorruptError } from "./errors.js";
-import type { Duration } from "./generated/google/protobuf/duration.js";
-import { Encoding } from "./generated/mismo/analysis/v1/audio.js";
+import type { Duration } from "../generated/google/protobuf/duration.js";
+import { Encoding } from "../generated/mismo/analysis/v1/audio.js";
 import {
   ReadStemRequest,
   type ReadStemResponse,
   type StreamInfo,
-} from "./generated/mismo/analysis/v1/transfer_service.js";
-import { reconnectingStream } from "./reconnecting-stream.js";
-import type { Attempts } from "./retry.js";
+} from "../generated/mismo/analysis/v1/transfer_service.js";
+import type { Connection } from "../rpc/connection.js";
+import { frameAt, toDuration } from "../rpc/durations.js";
+import { MismoError, RunReplacedError, StreamCorruptError } from "../rpc/errors.js";
+import { reconnectingStream } from "../rpc/reconnecting-stream.js";
+import type { Attempts } from "../rpc/retry.js";
+import { wholeNumber } from "../rpc/whole-number.js";
+import { crc32c } from "./crc32c.js";
 import { frameOf, type StartField, startField, type StartPosition } from "./start-position.js";
 import { isSameRun, type StemFormat, stemFormat } from "./stem-format.js";
-import { wholeNumber } from "./whole-number.js";
 
 const DEFAULT_CHUNK_BYTES = 256 * 1024;
 

@@ -1,7 +1,7 @@
 /** What a StemPlayer is asked for, and what it hands out. */
 
-import type { Encoding, FrameRange } from "./generated/mismo/analysis/v1/audio.js";
-import type { NotReadyReason } from "./generated/mismo/analysis/v1/transfer_service.js";
+import type { Encoding, FrameRange } from "../generated/mismo/analysis/v1/audio.js";
+import type { NotReadyReason } from "../generated/mismo/analysis/v1/transfer_service.js";
 import type { StartPosition } from "./start-position.js";
 import type { CreditOptions } from "./stem-credit.js";
 

@@ -2,13 +2,13 @@
 
 import { createHash, type Hash } from "node:crypto";
 
-import { crc32c } from "./crc32c.js";
-import { ChecksumError, StreamCorruptError } from "./errors.js";
 import type {
   EndOfStem,
   ResumePoint,
   StemChunk as ChunkMessage,
-} from "./generated/mismo/analysis/v1/transfer_service.js";
+} from "../generated/mismo/analysis/v1/transfer_service.js";
+import { ChecksumError, StreamCorruptError } from "../rpc/errors.js";
+import { crc32c } from "./crc32c.js";
 import { frameOf, type StartField } from "./start-position.js";
 import type { StemFormat } from "./stem-format.js";
 

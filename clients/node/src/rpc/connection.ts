@@ -2,10 +2,10 @@
 
 import { type CallOptions, Channel, type ClientUnaryCall, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 
+import { JobServiceClient } from "../generated/mismo/analysis/v1/job_service.js";
+import { SystemServiceClient } from "../generated/mismo/analysis/v1/system_service.js";
+import { TransferServiceClient } from "../generated/mismo/analysis/v1/transfer_service.js";
 import { MismoError, toMismoError } from "./errors.js";
-import { JobServiceClient } from "./generated/mismo/analysis/v1/job_service.js";
-import { SystemServiceClient } from "./generated/mismo/analysis/v1/system_service.js";
-import { TransferServiceClient } from "./generated/mismo/analysis/v1/transfer_service.js";
 import type { Settings } from "./options.js";
 
 /** The services over one channel. */

@@ -1,9 +1,9 @@
 /** The format of streamed stems, and the WAV header that belongs before them. */
 
-import { seconds } from "./durations.js";
-import { Encoding } from "./generated/mismo/analysis/v1/audio.js";
-import type { StreamInfo } from "./generated/mismo/analysis/v1/transfer_service.js";
-import { wholeNumber } from "./whole-number.js";
+import { Encoding } from "../generated/mismo/analysis/v1/audio.js";
+import type { StreamInfo } from "../generated/mismo/analysis/v1/transfer_service.js";
+import { seconds } from "../rpc/durations.js";
+import { wholeNumber } from "../rpc/whole-number.js";
 
 /** The stems of a stream. */
 export interface StemFormat {

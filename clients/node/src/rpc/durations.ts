@@ -1,6 +1,6 @@
 /** Seconds in this client, google.protobuf.Duration on the wire. */
 
-import type { Duration } from "./generated/google/protobuf/duration.js";
+import type { Duration } from "../generated/google/protobuf/duration.js";
 
 const NANOS = 1_000_000_000;
 

@@ -12,9 +12,9 @@
 
 import { status, type ServiceError } from "@grpc/grpc-js";
 
-import { type Job, JobState } from "./generated/mismo/analysis/v1/job.js";
-import type { JobError } from "./generated/mismo/analysis/v1/stage.js";
-import { decodeStatus, type FieldViolation, type StatusDetails } from "./rpc-status.js";
+import { type Job, JobState } from "../generated/mismo/analysis/v1/job.js";
+import type { JobError } from "../generated/mismo/analysis/v1/stage.js";
+import { decodeStatus, type FieldViolation, type StatusDetails } from "./status-details.js";
 
 const STATUS_DETAILS_KEY = "grpc-status-details-bin";
 const RUN_REPLACED = "RUN_REPLACED";

@@ -1,8 +1,8 @@
 /** Where a stream begins: at a frame, or at a time where the sample rate is not known yet. */
 
-import { frameAt, toDuration } from "./durations.js";
-import type { Duration } from "./generated/google/protobuf/duration.js";
-import { wholeNumber } from "./whole-number.js";
+import type { Duration } from "../generated/google/protobuf/duration.js";
+import { frameAt, toDuration } from "../rpc/durations.js";
+import { wholeNumber } from "../rpc/whole-number.js";
 
 /** A place in the track; neither: its start. */
 export interface StartPosition {
