@@ -1,7 +1,7 @@
 /**
- * Client of the analysis server: submit a track, watch it, play its stems while they are made.
+ * Client of the analysis server: submits tracks, watches jobs, and plays stems while they are separated.
  *
- * Jobs, events and models are the messages of `mismo.analysis.v1`; README.md has examples.
+ * Jobs, models and stages are the messages of `mismo.analysis.v1`. README.md has examples.
  */
 
 export { status } from "@grpc/grpc-js";

@@ -1,6 +1,6 @@
-/** Frames, bytes and revisions are whole; what is not would fail deep inside a call. */
+/** Checks that frames, bytes and revisions are integers, before a call fails to encode them. */
 
-/** `value`, if it is an integer within 2^53. Throws RangeError naming it. */
+/** Returns `value` if it is a safe integer (below 2^53 in magnitude). Throws RangeError with `name`. */
 export function wholeNumber(name: string, value: number): number {
   if (!Number.isSafeInteger(value)) throw new RangeError(`${name} must be a whole number, not ${value}`);
   return value;

@@ -5,7 +5,11 @@ import type { TestContext } from "node:test";
 
 import type { StemChunk, StemPlayer, StemStreamOptions } from "mismo-client";
 
-import type { StreamOpen, StreamStemsRequest, StreamStemsResponse } from "#dist/generated/mismo/analysis/v1/transfer_service.js";
+import type {
+  StreamOpen,
+  StreamStemsRequest,
+  StreamStemsResponse,
+} from "#dist/generated/mismo/analysis/v1/transfer_service.js";
 
 import { type FakeCall, FakeServer } from "./fake-server.js";
 import { JOB, samples, sent } from "./fake-stems.js";
