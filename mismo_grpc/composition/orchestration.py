@@ -8,6 +8,7 @@ from mismo_grpc.composition.persistence import Persistence
 from mismo_grpc.composition.separation import SeparationParts
 from mismo_grpc.executors import Executors
 from mismo_grpc.orchestration.admission import Admission
+from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.orchestration.server_status import ServerStatus
@@ -68,7 +69,7 @@ def build_orchestration(
         boot=boot,
         bulk=executors.bulk,
     )
-    queue = JobQueue(repository, runner, settings.max_concurrent_jobs)
+    queue = JobQueue(repository, runner.run, settings.max_concurrent_jobs)
     stem_readers = StemReaders(
         repository,
         runs,
@@ -80,7 +81,7 @@ def build_orchestration(
     )
     jobs = Jobs(
         repository,
-        runner,
+        JobChanges(repository, runner, queue, runs, separation.scheduler),
         queue,
         stem_readers,
         WaveformReaders(repository, runs, stem_files, executors.bulk),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from mismo_grpc.jobs.store.sqlite_store import SqliteJobStore
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.storage.disk import FileSystemDisk
 from mismo_grpc.uploads.uploads import Uploads
+from tests.unit.orchestration.desk import SubmitDesk
 from tests.unit.orchestration.place import NOW, Place
 
 
@@ -31,3 +32,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
     repository = JobRepository(store, lambda: NOW)
     yield Place(tmp_path, store, repository, uploads, Runs(tmp_path / "jobs"))
     repository.close()
+
+
+@pytest.fixture
+async def desk(place: Place) -> AsyncIterator[SubmitDesk]:
+    desk = SubmitDesk(place)
+    yield desk
+    await desk.close()

@@ -93,7 +93,7 @@ async def test_a_result_that_was_replaced_meanwhile_is_not_taken_over(place: Pla
     admitted = await admission.check(request_for(track))
     assert await admission.may_still_have(admitted)
     if change == "deleted":
-        await place.repository.write(place.store.delete, done.job_id)
+        await place.repository.write(place.store.delete, done.job_id, NOW)
     elif change == "another run":
         await place.succeeded(replace(done, run_id="f" * 32, revision=2))
     else:
