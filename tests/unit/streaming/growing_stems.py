@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mismo_grpc.audio.encode import Encoding, convert_pcm
-from mismo_grpc.broadcast import Broadcast
 from mismo_grpc.errors import MismoError, check_run
 from mismo_grpc.jobs.job import (
     Job,
@@ -28,6 +27,7 @@ from mismo_grpc.separation.stems import StemLayout, StemSet
 from mismo_grpc.streaming.messages import NotReadyReason
 from mismo_grpc.streaming.reader import RunningJob, StemReader
 from mismo_grpc.streaming.source import SourceRun
+from tests.support.counted_broadcast import CountedBroadcast
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ class GrowingStems:
         self.stems = StemSet(folder / "stems", self.layout, folder / "peaks")
         noise = np.random.default_rng(frames).uniform(-peak, peak, (len(stems), frames, 2))
         self.stems.write(0, noise.astype(np.float32))
-        self.changed = Broadcast()
+        self.changed = CountedBroadcast()
         self.job = Job(
             "track",
             "run",
