@@ -15,14 +15,14 @@ class CountedBroadcast(Broadcast):
 
     def __init__(self) -> None:
         super().__init__()
-        self._looks = 0
+        self.looks = 0
         self._looked = Broadcast()
 
     async def wait(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         def counted() -> bool:
             if condition():
                 return True
-            self._looks += 1
+            self.looks += 1
             self._looked.notify()
             return False
 
@@ -30,4 +30,4 @@ class CountedBroadcast(Broadcast):
 
     async def in_vain(self, count: int) -> None:
         """Waits until `count` checks were false."""
-        assert await self._looked.wait(lambda: self._looks >= count, PATIENCE)
+        assert await self._looked.wait(lambda: self.looks >= count, PATIENCE)
