@@ -24,6 +24,7 @@ from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.job import Job, JobRequest, JobState, Priority, Progress, StageState
 from mismo_grpc.jobs.page_token import decode_page_token, encode_page_token
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository, progress_of
+from mismo_grpc.jobs.watching import JobsEvent, WatchedJobs, watch_jobs
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.orchestration.sources import playhead_error
@@ -205,6 +206,19 @@ class Jobs:
         ):
             yield event
 
+    def watch_all(
+        self, watched: WatchedJobs, cursor: str, heartbeat: float, min_progress_interval: float
+    ) -> AsyncGenerator[JobsEvent]:
+        """The changes of all jobs that match; see `watch_jobs`. Close it."""
+        return watch_jobs(
+            self._repository,
+            self.view,
+            watched,
+            cursor=cursor,
+            heartbeat=heartbeat,
+            min_progress_interval=min_progress_interval,
+        )
+
     # Change
 
     async def cancel(self, job_id: str) -> Job:
@@ -287,7 +301,7 @@ class Jobs:
                 return
             self._repository.ended_logs.pop(job.job_id, None)
             # The row first: a start removes files without a job, but cannot make those of a job that has none.
-            await self._repository.must_write(self._repository.store.delete, job.job_id)
+            await self._repository.remove(job.job_id)
             await self._runs.forget(job.job_id, job.run_id)
 
     # Read

@@ -77,7 +77,7 @@ def test_what_is_not_there_is_none(store: JobStore) -> None:
     assert store.has_result_of("0" * 64, 0.0) is False
     assert store.standing_runs() == []
     assert store.ended_results() == []
-    assert store.delete("nope") is False
+    assert store.delete("nope", 1.0) is False
     assert store.list() == []
 
 
@@ -111,7 +111,7 @@ def test_a_late_change_of_a_replaced_or_deleted_run_is_not_stored(store: JobStor
     accept(store, a_job(run_id="a-2"))
     assert store.save(a_job(run_id="a-1", state=JobState.SUCCEEDED)) is False
     assert store.get("a") == a_job(run_id="a-2")
-    store.delete("a")
+    store.delete("a", 1.0)
     assert store.save(a_job(run_id="a-2")) is False
     assert store.get("a") is None
 
@@ -119,7 +119,7 @@ def test_a_late_change_of_a_replaced_or_deleted_run_is_not_stored(store: JobStor
 def test_a_deleted_job_leaves_its_request_id_but_nothing_else(store: JobStore) -> None:
     store.accept(a_job(labels={"x": "y"}), "req", "print", 1.0)
     store.save(a_job(labels={"x": "y"}, revision=2), [a_callback(a_job())])
-    assert store.delete("a") is True
+    assert store.delete("a", 1.0) is True
     assert store.get("a") is None
     assert store.standing_runs() == []
     assert store.callbacks_of("a") == []
@@ -279,7 +279,7 @@ def test_a_request_id_means_one_payload(store: JobStore) -> None:
 
 def test_the_same_payload_may_run_again_under_its_request_id(store: JobStore) -> None:
     store.accept(a_job(), "req", "print", 1.0)
-    store.delete("a")
+    store.delete("a", 1.0)
     store.accept(a_job(run_id="a-2"), "req", "print", 2.0)
     assert store.find_request("req") == RequestRow("a", "a-2", "print")
 

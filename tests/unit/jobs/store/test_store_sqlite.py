@@ -282,7 +282,7 @@ def test_a_store_with_an_event_table_is_taken_over_without_it(tmp_path: Path) ->
     assert store.find_result("5" * 64, cache_key(job)) == job
     assert store.ended_results() == [EndedResult("old", "old-1", JobState.SUCCEEDED, 9.0, None, 0)]
     store.accept(a_job("new"), "", "", 1.0)
-    store.delete("old")
+    store.delete("old", 1.0)
     assert store.callbacks_of("old") == []
     store.close()
     connection = sqlite3.connect(path)
