@@ -43,10 +43,12 @@ class ChangeFeed:
         """Changes and steps of progress that the watchers were woken for."""
         self.steps = 0
         """Steps of progress among them."""
-        self._stored = self._loaded = 0
+        self._stored: int = 0
+        self._loaded: int = 0
         self._loaded_at: float = float("-inf")
         self._recent: dict[str, Change] = {}
-        self._head = self._floor = 0
+        self._head: int = 0
+        self._floor: int = 0
         self._watchers = 0
         self._lock = asyncio.Lock()
 
