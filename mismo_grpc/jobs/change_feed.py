@@ -129,10 +129,9 @@ class ChangeFeed:
         return page
 
     def _keep(self, change: Change) -> None:
-        key = _key(change)
-        # A job stands where it changed last.
-        self._recent.pop(key, None)
-        self._recent[key] = change
+        # A job stands where it changed last, and no longer once it is removed.
+        self._recent.pop(change.subject.job_id, None)
+        self._recent[_key(change)] = change
         if len(self._recent) > RECENT_CHANGES:
             oldest = next(iter(self._recent))
             self._floor = self._recent.pop(oldest).number

@@ -65,7 +65,7 @@ async def watch_jobs(
         begin = await _begin(repository, asked, head)
         watch = _Watch(repository, view, watched, begin, head.last_change, heartbeat, min_progress_interval)
         while True:
-            wakes = repository.changes.wakes
+            wakes, before = repository.changes.wakes, watch.position
             await repository.changes.load()
             page = await repository.changes.after(watch.position, watched.states, watched.labels)
             if page.forgotten > watch.removals:
@@ -77,11 +77,10 @@ async def watch_jobs(
                 event = watch.told(change)
                 if event is not None:
                     yield event
-            more = page.position > watch.position
             watch.position = page.position
             for event in watch.between():
                 yield event
-            if not more:
+            if watch.position == before:
                 await repository.changes.woken.wait(
                     lambda seen=wakes: repository.changes.wakes != seen, watch.patience()
                 )
@@ -89,7 +88,9 @@ async def watch_jobs(
 
 async def _begin(repository: JobRepository, asked: Cursor | None, head: ChangeHead) -> Cursor:
     if asked is None:
-        return Cursor(head.start_id, 0, head.last_change)
+        await repository.changes.load()
+        # Whatever is read from now on lacks the jobs that were removed up to there.
+        return Cursor(head.start_id, 0, repository.changes.head)
     last: int | None = await repository.read(repository.store.last_change_of, asked.start_id)
     if last is None or not head.forgotten_change <= asked.removals <= last:
         raise expired()
