@@ -15,7 +15,7 @@ from mismo_grpc.jobs.store.port import JobStore
 
 RECENT_CHANGES = 1024
 """Changes in memory, each job once; a watcher that is further behind reads the store."""
-PAGE_CHANGES = 100
+PAGE_CHANGES = 50
 LOAD_INTERVAL_SECONDS = 0.02
 """Least time between two looks at the store for what is new, however fast jobs change."""
 
