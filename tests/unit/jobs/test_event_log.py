@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -60,7 +60,7 @@ class Act:
 
     def watch(
         self, after: int = 0, *, replay: bool = False, heartbeat: float = 60.0, interval: float = 0.0
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent]:
         return watch_events(
             self.log,
             self.view,
@@ -97,7 +97,7 @@ async def test_a_watch_begins_with_a_snapshot_and_ends_with_the_end() -> None:
 
 async def test_each_event_is_told_as_what_it_is() -> None:
     act = Act()
-    async with aclosing(act.watch()) as events:  # type: ignore[type-var]
+    async with aclosing(act.watch()) as events:
         assert kinds([await following(events), await following(events)]) == ["JobView", "Progress"]
         act.publish(EventKind.STAGE, DECODING)
         assert (await following(events)).body == DECODING
@@ -131,7 +131,7 @@ async def test_a_revision_that_cannot_be_replayed_gets_a_snapshot(after: int) ->
 
 async def test_segments_in_a_row_are_merged_for_who_reads_late() -> None:
     act = Act()
-    async with aclosing(act.watch(1, replay=True, interval=60.0)) as events:  # type: ignore[type-var]
+    async with aclosing(act.watch(1, replay=True, interval=60.0)) as events:
         assert kinds([await following(events)]) == ["Progress"]
         for start, end in ((0, 10), (20, 30), (10, 20)):
             act.segment(start, end)
@@ -144,7 +144,7 @@ async def test_segments_in_a_row_are_merged_for_who_reads_late() -> None:
 async def test_who_falls_behind_the_log_gets_a_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_log, "REPLAY_EVENTS", 3)
     act = Act()
-    async with aclosing(act.watch(1, replay=True, interval=60.0)) as events:  # type: ignore[type-var]
+    async with aclosing(act.watch(1, replay=True, interval=60.0)) as events:
         assert kinds([await following(events)]) == ["Progress"]
         for _ in range(4):
             act.publish(EventKind.STAGE, DECODING)
@@ -157,7 +157,7 @@ async def test_who_falls_behind_the_log_gets_a_snapshot(monkeypatch: pytest.Monk
 
 async def test_progress_within_an_interval_is_told_once_at_its_end() -> None:
     act = Act()
-    async with aclosing(act.watch(interval=0.05)) as events:  # type: ignore[type-var]
+    async with aclosing(act.watch(interval=0.05)) as events:
         assert kinds([await following(events), await following(events)]) == ["JobView", "Progress"]
         for done in (1, 2, 3):
             act.advance(done)
@@ -166,7 +166,7 @@ async def test_progress_within_an_interval_is_told_once_at_its_end() -> None:
 
 async def test_a_heartbeat_comes_when_nothing_else_does() -> None:
     act = Act()
-    async with aclosing(act.watch(heartbeat=0.02)) as events:  # type: ignore[type-var]
+    async with aclosing(act.watch(heartbeat=0.02)) as events:
         found = [await following(events) for _ in range(4)]
     assert kinds(found) == ["JobView", "Progress", "Heartbeat", "Heartbeat"]
     assert found[-1] == WatchEvent(1, 7.0, Heartbeat())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -81,12 +82,12 @@ class Desk:
         await self.repository.remove(job_id)
 
     def watch(
-        self, cursor: str = "", *, heartbeat: float = 60.0, interval: float = 60.0, **watched: object
-    ) -> AsyncIterator[JobsEvent]:
+        self, cursor: str = "", *, heartbeat: float = 60.0, interval: float = 60.0, **watched: Any
+    ) -> AsyncGenerator[JobsEvent]:
         return watch_jobs(
             self.repository,
             self.view,
-            WatchedJobs(**watched),  # pyright: ignore[reportArgumentType] the filter, by name
+            WatchedJobs(**watched),
             cursor=cursor,
             heartbeat=heartbeat,
             min_progress_interval=interval,
@@ -126,8 +127,8 @@ def told(events: list[JobsEvent]) -> list[str]:
     return names
 
 
-async def caught_up(desk: Desk, cursor: str = "", **watched: object) -> list[JobsEvent]:
-    async with aclosing(desk.watch(cursor, **watched)) as events:  # type: ignore[type-var]
+async def caught_up(desk: Desk, cursor: str = "", **watched: Any) -> list[JobsEvent]:
+    async with aclosing(desk.watch(cursor, **watched)) as events:
         return await up_to(events, CaughtUp)
 
 
@@ -292,18 +293,18 @@ async def test_a_watcher_that_falls_behind_the_sweeper_must_begin_anew(desk: Des
     await following(behind)
     # This one began after the removals: they are nothing to it.
     assert told(await up_to(behind, CaughtUp)) == ["CaughtUp"]
-    await behind.aclose()  # type: ignore[attr-defined]
+    await behind.aclose()
 
 
-async def test_many_watchers_share_one_look_at_the_store(desk: Desk) -> None:
+async def test_many_watchers_share_one_look_at_the_store(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     changes = desk.store.changes
 
-    def counted(after: int, *more: object) -> object:
+    def counted(after: int, *more: Any) -> Any:
         calls.append(after)
-        return changes(after, *more)  # type: ignore[arg-type]
+        return changes(after, *more)
 
-    desk.store.changes = counted  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(desk.store, "changes", counted)
     watchers = [desk.watch() for _ in range(20)]
     for events in watchers:
         await up_to(events, CaughtUp)
@@ -314,22 +315,22 @@ async def test_many_watchers_share_one_look_at_the_store(desk: Desk) -> None:
     assert told([await each for each in waiting]) == ["a"] * 20
     assert len(calls) == 1
     for events in watchers:
-        await events.aclose()  # type: ignore[attr-defined]
+        await events.aclose()
 
 
-async def test_a_store_that_fails_ends_the_watch_and_the_next_one_works(desk: Desk) -> None:
-    changes = desk.store.changes
-
+async def test_a_store_that_fails_ends_the_watch_and_the_next_one_works(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object) -> object:
         raise StoreError("the job store failed")
 
     async with aclosing(desk.watch()) as events:
         await up_to(events, CaughtUp)
-        desk.store.changes = broken  # type: ignore[method-assign,assignment]
-        await desk.submit("a")
-        with pytest.raises(StoreError):
-            await following(events)
-    desk.store.changes = changes  # type: ignore[method-assign]
+        with monkeypatch.context() as patch:
+            patch.setattr(desk.store, "changes", broken)
+            await desk.submit("a")
+            with pytest.raises(StoreError):
+                await following(events)
     assert told(await caught_up(desk)) == ["a", "CaughtUp"]
 
 
@@ -359,7 +360,7 @@ class Client:
             self._reading = None
 
     async def _read(self) -> None:
-        async with aclosing(self.desk.watch(self.cursor, labels=self.labels)) as events:  # type: ignore[type-var]
+        async with aclosing(self.desk.watch(self.cursor, labels=self.labels)) as events:
             async for event in events:
                 match event.body:
                     case JobView():
