@@ -12,8 +12,7 @@ from pathlib import Path
 from benchmarks.server import Server
 from benchmarks.tracks import SAMPLE_RATE
 from mismo.analysis.v1.job_pb2 import PRIORITY_NORMAL, Job, Priority
-from mismo_client import AsyncClient
-from mismo_client.stems import StemPlayer
+from mismo_client import AsyncClient, StemPlayer
 
 PATIENCE_SECONDS = 120.0
 """For anything that one or two segments should bring."""

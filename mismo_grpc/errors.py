@@ -17,6 +17,7 @@
     │   ├── ArtifactNotFoundError
     │   ├── JobNotReadyError
     │   ├── RunReplacedError              the job was submitted again; the client expects an earlier run
+    │   ├── JobIdActiveError              the job_id belongs to a job with other content that has not ended
     │   └── CursorExpiredError            WatchJobs begins anew, without a cursor
     ├── AudioError                        the source is not audio that can be separated
     │   ├── UnsupportedAudioError
@@ -147,6 +148,10 @@ class JobNotReadyError(RequestError):
 
 class RunReplacedError(RequestError):
     """The job has another run by now than the client expects."""
+
+
+class JobIdActiveError(RequestError):
+    """A job of that job_id has not ended, and has another source or other options."""
 
 
 class CursorExpiredError(RequestError):
@@ -309,6 +314,7 @@ WIRE: dict[type[MismoError], Wire] = {
     ArtifactNotFoundError: Wire("ARTIFACT_NOT_FOUND", "NOT_FOUND", 404),
     JobNotReadyError: Wire("JOB_NOT_READY", "FAILED_PRECONDITION", 409),
     RunReplacedError: Wire("RUN_REPLACED", "FAILED_PRECONDITION", 409),
+    JobIdActiveError: Wire("JOB_ID_ACTIVE", "ALREADY_EXISTS", 409),
     CursorExpiredError: Wire("CURSOR_EXPIRED", "OUT_OF_RANGE", 410),
     AudioError: Wire("AUDIO_UNREADABLE", "INVALID_ARGUMENT", 415),
     UnsupportedAudioError: Wire("UNSUPPORTED_AUDIO", "INVALID_ARGUMENT", 415),

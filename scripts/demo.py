@@ -2,6 +2,7 @@
 
 make demo                                  # the shipped track, from its middle
 make demo ARGS='--track ~/song.mp3'        # one of yours
+make demo ARGS='--loudness'                # and how loud it is
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("out"), help="where the stems go (./out)")
     parser.add_argument("--playhead", default="0:15", help="where playback begins; the rest follows (0:15)")
     parser.add_argument("--model", default="", help="a model's name; the server's default if not given")
+    parser.add_argument("--loudness", action="store_true", help="measure the track's loudness as well")
     arguments = parser.parse_args()
     track = arguments.track.expanduser().resolve()
     if not track.is_file():
@@ -87,6 +89,8 @@ def main() -> int:
             command += ["--server", f"127.0.0.1:{port}", "--playhead", arguments.playhead]
             if arguments.model:
                 command += ["--model", arguments.model]
+            if arguments.loudness:
+                command += ["--loudness"]
             status = subprocess.run(command, check=False).returncode
         finally:
             stop(server)

@@ -12,7 +12,7 @@ import os
 def main() -> None:
     """Entry point."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    from mismo_client.cli import app
+    from mismo_client.command.cli import app
 
     app()
 

@@ -8,10 +8,12 @@ from mismo_grpc.composition.persistence import Persistence
 from mismo_grpc.composition.separation import SeparationParts
 from mismo_grpc.executors import Executors
 from mismo_grpc.orchestration.admission import Admission
+from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.orchestration.server_status import ServerStatus
 from mismo_grpc.orchestration.service import Jobs
+from mismo_grpc.orchestration.stem_readers import StemReaders
 from mismo_grpc.orchestration.submissions import Submissions
 from mismo_grpc.results.sweeper import Sweeper
 from mismo_grpc.settings import Settings
@@ -66,11 +68,21 @@ def build_orchestration(
         boot=boot,
         bulk=executors.bulk,
     )
-    queue = JobQueue(repository, runner, settings.max_concurrent_jobs)
+    queue = JobQueue(repository, runner.run, settings.max_concurrent_jobs)
+    readers = StemReaders(
+        repository,
+        runs,
+        stem_files,
+        separation.scheduler,
+        segment_seconds=separation.pace.seconds,
+        describe=separation.catalog.describe,
+        in_thread=executors.player,
+    )
     jobs = Jobs(
         repository,
-        runner,
+        JobChanges(repository, runner, queue, runs, separation.scheduler),
         queue,
+        readers,
         stem_files,
         runs,
         Submissions(repository, queue, admission, runs, persistence.uploads, settings.queue_capacity),

@@ -49,6 +49,7 @@ def job_view(view: JobView, callbacks: Sequence[CallbackRow] = ()) -> dict[str, 
     error = job.error
     return {
         **_identity(job),
+        "run_id": job.run_id,
         "status": status,
         "state": status,
         "priority": job.priority.name.lower(),

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from mismo_grpc.broadcast import Broadcast
 from mismo_grpc.completion import run_to_completion
-from mismo_grpc.errors import DiskFullError
+from mismo_grpc.errors import DiskFullError, JobNotFoundError
 from mismo_grpc.jobs.callbacks import callbacks_due
 from mismo_grpc.jobs.change_feed import ChangeFeed
 from mismo_grpc.jobs.event_log import JobEventLog
@@ -37,8 +37,6 @@ class ActiveJob:
     separation: Separation | None = None
     task: asyncio.Task[None] | None = None
     cancelling: bool = False
-    playhead: float | None = None
-    """Seconds; the latest one asked for."""
     separating_since: float | None = None
     """Seconds of the monotonic clock, as `progressed_at`."""
     progressed_at: float = 0.0
@@ -75,7 +73,7 @@ class JobRepository:
         """Called on the event loop with a job before and after each stored change."""
         self.on_accepted: list[Callable[[Job], None]] = []
         """Called on the event loop with each accepted job."""
-        self.changes = ChangeFeed(store, self.read, self.must_write, self._is_published)
+        self.change_feed = ChangeFeed(store, self.read, self.must_write, self._is_published)
         """What watchers of all jobs read."""
         self._withheld: set[str] = set()
         """Runs that are stored, but whose result is not in its place yet."""
@@ -104,6 +102,15 @@ class JobRepository:
         """A job as it is now, or None."""
         active = self.active.get(job_id)
         return active.job if active is not None else await self.read(self.store.get, job_id)
+
+    async def get(self, job_id: str) -> Job:
+        """A job as it is now; raises JobNotFoundError."""
+        job = await self.find(job_id)
+        if job is None:
+            raise JobNotFoundError(
+                f"there is no job {job_id[:128]!r}; it may have expired", metadata={"job_id": job_id[:128]}
+            )
+        return job
 
     async def record(
         self,
@@ -153,9 +160,9 @@ class JobRepository:
                 self._keep_log(active)
             active.event_log.publish(event)
             if segment:
-                self.changes.progressed()
+                self.change_feed.progressed()
             else:
-                self.changes.changed()
+                self.change_feed.changed()
             for tell in self.on_change:
                 tell(before, job, event)
             if callbacks:
@@ -177,12 +184,12 @@ class JobRepository:
             self._withheld.discard(job.run_id)
             raise
         finally:
-            self.changes.changed()
+            self.change_feed.changed()
 
     def publish_ended(self, run_id: str) -> None:
         """Tells of an accepted run that has ended, and of its callbacks."""
         self._withheld.discard(run_id)
-        self.changes.changed()
+        self.change_feed.changed()
         self.tell_callbacks()
 
     async def remove(self, job_id: str) -> None:
@@ -190,7 +197,7 @@ class JobRepository:
         try:
             await self.must_write(self.store.delete, job_id, self.now())
         finally:
-            self.changes.changed()
+            self.change_feed.changed()
 
     def _is_published(self, job: Job) -> bool:
         active = self.active.get(job.job_id)

@@ -61,19 +61,19 @@ async def watch_jobs(
     Raises InvalidFieldError for a cursor that no server made, CursorExpiredError, StoreError, DiskFullError.
     """
     asked = decode_cursor(cursor) if cursor else None
-    async with repository.changes.watching() as head:
+    async with repository.change_feed.watching() as head:
         begin = await _begin(repository, asked, head)
         watch = _Watch(repository, view, watched, begin, head.last_change, heartbeat, min_progress_interval)
         while True:
-            wakes, before = repository.changes.wakes, watch.position
-            await repository.changes.load()
-            page = await repository.changes.after(watch.position, watched.states, watched.labels)
+            wakes, before = repository.change_feed.wakes, watch.position
+            await repository.change_feed.load()
+            page = await repository.change_feed.after(watch.position, watched.states, watched.labels)
             if page.forgotten > watch.removals:
                 # The sweeper was faster than this watcher.
                 raise expired()
             for change in page.changes:
-                if repository.changes.is_behind:
-                    await repository.changes.load()
+                if repository.change_feed.is_behind:
+                    await repository.change_feed.load()
                 event = watch.told(change)
                 if event is not None:
                     yield event
@@ -81,16 +81,16 @@ async def watch_jobs(
             for event in watch.between():
                 yield event
             if watch.position == before:
-                await repository.changes.woken.wait(
-                    lambda seen=wakes: repository.changes.wakes != seen, watch.patience()
+                await repository.change_feed.woken.wait(
+                    lambda seen=wakes: repository.change_feed.wakes != seen, watch.patience()
                 )
 
 
 async def _begin(repository: JobRepository, asked: Cursor | None, head: ChangeHead) -> Cursor:
     if asked is None:
-        await repository.changes.load()
+        await repository.change_feed.load()
         # Whatever is read from now on lacks the jobs that were removed up to there.
-        return Cursor(head.start_id, 0, repository.changes.head)
+        return Cursor(head.start_id, 0, repository.change_feed.head)
     last: int | None = await repository.read(repository.store.last_change_of, asked.start_id)
     if last is None or not head.forgotten_change <= asked.removals <= last:
         raise expired()
@@ -138,7 +138,7 @@ class _Watch:
         subject = change.subject
         if isinstance(subject, RemovedJob):
             return None if change.number <= needless_removals else self._event(subject, subject.removed_at)
-        if self._repository.changes.is_outdated(change):
+        if self._repository.change_feed.is_outdated(change):
             return None
         current = self._view(subject)
         job = current.job

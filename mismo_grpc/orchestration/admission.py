@@ -12,6 +12,7 @@ from pathlib import Path
 from mismo_grpc.errors import MismoError, ModelUnavailableError, NotSupportedYetError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import (
+    Artifact,
     Job,
     JobRequest,
     JobState,
@@ -111,7 +112,7 @@ class Admission:
         fallback_from = (
             self._wanted_model if not request.options.stems.model and model.name != self._wanted_model else ""
         )
-        path, field = await self._locate(request.source)
+        path, field = await self.locate(request.source)
         checked = await asyncio.to_thread(
             check_audio, path, request.options.stems.playhead, self._max_track_seconds, field
         )
@@ -124,12 +125,10 @@ class Admission:
             shifts=request.options.stems.shifts,
         )
         await asyncio.to_thread(self._check_room, seconds, model, request.options.stems)
-        digest = ""
+        digest = await self.digest(request.source, path, checked.size)
         cached: Job | None = None
-        if checked.size <= HASHED_AT_SUBMIT_BYTES:
-            digest = await self._checksum(_sha256, path)
-            if use_earlier:
-                cached = await self._earlier_result(digest, model, request.options.stems)
+        if digest and use_earlier:
+            cached = await self._earlier_result(digest, model, request.options.stems)
         device = self._device_now()
         warnings = (
             (f"model {self._wanted_model} is not available on this server; {model.name} was used instead",)
@@ -158,6 +157,15 @@ class Admission:
         )
         return Admitted(job, cached)
 
+    async def digest(self, source: Source, path: Path, size: int) -> str:
+        """SHA-256 of a source of `size` bytes, lower-case hex; "" if to make it would take too long.
+
+        Raises UploadNotFoundError, SourceNotFoundError.
+        """
+        if source.kind is SourceKind.UPLOAD:
+            return (await self._uploads.get(source.location)).sha256
+        return await self._checksum(_sha256, path) if size <= HASHED_AT_SUBMIT_BYTES else ""
+
     async def _earlier_result(self, digest: str, model: ModelDescription, options: StemOptions) -> Job | None:
         repository = self._repository
         # Only what might be there is worth waiting for the device, which a server that just started does not know.
@@ -178,7 +186,11 @@ class Admission:
             select_stems(model.sources, options.stem_names, options.two_stems)
         return model
 
-    async def _locate(self, source: Source) -> tuple[Path, str]:
+    async def locate(self, source: Source) -> tuple[Path, str]:
+        """A source's file, and the request's field that names it.
+
+        Raises SourcePathForbiddenError, SourceNotFoundError, UploadNotFoundError, UploadIncompleteError.
+        """
         if source.kind is SourceKind.UPLOAD:
             return await self._bulk(self._uploads.path_of, source.location), "source.upload_id"
         return await asyncio.to_thread(self.resolve, source), "source.path"
@@ -249,7 +261,9 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _taken_over(job: Job, cached: Job, artifacts: tuple[str, ...], now: float, default_ttl: float) -> Job:
+def _taken_over(
+    job: Job, cached: Job, artifacts: tuple[Artifact, ...], now: float, default_ttl: float
+) -> Job:
     stages = tuple(
         StageStatus(stage, StageState.SUCCEEDED, now, now) for stage in (Stage.DECODE, Stage.STEMS)
     )
@@ -264,6 +278,7 @@ def _taken_over(job: Job, cached: Job, artifacts: tuple[str, ...], now: float, d
         segments_done=cached.segments_total,
         segments_total=cached.segments_total,
         time_to_first_audio=now - job.created_at,
+        time_to_playhead_audio=now - job.created_at,
         artifacts=artifacts,
         model_fingerprint=cached.model_fingerprint,
         result_bytes=cached.result_bytes,

@@ -101,7 +101,10 @@ class JobRunner:
             separation = await self._open(engine, spec, bag)
         active.separation = separation
         # What UpdateJob asked for while the files were opened.
-        separation.steer(engine.scheduler, int(active.job.priority), active.playhead)
+        engine.scheduler.set_priority(separation.scheduled, int(active.job.priority))
+        frame = separation.frame_at(active.job.options.stems.playhead)
+        if frame != (spec.start_frame if spec.playing else None):
+            engine.scheduler.suggest(separation.scheduled, frame)
         lease = self._stem_files.put(active.job.run_id, separation.stems)
         try:
             await self._separate(active, separation, stage)
@@ -152,11 +155,10 @@ class JobRunner:
     def _spec(self, active: ActiveJob, mix: DecodedMix, bag: Bag, engine: SegmentEngine) -> SeparationSpec:
         job, options = active.job, active.job.options.stems
         seconds = mix.frames / mix.sample_rate
-        playhead = active.playhead if active.playhead is not None else options.playhead
+        playhead = options.playhead
         # One that came by UpdateJob, when nobody knew the length, ends no job.
-        moved = job.playhead_moved or active.playhead is not None
-        if not moved and options.playhead is not None and options.playhead >= seconds:
-            raise playhead_error(options.playhead, seconds)
+        if not job.playhead_moved and playhead is not None and playhead >= seconds:
+            raise playhead_error(playhead, seconds)
         return SeparationSpec(
             mix,
             self._runs.files(job.run_id),
@@ -243,14 +245,15 @@ class JobRunner:
         active.stems_changed.notify()
 
     def _progressed(self, active: ActiveJob, separation: Separation) -> Callable[[Job], Job]:
-        first = self._repository.now() - active.job.created_at
+        now = self._repository.now()
+        first = now - active.job.created_at
 
         def progressed(job: Job) -> Job:
             return replace(
                 job,
                 segments_done=separation.segments_done,
                 time_to_first_audio=first if job.time_to_first_audio is None else job.time_to_first_audio,
-            )
+            ).with_playhead_audio(separation.stems.ready, now)
 
         return progressed
 
@@ -281,7 +284,7 @@ class JobRunner:
                 ended_at=ended,
                 expires_at=ended + (job.result_ttl or self._default_ttl),
                 segments_done=job.segments_total,
-                artifacts=results.names,
+                artifacts=results.artifacts,
                 stem_sha256=results.stem_sha256,
                 result_bytes=results.bytes,
             ).with_stage(stage)

@@ -85,9 +85,10 @@ def check_audio(path: Path, playhead: float | None, max_track_seconds: float, fi
     return CheckedSource(path, found.st_size, found.st_mtime_ns, info)
 
 
-def playhead_error(playhead: float, seconds: float) -> PlayheadBeyondEndError:
-    """The playhead lies past the end of a track of `seconds`."""
+def playhead_error(
+    playhead: float, seconds: float, field: str = "options.stems.playhead"
+) -> PlayheadBeyondEndError:
+    """The playhead in the request's `field` lies past the end of a track of `seconds`."""
     return PlayheadBeyondEndError(
-        f"options.stems.playhead: {playhead:g} s is past the end of the track ({seconds:.3f} s)",
-        field="options.stems.playhead",
+        f"{field}: {playhead:g} s is past the end of the track ({seconds:.3f} s)", field=field
     )

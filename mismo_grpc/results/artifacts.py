@@ -1,4 +1,4 @@
-"""What a finished run leaves beside its stems: stems.json, waveforms, and stems.zip, which is made while it is read.
+"""The artifacts of a finished run: stems.json, the waveforms, and stems.zip, which is made while it is read.
 
 `stems.json` keeps size and CRC-32 of every stem, so the archive is planned without reading one.
 Functions block on the disk; call them in a thread. `ArtifactReader` is for the event loop.
@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from mismo_grpc.errors import ArtifactNotFoundError, InternalError, InvalidFieldError
 from mismo_grpc.executors import InThread
-from mismo_grpc.jobs.job import Job
+from mismo_grpc.jobs.job import Artifact, Job
 from mismo_grpc.results.stored_zip import BytesSpan, FileSpan, Span, ZipEntry, ZipPlan
 from mismo_grpc.results.waveforms import WAVEFORM_PREFIX, WAVEFORM_TYPES, waveform_names
 from mismo_grpc.storage.disk import disk_errors, synced_file
@@ -47,7 +47,7 @@ class StemFile:
 
 
 def digest_stem(name: str, path: Path, pcm_offset: int, pcm_bytes: int) -> StemFile:
-    """Reads a stem file once for all its checksums; its samples are `pcm_bytes` from byte `pcm_offset` on.
+    """Computes all checksums of a stem file in one pass; its samples are the `pcm_bytes` bytes after `pcm_offset`.
 
     Raises InternalError if the file is too short for them.
     """
@@ -100,7 +100,7 @@ def stems_document(
 
 
 def write_stems_json(files: RunFiles, document: Mapping[str, object]) -> None:
-    """Writes stems.json and brings it to the disk; raises DiskFullError or InternalError."""
+    """Writes stems.json and syncs it to the disk; raises DiskFullError or InternalError."""
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     with disk_errors(), synced_file(files.stems_json) as file:
         file.write(text.encode())
@@ -129,9 +129,37 @@ def _gone(name: str) -> ArtifactNotFoundError:
     return ArtifactNotFoundError(f"{name} of the job is gone; submit the track again")
 
 
+def artifacts_of(
+    files: RunFiles, stems: Sequence[StemFile], waveforms: Mapping[str, str]
+) -> tuple[Artifact, ...]:
+    """The artifacts of a run whose files are written; `waveforms` are SHA-256 by name.
+
+    Raises InternalError if one is missing.
+    """
+    with disk_errors():
+        document = files.stems_json.read_bytes()
+        return (
+            Artifact(STEMS_JSON, len(document), hashlib.sha256(document).hexdigest()),
+            Artifact(STEMS_ZIP, _total_bytes(plan_stems_zip(files, stems).spans)),
+            *(
+                Artifact(name, files.artifact(name).stat().st_size, sha256)
+                for name, sha256 in waveforms.items()
+            ),
+        )
+
+
+def content_type_of(name: str) -> str:
+    """The media type of an artifact, by its name."""
+    return CONTENT_TYPES.get(name) or WAVEFORM_TYPES.get(Path(name).suffix, "application/octet-stream")
+
+
 def plan_stems_zip(files: RunFiles, stems: Sequence[StemFile]) -> ZipPlan:
     """The plan of stems.zip: the stem files, without folders, in the order of the stems."""
     return ZipPlan.of([ZipEntry(stem.file, files.stems / stem.file, stem.size, stem.crc32) for stem in stems])
+
+
+def _total_bytes(spans: Sequence[Span]) -> int:
+    return spans[-1].start + spans[-1].size if spans else 0
 
 
 def _open_span(span: FileSpan) -> int:
@@ -148,7 +176,7 @@ def _open_span(span: FileSpan) -> int:
 class ArtifactReader:
     """The bytes of one artifact from any offset; `total_bytes` is its size, `sha256` of its content ("" if unknown).
 
-    Holds one file open at a time. Whoever reads holds the run meanwhile.
+    Has at most one file open at a time. The caller holds the run while it reads.
     """
 
     def __init__(
@@ -162,11 +190,11 @@ class ArtifactReader:
         self.content_type = content_type
         self.sha256 = sha256
         self.run_id = ""
-        """The run that it is of, for those who must tell one content from another."""
-        self.total_bytes = spans[-1].start + spans[-1].size if spans else 0
+        """The run that the artifact belongs to."""
+        self.total_bytes = _total_bytes(spans)
         self._spans = spans
         self._starts = [span.start for span in spans]
-        # Held in the reading thread, so that a cancelled reader's close waits for its last read.
+        # The reading thread holds it, so that closing waits for a read whose caller was cancelled.
         self._lock = threading.Lock()
         self._open: tuple[FileSpan, int] | None = None
         self._closed = False
@@ -180,7 +208,7 @@ class ArtifactReader:
         return await self._in_thread(self.read_now, offset, count)
 
     def read_now(self, offset: int, count: int) -> bytes:
-        """`read` for a thread that may block."""
+        """The same as `read`, in the calling thread; blocks."""
         if not 0 <= offset <= self.total_bytes:
             raise InvalidFieldError(
                 f"offset must be 0 to {self.total_bytes}, the size of the artifact in bytes", field="offset"
@@ -216,7 +244,7 @@ class ArtifactReader:
             self._open = None
 
     def close(self) -> None:
-        """Lets go of the files."""
+        """Closes the open file; reads raise InternalError from now on."""
         with self._lock:
             self._closed = True
             self._release()
@@ -231,22 +259,22 @@ class ArtifactReader:
 
 
 def open_artifact(files: RunFiles, name: str, in_thread: InThread = asyncio.to_thread) -> ArtifactReader:
-    """A reader of one of a finished run's artifacts by name; it reads by `in_thread`.
+    """Opens an artifact of a finished run by its name; reads run in `in_thread`.
 
     Raises ArtifactNotFoundError if there is none of that name (a name is never a path) or its files are gone.
     """
     if name == STEMS_ZIP:
         spans = plan_stems_zip(files, read_stem_files(files)).spans
-        return ArtifactReader(spans, CONTENT_TYPES[name], in_thread=in_thread)
+        return ArtifactReader(spans, content_type_of(name), in_thread=in_thread)
     if name == STEMS_JSON:
-        return _file_reader(files.stems_json, CONTENT_TYPES[name], _gone(name), in_thread)
+        return _file_reader(files.stems_json, content_type_of(name), _gone(name), in_thread)
     if name.startswith(WAVEFORM_PREFIX) and name in waveform_names(
         stem.name for stem in read_stem_files(files)
     ):
         missing = ArtifactNotFoundError(
             f"name: the job has no {name}; its artifacts tell what it has", field="name"
         )
-        return _file_reader(files.artifact(name), WAVEFORM_TYPES[Path(name).suffix], missing, in_thread)
+        return _file_reader(files.artifact(name), content_type_of(name), missing, in_thread)
     raise ArtifactNotFoundError(
         f"name: there is no artifact {name!r}; there are {STEMS_JSON} and {STEMS_ZIP}, and waveforms of the stems",
         field="name",
@@ -254,7 +282,7 @@ def open_artifact(files: RunFiles, name: str, in_thread: InThread = asyncio.to_t
 
 
 def open_stem(files: RunFiles, stem: str, in_thread: InThread = asyncio.to_thread) -> ArtifactReader:
-    """A reader of a finished stem's WAV file; the caller knows that the run has this stem.
+    """Opens the WAV file of a finished stem; the caller has checked that the run has this stem.
 
     Raises ArtifactNotFoundError if the file is gone, InternalError if it is not of the size that stems.json says.
     """

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mismo_grpc.jobs.job import Job, Stage
-from mismo_grpc.results.artifacts import STEMS_JSON, STEMS_ZIP, digest_stem, stems_document, write_stems_json
+from mismo_grpc.jobs.job import Artifact, Job, Stage
+from mismo_grpc.results.artifacts import (
+    STEMS_ZIP,
+    artifacts_of,
+    digest_stem,
+    stems_document,
+    write_stems_json,
+)
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.results.waveforms import write_waveforms
 from mismo_grpc.separation.stems import StemSet
@@ -14,9 +20,9 @@ from mismo_grpc.storage.disk import Disk, disk_errors
 
 @dataclass(frozen=True)
 class Results:
-    """Names of a run's artifacts, the checksum of each stem's samples, and the bytes of all its files."""
+    """A run's artifacts, the checksum of each stem's samples, and the bytes of all its files."""
 
-    names: tuple[str, ...]
+    artifacts: tuple[Artifact, ...]
     stem_sha256: tuple[str, ...]
     bytes: int
 
@@ -38,6 +44,8 @@ def write_results(
     timings = {"total": ended_at - job.created_at}
     if job.time_to_first_audio is not None:
         timings["time_to_first_audio"] = job.time_to_first_audio
+    if job.time_to_playhead_audio is not None:
+        timings["time_to_playhead_audio"] = job.time_to_playhead_audio
     for stage in (Stage.DECODE, Stage.STEMS):
         status = job.stage(stage)
         if status.started_at is not None:
@@ -46,9 +54,11 @@ def write_results(
     write_stems_json(files, stems_document(replace(job, layout=layout), digests, waveforms, timings))
     with disk_errors():
         runs.sync_names(job.run_id)
-        small = sum(files.artifact(name).stat().st_size for name in (STEMS_JSON, *waveforms))
+    artifacts = artifacts_of(files, digests, waveforms)
+    # The archive is made of the stems while it is read.
+    small = sum(each.total_bytes for each in artifacts if each.name != STEMS_ZIP)
     return Results(
-        (STEMS_JSON, STEMS_ZIP, *waveforms),
+        artifacts,
         tuple(each.pcm_sha256 for each in digests),
         small + sum(each.size for each in digests),
     )

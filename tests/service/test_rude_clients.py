@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -179,7 +178,9 @@ async def test_garbage_in_a_unary_call_is_an_invalid_argument(server: Server, me
 
 
 @pytest.mark.parametrize("method", ["StreamStems", "UploadAudio"])
-@pytest.mark.parametrize("first", [b"\xff\xff\xff garbage", b"", os.urandom(64), b"\x0a\x05hello"])
+@pytest.mark.parametrize(
+    "first", [b"\xff\xff\xff garbage", b"", random.Random(1).randbytes(64), b"\x0a\x05hello"]
+)
 async def test_garbage_as_the_first_message_of_a_stream_ends_it_alone(
     server: Server, music: Path, method: str, first: bytes
 ) -> None:
@@ -242,7 +243,6 @@ async def test_stream_messages_out_of_place_are_refused(server: Server, music: P
         ([opening, seek(0, 0)], "seek.generation"),
         ([opening, seek(2, 0), seek(2, 0)], "seek.generation"),
         ([opening, seek(1, -1)], "seek.start_frame"),
-        ([opening, seek(1, RATE)], "seek.start_frame"),
         ([opening, request(credit=transfer_service_pb2.StreamCredit(bytes=-1))], "credit.bytes"),
     ):
         call = server.client.transfer.StreamStems(timeout=PATIENCE)

@@ -370,8 +370,8 @@ async def test_it_counts_as_an_open_stream_and_ends_with_the_server(start: Start
 async def test_a_client_that_leaves_lets_go_of_everything(server: Server, watching: Watching) -> None:
     watching.close()
     await until(lambda: server.app.server.streams.count == 0)
-    assert server.app.repository.changes._watchers == 0
-    assert not server.app.repository.changes._recent
+    assert server.app.repository.change_feed._watchers == 0
+    assert not server.app.repository.change_feed._recent
 
 
 # kill -9

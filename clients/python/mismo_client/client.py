@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +12,7 @@ from mismo.analysis.v1 import (
     job_pb2,
     job_service_pb2,
     job_service_pb2_grpc,
+    stage_pb2,
     system_service_pb2,
     system_service_pb2_grpc,
     transfer_service_pb2,
@@ -19,16 +20,23 @@ from mismo.analysis.v1 import (
 )
 from mismo.analysis.v1.audio_pb2 import ENCODING_PCM_S16LE, ENCODING_UNSPECIFIED, Encoding
 from mismo.analysis.v1.job_pb2 import JOB_STATE_SUCCEEDED, PRIORITY_UNSPECIFIED, JobState, Priority
-from mismo_client.artifacts import ArtifactFetch, BytesProgress
+from mismo.analysis.v1.stage_pb2 import Stage
 from mismo_client.channel import open_channel
 from mismo_client.errors import JobFailedError
-from mismo_client.jobs import JobCalls, SubmitOptions, UploadedTrack, retried
+from mismo_client.jobs import JobCalls, retried
 from mismo_client.options import ClientOptions
-from mismo_client.reading import READ_CHUNK_BYTES, ReadRequest, StemReading
-from mismo_client.stems import PLAYER_CREDIT_BYTES, StemPlayer, StemRequest, open_player
+from mismo_client.submits import SubmitOptions, UploadedTrack
 from mismo_client.system import SystemCalls
-from mismo_client.upload import Upload, read_track
+from mismo_client.transfer.artifacts import ArtifactFetch, BytesProgress
+from mismo_client.transfer.player import StemPlayer, open_player
+from mismo_client.transfer.positions import Position
+from mismo_client.transfer.reading import READ_CHUNK_BYTES, ReadRequest, StemReading
+from mismo_client.transfer.stem_credit import PLAYER_CREDIT_BYTES, Window
+from mismo_client.transfer.stem_receiver import StemRequest
+from mismo_client.transfer.upload import Upload, read_track
+from mismo_client.transfer.waveform import WaveformReading, WaveformRequest
 from mismo_client.watch import WatchRequest, watch_job
+from mismo_client.watch_jobs import WatchJobsRequest, watch_jobs
 
 
 class AsyncClient:
@@ -64,39 +72,47 @@ class AsyncClient:
         self,
         source: str | Path | UploadedTrack,
         *,
+        stages: Sequence[Stage | str] = (),
         model: str = "",
         stems: Sequence[str] = (),
         two_stems: str = "",
         playhead: float | None = None,
-        priority: Priority = PRIORITY_UNSPECIFIED,
-        labels: Mapping[str, str] | None = None,
         shifts: int = 0,
         overlap: float | None = None,
         encoding: Encoding = ENCODING_UNSPECIFIED,
         sample_rate: int = 0,
+        generation: stage_pb2.GenerationOptions | None = None,
+        priority: Priority = PRIORITY_UNSPECIFIED,
+        labels: Mapping[str, str] | None = None,
         job_id: str = "",
         result_ttl: float | None = None,
+        callback_url: str = "",
         validate_only: bool = False,
         request_id: str = "",
     ) -> job_service_pb2.SubmitJobResponse:
         """Submits a track: a path that the server can read, or what `upload` returned.
 
-        The submit takes effect once, however often it had to be sent. `encoding` and `sample_rate`
-        (Hz) are of the stem files, `result_ttl` is in seconds; what is left out the server chooses.
+        `stages` are names such as "stems" and "loudness", or values of Stage; empty: stems. `model` to
+        `sample_rate` are options of the stems: `playhead` in seconds, `encoding` and `sample_rate` (Hz)
+        of the stem files. `result_ttl` is in seconds. What is left out the server chooses. The submit
+        takes effect once, however often it had to be sent. Raises JobIdActiveError, ValueError.
         """
         submit = SubmitOptions(
+            stages=stages,
             model=model,
             stems=stems,
             two_stems=two_stems,
             playhead=playhead,
-            priority=priority,
-            labels=labels or {},
             shifts=shifts,
             overlap=overlap,
             encoding=encoding,
             sample_rate=sample_rate,
+            generation=generation,
+            priority=priority,
+            labels=labels or {},
             job_id=job_id,
             result_ttl=result_ttl,
+            callback_url=callback_url,
             validate_only=validate_only,
             request_id=request_id,
         )
@@ -116,24 +132,40 @@ class AsyncClient:
         """Jobs in any of these states with all of these labels, newest first, over all pages."""
         return self._jobs.list(states=states, labels=labels, page_size=page_size)
 
-    async def cancel(self, job_id: str) -> job_pb2.Job:
+    async def cancel(self, job_id: str, *, expected_run_id: str = "") -> job_pb2.Job:
         """Ends a job; changes nothing where it has ended."""
-        return await self._jobs.cancel(job_id)
+        return await self._jobs.cancel(job_id, expected_run_id=expected_run_id)
 
     async def update(
-        self, job_id: str, *, priority: Priority = PRIORITY_UNSPECIFIED, playhead: float | None = None
+        self,
+        job_id: str,
+        *,
+        priority: Priority = PRIORITY_UNSPECIFIED,
+        playhead: float | None = None,
+        clear_playhead: bool = False,
+        expected_run_id: str = "",
     ) -> job_pb2.Job:
-        """Changes the priority or the playhead of a job that has not ended."""
-        return await self._jobs.update(job_id, priority=priority, playhead=playhead)
+        """Changes the priority or the playhead (seconds) of a job that has not ended, or clears the playhead.
 
-    async def delete(self, job_id: str) -> None:
-        """Ends a job and removes its files."""
-        await self._jobs.delete(job_id)
+        What is left out stays as it is. Raises ValueError if nothing is given.
+        """
+        return await self._jobs.update(
+            job_id,
+            priority=priority,
+            playhead=playhead,
+            clear_playhead=clear_playhead,
+            expected_run_id=expected_run_id,
+        )
+
+    async def delete(self, job_id: str, *, allow_missing: bool = False, expected_run_id: str = "") -> None:
+        """Ends a job and removes its files; with `allow_missing` a job that is not there is no error."""
+        await self._jobs.delete(job_id, allow_missing=allow_missing, expected_run_id=expected_run_id)
 
     def watch(
         self,
         job_id: str,
         *,
+        expected_run_id: str = "",
         after_revision: int = 0,
         server_epoch: str = "",
         heartbeat_interval: float | None = None,
@@ -143,17 +175,50 @@ class AsyncClient:
         """A job's events until it ends, none of them twice, over broken streams and server restarts.
 
         A snapshot comes first, and again when a restarted server cannot replay. Heartbeats are left
-        out unless asked for.
+        out unless asked for. Raises RunReplacedError if the job is run again in the middle of it.
         """
         request = WatchRequest(
-            job_id, after_revision, server_epoch, heartbeat_interval, min_progress_interval, heartbeats
+            job_id,
+            expected_run_id,
+            after_revision,
+            server_epoch,
+            heartbeat_interval,
+            min_progress_interval,
+            heartbeats,
         )
         return watch_job(self._job_stub, request, self._options.stream_attempts())
 
+    def watch_jobs(
+        self,
+        *,
+        states: Sequence[JobState] = (),
+        labels: Mapping[str, str] | None = None,
+        cursor: str = "",
+        heartbeat_interval: float | None = None,
+        min_progress_interval: float | None = None,
+        heartbeats: bool = False,
+        on_expired: Callable[[], None] | None = None,
+    ) -> AsyncGenerator[job_service_pb2.WatchJobsResponse, None]:
+        """The changes of all jobs in any of these states with all of these labels, until the consumer leaves.
+
+        First what changed since `cursor` (empty: all jobs that match), then `caught_up` once, then live
+        changes, over broken streams and server restarts. Store `event.cursor` once an event is handled,
+        and begin with it the next time. A cursor that the server no longer knows raises
+        CursorExpiredError; with `on_expired` that is called instead, and all jobs come anew: forget there
+        what is known of the jobs.
+        """
+        request = WatchJobsRequest(
+            states, labels or {}, cursor, heartbeat_interval, min_progress_interval, heartbeats, on_expired
+        )
+        return watch_jobs(self._job_stub, request, self._options.stream_attempts())
+
     async def wait(self, job_id: str) -> job_pb2.Job:
-        """The job once it succeeded; raises JobFailedError if it failed or was cancelled."""
+        """The job once its present run succeeded; raises JobFailedError if it failed or was cancelled.
+
+        A job succeeds if one of its asked stages does: look at `stages` for the error of another.
+        """
         job = await self.get(job_id)
-        async for event in self.watch(job_id):
+        async for event in self.watch(job_id, expected_run_id=job.run_id):
             if event.HasField("terminal"):
                 job = event.terminal.job
         if job.state != JOB_STATE_SUCCEEDED:
@@ -178,19 +243,34 @@ class AsyncClient:
         self,
         job_id: str,
         *,
+        expected_run_id: str = "",
         stems: Sequence[str] = (),
         encoding: Encoding = ENCODING_PCM_S16LE,
-        start_frame: int = 0,
+        start_frame: int | None = None,
+        start_time: float | None = None,
         follow: bool = False,
         credit_bytes: int = PLAYER_CREDIT_BYTES,
+        buffer_frames: int | None = None,
+        buffer_seconds: float | None = None,
         chunk_bytes: int = 0,
     ) -> StemPlayer:
         """All or some stems, interleaved by time; see StemPlayer.
 
-        `credit_bytes` bounds what is on its way, so what a seek makes useless. With `follow` the
-        server separates first what this player needs next.
+        Begins at `start_frame` or at `start_time` (seconds; needs no sample rate). `credit_bytes` bounds
+        the payload that is on its way, so what a seek makes useless; `buffer_frames` or `buffer_seconds`
+        bound how far a stem runs ahead of what was taken, also where FLAC makes silence small. With
+        `follow` the server separates first what this player needs next. Raises ValueError.
         """
-        request = StemRequest(job_id, tuple(stems), encoding, start_frame, follow, credit_bytes, chunk_bytes)
+        request = StemRequest(
+            job_id=job_id,
+            expected_run_id=expected_run_id,
+            stem_names=tuple(stems),
+            encoding=encoding,
+            start=Position.of(start_frame, start_time),
+            follow=follow,
+            window=Window(credit_bytes, buffer_frames, buffer_seconds),
+            chunk_bytes=chunk_bytes,
+        )
         return open_player(self._transfer_stub, request, self._options.stream_attempts())
 
     def stem(
@@ -198,19 +278,27 @@ class AsyncClient:
         job_id: str,
         name: str,
         *,
+        expected_run_id: str = "",
         encoding: Encoding = ENCODING_PCM_S16LE,
-        start_frame: int = 0,
+        start_frame: int | None = None,
+        start_time: float | None = None,
         follow: bool = False,
         credit_bytes: int = PLAYER_CREDIT_BYTES,
+        buffer_frames: int | None = None,
+        buffer_seconds: float | None = None,
     ) -> StemPlayer:
         """One stem as a player."""
         return self.stream_stems(
             job_id,
+            expected_run_id=expected_run_id,
             stems=[name],
             encoding=encoding,
             start_frame=start_frame,
+            start_time=start_time,
             follow=follow,
             credit_bytes=credit_bytes,
+            buffer_frames=buffer_frames,
+            buffer_seconds=buffer_seconds,
         )
 
     def read_stem(
@@ -218,28 +306,67 @@ class AsyncClient:
         job_id: str,
         name: str,
         *,
+        expected_run_id: str = "",
         encoding: Encoding = ENCODING_PCM_S16LE,
-        start_frame: int = 0,
-        frame_limit: int = 0,
+        start_frame: int | None = None,
+        start_time: float | None = None,
+        frame_limit: int | None = None,
+        time_limit: float | None = None,
         follow: bool = False,
         chunk_bytes: int = READ_CHUNK_BYTES,
     ) -> StemReading:
-        """One stem without seeks, for scripts; see StemReading. `frame_limit` 0: to the end."""
-        request = ReadRequest(job_id, name, encoding, start_frame, frame_limit, follow, chunk_bytes)
+        """One stem without seeks, for scripts; see StemReading.
+
+        `start_time` and `time_limit` are in seconds; without a limit it is read to the end. Raises ValueError.
+        """
+        request = ReadRequest(
+            job_id=job_id,
+            stem_name=name,
+            encoding=encoding,
+            start=Position.of(start_frame, start_time),
+            frame_limit=frame_limit,
+            time_limit=time_limit,
+            expected_run_id=expected_run_id,
+            follow=follow,
+            chunk_bytes=chunk_bytes,
+        )
         return StemReading(self._transfer_stub, request, self._options.stream_attempts())
 
-    async def artifact(
-        self, job_id: str, name: str, target: str | Path, *, on_progress: BytesProgress | None = None
-    ) -> Path:
-        """Fetches a finished file, such as stems.zip, into `target`: whole or not at all.
+    def read_waveform(
+        self,
+        job_id: str,
+        *,
+        expected_run_id: str = "",
+        stems: Sequence[str] = (),
+        frames_per_pixel: int = 0,
+        follow: bool = False,
+    ) -> WaveformReading:
+        """Lowest and highest samples of all or some stems for drawing; see WaveformReading.
 
-        `on_progress` is told bytes done and in all. Raises StreamCorruptError, JobChangedError and
-        OSError as well.
+        `frames_per_pixel`: 256 (also for 0) or a multiple of it. With `follow` peaks of a running job are
+        waited for.
         """
+        request = WaveformRequest(job_id, expected_run_id, tuple(stems), frames_per_pixel, follow)
+        return WaveformReading(self._transfer_stub, request, self._options.stream_attempts())
+
+    async def artifact(
+        self,
+        job_id: str,
+        artifact: str | job_pb2.Artifact,
+        target: str | Path,
+        *,
+        expected_run_id: str = "",
+        on_progress: BytesProgress | None = None,
+    ) -> Path:
+        """Fetches one of a job's `artifacts`, or the one of that name, into `target`: whole or not at all.
+
+        `on_progress` is told bytes done and in all. Raises RunReplacedError, StreamCorruptError,
+        ChecksumError and OSError as well.
+        """
+        name = artifact if isinstance(artifact, str) else artifact.name
         attempts = self._options.stream_attempts()
-        return await ArtifactFetch(self._transfer_stub, job_id, name, attempts, on_progress).into(
-            Path(target)
-        )
+        fetch = ArtifactFetch(self._transfer_stub, job_id, name, attempts, on_progress, expected_run_id)
+        return await fetch.into(Path(target))
 
     async def info(self) -> system_service_pb2.GetServerInfoResponse:
         """What the server is and how it fares."""
@@ -248,6 +375,10 @@ class AsyncClient:
     async def models(self) -> Sequence[system_service_pb2.Model]:
         """Every model the server knows, usable or not."""
         return await self._system.models()
+
+    async def stages(self) -> Sequence[system_service_pb2.StageInfo]:
+        """Every stage of the contract: whether the server offers it, and why not."""
+        return await self._system.stages()
 
     def watch_resources(
         self, *, interval: float | None = None

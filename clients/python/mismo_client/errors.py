@@ -1,11 +1,15 @@
 """What can go wrong at a client.
 
 ClientError
-├── MismoRpcError        the server refused, failed, or cannot be reached
-├── JobFailedError       a job that was waited for failed or was cancelled
-├── StreamCorruptError   bytes that came do not fit their checksum or their place
-├── TrackChangedError    the file changed while it was uploaded
-└── JobChangedError      the job ran anew in another form while its stems were read
+├── MismoRpcError            the server refused, failed, or cannot be reached
+│   ├── RunReplacedError     the job was run again; what was received belongs to an earlier run
+│   ├── JobIdActiveError     the job_id belongs to an active job with another source or other options
+│   └── CursorExpiredError   a cursor of WatchJobs that the server no longer knows
+├── JobFailedError           a job that was waited for failed or was cancelled
+├── SeekRefusedError         a seek at or past the end of the track; the stream goes on as before
+├── StreamCorruptError       a chunk that does not fit its CRC-32C or its place; fetched again
+├── ChecksumError            everything arrived and is not what the server's SHA-256 says
+└── TrackChangedError        the file changed while it was uploaded
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from dataclasses import dataclass
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
-from mismo.analysis.v1 import job_pb2
+from mismo.analysis.v1 import job_pb2, stage_pb2
 
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
@@ -92,12 +96,12 @@ class MismoRpcError(ClientError):
         """The stream was cut rather than ended by the server's own decision."""
         return not self.reason and self.code in BROKEN_STREAM_CODES
 
-    @classmethod
-    def of(cls, error: grpc.aio.AioRpcError) -> MismoRpcError:
-        """Decodes the rich details of a failed call."""
+    @staticmethod
+    def of(error: grpc.aio.AioRpcError) -> MismoRpcError:
+        """Decodes the rich details of a failed call; reasons with a class of their own get that class."""
         status = _rich_status(error)
         if status is None:
-            return cls(error.code(), "", error.details() or "")
+            return MismoRpcError(error.code(), "", error.details() or "")
         info = error_details_pb2.ErrorInfo()
         bad_request = error_details_pb2.BadRequest()
         retry = error_details_pb2.RetryInfo()
@@ -107,7 +111,7 @@ class MismoRpcError(ClientError):
                 retry_delay = retry.retry_delay.ToNanoseconds() / 1e9
             elif not detail.Unpack(info):
                 detail.Unpack(bad_request)
-        return cls(
+        return BY_REASON.get(info.reason, MismoRpcError)(
             error.code(),
             info.reason,
             status.message or error.details() or "",
@@ -116,11 +120,52 @@ class MismoRpcError(ClientError):
             metadata=dict(info.metadata),
         )
 
-    @classmethod
-    def of_job(cls, error: job_pb2.JobError) -> MismoRpcError:
-        """The error that lives on a job, in the same form."""
+    @staticmethod
+    def of_job(error: stage_pb2.JobError) -> MismoRpcError:
+        """The error of a job or of a stage, in the same form."""
         code = CODES.get(error.code, grpc.StatusCode.UNKNOWN)
-        return cls(code, error.reason, error.message, metadata=dict(error.metadata))
+        return MismoRpcError(code, error.reason, error.message, metadata=dict(error.metadata))
+
+
+class RunReplacedError(MismoRpcError):
+    """The job was run again, and what was asked for belongs to an earlier run.
+
+    Nothing of another run is ever delivered after this one's. Drop what was received, and begin again
+    without `expected_run_id` to get the newest run.
+    """
+
+    REMEDY = "the job was run again; drop what was received and begin again with its newest run"
+
+    def _line(self) -> str:
+        return f"{super()._line()}; {self.REMEDY}"
+
+    @classmethod
+    def between(cls, job_id: str, expected: str, found: str) -> RunReplacedError:
+        """For a server that answers with another run instead of refusing it."""
+        message = f"job {job_id} is at run {found}, not at {expected}"
+        metadata = {"job_id": job_id, "expected_run_id": expected, "run_id": found}
+        return cls(grpc.StatusCode.FAILED_PRECONDITION, "RUN_REPLACED", message, metadata=metadata)
+
+
+class JobIdActiveError(MismoRpcError):
+    """The job_id belongs to a job that has not ended and has another source or other options.
+
+    Wait for that job, cancel it, or submit under another job_id.
+    """
+
+
+class CursorExpiredError(MismoRpcError):
+    """The server no longer knows this cursor of WatchJobs.
+
+    Forget what is known of the jobs and watch again without a cursor.
+    """
+
+
+BY_REASON: dict[str, type[MismoRpcError]] = {
+    "RUN_REPLACED": RunReplacedError,
+    "JOB_ID_ACTIVE": JobIdActiveError,
+    "CURSOR_EXPIRED": CursorExpiredError,
+}
 
 
 def _rich_status(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
@@ -140,13 +185,36 @@ class JobFailedError(ClientError):
         super().__init__(f"job {job.job_id} {state}" + (f": {self.error}" if self.error else ""))
 
 
+class SeekRefusedError(ClientError):
+    """The seek leads to or past the end of the track; the stream goes on as before it.
+
+    `generation` is the one that the seek would have begun.
+    """
+
+    def __init__(self, generation: int, message: str) -> None:
+        self.generation = generation
+        super().__init__(message)
+
+
 class StreamCorruptError(ClientError):
     """What arrived is not what was sent; the stream is taken up again where it was still right."""
 
 
+class ChecksumError(ClientError):
+    """The bytes of `what` arrived in order, and their SHA-256 (hex) is not the one that the server gave.
+
+    Not fetched again: the server would send the same. Drop what was received and read it anew.
+    """
+
+    def __init__(self, what: str, expected: str, received: str) -> None:
+        self.what = what
+        self.expected = expected
+        self.received = received
+        super().__init__(
+            f"{what}: the SHA-256 of what arrived is {received}, the server's is {expected}; "
+            "drop it and read it again"
+        )
+
+
 class TrackChangedError(ClientError):
     """The file is no longer the one whose upload began."""
-
-
-class JobChangedError(ClientError):
-    """The stems are of another form than when the stream began."""

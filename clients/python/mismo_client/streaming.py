@@ -18,13 +18,13 @@ Response = TypeVar("Response")
 CLOSING_SECONDS = 1.0
 
 
-async def unbroken(
+async def reopened(
     open_call: Callable[[], grpc.aio.UnaryStreamCall[Request, Response]], attempts: Attempts
 ) -> AsyncGenerator[Response, None]:
-    """The messages of one stream, over as many calls as it takes.
+    """The messages of one stream; a call that breaks is followed by another one.
 
-    `open_call` asks for what the consumer does not have yet, each time anew, and tells `attempts` of its
-    progress. Ends when a call ends with OK; raises MismoRpcError when it ended for good.
+    `open_call` asks for what the consumer does not have yet, and the consumer tells `attempts` of its
+    progress. Ends when a call ends with OK; raises MismoRpcError when no further call is worth trying.
     """
     while True:
         call = open_call()

@@ -10,9 +10,11 @@ from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 from mismo_client.client import AsyncClient
 from mismo_client.loop_thread import LoopThread
 from mismo_client.options import ClientOptions
-from mismo_client.reading import StemReading
-from mismo_client.stem_format import StemFormat
-from mismo_client.stems import StemChunk, StemPlayer
+from mismo_client.transfer.player import StemPlayer
+from mismo_client.transfer.reading import StemReading
+from mismo_client.transfer.stem_events import StemChunk, StemEvent
+from mismo_client.transfer.stem_format import StemFormat
+from mismo_client.transfer.waveform import WaveformFormat, WaveformRange, WaveformReading
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -68,11 +70,27 @@ class BlockingReading(BlockingIterator[StemChunk]):
 
     def __init__(self, loop: LoopThread, reading: StemReading) -> None:
         super().__init__(loop, reading)
-        self._reading = reading
+        self.reading = reading
 
     def format(self) -> StemFormat:
         """The stem's form; waits for it."""
-        return self._loop.run(self._reading.format())
+        return self._loop.run(self.reading.format())
+
+    def frames(self) -> tuple[int, int]:
+        """First frame, and first frame after the part that is read; waits for the form."""
+        return self._loop.run(self.reading.frames())
+
+
+class BlockingWaveform(BlockingIterator[WaveformRange]):
+    """Peaks of stems; see WaveformReading."""
+
+    def __init__(self, loop: LoopThread, reading: WaveformReading) -> None:
+        super().__init__(loop, reading)
+        self.reading = reading
+
+    def format(self) -> WaveformFormat:
+        """The form of the peaks; waits for it."""
+        return self._loop.run(self.reading.format())
 
 
 class BlockingPlayer(BlockingIterator[StemChunk]):
@@ -86,9 +104,13 @@ class BlockingPlayer(BlockingIterator[StemChunk]):
         """The stems' form; waits until the track is decoded."""
         return self._loop.run(self.player.format())
 
-    def seek(self, frame: int) -> None:
-        """Goes on at `frame`; what is on its way is dropped."""
-        self._loop.run(self.player.seek(frame))
+    def events(self) -> BlockingIterator[StemEvent]:
+        """Everything that the stream brings, in place of iterating over the player itself."""
+        return BlockingIterator(self._loop, self.player.events())
+
+    def seek(self, frame: int | None = None, *, time: float | None = None) -> int:
+        """Goes on at `frame`, or at `time` in seconds; what is on its way is dropped. See StemPlayer.seek."""
+        return self._loop.run(self.player.seek(frame, time=time))
 
 
 def _blocking(
@@ -131,10 +153,20 @@ def _reading(
     return call
 
 
+def _drawing(
+    method: Callable[Concatenate[AsyncClient, P], WaveformReading],
+) -> Callable[Concatenate[Client, P], BlockingWaveform]:
+    @wraps(method)
+    def call(self: Client, *args: P.args, **kwargs: P.kwargs) -> BlockingWaveform:
+        return BlockingWaveform(self.loop, method(self.client, *args, **kwargs))
+
+    return call
+
+
 class Client:
     """AsyncClient, method for method, over an event loop in a thread of its own.
 
-    A context manager; may be shared by threads. Callbacks (`on_progress`) are called in that thread.
+    A context manager; may be shared by threads. Callbacks (`on_progress`, `on_expired`) are called in that thread.
     """
 
     def __init__(self, target: str, *, options: ClientOptions | None = None) -> None:
@@ -166,13 +198,16 @@ class Client:
     update = _blocking(AsyncClient.update)
     delete = _blocking(AsyncClient.delete)
     watch = _iterating(AsyncClient.watch)
+    watch_jobs = _iterating(AsyncClient.watch_jobs)
     wait = _blocking(AsyncClient.wait)
     upload = _blocking(AsyncClient.upload)
     get_upload = _blocking(AsyncClient.get_upload)
     stream_stems = _playing(AsyncClient.stream_stems)
     stem = _playing(AsyncClient.stem)
     read_stem = _reading(AsyncClient.read_stem)
+    read_waveform = _drawing(AsyncClient.read_waveform)
     artifact = _blocking(AsyncClient.artifact)
     info = _blocking(AsyncClient.info)
     models = _blocking(AsyncClient.models)
+    stages = _blocking(AsyncClient.stages)
     watch_resources = _iterating(AsyncClient.watch_resources)

@@ -11,7 +11,7 @@ from mismo.analysis.v1 import system_service_pb2, system_service_pb2_grpc
 from mismo_client.durations import duration
 from mismo_client.jobs import retried
 from mismo_client.options import ClientOptions
-from mismo_client.streaming import unbroken
+from mismo_client.streaming import reopened
 
 
 class SystemCalls:
@@ -33,6 +33,12 @@ class SystemCalls:
         answer = await retried(lambda: self._stub.ListModels(request, timeout=self._timeout), self._options)
         return list(answer.models)
 
+    async def stages(self) -> list[system_service_pb2.StageInfo]:
+        """Every stage of the contract, offered or not."""
+        request = system_service_pb2.ListStagesRequest()
+        answer = await retried(lambda: self._stub.ListStages(request, timeout=self._timeout), self._options)
+        return list(answer.stages)
+
     async def watch_resources(
         self, interval: float | None = None
     ) -> AsyncGenerator[system_service_pb2.WatchResourcesResponse, None]:
@@ -46,7 +52,7 @@ class SystemCalls:
             )
 
         attempts = self._options.stream_attempts()
-        async with aclosing(unbroken(open_call, attempts)) as samples:
+        async with aclosing(reopened(open_call, attempts)) as samples:
             async for sample in samples:
                 attempts.progressed()
                 yield sample

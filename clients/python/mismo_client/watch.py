@@ -12,7 +12,8 @@ from mismo.analysis.v1 import job_service_pb2, job_service_pb2_grpc
 from mismo_client.durations import duration
 from mismo_client.errors import MismoRpcError
 from mismo_client.retry import Attempts
-from mismo_client.streaming import unbroken
+from mismo_client.runs import StreamRun
+from mismo_client.streaming import reopened
 
 # Progress is a sample of the moment: it repeats its revision, and a resumed stream may send it again.
 REPLAYED_EVENTS = frozenset({"stage", "segment_ready"})
@@ -27,6 +28,7 @@ class WatchRequest:
     """
 
     job_id: str
+    expected_run_id: str = ""
     after_revision: int = 0
     server_epoch: str = ""
     heartbeat_interval: float | None = None
@@ -37,7 +39,8 @@ class WatchRequest:
 async def watch_job(
     stub: job_service_pb2_grpc.JobServiceAsyncStub, request: WatchRequest, attempts: Attempts
 ) -> AsyncGenerator[job_service_pb2.WatchJobResponse, None]:
-    """Yields events until the terminal one; raises MismoRpcError."""
+    """Yields events of one run until the terminal one; raises MismoRpcError, RunReplacedError."""
+    run = StreamRun(request.job_id, request.expected_run_id)
     revision, epoch = request.after_revision, request.server_epoch
     seen = revision
 
@@ -49,6 +52,7 @@ async def watch_job(
         return stub.WatchJob(
             job_service_pb2.WatchJobRequest(
                 job_id=request.job_id,
+                expected_run_id=run.run_id,
                 after_revision=revision,
                 server_epoch=epoch,
                 heartbeat_interval=duration(request.heartbeat_interval),
@@ -57,9 +61,10 @@ async def watch_job(
         )
 
     while True:
-        async with aclosing(unbroken(open_call, attempts)) as messages:
+        async with aclosing(reopened(open_call, attempts)) as messages:
             async for message in messages:
                 kind = message.WhichOneof("event")
+                run.check(_run_id(message))
                 # Within the epoch, what a resumed stream repeats is known already.
                 repeated = (
                     kind in REPLAYED_EVENTS and message.server_epoch == epoch and message.revision <= seen
@@ -79,3 +84,13 @@ async def watch_job(
             MismoRpcError(grpc.StatusCode.UNAVAILABLE, "", f"the events of job {request.job_id} stopped"),
             stream=True,
         )
+
+
+def _run_id(message: job_service_pb2.WatchJobResponse) -> str:
+    """The run that an event belongs to; empty for events that do not say it."""
+    kind = message.WhichOneof("event")
+    if kind == "snapshot":
+        return message.snapshot.run_id
+    if kind == "segment_ready":
+        return message.segment_ready.run_id
+    return message.terminal.job.run_id if kind == "terminal" else ""

@@ -96,7 +96,10 @@ class SqliteJobStore(SqliteConnections):
     def find_request(self, request_id: str) -> RequestRow | None:
         """See JobStore."""
         row = self._read_one("find_request", request_id=request_id)
-        return None if row is None else RequestRow(*row)
+        if row is None:
+            return None
+        job_id, run_id, fingerprint, deleted = row
+        return RequestRow(job_id, run_id, fingerprint, None if deleted is None else job_from_json(deleted))
 
     def forget_requests(self, before: float) -> int:
         """See JobStore."""
@@ -136,12 +139,13 @@ class SqliteJobStore(SqliteConnections):
             for job_id, run_id, state, *rest in self._read("ended_results")
         ]
 
-    def delete(self, job_id: str, now: float) -> bool:
+    def delete(self, job_id: str, deleted_at: float) -> bool:
         """See JobStore."""
         with self._transaction() as writer:
             if self._one(writer, "job_standing", job_id=job_id) is None:
                 return False
-            self._put_removed(writer, job_id, now)
+            self._put_removed(writer, job_id, deleted_at)
+            self._do(writer, "keep_deleted_job", job_id=job_id, deleted_at=deleted_at)
             self._do(writer, "delete_job", job_id=job_id)
             return True
 

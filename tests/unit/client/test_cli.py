@@ -11,11 +11,14 @@ import grpc
 import pytest
 import soundfile
 
-from mismo.analysis.v1 import job_pb2, job_service_pb2
+from mismo.analysis.v1 import job_pb2, job_service_pb2, stage_pb2
 from mismo_client import wav_header
-from mismo_client.stem_format import StemFormat
+from mismo_client.transfer.stem_format import StemFormat
 from tests.unit.client.command import finish, mismo, start
-from tests.unit.client.peer import FRAME_BYTES, JOB_ID, SAMPLE_RATE, STEM_NAMES, Peer, StreamFault, rich_error
+from tests.unit.client.peer import Peer
+from tests.unit.client.peer_status import rich_error
+from tests.unit.client.peer_stream import FRAME_BYTES, SAMPLE_RATE, StreamFault
+from tests.unit.client.peer_transfer import JOB_ID, STEM_NAMES
 
 
 @pytest.fixture
@@ -44,9 +47,11 @@ async def test_separating_writes_the_very_stems(peer: Peer, track: Path, tmp_pat
     assert "first audio after" in done.err
     assert "job job-1, model peer_model" in done.err
     sent = peer.submits[0]
-    assert (sent.source.path, sent.options.two_stems) == (str(track), "vocals")
+    assert (sent.source.path, sent.options.stems.two_stems) == (str(track), "vocals")
     opened = peer.streams[0].opened
-    assert (opened.job_id, opened.follow, opened.start_frame) == ("job-1", True, 0)
+    assert (opened.job_id, opened.expected_run_id, opened.follow) == ("job-1", "run-1", True)
+    assert opened.start_time.ToMilliseconds() == 0
+    assert list(sent.options.stages) == [stage_pb2.STAGE_STEMS]
     assert peer.cancelled == []
 
 
@@ -67,11 +72,13 @@ async def test_with_a_playhead_the_stream_begins_there_and_the_files_are_whole(
     assert done.code == 0, done.err
     assert_whole(peer, tmp_path / "out" / "song")
     sent = peer.submits[0]
-    assert sent.options.playhead.ToMilliseconds() == 250
-    assert (sent.priority, list(sent.options.stem_names)) == (job_pb2.PRIORITY_HIGH, ["drums", "bass"])
+    assert sent.options.stems.playhead.ToMilliseconds() == 250
+    assert (sent.priority, list(sent.options.stems.stem_names)) == (job_pb2.PRIORITY_HIGH, ["drums", "bass"])
     stream = peer.streams[0]
-    assert stream.opened.start_frame == SAMPLE_RATE // 4
-    assert stream.seeks == [(1, 0)], "then the front is fetched"
+    assert stream.opened.start_time.ToMilliseconds() == 250, "the sample rate is not known yet"
+    assert [(seek.generation, seek.start_frame) for seek in stream.seeks] == [(1, 0)], (
+        "then the front is fetched"
+    )
 
 
 async def test_breaks_and_restarts_on_the_way_do_not_show_in_the_files(
@@ -138,7 +145,7 @@ async def test_the_failure_of_the_job_is_told_not_that_of_the_stream(
 ) -> None:
     failed = peer.job("job-1", job_pb2.JOB_STATE_FAILED)
     failed.error.CopyFrom(
-        job_pb2.JobError(code=3, reason="PLAYHEAD_BEYOND_END", message="99 s is past the end")
+        stage_pb2.JobError(code=3, reason="PLAYHEAD_BEYOND_END", message="99 s is past the end")
     )
 
     async def script(request, context):
@@ -171,7 +178,14 @@ WRONG_USAGE = {
     "a format nobody knows": (["separate", "song.flac", "--format", "aac"], "aac"),
     "too many shifts": (["separate", "song.flac", "--shifts", "21"], "20"),
     "no port": (["info", "--server", "somewhere"], "HOST:PORT"),
-    "no job": (["watch"], "job"),
+    "neither a job nor many": (["watch"], "--all"),
+    "a job and many": (["watch", "a", "--all"], "--all"),
+    "a cursor of one job": (["watch", "a", "--cursor", "c"], "--cursor goes with"),
+    "no label": (["watch", "--label", "deck"], "KEY=VALUE"),
+    "a label twice": (["jobs", "--label", "deck=A", "--label", "deck=B"], "twice"),
+    "no stage": (["submit", "song.flac", "--stage", "loud"], "the stages are"),
+    "nothing to change": (["update", "a"], "--clear-playhead"),
+    "a playhead and none": (["update", "a", "--playhead", "1", "--clear-playhead"], "exclude"),
     "no command of ours": (["play"], "play"),
 }
 
@@ -227,6 +241,8 @@ async def test_answers_are_readable_for_people(peer: Peer, tmp_path: Path) -> No
     assert "song.flac" in listed
     shown = (await mismo(peer.target, "jobs", job.job_id, cwd=tmp_path)).text
     assert "drums, bass, other, vocals" in shown
+    assert "stage     stems succeeded" in shown
+    assert "files     stems.zip" in shown
     assert "0:01, 30000 frames at 44100 Hz" in shown
     models = (await mismo(peer.target, "models", cwd=tmp_path)).text
     assert "5.2× realtime" in models
@@ -271,7 +287,8 @@ async def test_a_part_of_a_stem_has_the_header_of_that_part(peer: Peer, tmp_path
     samples = peer.stems["vocals"][start * FRAME_BYTES : (start + frames) * FRAME_BYTES]
     assert done.out == header(peer, frames) + samples
     assert struct.unpack("<I", done.out[40:44]) == (frames * FRAME_BYTES,)
-    assert peer.streams[0].sent == 0, "no audio is spent on asking for the form"
+    (asked,) = peer.reads
+    assert (asked.start_time.ToMilliseconds(), asked.time_limit.ToMilliseconds()) == (100, 200)
 
 
 async def test_a_stem_that_cannot_be_read_leaves_no_file(peer: Peer, tmp_path: Path) -> None:
@@ -282,7 +299,13 @@ async def test_a_stem_that_cannot_be_read_leaves_no_file(peer: Peer, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["separate", "watch", "jobs", "cancel", "info", "models", "read"])
+COMMANDS = [
+    *("separate", "submit", "jobs", "watch", "update", "cancel", "delete", "read", "waveform"),
+    *("info", "models", "stages"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 async def test_help_teaches_with_an_example(tmp_path: Path, command: str) -> None:
     done = await mismo("127.0.0.1:1", command, "--help", cwd=tmp_path)
     assert done.code == 0

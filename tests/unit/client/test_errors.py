@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mismo.analysis.v1 import job_pb2
+from mismo.analysis.v1 import job_pb2, stage_pb2
 from mismo_client import (
     AsyncClient,
     ClientOptions,
@@ -18,7 +18,8 @@ from mismo_client import (
 )
 from mismo_client.errors import STATUS_DETAILS_KEY, JobFailedError
 from mismo_client.retry import LONGEST_RETRY_INFO, Attempts, Pace
-from tests.unit.client.peer import Peer, rich_error
+from tests.unit.client.peer import Peer
+from tests.unit.client.peer_status import rich_error
 
 
 def failed_call(code: grpc.StatusCode, details: str, status: bytes | None = None) -> grpc.aio.AioRpcError:
@@ -84,7 +85,9 @@ def test_the_error_of_a_job_is_told_in_the_same_form() -> None:
     job = job_pb2.Job(
         job_id="a",
         state=job_pb2.JOB_STATE_FAILED,
-        error=job_pb2.JobError(code=13, reason="SEPARATION_FAILED", message="segment 3", metadata={"n": "3"}),
+        error=stage_pb2.JobError(
+            code=13, reason="SEPARATION_FAILED", message="segment 3", metadata={"n": "3"}
+        ),
     )
     error = JobFailedError(job)
     assert str(error) == "job a failed: segment 3 (SEPARATION_FAILED)"
@@ -188,9 +191,9 @@ async def test_a_submit_is_sent_again_under_the_same_request_id(peer: Peer) -> N
     assert not answer.deduplicated
     sent = peer.submits[0]
     assert sent.source.path == "/music/a.wav"
-    assert sent.options.playhead.ToMilliseconds() == 90_250
-    assert sent.options.HasField("overlap")
-    assert list(sent.options.stem_names) == ["vocals"]
+    assert sent.options.stems.playhead.ToMilliseconds() == 90_250
+    assert sent.options.stems.HasField("overlap")
+    assert list(sent.options.stems.stem_names) == ["vocals"]
 
 
 async def test_a_server_that_is_not_there_is_given_up(quick: ClientOptions) -> None:

@@ -5,12 +5,31 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import cast
 
+import grpc
 import pytest
 
 from mismo.analysis.v1 import job_pb2
-from mismo_client import AsyncClient, Client, ClientOptions, MismoRpcError, Priority, UploadedTrack
-from tests.unit.client.peer import FRAME_BYTES, JOB_ID, STEM_NAMES, Peer
+from mismo_client import (
+    AsyncClient,
+    Client,
+    ClientOptions,
+    EndOfStem,
+    JobIdActiveError,
+    MismoRpcError,
+    Priority,
+    RunReplacedError,
+    Stage,
+    StreamEnd,
+    UploadedTrack,
+    stage_name,
+    stage_of,
+)
+from tests.unit.client.peer import Peer
+from tests.unit.client.peer_status import rich_error
+from tests.unit.client.peer_stream import FRAME_BYTES
+from tests.unit.client.peer_transfer import JOB_ID, STEM_NAMES
 
 
 async def test_listing_goes_through_all_pages(peer: Peer, client: AsyncClient) -> None:
@@ -28,12 +47,12 @@ async def test_an_upload_is_submitted_by_its_id_and_a_path_absolute(peer: Peer, 
     await client.submit("a.wav", labels={"deck": "A"}, result_ttl=60, job_id="mine", shifts=2)
     by_upload, by_path = peer.submits
     assert by_upload.source.upload_id == "upload-1"
-    assert (by_upload.options.two_stems, by_upload.priority) == ("vocals", job_pb2.PRIORITY_HIGH)
-    assert not by_upload.options.HasField("playhead")
+    assert (by_upload.options.stems.two_stems, by_upload.priority) == ("vocals", job_pb2.PRIORITY_HIGH)
+    assert not by_upload.options.stems.HasField("playhead")
     assert by_path.source.path == str(Path.cwd() / "a.wav")
     assert (dict(by_path.labels), by_path.result_ttl.seconds, by_path.job_id) == ({"deck": "A"}, 60, "mine")
-    assert by_path.options.stems
-    assert by_path.options.shifts == 2
+    assert not by_path.options.stages, "left to the server, which takes stems"
+    assert by_path.options.stems.shifts == 2
 
 
 async def test_a_request_id_of_ones_own_finds_the_earlier_answer(peer: Peer, client: AsyncClient) -> None:
@@ -43,19 +62,71 @@ async def test_a_request_id_of_ones_own_finds_the_earlier_answer(peer: Peer, cli
     assert (first.deduplicated, second.deduplicated) == (False, True)
 
 
-async def test_jobs_are_changed_cancelled_and_deleted(peer: Peer, client: AsyncClient) -> None:
-    peer.jobs = [peer.job()]
+async def test_stages_are_asked_for_by_name_or_value(peer: Peer, client: AsyncClient) -> None:
+    await client.submit("/a.wav", stages=["stems", Stage.STAGE_LOUDNESS], callback_url="http://here/")
+    (sent,) = peer.submits
+    assert list(sent.options.stages) == [Stage.STAGE_STEMS, Stage.STAGE_LOUDNESS]
+    assert not sent.options.HasField("stems"), "no option of the stems was given"
+    assert sent.callback.url == "http://here/"
+    with pytest.raises(ValueError, match=r"'loud' is no stage; the stages are .*loudness"):
+        await client.submit("/a.wav", stages=["loud"])
+    assert len(peer.submits) == 1
+
+
+def test_every_stage_has_a_name() -> None:
+    assert stage_of("waveforms") == stage_of("WAVEFORMS") == Stage.STAGE_WAVEFORMS
+    for number in range(Stage.STAGE_DECODE, Stage.STAGE_GENERATION + 1):
+        assert stage_of(stage_name(cast("Stage", number))) == number
+    assert stage_name(cast("Stage", 99)) == "stage 99", "a newer server may have more"
+
+
+async def test_a_job_id_in_use_is_an_error_of_its_own(peer: Peer, client: AsyncClient) -> None:
+    status = rich_error(grpc.StatusCode.ALREADY_EXISTS, "JOB_ID_ACTIVE", "mine is active with another source")
+    peer.submit_errors.append(status)
+    with pytest.raises(JobIdActiveError, match="mine is active"):
+        await client.submit("/b.wav", job_id="mine")
+    assert len(peer.submits) == 1
+
+
+async def test_what_is_changed_is_named(peer: Peer, client: AsyncClient) -> None:
     changed = await client.update(JOB_ID, priority=Priority.PRIORITY_LOW, playhead=1.5)
-    assert (changed.priority, changed.options.playhead.ToMilliseconds()) == (job_pb2.PRIORITY_LOW, 1500)
-    assert (await client.cancel(JOB_ID)).state == job_pb2.JOB_STATE_CANCELLED
-    await client.delete(JOB_ID)
+    assert (changed.priority, changed.options.stems.playhead.ToMilliseconds()) == (
+        job_pb2.PRIORITY_LOW,
+        1500,
+    )
+    await client.update(JOB_ID, playhead=0.0, expected_run_id="run-1")
+    await client.update(JOB_ID, clear_playhead=True)
+    paths = [list(update.update_mask.paths) for update in peer.updates]
+    assert paths == [["priority", "playhead"], ["playhead"], ["playhead"]]
+    assert [update.HasField("playhead") for update in peer.updates] == [True, True, False]
+    assert peer.updates[1].expected_run_id == "run-1"
+    with pytest.raises(ValueError, match="not both"):
+        await client.update(JOB_ID, playhead=1.0, clear_playhead=True)
+    with pytest.raises(ValueError, match="nothing to change"):
+        await client.update(JOB_ID)
+    assert len(peer.updates) == 3
+
+
+async def test_jobs_are_cancelled_and_deleted(peer: Peer, client: AsyncClient) -> None:
+    peer.jobs = [peer.job()]
+    assert (await client.cancel(JOB_ID, expected_run_id="run-1")).state == job_pb2.JOB_STATE_CANCELLED
+    with pytest.raises(RunReplacedError):
+        await client.cancel(JOB_ID, expected_run_id="run-0")
+    await client.delete(JOB_ID, expected_run_id="run-1")
     with pytest.raises(MismoRpcError, match="JOB_NOT_FOUND"):
         await client.get(JOB_ID)
+    with pytest.raises(MismoRpcError, match="JOB_NOT_FOUND"):
+        await client.delete(JOB_ID)
+    await client.delete(JOB_ID, allow_missing=True)
+    assert [request.expected_run_id for request in peer.deletes] == ["run-1", "", ""]
 
 
 async def test_the_server_tells_what_it_is(peer: Peer, client: AsyncClient) -> None:
     assert (await client.info()).version == "1.2.3"
     assert [model.name for model in await client.models()] == ["peer_model", "far_model"]
+    stages = {stage_name(offer.stage): offer for offer in await client.stages()}
+    assert [name for name, offer in stages.items() if offer.available] == ["stems", "loudness"]
+    assert "install the extra" in stages["genre"].reason
     samples = client.watch_resources(interval=1)
     assert [(await anext(samples)).jobs_running for _ in range(3)] == [0, 1, 2]
     await samples.aclose()
@@ -68,12 +139,15 @@ def without_a_loop(peer: Peer, options: ClientOptions, tmp_path: Path) -> None:
         with client.stream_stems(JOB_ID, chunk_bytes=8192) as player:
             assert player.format().stem_names == STEM_NAMES
             next(player)
-            player.seek(20_000)
+            assert player.seek(20_000) == 1
             heard: dict[str, bytes] = dict.fromkeys(STEM_NAMES, b"")
             for chunk in player:
                 heard[chunk.stem_name] += chunk.data
         assert heard == {name: samples[20_000 * FRAME_BYTES :] for name, samples in peer.stems.items()}
+        with client.stem(JOB_ID, "bass", buffer_frames=10_000) as one, one.events() as events:
+            assert [type(event) for event in events][-2:] == [EndOfStem, StreamEnd]
         with client.read_stem(JOB_ID, "bass", frame_limit=10) as reading:
+            assert reading.frames() == (0, 10)
             assert reading.format().channels == 2
             assert b"".join(chunk.data for chunk in reading) == peer.stems["bass"][: 10 * FRAME_BYTES]
         assert client.artifact(JOB_ID, "stems.zip", tmp_path / "x.zip").read_bytes() == peer.artifact
@@ -81,7 +155,7 @@ def without_a_loop(peer: Peer, options: ClientOptions, tmp_path: Path) -> None:
             assert next(samples).jobs_running == 0
         with pytest.raises(MismoRpcError, match="JOB_NOT_FOUND"):
             client.get("nothing")
-        assert client.models()[0].default
+        assert client.models()[0].is_default
     client.close()
     with pytest.raises(RuntimeError, match="closed"):
         client.info()

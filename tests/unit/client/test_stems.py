@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import cast
+import hashlib
 
 import grpc
 import pytest
@@ -12,13 +12,15 @@ import pytest
 from mismo_client import (
     AsyncClient,
     ClientOptions,
-    JobChangedError,
     MismoRpcError,
     RetryPolicy,
     StemPlayer,
     StreamCorruptError,
 )
-from tests.unit.client.peer import FRAME_BYTES, JOB_ID, STEM_NAMES, Peer, StreamFault, rich_error
+from tests.unit.client.peer import Peer
+from tests.unit.client.peer_status import rich_error
+from tests.unit.client.peer_stream import FRAME_BYTES, StreamFault
+from tests.unit.client.peer_transfer import JOB_ID, STEM_NAMES
 
 CHUNK = 8192
 
@@ -43,36 +45,10 @@ async def test_all_stems_arrive_sample_for_sample_with_their_checksums(
         form = await player.format()
         assert (form.stem_names, form.total_frames, form.frame_bytes) == (STEM_NAMES, peer.total_frames, 4)
         assert await collect(player, peer.total_frames) == peer.stems
-        assert set(player.sha256) == set(STEM_NAMES)
+        assert player.stem_sha256 == {
+            name: hashlib.sha256(samples).hexdigest() for name, samples in peer.stems.items()
+        }
     assert peer.streams[0].half_closed, "a stream that ended well is closed well"
-
-
-async def test_credit_is_returned_as_chunks_are_taken_and_never_exceeds_the_window(
-    peer: Peer, client: AsyncClient
-) -> None:
-    window = 64 * 1024
-    async with client.stream_stems(JOB_ID, chunk_bytes=CHUNK, credit_bytes=window) as player:
-        assert await collect(player, peer.total_frames) == peer.stems
-    record = peer.streams[0]
-    assert record.most_outstanding <= window
-    assert len(record.credits) <= record.sent / (window // 2) + 1, "credit goes back in batches"
-
-
-async def test_a_consumer_that_pauses_holds_no_more_than_the_window(peer: Peer, client: AsyncClient) -> None:
-    async with client.stream_stems(JOB_ID, chunk_bytes=CHUNK, credit_bytes=32 * 1024) as player:
-        await anext(player)
-        await client.info()
-        record = peer.streams[0]
-        assert record.granted == 32 * 1024, "nothing was taken beyond the first chunk"
-        assert record.sent <= 32 * 1024
-
-
-@pytest.mark.parametrize("window", [1024, 16 * 1024, 1 << 20])
-async def test_windows_smaller_than_a_chunk_do_not_stall(
-    peer: Peer, client: AsyncClient, window: int
-) -> None:
-    async with client.stream_stems(JOB_ID, chunk_bytes=64 * 1024, credit_bytes=window) as player:
-        assert await collect(player, peer.total_frames) == peer.stems
 
 
 BREAKS = {
@@ -146,7 +122,7 @@ async def test_after_a_seek_only_the_new_place_is_heard(peer: Peer, client: Asyn
         assert player.generation == 1
     for name, samples in peer.stems.items():
         assert after[name][20_000 * FRAME_BYTES :] == samples[20_000 * FRAME_BYTES :]
-    assert peer.streams[0].seeks == [(1, 20_000)]
+    assert [(seek.generation, seek.start_frame) for seek in peer.streams[0].seeks] == [(1, 20_000)]
 
 
 async def test_a_seek_while_a_read_waits_wakes_it_with_the_new_place(peer: Peer, client: AsyncClient) -> None:
@@ -190,7 +166,7 @@ async def test_a_hundred_seeks_at_once_end_at_the_last(peer: Peer, client: Async
         await asyncio.gather(*(player.seek(frame) for frame in range(1, 101)))
         chunk = await anext(player)
     assert (chunk.start_frame, chunk.generation) == (100, 100)
-    generations = [generation for generation, _ in peer.streams[0].seeks]
+    generations = [seek.generation for seek in peer.streams[0].seeks]
     assert generations == sorted(set(generations))
 
 
@@ -204,7 +180,8 @@ async def test_a_read_that_was_given_up_loses_nothing(peer: Peer, client: AsyncC
                     chunk = await anext(player)
                 if chunk.stem_name == "bass":
                     got += chunk.data
-        assert player.waiting_for == (5_000, peer.total_frames)
+        assert player.not_ready is not None
+        assert (player.not_ready.start_frame, player.not_ready.end_frame) == (5_000, peer.total_frames)
         async with peer.readied:
             peer.ready_frames = peer.total_frames
             peer.readied.notify_all()
@@ -224,15 +201,6 @@ async def test_closing_ends_a_read_that_waits(peer: Peer, client: AsyncClient) -
     assert await reading is None
 
 
-async def test_stems_of_another_form_after_a_break_are_refused(peer: Peer, client: AsyncClient) -> None:
-    peer.stream_faults.append(StreamFault(break_after=2))
-    async with client.stream_stems(JOB_ID, chunk_bytes=CHUNK) as player:
-        await player.format()
-        peer.total_frames -= 1
-        with pytest.raises(JobChangedError, match=JOB_ID):
-            await collect(player, peer.total_frames)
-
-
 async def test_a_stream_that_is_always_corrupt_ends_with_that(peer: Peer) -> None:
     peer.stream_faults.extend(StreamFault(corrupt=0) for _ in range(50))
     options = ClientOptions(stream_retry=RetryPolicy(attempts=3, initial=0.001))
@@ -246,9 +214,3 @@ async def test_one_stem_alone_is_all_that_travels(peer: Peer, client: AsyncClien
         samples = b"".join([chunk.data async for chunk in player])
     assert samples == peer.stems["vocals"]
     assert peer.streams[0].sent == len(samples)
-
-
-def test_a_window_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="credit_bytes"):
-        # Refused before the client is looked at.
-        AsyncClient.stream_stems(cast("AsyncClient", object()), JOB_ID, credit_bytes=0)

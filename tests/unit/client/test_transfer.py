@@ -6,13 +6,24 @@ import asyncio
 import hashlib
 import random
 from pathlib import Path
+from typing import Any, cast
 
 import grpc
 import pytest
 
-from mismo_client import AsyncClient, JobChangedError, MismoRpcError, StreamCorruptError, TrackChangedError
-from mismo_client.upload import CHUNK_BYTES, Upload, read_track
-from tests.unit.client.peer import FRAME_BYTES, JOB_ID, Peer, StreamFault, fail, rich_error
+from mismo_client import (
+    AsyncClient,
+    ChecksumError,
+    MismoRpcError,
+    RunReplacedError,
+    StreamCorruptError,
+    TrackChangedError,
+)
+from mismo_client.transfer.upload import CHUNK_BYTES, Upload, read_track
+from tests.unit.client.peer import Peer
+from tests.unit.client.peer_status import fail, rich_error
+from tests.unit.client.peer_stream import FRAME_BYTES, StreamFault
+from tests.unit.client.peer_transfer import JOB_ID
 
 
 @pytest.fixture
@@ -175,6 +186,61 @@ async def test_a_reading_goes_on_where_it_broke(peer: Peer, client: AsyncClient,
     assert second.start_frame + second.frame_limit == first.start_frame + first.frame_limit
 
 
+async def test_a_reading_by_time_needs_no_sample_rate_and_goes_on_by_frames(
+    peer: Peer, client: AsyncClient
+) -> None:
+    peer.read_faults.append(StreamFault(break_after=2))
+    async with client.read_stem(JOB_ID, "bass", start_time=0.1, time_limit=0.25, chunk_bytes=8192) as reading:
+        assert await reading.frames() == (4_410, 4_410 + 11_025)
+        samples = b"".join([chunk.data async for chunk in reading])
+        assert reading.run_id == "run-1"
+    assert samples == peer.stems["bass"][4_410 * FRAME_BYTES : 15_435 * FRAME_BYTES]
+    first, second = peer.reads
+    assert first.start_time.ToMilliseconds() == 100
+    assert first.time_limit.ToMilliseconds() == 250
+    assert second.WhichOneof("start") == "start_frame"
+    assert second.start_frame + second.frame_limit == 15_435
+    assert (first.expected_run_id, second.expected_run_id) == ("", "run-1")
+
+
+async def test_a_limit_that_was_reached_before_the_break_is_not_exceeded(
+    peer: Peer, client: AsyncClient
+) -> None:
+    peer.read_faults.append(StreamFault(break_after=1))
+    async with client.read_stem(JOB_ID, "bass", frame_limit=1_000) as reading:
+        samples = b"".join([chunk.data async for chunk in reading])
+    assert samples == peer.stems["bass"][: 1_000 * FRAME_BYTES]
+    assert len(peer.reads) == 1
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_a_reading_never_goes_on_in_another_run(peer: Peer, client: AsyncClient, refuses: bool) -> None:
+    peer.refuses_other_runs = refuses
+    peer.read_faults.append(StreamFault(break_after=2))
+    async with client.read_stem(JOB_ID, "bass", chunk_bytes=8192) as reading:
+        first = await anext(reading)
+        assert first.data == peer.stems["bass"][:8192]
+        peer.run_again()
+        await anext(reading)
+        with pytest.raises(RunReplacedError):
+            await anext(reading)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"start_frame": 1, "start_time": 1.0},
+        {"frame_limit": 1, "time_limit": 1.0},
+        {"start_frame": -1},
+        {"time_limit": -0.5},
+    ],
+)
+def test_contradictions_are_refused_before_anything_is_sent(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"not both|0 or greater"):
+        # Refused before the client is looked at.
+        AsyncClient.read_stem(cast("AsyncClient", object()), JOB_ID, "bass", **wrong)
+
+
 async def test_a_reading_past_what_is_separated_says_so(peer: Peer, client: AsyncClient) -> None:
     peer.ready_frames = 4_096
     async with client.read_stem(JOB_ID, "bass", chunk_bytes=8192) as reading:
@@ -209,8 +275,10 @@ async def test_an_artifact_arrives_whole(
     assert target.read_bytes() == peer.artifact
     assert list(tmp_path.iterdir()) == [target], "nothing is left beside it"
     assert told[-1] == (len(peer.artifact), len(peer.artifact))
-    assert peer.artifact_offsets[0] == 0
-    assert all(offset > 0 for offset in peer.artifact_offsets[1:]), "it goes on, it does not begin again"
+    first, *others = peer.artifact_requests
+    assert (first.offset, first.expected_run_id) == (0, "")
+    assert all(other.offset > 0 for other in others), "it goes on, it does not begin again"
+    assert all(other.expected_run_id == "run-1" for other in others)
 
 
 async def test_an_artifact_that_cannot_be_had_leaves_nothing_and_keeps_what_was_there(
@@ -227,14 +295,40 @@ async def test_an_artifact_that_cannot_be_had_leaves_nothing_and_keeps_what_was_
     assert list(tmp_path.iterdir()) == [target]
 
 
-async def test_an_artifact_that_was_made_anew_meanwhile_is_not_patched_together(
-    peer: Peer, client: AsyncClient, tmp_path: Path
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_an_artifact_of_another_run_is_not_patched_together(
+    peer: Peer, client: AsyncClient, tmp_path: Path, refuses: bool
 ) -> None:
     peer.artifact_faults.append(StreamFault(break_after=2))
+    # Also a server that answers with another run is not believed.
+    peer.refuses_other_runs = refuses
 
     def replace(done: int, total: int) -> None:
         if done == 100_000:
-            peer.artifact += b"more"
+            peer.run_again()
 
-    with pytest.raises(JobChangedError, match="made a new"):
+    with pytest.raises(RunReplacedError, match="begin again with its newest run"):
         await client.artifact(JOB_ID, "stems.zip", tmp_path / "stems.zip", on_progress=replace)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_artifact_that_is_not_what_the_server_made_is_refused(
+    peer: Peer, client: AsyncClient, tmp_path: Path
+) -> None:
+    peer.artifact_sha256 = "0" * 64
+    artifact = peer.job().artifacts[0]
+    with pytest.raises(ChecksumError, match=r"stems\.zip of job job-1") as caught:
+        await client.artifact(JOB_ID, artifact, tmp_path / "stems.zip")
+    assert caught.value.received == hashlib.sha256(peer.artifact).hexdigest()
+    assert len(peer.artifact_requests) == 1, "the server would send the same again"
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_archive_without_a_checksum_is_taken_as_it_comes(
+    peer: Peer, client: AsyncClient, tmp_path: Path
+) -> None:
+    peer.artifact_sha256 = ""
+    target = await client.artifact(JOB_ID, "stems.zip", tmp_path / "stems.zip", expected_run_id="run-1")
+    assert target.read_bytes() == peer.artifact
+    with pytest.raises(RunReplacedError):
+        await client.artifact(JOB_ID, "stems.zip", target, expected_run_id="run-0")

@@ -7,17 +7,19 @@ import asyncio
 import grpc
 import pytest
 
-from mismo.analysis.v1 import audio_pb2, job_pb2, job_service_pb2
-from mismo_client import AsyncClient, JobFailedError, MismoRpcError
-from tests.unit.client.peer import JOB_ID, Peer, break_off, fail, rich_error
+from mismo.analysis.v1 import audio_pb2, job_pb2, job_service_pb2, stage_pb2
+from mismo_client import AsyncClient, JobFailedError, MismoRpcError, RunReplacedError
+from tests.unit.client.peer import Peer
+from tests.unit.client.peer_status import break_off, fail, rich_error
+from tests.unit.client.peer_transfer import JOB_ID
 
 
 def ready(start: int, end: int) -> job_service_pb2.SegmentReady:
     return job_service_pb2.SegmentReady(ranges=[audio_pb2.FrameRange(start_frame=start, end_frame=end)])
 
 
-def stage(state: job_pb2.StageState) -> job_pb2.StageStatus:
-    return job_pb2.StageStatus(stage=job_pb2.STAGE_STEMS, state=state)
+def stage(state: stage_pb2.StageState) -> stage_pb2.StageStatus:
+    return stage_pb2.StageStatus(stage=stage_pb2.STAGE_STEMS, state=state)
 
 
 def progress(fraction: float) -> job_pb2.Progress:
@@ -37,7 +39,7 @@ async def test_a_broken_watch_goes_on_after_the_last_revision_and_repeats_nothin
 ) -> None:
     async def first(request, context):
         yield peer.event(3, snapshot=peer.job())
-        yield peer.event(4, stage=stage(job_pb2.STAGE_STATE_RUNNING))
+        yield peer.event(4, stage=stage(stage_pb2.STAGE_STATE_RUNNING))
         yield peer.event(5, segment_ready=ready(0, 100))
         await break_off(context)
 
@@ -48,7 +50,7 @@ async def test_a_broken_watch_goes_on_after_the_last_revision_and_repeats_nothin
         yield peer.event(6, segment_ready=ready(100, 200))
 
     async def third(request, context):
-        yield peer.event(7, stage=stage(job_pb2.STAGE_STATE_SUCCEEDED))
+        yield peer.event(7, stage=stage(stage_pb2.STAGE_STATE_SUCCEEDED))
         yield peer.event(8, terminal=job_service_pb2.Terminal(job=peer.job()))
 
     peer.watch_script.extend([first, second, third])
@@ -144,6 +146,37 @@ async def test_a_job_that_is_not_there_is_not_asked_for_again(peer: Peer, client
     assert len(peer.watches) == 1
 
 
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_a_watch_ends_with_its_run(peer: Peer, client: AsyncClient, refuses: bool) -> None:
+    async def first(request, context):
+        yield peer.event(3, snapshot=peer.job())
+        await break_off(context)
+
+    # Also a server that answers with another run is not believed.
+    peer.refuses_other_runs = refuses
+    peer.watch_script.append(first)
+    watch = client.watch(JOB_ID)
+    assert (await anext(watch)).snapshot.run_id == "run-1"
+    peer.run_again()
+    with pytest.raises(RunReplacedError):
+        await anext(watch)
+    assert [asked.expected_run_id for asked in peer.watches] == ["", "run-1"]
+
+
+async def test_the_run_is_known_from_a_ready_segment_too(peer: Peer, client: AsyncClient) -> None:
+    async def first(request, context):
+        yield peer.event(5, segment_ready=job_service_pb2.SegmentReady(run_id="run-1"))
+        await break_off(context)
+
+    peer.watch_script.append(first)
+    assert await heard(client, after_revision=4, server_epoch="epoch-1") == [
+        (5, "segment_ready"),
+        (9, "snapshot"),
+        (9, "terminal"),
+    ]
+    assert [asked.expected_run_id for asked in peer.watches] == ["", "run-1"]
+
+
 async def test_leaving_early_ends_the_call(peer: Peer, client: AsyncClient) -> None:
     left = asyncio.Event()
 
@@ -165,10 +198,11 @@ async def test_waiting_for_a_job_returns_it_or_raises_its_error(peer: Peer, clie
     running = peer.job(state=job_pb2.JOB_STATE_RUNNING)
     peer.jobs = [running]
     assert (await client.wait(JOB_ID)).state == job_pb2.JOB_STATE_SUCCEEDED
+    assert peer.watches[0].expected_run_id == running.run_id
 
     failed = peer.job(state=job_pb2.JOB_STATE_FAILED)
     failed.error.CopyFrom(
-        job_pb2.JobError(
+        stage_pb2.JobError(
             code=grpc.StatusCode.INVALID_ARGUMENT.value[0], reason="EMPTY_AUDIO", message="no samples"
         )
     )

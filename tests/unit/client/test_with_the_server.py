@@ -6,16 +6,18 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from mismo_client import AsyncClient, Client, Encoding, MismoRpcError
+from mismo_client import AsyncClient, Client, Encoding, MismoRpcError, RunReplacedError, SeekRefusedError
 from tests.unit.client.command import SOURCE_ROOTS, finish, mismo, start
 
 pytestmark = pytest.mark.service
@@ -94,6 +96,12 @@ def assert_equal(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> 
         assert samples.any(), name
 
 
+def pixels_of(samples: np.ndarray, frames_per_pixel: int) -> list[np.ndarray]:
+    """The mean over the channels, cut into pixels."""
+    mono = samples.astype(np.float64).mean(axis=1)
+    return [mono[start : start + frames_per_pixel] for start in range(0, mono.size, frames_per_pixel)]
+
+
 def write_music(path: Path, seconds: float) -> None:
     """Chords and hits, different all along."""
     path.parent.mkdir(exist_ok=True)
@@ -155,6 +163,24 @@ async def test_separated_files_equal_the_servers_own(server: RealServer, tmp_pat
     assert read.code == 0, read.err
     assert np.array_equal(soundfile.read(tmp_path / "b.wav", dtype="int16")[0], theirs["bass"][2 * RATE :])
 
+    drawn = await mismo(server.target, "waveform", job_of(sent.err), "--json", cwd=tmp_path)
+    assert drawn.code == 0, drawn.err
+    for line in drawn.text.splitlines():
+        drawing = json.loads(line)
+        highest = [max(part) for part in pixels_of(theirs[drawing["stem_name"]], drawing["frames_per_pixel"])]
+        assert [pair[1] for pair in drawing["pixels"]] == pytest.approx(highest, abs=1)
+
+    loud = await mismo(
+        server.target, "submit", song, "--stage", "loudness", "--job-id", "loud", "--wait", cwd=tmp_path
+    )
+    assert (loud.code, loud.text) == (0, "loud\n"), loud.err
+    assert re.search(
+        r"loudness succeeded: -\d+\.\d LUFS, range \d+\.\d LU, true peak -?\d+\.\d dBTP", loud.err
+    )
+    listed = await mismo(server.target, "stages", cwd=tmp_path)
+    assert re.search(r"^loudness +yes", listed.text, re.MULTILINE)
+    assert re.search(r"^genre +no", listed.text, re.MULTILINE)
+
     late = await mismo(server.target, "separate", song, "-o", "out", "--playhead", "60", cwd=tmp_path)
     assert late.code == 1
     assert "PLAYHEAD_BEYOND_END" in late.err.splitlines()[-1]
@@ -190,7 +216,7 @@ async def test_the_whole_interface_meets_the_server(server: RealServer, tmp_path
     song = server.folder / "music" / "song.wav"
     async with AsyncClient(server.target) as client:
         assert (await client.info()).default_model == "mismo_lite"
-        assert any(model.default for model in await client.models())
+        assert any(model.is_default for model in await client.models())
         checked = await client.submit(song, validate_only=True)
         assert [job async for job in client.list()] == [], checked
         uploaded = await client.upload(song)
@@ -205,6 +231,9 @@ async def test_the_whole_interface_meets_the_server(server: RealServer, tmp_path
             assert after.generation == 1
             assert after.start_frame <= 10 * RATE < after.start_frame + after.frame_count
         job = await client.wait(job_id)
+        assert player.run_id == job.run_id
+        with pytest.raises(SeekRefusedError):
+            await player.seek(time=14.5)
         assert [one.job_id async for one in client.list(labels={"deck": "A"})] == [job_id]
         theirs = server.stems(job_id)
 
@@ -212,22 +241,30 @@ async def test_the_whole_interface_meets_the_server(server: RealServer, tmp_path
             heard = b"".join([chunk.data async for chunk in reading])
         assert heard == theirs["drums"][:1000].tobytes()
 
-        async with client.stream_stems(job_id) as player:
+        async with client.stream_stems(job_id, start_time=0.0, buffer_seconds=0.5) as player:
             whole = dict.fromkeys((await player.format()).stem_names, b"")
             async for chunk in player:
                 whole[chunk.stem_name] += chunk.data
-            checksums = player.sha256
+            checksums = player.stem_sha256
         assert checksums == {name: hashlib.sha256(samples).hexdigest() for name, samples in whole.items()}
         assert whole == {name: samples.tobytes() for name, samples in theirs.items()}
 
-        assert "stems.zip" in job.artifacts
-        archive = await client.artifact(job_id, "stems.zip", tmp_path / "stems.zip")
+        artifacts = {artifact.name: artifact for artifact in job.artifacts}
+        archive = await client.artifact(job_id, artifacts["stems.zip"], tmp_path / "stems.zip")
         assert archive.read_bytes().startswith(b"PK")
+        async with aclosing(client.watch_jobs(labels={"deck": "A"})) as watching:
+            assert (await anext(watching)).job.run_id == job.run_id
+            cursor = (await anext(watching)).cursor
+        with pytest.raises(RunReplacedError):
+            await anext(client.stream_stems(job_id, expected_run_id="another"))
         sample = await anext(client.watch_resources())
         assert sample.memory_used_bytes > 0
         with pytest.raises(MismoRpcError, match="JOB_NOT_READY"):
             await client.update(job_id, playhead=1.0)
-        await client.delete(job_id)
+        await client.delete(job_id, expected_run_id=job.run_id)
+        await client.delete(job_id, allow_missing=True)
+        async with aclosing(client.watch_jobs(labels={"deck": "A"}, cursor=cursor)) as watching:
+            assert (await anext(watching)).deleted.job_id == job_id
         with pytest.raises(MismoRpcError, match="JOB_NOT_FOUND"):
             await client.get(job_id)
 

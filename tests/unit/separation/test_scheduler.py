@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +65,32 @@ def test_segments_come_in_the_order_playback_needs_them_then_from_the_start() ->
     assert all(s + 120 > 500 for s in starts[:first])
     assert starts[:first] == sorted(starts[:first])
     assert starts[first:] == sorted(starts[first:])
+
+
+def test_a_job_whose_hint_is_withdrawn_goes_on_from_the_start_and_waits_like_any_other() -> None:
+    clock = Clock()
+    scheduler = Scheduler(clock)
+    hinted, other = a_job(submitted_at=clock(), start_frame=500), a_job(submitted_at=clock() - 1)
+    for job in (hinted, other):
+        scheduler.add(job)
+    scheduler.suggest(hinted, 500)
+    first = scheduler.take(1)[0]
+    assert (first.job, first.segment.end > 500) == (hinted, True)
+    scheduler.suggest(hinted, None)
+    order = drain(scheduler)
+    assert [job for job, _ in order[: len(other.plan.segments)]] == [other] * len(other.plan.segments)
+    left = [index for job, index in order if job is hinted]
+    assert left == sorted(left)
+    assert left[0] == 0
+
+
+def test_a_player_that_follows_is_served_though_a_hint_is_withdrawn() -> None:
+    scheduler = Scheduler(Clock())
+    mine = a_job()
+    scheduler.add(mine)
+    scheduler.follow(mine, "player", 800)
+    scheduler.suggest(mine, None)
+    assert mine.plan.segments[drain(scheduler)[0][1]].end > 800
 
 
 def test_a_seek_reorders_what_is_left() -> None:
@@ -193,3 +220,48 @@ def test_a_segment_whose_batch_failed_shares_none_any_more() -> None:
     scheduler.add(urgent)
     batches = [[(task.job, task.segment.index) for task in scheduler.take(2)] for _ in range(4)]
     assert batches == [[(urgent, 0)], [(mine, 0)], [(mine, 1)], [(mine, 2), (mine, 3)]]
+
+
+@given(
+    kinds=st.lists(st.tuples(st.integers(1, 3), st.integers(0, 999), st.booleans()), min_size=1, max_size=4),
+    begun=st.integers(0, 12),
+    needed=st.sets(st.integers(0, 10), min_size=1, max_size=3),
+)
+def test_how_many_segments_go_first_is_what_is_handed_out_before(
+    kinds: list[tuple[int, int, bool]], begun: int, needed: set[int]
+) -> None:
+    scheduler = Scheduler(Clock())
+    jobs: list[ScheduledJob] = []
+    for number, (priority, frame, followed) in enumerate(kinds):
+        mine = a_job(priority, submitted_at=float(number), start_frame=frame)
+        jobs.append(mine)
+        scheduler.add(mine)
+        if followed:
+            scheduler.follow(mine, "player", frame)
+    for _ in range(begun):
+        scheduler.take(1, timeout=0)
+    mine = jobs[0]
+    waits = needed & mine.pending
+    assert scheduler.is_taken(mine, needed) == bool(needed & mine.running)
+    ahead = scheduler.ahead_of(mine, needed)
+    taken: list[tuple[ScheduledJob, int]] = []
+    while waits - {index for owner, index in taken if owner is mine}:
+        task = scheduler.take(1, timeout=0)[0]
+        taken.append((task.job, task.segment.index))
+    assert {id(job): count for job, count in ahead if count} == Counter(id(owner) for owner, _ in taken)
+
+
+def test_whoever_waits_for_a_job_is_told_when_a_segment_of_it_is_taken() -> None:
+    clock = Clock()
+    scheduler = Scheduler(clock)
+    mine, other = a_job(), a_job(submitted_at=1.0)
+    told: list[str] = []
+    mine.on_taken = lambda: told.append("mine")
+    scheduler.add(mine)
+    scheduler.add(other)
+    assert scheduler.taken_ago is None
+    task = scheduler.take(1)[0]
+    clock.now += 2.0
+    assert (told, scheduler.taken_ago) == (["mine"], 2.0)
+    scheduler.finish(task)
+    assert scheduler.taken_ago is None

@@ -1,0 +1,1 @@
+"""The command `mismo`: what a person types, over the client beside it."""

@@ -1,0 +1,49 @@
+"""The command `mismo`: its commands in the order of its help."""
+
+from __future__ import annotations
+
+import typer
+
+from mismo_client.command.job_commands import cancel, delete, jobs, submit, update, watch
+from mismo_client.command.server_commands import info, models, stages
+from mismo_client.command.stem_commands import read, separate, waveform
+
+app = typer.Typer(
+    name="mismo",
+    help="""Separates tracks into stems on an analysis server, and plays them while they are made.
+
+Every command takes --server HOST:PORT (or the environment variable MISMO_SERVER).
+
+Examples:
+
+    mismo separate song.flac -o stems
+
+    mismo separate song.flac -o stems --playhead 1:30 --format flac
+
+    mismo submit song.flac --stage loudness --wait
+
+    mismo watch --all
+
+    mismo --help, mismo separate --help
+""",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+for command in (
+    separate,
+    submit,
+    jobs,
+    watch,
+    update,
+    cancel,
+    delete,
+    read,
+    waveform,
+    info,
+    models,
+    stages,
+):
+    app.command()(command)

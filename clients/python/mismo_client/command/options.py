@@ -1,0 +1,142 @@
+"""Arguments and options that commands share, and how their text is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mismo.analysis.v1 import job_pb2
+from mismo.analysis.v1.stage_pb2 import Stage
+from mismo_client.command.timecode import parse_timecode
+from mismo_client.stages import stage_of
+
+TARGET = re.compile(r"(?:[^\s:]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
+
+
+class PriorityName(StrEnum):
+    """Who goes first."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
+class StateName(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+PRIORITIES: dict[PriorityName, job_pb2.Priority] = {
+    PriorityName.LOW: job_pb2.PRIORITY_LOW,
+    PriorityName.NORMAL: job_pb2.PRIORITY_NORMAL,
+    PriorityName.HIGH: job_pb2.PRIORITY_HIGH,
+}
+STATES: dict[StateName, job_pb2.JobState] = {
+    StateName.QUEUED: job_pb2.JOB_STATE_QUEUED,
+    StateName.RUNNING: job_pb2.JOB_STATE_RUNNING,
+    StateName.SUCCEEDED: job_pb2.JOB_STATE_SUCCEEDED,
+    StateName.FAILED: job_pb2.JOB_STATE_FAILED,
+    StateName.CANCELLED: job_pb2.JOB_STATE_CANCELLED,
+}
+
+
+def checked_target(text: str) -> str:
+    """HOST:PORT; raises BadParameter."""
+    if not TARGET.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is no HOST:PORT, such as 127.0.0.1:50051")
+    return text
+
+
+def seconds(text: str) -> float:
+    """Of a time as people write it; raises BadParameter."""
+    try:
+        return parse_timecode(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def stem_names(text: str) -> tuple[str, ...]:
+    """Of a list with commas; raises BadParameter."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if text and not names:
+        raise typer.BadParameter("name at least one stem, such as vocals,drums")
+    return names
+
+
+def check_stems(stems: str, two_stems: str) -> None:
+    """Raises BadParameter if both are given."""
+    if stems and two_stems:
+        raise typer.BadParameter("--stems and --two-stems exclude each other; give one")
+
+
+def labels(texts: Sequence[str]) -> dict[str, str]:
+    """Of KEY=VALUE, each key once; raises BadParameter."""
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise typer.BadParameter(f"{text!r} is no KEY=VALUE, such as deck=A")
+        if key in found:
+            raise typer.BadParameter(f"the label {key!r} is given twice")
+        found[key] = value
+    return found
+
+
+def stages(texts: Sequence[str]) -> tuple[Stage, ...]:
+    """Of names, also several with commas; raises BadParameter."""
+    try:
+        return tuple(stage_of(name.strip()) for text in texts for name in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Track = Annotated[
+    Path,
+    typer.Argument(exists=True, dir_okay=False, readable=True, show_default=False, help="An audio file."),
+]
+Model = Annotated[str, typer.Option(help="A model of `mismo models`; the server's default if left out.")]
+Stems = Annotated[str, typer.Option(metavar="NAMES", help="Some stems only: vocals,drums.")]
+TwoStems = Annotated[
+    str, typer.Option(metavar="NAME", help="One stem and all the rest: vocals and no_vocals.")
+]
+Playhead = Annotated[
+    str,
+    typer.Option(metavar="TIME", help="Begin here: 90, 1:30, 1:02:03.5. The files are whole all the same."),
+]
+Upload = Annotated[
+    bool, typer.Option("--upload", help="Send the file; without it the server reads the path itself.")
+]
+PriorityOption = Annotated[PriorityName, typer.Option(help="A higher one overtakes between two segments.")]
+Shifts = Annotated[int, typer.Option(min=0, max=20, help="Average this many shifted passes.")]
+Overlap = Annotated[
+    float | None, typer.Option(min=0.0, max=0.95, show_default="0.25", help="How far segments overlap.")
+]
+States = Annotated[
+    list[StateName] | None, typer.Option("--state", help="Only jobs in this state; repeatable.")
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="KEY=VALUE", help="Only jobs with this label; repeatable."),
+]
+Server = Annotated[
+    str,
+    typer.Option(
+        "--server",
+        envvar="MISMO_SERVER",
+        metavar="HOST:PORT",
+        callback=checked_target,
+        help="The server to ask.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON value on a line, for programs.")]
+DEFAULT_SERVER = "127.0.0.1:50051"

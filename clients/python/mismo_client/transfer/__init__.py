@@ -1,0 +1,1 @@
+"""Moves audio and files: tracks in, stems, waveforms and artifacts out."""
