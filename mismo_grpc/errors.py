@@ -17,7 +17,8 @@
     │   ├── ArtifactNotFoundError
     │   ├── JobNotReadyError
     │   ├── RunReplacedError              the job was submitted again; the client expects an earlier run
-    │   └── JobIdActiveError              the job_id belongs to a job with other content that has not ended
+    │   ├── JobIdActiveError              the job_id belongs to a job with other content that has not ended
+    │   └── CursorExpiredError            WatchJobs begins anew, without a cursor
     ├── AudioError                        the source is not audio that can be separated
     │   ├── UnsupportedAudioError
     │   ├── EmptyAudioError
@@ -150,6 +151,10 @@ class RunReplacedError(RequestError):
 
 class JobIdActiveError(RequestError):
     """An active job has this job_id, with another source or other options."""
+
+
+class CursorExpiredError(RequestError):
+    """The server does not have all changes since the cursor any more, or the cursor is of another job store."""
 
 
 class AudioError(MismoError):
@@ -309,6 +314,7 @@ WIRE: dict[type[MismoError], Wire] = {
     JobNotReadyError: Wire("JOB_NOT_READY", "FAILED_PRECONDITION", 409),
     RunReplacedError: Wire("RUN_REPLACED", "FAILED_PRECONDITION", 409),
     JobIdActiveError: Wire("JOB_ID_ACTIVE", "ALREADY_EXISTS", 409),
+    CursorExpiredError: Wire("CURSOR_EXPIRED", "OUT_OF_RANGE", 410),
     AudioError: Wire("AUDIO_UNREADABLE", "INVALID_ARGUMENT", 415),
     UnsupportedAudioError: Wire("UNSUPPORTED_AUDIO", "INVALID_ARGUMENT", 415),
     EmptyAudioError: Wire("EMPTY_AUDIO", "INVALID_ARGUMENT", 422),
