@@ -18,16 +18,16 @@ from mismo_grpc.jobs.event_log import JobEventLog, JobView, WatchEvent, watch_ev
 from mismo_grpc.jobs.job import Job, JobRequest, JobState, Progress
 from mismo_grpc.jobs.page_token import decode_page_token, encode_page_token
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository, progress_of
+from mismo_grpc.jobs.watching import JobsEvent, WatchedJobs, watch_jobs
 from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.stem_readers import StemReaders, ended_without
 from mismo_grpc.orchestration.submissions import Submissions, Submitted
-from mismo_grpc.orchestration.waveform_readers import open_waveform
+from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_stem
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.scheduler import Scheduler
-from mismo_grpc.streaming.file_cache import StemFileCache
 from mismo_grpc.streaming.messages import NotReadyReason
 from mismo_grpc.streaming.reader import StemReader
 from mismo_grpc.streaming.waveform_reader import GrowingWaveform
@@ -45,7 +45,7 @@ class Jobs:
         changes: JobChanges,
         queue: JobQueue,
         stem_readers: StemReaders,
-        stem_files: StemFileCache,
+        waveform_readers: WaveformReaders,
         runs: Runs,
         submissions: Submissions,
         scheduler: Scheduler,
@@ -61,7 +61,7 @@ class Jobs:
         self._repository = repository
         self._queue = queue
         self._stem_readers = stem_readers
-        self._stem_files = stem_files
+        self._waveform_readers = waveform_readers
         self._runs = runs
         self._scheduler = scheduler
         self._executors = executors
@@ -201,11 +201,36 @@ class Jobs:
         ):
             yield event
 
+    def watch_all(
+        self, watched: WatchedJobs, cursor: str, heartbeat: float, min_progress_interval: float
+    ) -> AsyncGenerator[JobsEvent]:
+        """The changes of all jobs that match; see `watch_jobs`. Close it."""
+        return watch_jobs(
+            self._repository,
+            self.view,
+            watched,
+            cursor=cursor,
+            heartbeat=heartbeat,
+            min_progress_interval=min_progress_interval,
+        )
+
     # Read
 
     async def callbacks_of(self, job_id: str) -> Sequence[CallbackRow]:
         """The callbacks of a job, in the order in which they are sent."""
         return await self._repository.read(self._repository.store.callbacks_of, job_id)
+
+    @asynccontextmanager
+    async def open_waveform(
+        self, job_id: str, expected_run_id: str = "", *, wait: bool = False
+    ) -> AsyncGenerator[GrowingWaveform]:
+        """The waveform of a job, growing or stored; its run is held meanwhile.
+
+        Raises JobNotFoundError, and as `WaveformReaders.open`.
+        """
+        job = await self.get(job_id)
+        async with self._waveform_readers.open(job, expected_run_id, wait=wait) as waveform:
+            yield waveform
 
     @asynccontextmanager
     async def open_stem_file(self, job_id: str, stem: str) -> AsyncGenerator[ArtifactReader]:
@@ -275,21 +300,3 @@ class Jobs:
         job = await self.get(job_id)
         async with self._stem_readers.open(job, expected_run_id, on_waiting) as reader:
             yield reader
-
-    @asynccontextmanager
-    async def open_waveform(
-        self, job_id: str, expected_run_id: str = "", *, wait: bool = False
-    ) -> AsyncGenerator[GrowingWaveform]:
-        """The waveform of a job, growing or stored; its run is held meanwhile.
-
-        Raises JobNotFoundError, RunReplacedError, and as `waveform_readers.open_waveform`.
-        """
-        job = await self.get(job_id)
-        check_run(job_id, expected_run_id, job.run_id)
-        active = self._repository.active.get(job_id)
-        if active is not None and active.job.run_id != job.run_id:
-            active = None
-        files, bulk = self._runs.files(job.run_id), self._executors.bulk
-        with self._runs.held(job.run_id):
-            async with open_waveform(self._stem_files, files, job, active, bulk, wait=wait) as waveform:
-                yield waveform
