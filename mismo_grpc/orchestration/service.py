@@ -17,21 +17,23 @@ from mismo_grpc.errors import (
     JobNotReadyError,
     StemNotFoundError,
 )
-from mismo_grpc.executors import Executors
+from mismo_grpc.executors import Executors, InThread
 from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.event_log import JobEventLog, JobView, WatchEvent, watch_events
 from mismo_grpc.jobs.events import EventKind
-from mismo_grpc.jobs.job import Job, JobRequest, JobState, Priority, Progress, StageState
+from mismo_grpc.jobs.job import Job, JobRequest, JobState, Priority, Progress, Stage, StageState
 from mismo_grpc.jobs.page_token import decode_page_token, encode_page_token
-from mismo_grpc.jobs.repository import ActiveJob, JobRepository, progress_of
+from mismo_grpc.jobs.repository import ActiveJob, JobRepository
+from mismo_grpc.orchestration.progress import progress_of, progress_of_ended
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.runner import JobRunner
-from mismo_grpc.orchestration.sources import playhead_error
 from mismo_grpc.orchestration.stem_readers import (
     acquire_stems,
     ended_without,
+    has_stems,
     reader_of_active,
     reader_of_ended,
+    stems_can_be_opened,
 )
 from mismo_grpc.orchestration.submissions import Submissions, Submitted
 from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_stem
@@ -39,6 +41,8 @@ from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.scheduler import Scheduler
 from mismo_grpc.separation.stems import StemSet
+from mismo_grpc.stages.stems import playhead_error
+from mismo_grpc.storage.run_files import RunFiles
 from mismo_grpc.streaming.file_cache import StemFileCache
 from mismo_grpc.streaming.reader import StemReader
 
@@ -132,9 +136,7 @@ class Jobs:
         """How far a job is."""
         active = self._repository.active.get(job.job_id)
         if active is None or active.job.run_id != job.run_id:
-            done = job.state is JobState.SUCCEEDED
-            fraction = 1.0 if done else job.segments_done / max(1, job.segments_total)
-            return Progress(fraction, None, 0, job.segments_done, job.segments_total)
+            return progress_of_ended(job)
         position = self._queue.position(active)
         return progress_of(active, position, self._segment_seconds(job.model))
 
@@ -143,7 +145,7 @@ class Jobs:
         active = self._repository.active.get(job.job_id)
         if active is not None and active.job.run_id == job.run_id:
             return active.ready
-        if job.state is JobState.SUCCEEDED and job.layout is not None:
+        if job.layout is not None and has_stems(job):
             return RangeSet([(0, job.layout.total_frames)])
         return RangeSet()
 
@@ -315,28 +317,30 @@ class Jobs:
 
     @asynccontextmanager
     async def open_artifact(self, job_id: str, name: str) -> AsyncGenerator[ArtifactReader]:
-        """One of a finished job's files; its run is held meanwhile.
+        """One of a job's files, as soon as its stems are finished; its run is held meanwhile.
 
-        Raises JobNotFoundError, JobNotReadyError while the job runs or if it failed, ArtifactNotFoundError.
+        Raises JobNotFoundError, JobNotReadyError before that or if there are none, ArtifactNotFoundError.
         """
         bulk = self._executors.bulk
         async with (
             self.finished(job_id) as job,
-            await bulk(open_artifact, self._runs.files(job.run_id), name, bulk) as reader,
+            await bulk(_open_written, self._runs.files(job.run_id), job, name, bulk) as reader,
         ):
             reader.run_id = job.run_id
             yield reader
 
     @asynccontextmanager
     async def finished(self, job_id: str) -> AsyncGenerator[Job]:
-        """A job that succeeded; its run is held: a re-run, a delete or an expiry changes nothing for the reader.
+        """A job whose stems are finished, though other stages may still run.
 
-        Raises as `open_artifact`.
+        Its run is held: a re-run, a delete or an expiry changes nothing for the reader. Raises as `open_artifact`.
         """
         job = await self.get(job_id)
-        if not job.state.ended:
-            raise JobNotReadyError(f"job {job_id} has no artifacts before it ends; watch it and ask again")
-        if job.state is not JobState.SUCCEEDED:
+        if job.has(Stage.STEMS) and not (job.state.ended or job.has_ended(Stage.STEMS)):
+            raise JobNotReadyError(
+                f"job {job_id} has no artifacts before its stems are finished; watch it and ask again"
+            )
+        if not has_stems(job):
             raise ended_without(job)
         with self._runs.held(job.run_id):
             yield job
@@ -345,17 +349,16 @@ class Jobs:
     async def open_stems(self, job_id: str) -> AsyncGenerator[StemReader]:
         """The stems of a job, once it is decoded; its run is held meanwhile.
 
-        Waits for the decode as long as the caller does. Raises JobNotFoundError, or the error that ended the job.
+        Waits for the decode as long as the caller does. Raises JobNotFoundError, JobNotReadyError for a job that makes
+        no stems, or the error that ended them.
         """
         job = await self.get(job_id)
         active = self._repository.active.get(job_id)
         with self._runs.held(job.run_id):
             if active is not None and active.job.run_id == job.run_id:
-                await active.stems_changed.wait(
-                    lambda: active.separation is not None or active.job.state.ended, None
-                )
+                await active.stems_changed.wait(lambda: stems_can_be_opened(active), None)
                 job = active.job
-            if job.state in (JobState.FAILED, JobState.CANCELLED):
+            if not has_stems(job) and (active is None or active.separation is None):
                 raise ended_without(job)
             lease = await acquire_stems(self._stem_files, self._runs.files(job.run_id), job)
             try:
@@ -371,3 +374,12 @@ class Jobs:
 
 def _has_ended(job: Job) -> JobNotReadyError:
     return JobNotReadyError(f"job {job.job_id} has ended ({job.state.name}); submit it again to change it")
+
+
+def _open_written(files: RunFiles, job: Job, name: str, in_thread: InThread) -> ArtifactReader:
+    """`open_artifact`, and nothing that is still being written."""
+    if not job.state.ended and name not in job.artifacts:
+        raise JobNotReadyError(
+            f"job {job.job_id} has no artifact {name[:64]!r} yet; its artifacts tell what there is while it runs"
+        )
+    return open_artifact(files, name, in_thread)

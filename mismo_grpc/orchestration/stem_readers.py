@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mismo_grpc.errors import ArtifactNotFoundError, JobFailedError, JobNotReadyError, MismoError, Wire
 from mismo_grpc.executors import InThread
-from mismo_grpc.jobs.job import Job, JobState
+from mismo_grpc.jobs.job import Job, JobState, Stage
 from mismo_grpc.jobs.repository import ActiveJob
 from mismo_grpc.separation.scheduler import Scheduler
 from mismo_grpc.separation.stems import StemSet
@@ -51,7 +51,7 @@ def reader_of_active(
     return StemReader(
         stems,
         active.stems_changed,
-        lambda: active.job.state.ended,
+        lambda: active.job.state.ended or active.job.has_ended(Stage.STEMS),
         lambda: ended_without(active.job),
         follow,
         unfollow,
@@ -61,10 +61,27 @@ def reader_of_active(
     )
 
 
+def has_stems(job: Job) -> bool:
+    """Whether a job has finished stems: not if it was cancelled since, or failed otherwise."""
+    return job.has_result_of(Stage.STEMS) and job.state not in (JobState.FAILED, JobState.CANCELLED)
+
+
+def stems_can_be_opened(active: ActiveJob) -> bool:
+    """Whether there is no more to wait for before the stems of a job are opened: they grow, are done, or never come."""
+    job = active.job
+    over = job.state.ended or job.has_ended(Stage.STEMS) or not job.has(Stage.STEMS)
+    return active.separation is not None or over
+
+
 def ended_without(job: Job) -> MismoError:
-    """Why an ended job does not have what a reader waits for."""
-    if job.state is JobState.FAILED and job.error is not None:
-        failure = job.error
+    """Why a job does not have the stems, or the frames of them, that a reader waits for."""
+    if job.state is not JobState.CANCELLED and not job.has(Stage.STEMS):
+        return JobNotReadyError(
+            f"job {job.job_id} makes no stems; submit the track with STAGE_STEMS among options.stages"
+        )
+    failure = job.stage(Stage.STEMS).error if job.has(Stage.STEMS) else None
+    failure = failure or (job.error if job.state is JobState.FAILED else None)
+    if failure is not None:
         form = Wire(failure.reason, failure.grpc_code, 409, failure.retryable)
         return JobFailedError(failure.message, form, metadata=failure.metadata)
     if job.state is JobState.CANCELLED:

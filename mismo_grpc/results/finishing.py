@@ -1,30 +1,29 @@
-"""What is written when the last segment is done: all of it is on the disk before the job is recorded as ended."""
+"""What is written when the last segment is done: all of it is on the disk before the stems are recorded as done."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mismo_grpc.jobs.job import Job, Stage
 from mismo_grpc.results.artifacts import STEMS_JSON, STEMS_ZIP, digest_stem, stems_document, write_stems_json
 from mismo_grpc.results.runs import Runs
-from mismo_grpc.results.waveforms import write_waveforms
 from mismo_grpc.separation.stems import StemSet
-from mismo_grpc.storage.disk import Disk, disk_errors
+from mismo_grpc.storage.disk import disk_errors
 
 
 @dataclass(frozen=True)
-class Results:
-    """Names of a run's artifacts, the checksum of each stem's samples, and the bytes of all its files."""
+class StemResults:
+    """The SHA-256 of each artifact by its name, that of each stem's samples, and the bytes of all files."""
 
-    names: tuple[str, ...]
+    files: Mapping[str, str]
     stem_sha256: tuple[str, ...]
     bytes: int
 
 
-def write_results(
-    runs: Runs, job: Job, stems: StemSet, disk: Disk, disk_reserve: int, ended_at: float
-) -> Results:
-    """Checksums, stems.json and, if there is room, waveforms; blocks until all is on the disk.
+def write_stem_results(runs: Runs, job: Job, stems: StemSet, ended_at: float) -> StemResults:
+    """Takes the checksums and writes stems.json; blocks until all is on the disk.
 
     `ended_at` is in seconds since the epoch. Raises DiskFullError or InternalError.
     """
@@ -42,13 +41,12 @@ def write_results(
         status = job.stage(stage)
         if status.started_at is not None:
             timings[stage.name.lower()] = (status.ended_at or ended_at) - status.started_at
-    waveforms = write_waveforms(files, stems, disk, disk_reserve)
-    write_stems_json(files, stems_document(replace(job, layout=layout), digests, waveforms, timings))
+    write_stems_json(files, stems_document(replace(job, layout=layout), digests, timings))
     with disk_errors():
         runs.sync_names(job.run_id)
-        small = sum(files.artifact(name).stat().st_size for name in (STEMS_JSON, *waveforms))
-    return Results(
-        (STEMS_JSON, STEMS_ZIP, *waveforms),
+        document = files.stems_json.read_bytes()
+    return StemResults(
+        {STEMS_JSON: hashlib.sha256(document).hexdigest(), STEMS_ZIP: ""},
         tuple(each.pcm_sha256 for each in digests),
-        small + sum(each.size for each in digests),
+        len(document) + sum(each.size for each in digests),
     )

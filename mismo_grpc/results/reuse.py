@@ -11,7 +11,7 @@ from typing import Any, cast
 import structlog
 
 from mismo_grpc.errors import ArtifactNotFoundError
-from mismo_grpc.jobs.job import Job
+from mismo_grpc.jobs.job import Job, Stage
 from mismo_grpc.results.artifacts import (
     STEMS_JSON,
     STEMS_ZIP,
@@ -65,14 +65,19 @@ def _link(source: RunFiles, target: RunFiles, earlier: Job) -> list[str]:
     target.stems.mkdir(parents=True, exist_ok=True)
     for stem in stems:
         _link_checked(source.stem(stem.name), target.stem(stem.name), stem.sha256)
-    waveforms = {name: sha256 for name, sha256 in _waveforms(document).items() if name in earlier.artifacts}
+    waveforms = {
+        name: sha256 for name, sha256 in _waveforms(document, earlier).items() if name in earlier.artifacts
+    }
     for name, sha256 in waveforms.items():
         _link_checked(source.artifact(name), target.artifact(name), sha256)
     return list(waveforms)
 
 
-def _waveforms(document: Mapping[str, Any]) -> dict[str, str]:
-    """Earlier versions recorded no checksums of waveforms; theirs are not taken over."""
+def _waveforms(document: Mapping[str, Any], earlier: Job) -> Mapping[str, str]:
+    """The SHA-256 of each waveform; what earlier versions recorded no checksum of is not taken over."""
+    if earlier.has(Stage.WAVEFORMS):
+        return earlier.stage(Stage.WAVEFORMS).files
+    # Earlier versions had them in stems.json.
     found = document.get("waveforms")
     return cast("dict[str, str]", found) if isinstance(found, dict) else {}
 

@@ -178,7 +178,9 @@ async def test_garbage_in_a_unary_call_is_an_invalid_argument(server: Server, me
 
 
 @pytest.mark.parametrize("method", ["StreamStems", "UploadAudio"])
-@pytest.mark.parametrize("first", [b"\xff\xff\xff garbage", b"", random.Random(1).randbytes(64), b"\x0a\x05hello"])
+@pytest.mark.parametrize(
+    "first", [b"\xff\xff\xff garbage", b"", random.Random(1).randbytes(64), b"\x0a\x05hello"]
+)
 async def test_garbage_as_the_first_message_of_a_stream_ends_it_alone(
     server: Server, music: Path, method: str, first: bytes
 ) -> None:

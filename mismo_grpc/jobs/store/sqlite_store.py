@@ -17,7 +17,7 @@ from typing import Any
 
 from mismo_grpc.errors import RequestIdReusedError, StoreError
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
-from mismo_grpc.jobs.job import Job, JobState
+from mismo_grpc.jobs.job import Job, JobState, Stage
 from mismo_grpc.jobs.store.port import EndedResult, JobList, RequestRow, RunStanding
 from mismo_grpc.jobs.store.records import cache_key, job_from_json, job_to_json
 from mismo_grpc.jobs.store.sqlite_file import (
@@ -147,10 +147,13 @@ class SqliteJobStore:
         with self._transaction() as writer:
             return self._do(writer, "delete_job", job_id=job_id).rowcount > 0
 
-    def find_result(self, source_sha256: str, cache_key: str, now: float = 0.0) -> Job | None:
+    def find_result(
+        self, source_sha256: str, cache_key: str, now: float = 0.0, stages: Collection[Stage] = ()
+    ) -> Job | None:
         """See JobStore."""
-        row = self._read_one("find_result", source_sha256=source_sha256, cache_key=cache_key, now=now)
-        return None if row is None else job_from_json(row[0])
+        rows = self._read("find_result", source_sha256=source_sha256, cache_key=cache_key, now=now)
+        jobs = (job_from_json(row[0]) for row in rows)
+        return next((job for job in jobs if all(map(job.has_result_of, stages))), None)
 
     def has_result_of(self, source_sha256: str, now: float) -> bool:
         """See JobStore."""

@@ -164,7 +164,9 @@ def test_two_servers_cannot_share_a_store(tmp_path: Path) -> None:
     SqliteJobStore(tmp_path / "jobs.db").close()
 
 
-@pytest.mark.parametrize("content", [b"this is a text, not a store\n" * 200, random.Random(1).randbytes(8192)])
+@pytest.mark.parametrize(
+    "content", [b"this is a text, not a store\n" * 200, random.Random(1).randbytes(8192)]
+)
 def test_a_file_that_is_no_store_is_named_with_the_remedy(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "jobs.db"
     path.write_bytes(content)
