@@ -13,6 +13,9 @@ PIP := $(PY) -m pip --disable-pip-version-check --no-input -q
 WITH_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 ARGS ?=
 
+# Processes that share the tests, a file each at a time; 0: none, for a debugger.
+WORKERS ?= 2
+
 # Minutes-long tests run in CI, or when asked for: make test HEAVY=1
 ifeq ($(filter true 1,$(CI) $(HEAVY)),)
 MARKS := -m "not heavy"
@@ -31,7 +34,7 @@ run: base ## start the server (ARGS='--grpc-port 0 ...')
 	$(PY) server.py $(ARGS)
 
 test: dev ## all tests but the minutes-long ones (HEAVY=1 for those too, ARGS=... for pytest)
-	$(PY) -m pytest $(MARKS) $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(MARKS) $(ARGS)
 ifeq ($(ARGS),)
 	@$(MAKE) --no-print-directory test-node
 endif
@@ -93,6 +96,7 @@ check-types: dev
 
 check-rooms: dev
 	$(BIN)/lint-imports --no-cache --no-logo
+	$(PY) scripts/check_house.py
 
 check-protos: dev
 	$(WITH_VENV) buf lint

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import (
+from benchmarks.case import EMBEDDED_MODEL, ROOT, Bench, Case
+from benchmarks.cases import (
     delivery,
     first_audio,
     interruptions,
@@ -30,7 +31,6 @@ from benchmarks import (
     watchers,
     whole_track,
 )
-from benchmarks.case import EMBEDDED_MODEL, ROOT, Bench, Case
 from benchmarks.commands import last_lines
 from benchmarks.models import LOCAL_MODEL
 from benchmarks.table import Row, failed, json_report, rich_table, write_markdown

@@ -33,7 +33,7 @@ async def run(bench: Bench) -> list[Row]:
         job = (await server.client.submit(track, priority=PRIORITY_LOW)).job
         await wait_segments(server.client, job.job_id, 1)
         log = bench.folder / "watchers.log"
-        command = [sys.executable, "-m", "benchmarks.watch_process", server.target, job.job_id]
+        command = [sys.executable, "-m", "benchmarks.cases.watch_process", server.target, job.job_id]
         command += [str(STREAMS), str(CHANNELS)]
         async with child(command, log, bench.environment, cwd=ROOT, piped=True) as process:
             assert process.stdout is not None

@@ -94,7 +94,7 @@ async def run(bench: Bench) -> list[Row]:
 async def _bulk(bench: Bench, server: Server, *arguments: str) -> bytes:
     """Runs the other process; answers what it printed. It yields the processor to the server and the player."""
     log = bench.folder / "bulk.log"
-    command = ["nice", sys.executable, "-m", "benchmarks.bulk_process", server.target, *arguments]
+    command = ["nice", sys.executable, "-m", "benchmarks.cases.bulk_process", server.target, *arguments]
     async with child(command, log, bench.environment, cwd=ROOT, piped=True) as process:
         assert process.stdout is not None
         async with asyncio.timeout(PATIENCE_SECONDS):

@@ -1,6 +1,6 @@
 """A process that watches one job over many streams.
 
-`python -m benchmarks.watch_process TARGET JOB STREAMS CHANNELS` prints a line once every stream had its
+`python -m benchmarks.cases.watch_process TARGET JOB STREAMS CHANNELS` prints a line once every stream had its
 snapshot, and a JSON object when the job has ended: the delay of every stage and segment_ready event from the
 server's clock to ours (seconds, one machine), how many streams saw the end, and the fewest and most ready
 frames that a stream was told of.

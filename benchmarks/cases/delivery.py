@@ -17,7 +17,7 @@ import httpx2
 import soundfile
 
 from benchmarks.case import EMBEDDED_MODEL, Bench, Case
-from benchmarks.memory import Peak, rss_anon
+from benchmarks.cases.memory import Peak, rss_anon
 from benchmarks.network import Link, missing_for_a_link, shaped_link
 from benchmarks.playing import finished, playing
 from benchmarks.server import Server

@@ -1,6 +1,6 @@
 """A process that uploads tracks and downloads archives, beside whoever is measured.
 
-`python -m benchmarks.bulk_process TARGET send COUNT MEGABYTES` sends uploads, all at the same time, up to their
+`python -m benchmarks.cases.bulk_process TARGET send COUNT MEGABYTES` sends uploads, all at the same time, up to their
 last byte and does not finish them; it prints their ids as JSON. `... TARGET finish MEGABYTES URL ID...` finishes
 them, all at the same time, and reads the archive at URL over and over meanwhile; it prints how many archives.
 """
