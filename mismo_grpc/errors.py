@@ -16,7 +16,8 @@
     │   ├── StemNotFoundError
     │   ├── ArtifactNotFoundError
     │   ├── JobNotReadyError
-    │   └── RunReplacedError              the job was submitted again; the client expects an earlier run
+    │   ├── RunReplacedError              the job was submitted again; the client expects an earlier run
+    │   └── JobIdActiveError              the job_id belongs to a job with other content that has not ended
     ├── AudioError                        the source is not audio that can be separated
     │   ├── UnsupportedAudioError
     │   ├── EmptyAudioError
@@ -146,6 +147,10 @@ class JobNotReadyError(RequestError):
 
 class RunReplacedError(RequestError):
     """The job has another run by now than the client expects."""
+
+
+class JobIdActiveError(RequestError):
+    """A job of that job_id has not ended, and has another source or other options."""
 
 
 class AudioError(MismoError):
@@ -304,6 +309,7 @@ WIRE: dict[type[MismoError], Wire] = {
     ArtifactNotFoundError: Wire("ARTIFACT_NOT_FOUND", "NOT_FOUND", 404),
     JobNotReadyError: Wire("JOB_NOT_READY", "FAILED_PRECONDITION", 409),
     RunReplacedError: Wire("RUN_REPLACED", "FAILED_PRECONDITION", 409),
+    JobIdActiveError: Wire("JOB_ID_ACTIVE", "ALREADY_EXISTS", 409),
     AudioError: Wire("AUDIO_UNREADABLE", "INVALID_ARGUMENT", 415),
     UnsupportedAudioError: Wire("UNSUPPORTED_AUDIO", "INVALID_ARGUMENT", 415),
     EmptyAudioError: Wire("EMPTY_AUDIO", "INVALID_ARGUMENT", 422),

@@ -11,6 +11,7 @@ from mismo_grpc.composition.persistence import Persistence
 from mismo_grpc.composition.separation import SeparationParts
 from mismo_grpc.executors import Executors
 from mismo_grpc.orchestration.admission import Admission
+from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.orchestration.server_status import ServerStatus
@@ -84,7 +85,7 @@ def build_orchestration(
     queue = JobQueue(repository, runner, settings.max_concurrent_jobs)
     jobs = Jobs(
         repository,
-        runner,
+        JobChanges(repository, runner, queue, runs, separation.scheduler),
         queue,
         stem_files,
         runs,

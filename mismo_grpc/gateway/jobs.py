@@ -133,5 +133,5 @@ async def get_job(request: Request, job_id: str) -> dict[str, object]:
 @router.delete("/jobs/{job_id}", summary="End a job, forget it and remove its files")
 async def delete_job(request: Request, job_id: str) -> dict[str, object]:
     """A second time there is nothing left: 404."""
-    await services_of(request).jobs.delete(job_id)
+    await services_of(request).jobs.changes.delete(job_id)
     return {"job_id": job_id, "status": "deleted"}

@@ -46,6 +46,9 @@ class Metrics:
         self._first = histogram(
             "first_audio_seconds", "From submit to the first final frames", buckets=SECONDS
         )
+        self._playhead = histogram(
+            "playhead_audio_seconds", "From submit to the final frame at the playhead", buckets=SECONDS
+        )
         self._segments = histogram(
             "segment_seconds", "One segment through the model", ["model"], buckets=SEGMENT_SECONDS
         )
@@ -67,6 +70,8 @@ class Metrics:
         status = event.body
         if before.time_to_first_audio is None and job.time_to_first_audio is not None:
             self._first.observe(job.time_to_first_audio)
+        if before.time_to_playhead_audio is None and job.time_to_playhead_audio is not None:
+            self._playhead.observe(job.time_to_playhead_audio)
         if event.kind is EventKind.TERMINAL:
             self._ended.labels(job.state.name.lower()).inc()
         elif isinstance(status, StageStatus):

@@ -58,6 +58,7 @@ def job_view(view: JobView, callbacks: Sequence[CallbackRow] = ()) -> dict[str, 
     completed = [stage for stage in told_stages(job) if job.has_result_of(stage)]
     return {
         **_identity(job),
+        "run_id": job.run_id,
         "status": status,
         "state": status,
         "priority": job.priority.name.lower(),

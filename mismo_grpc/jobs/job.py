@@ -11,12 +11,14 @@ from mismo_grpc.analysis.loudness import LoudnessResult
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError, wire
 from mismo_grpc.jobs.stored_enum import StoredByName
+from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.rates import OUTPUT_RATES
 from mismo_grpc.separation.stems import StemLayout
 
 JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,128}")
 RESERVED_JOB_IDS = frozenset({".", "..", ".mismo"})
 MAX_SHIFTS = 20
+MAX_PLAYHEAD_SECONDS = 1e7
 MAX_LABELS = 64
 MAX_LABEL_CHARS = 256
 
@@ -122,7 +124,7 @@ class StemOptions:
     sample_rate: int = 0
 
     def __post_init__(self) -> None:
-        if self.playhead is not None and not 0 <= self.playhead < 1e7:
+        if self.playhead is not None and not 0 <= self.playhead < MAX_PLAYHEAD_SECONDS:
             raise InvalidFieldError(
                 "options.stems.playhead must not be negative", field="options.stems.playhead"
             )
@@ -237,8 +239,6 @@ class StageStatus:
     attempts: int = 0
     result: StageData | None = None
     """Set once it has succeeded, for stages with a result of their own."""
-    files: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Artifacts that it has made: the SHA-256 of each by its name, "" for an archive that is made while it is read."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +250,19 @@ class Progress:
     queue_position: int = 0
     segments_done: int = 0
     segments_total: int = 0
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file of a finished job.
+
+    `sha256` is of its content in lower-case hex, "" for an archive that is made while it is read. Results of earlier
+    versions have 0 bytes and "".
+    """
+
+    name: str
+    total_bytes: int = 0
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -287,17 +300,34 @@ class Job:
     source_bytes: int = 0
     source_mtime_ns: int = 0
     """When the source had changed last as it was hashed; tells whether it is still the same when it is decoded."""
-    artifacts: tuple[str, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
     stem_sha256: tuple[str, ...] = ()
     """Of each finished stem's samples as stored, in layout order."""
     result_bytes: int = 0
     """Of all files of a finished run."""
     cache_hit: bool = False
     delivery: Delivery = Delivery()
+    time_to_playhead_audio: float | None = None
+    """From submit until the frame at the newest playhead (else the first one) was final for the first time."""
+    deleted_at: float | None = None
+    """Of a record that outlives its job, for those who repeat its request_id."""
 
     def with_stage(self, status: StageStatus) -> Job:
         """The same job with one stage replaced."""
         return replace(self, stages=tuple(status if s.stage is status.stage else s for s in self.stages))
+
+    def with_playhead_audio(self, ready: RangeSet, now: float) -> Job:
+        """The same job with `time_to_playhead_audio`, as soon as the frame at its playhead is among those `ready`.
+
+        `now` is in seconds since the epoch.
+        """
+        layout = self.layout
+        if self.time_to_playhead_audio is not None or layout is None:
+            return self
+        frame = int((self.options.stems.playhead or 0.0) * layout.sample_rate)
+        if min(frame, layout.total_frames - 1) not in ready:
+            return self
+        return replace(self, time_to_playhead_audio=now - self.created_at)
 
     def stage(self, stage: Stage) -> StageStatus:
         """The status of one stage."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from mismo_grpc.broadcast import Broadcast
 from mismo_grpc.completion import run_to_completion
-from mismo_grpc.errors import DiskFullError
+from mismo_grpc.errors import DiskFullError, JobNotFoundError
 from mismo_grpc.jobs.callbacks import callbacks_due
 from mismo_grpc.jobs.event_log import JobEventLog
 from mismo_grpc.jobs.events import Event, EventKind
@@ -36,8 +36,6 @@ class ActiveJob:
     separation: Separation | None = None
     task: asyncio.Task[None] | None = None
     cancelling: bool = False
-    playhead: float | None = None
-    """Seconds; the latest one asked for."""
     separating_since: float | None = None
     """Seconds of the monotonic clock, as `progressed_at`."""
     progressed_at: float = 0.0
@@ -102,6 +100,15 @@ class JobRepository:
         """A job as it is now, or None."""
         active = self.active.get(job_id)
         return active.job if active is not None else await self.read(self.store.get, job_id)
+
+    async def get(self, job_id: str) -> Job:
+        """A job as it is now; raises JobNotFoundError."""
+        job = await self.find(job_id)
+        if job is None:
+            raise JobNotFoundError(
+                f"there is no job {job_id[:128]!r}; it may have expired", metadata={"job_id": job_id[:128]}
+            )
+        return job
 
     async def record(
         self,

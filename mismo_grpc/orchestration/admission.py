@@ -12,6 +12,7 @@ from pathlib import Path
 from mismo_grpc.errors import MismoError, ModelUnavailableError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import (
+    Artifact,
     Job,
     JobOptions,
     JobRequest,
@@ -112,7 +113,7 @@ class Admission:
             model = await asyncio.to_thread(self._check_model, options.stems)
         falls_back = model is not None and not options.stems.model and model.name != self._wanted_model
         fallback_from = self._wanted_model if falls_back else ""
-        path, field = await self._locate(request.source)
+        path, field = await self.locate(request.source)
         checked = await asyncio.to_thread(
             check_audio, path, options.stems.playhead, self._max_track_seconds, field
         )
@@ -126,12 +127,10 @@ class Admission:
                 shifts=options.stems.shifts,
             )
         await asyncio.to_thread(self._check_room, seconds, model, options.stems)
-        digest = ""
+        digest = await self.digest(request.source, path, checked.size)
         cached: Job | None = None
-        if checked.size <= HASHED_AT_SUBMIT_BYTES:
-            digest = await self._checksum(_sha256, path)
-            if use_earlier:
-                cached = await self._earlier_result(digest, model, options)
+        if digest and use_earlier:
+            cached = await self._earlier_result(digest, model, options)
         device = self._device_now() if model is not None else None
         name = model.name if model is not None else ""
         warnings = (
@@ -164,6 +163,15 @@ class Admission:
         )
         return Admitted(job, cached)
 
+    async def digest(self, source: Source, path: Path, size: int) -> str:
+        """SHA-256 of a source of `size` bytes, lower-case hex; "" if to make it would take too long.
+
+        Raises UploadNotFoundError, SourceNotFoundError.
+        """
+        if source.kind is SourceKind.UPLOAD:
+            return (await self._uploads.get(source.location)).sha256
+        return await self._checksum(_sha256, path) if size <= HASHED_AT_SUBMIT_BYTES else ""
+
     async def _earlier_result(
         self, digest: str, model: ModelDescription | None, options: JobOptions
     ) -> Job | None:
@@ -192,7 +200,11 @@ class Admission:
             select_stems(model.sources, options.stem_names, options.two_stems)
         return model
 
-    async def _locate(self, source: Source) -> tuple[Path, str]:
+    async def locate(self, source: Source) -> tuple[Path, str]:
+        """A source's file, and the request's field that names it.
+
+        Raises SourcePathForbiddenError, SourceNotFoundError, UploadNotFoundError, UploadIncompleteError.
+        """
         if source.kind is SourceKind.UPLOAD:
             return await self._bulk(self._uploads.path_of, source.location), "source.upload_id"
         return await asyncio.to_thread(self.resolve, source), "source.path"
@@ -215,7 +227,7 @@ class Admission:
         """
         job, cached = admitted.job, admitted.cached
         if cached is not None:
-            artifacts: tuple[str, ...] | None = ()
+            artifacts: tuple[Artifact, ...] | None = ()
             if job.has(Stage.STEMS):
                 with self._runs.held(cached.run_id):
                     artifacts = await self._checksum(take_over_result, self._runs, job, cached)
@@ -268,8 +280,11 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _taken_over(job: Job, cached: Job, artifacts: tuple[str, ...], now: float, default_ttl: float) -> Job:
-    stages = tuple(_stage_taken_over(status, cached, artifacts, now) for status in job.stages)
+def _taken_over(
+    job: Job, cached: Job, artifacts: tuple[Artifact, ...], now: float, default_ttl: float
+) -> Job:
+    stages = tuple(_stage_taken_over(status, cached, now) for status in job.stages)
+    waited = now - job.created_at if cached.layout is not None else None
     return replace(
         job,
         state=JobState.SUCCEEDED,
@@ -280,7 +295,8 @@ def _taken_over(job: Job, cached: Job, artifacts: tuple[str, ...], now: float, d
         layout=cached.layout,
         segments_done=cached.segments_total,
         segments_total=cached.segments_total,
-        time_to_first_audio=now - job.created_at,
+        time_to_first_audio=waited,
+        time_to_playhead_audio=waited,
         artifacts=artifacts,
         model_fingerprint=cached.model_fingerprint,
         result_bytes=cached.result_bytes,
@@ -289,13 +305,10 @@ def _taken_over(job: Job, cached: Job, artifacts: tuple[str, ...], now: float, d
     )
 
 
-def _stage_taken_over(
-    status: StageStatus, cached: Job, artifacts: tuple[str, ...], now: float
-) -> StageStatus:
+def _stage_taken_over(status: StageStatus, cached: Job, now: float) -> StageStatus:
     """A stage with the result of the earlier job; one that was not asked for may have none there either."""
     earlier = cached.stage(status.stage) if cached.has(status.stage) else status
     if not earlier.state.ended:
         # Earlier versions had no such stage.
         return replace(status, state=StageState.SUCCEEDED, started_at=now, ended_at=now)
-    files = {name: sha256 for name, sha256 in earlier.files.items() if name in artifacts}
-    return replace(earlier, started_at=now, ended_at=now, attempts=0, files=files)
+    return replace(earlier, started_at=now, ended_at=now, attempts=0)

@@ -15,7 +15,7 @@ from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.job import Job, JobFailure, JobState, Stage, StageState, StageStatus
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.results.runs import Runs
-from mismo_grpc.results.work_files import remove_needless, remove_results
+from mismo_grpc.results.work_files import Needed, remove_needless, remove_results
 from mismo_grpc.stages.context import NeedFailedError, RunMemory, StageContext
 from mismo_grpc.stages.stage import StageResult, StageWork, retry_delay
 from mismo_grpc.stages.table import ROWS, stages_to_run, with_needs
@@ -65,7 +65,7 @@ class JobRunner:
         """Runs what is missing; raises if the end of a stage cannot be stored."""
         _add_missing(active)
         job, memory = active.job, RunMemory()
-        if any(status.files for status in job.stages):
+        if job.artifacts:
             # A power cut may have undone the link.
             await self._runs.publish(job.job_id, job.run_id)
         missing = stages_to_run(job)
@@ -152,18 +152,16 @@ class JobRunner:
             ended_at=now,
             error=None,
             result=result.data,
-            files=dict(result.files),
         )
 
         def succeeded(job: Job) -> Job:
-            names = tuple(dict.fromkeys((*job.artifacts, *result.files)))
-            changed = replace(
-                result.change(job), artifacts=names, result_bytes=job.result_bytes + result.bytes
-            )
+            artifacts = (*job.artifacts, *result.artifacts)
+            result_bytes = job.result_bytes + result.bytes
+            changed = replace(result.change(job), artifacts=artifacts, result_bytes=result_bytes)
             return changed.with_stage(status)
 
         async def link() -> None:
-            if result.files:
+            if result.artifacts:
                 await self._runs.publish(active.job.job_id, active.job.run_id)
 
         async def record() -> None:
@@ -174,11 +172,13 @@ class JobRunner:
         try:
             await record()
         except DiskFullError:
-            # Some work files are needless now anyway, and may be the room that is missing.
-            await self._remove_needless(active.job.run_id, succeeded(active.job))
+            # Work files that go now anyway may be the room that is missing; the source stays until this is stored.
+            await self._remove_needless(replace(_needed(succeeded(active.job)), source=True), active)
             await record()
-        if ROWS[stage].durable:
-            await self._remove_needless(active.job.run_id, active.job)
+        needed = _needed(active.job)
+        # Those that nothing needs any more go with the end of the job, which follows.
+        if ROWS[stage].durable and needed != Needed():
+            await self._remove_needless(needed, active)
 
     async def _record_end(
         self, active: ActiveJob, stage: Stage, state: StageState, failure: JobFailure | None
@@ -189,18 +189,9 @@ class JobRunner:
             active, lambda job: job.with_stage(status), EventKind.STAGE, status, must_write=True
         )
 
-    async def _remove_needless(self, run_id: str, job: Job) -> None:
-        """Removes the source and work files that no stage needs any more; a restart needs the others."""
-        needed = stages_to_run(job)
-        await run_to_completion(
-            self._bulk(
-                remove_needless,
-                self._runs.files(run_id),
-                mix=Stage.DECODE in needed,
-                stems=Stage.STEMS in needed,
-                peaks=Stage.WAVEFORMS in needed,
-            )
-        )
+    async def _remove_needless(self, needed: Needed, active: ActiveJob) -> None:
+        files = self._runs.files(active.job.run_id)
+        await run_to_completion(self._bulk(remove_needless, files, needed))
 
     # The end of a job
 
@@ -245,15 +236,13 @@ class JobRunner:
             # Files that go now anyway may be the room that is missing.
             files = self._runs.files(active.job.run_id)
             if state is None and _has_result(active.job):
-                await self._remove_needless(active.job.run_id, active.job)
+                await self._remove_needless(Needed(source=True), active)
             else:
                 await self._bulk(remove_results, files)
             await self._record_job_end(active, state, stage_state, failure)
         job = active.job
         if job.state is JobState.SUCCEEDED:
-            await self._bulk(
-                remove_needless, self._runs.files(job.run_id), mix=False, stems=False, peaks=False
-            )
+            await self._remove_needless(Needed(), active)
         else:
             await self._runs.withdraw(job.job_id, job.run_id)
             self._runs.discard(job.run_id)
@@ -340,6 +329,13 @@ def _needless(job: Job, tasks: dict[Stage, asyncio.Task[None]]) -> list[Stage]:
         for stage, task in tasks.items()
         if not task.done() and not ROWS[stage].durable and stage not in needed
     ]
+
+
+def _needed(job: Job) -> Needed:
+    """The files that what is missing of a job needs, also after a restart."""
+    missing = stages_to_run(job)
+    decodes = Stage.DECODE in missing
+    return Needed(decodes, decodes, Stage.STEMS in missing, Stage.WAVEFORMS in missing)
 
 
 def _has_result(job: Job) -> bool:

@@ -1,32 +1,26 @@
-"""Jobs as every front end sees them: submit, look, watch, cancel, read."""
+"""Jobs as every front end sees them: submit, look, watch, read; `changes` has what else is done to them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
-import structlog
-
-from mismo_grpc.completion import run_to_completion
 from mismo_grpc.errors import (
-    DiskFullError,
     InvalidFieldError,
-    JobNotFoundError,
     JobNotReadyError,
     StemNotFoundError,
+    check_run,
 )
 from mismo_grpc.executors import Executors, InThread
 from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.event_log import JobEventLog, JobView, WatchEvent, watch_events
-from mismo_grpc.jobs.events import EventKind
-from mismo_grpc.jobs.job import Job, JobRequest, JobState, Priority, Progress, Stage, StageState
+from mismo_grpc.jobs.job import Job, JobRequest, JobState, Progress, Stage
 from mismo_grpc.jobs.page_token import decode_page_token, encode_page_token
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
+from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.progress import progress_of, progress_of_ended
 from mismo_grpc.orchestration.queue import JobQueue
-from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.orchestration.stem_readers import (
     acquire_stems,
     ended_without,
@@ -41,12 +35,9 @@ from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.scheduler import Scheduler
 from mismo_grpc.separation.stems import StemSet
-from mismo_grpc.stages.stems import playhead_error
 from mismo_grpc.storage.run_files import RunFiles
 from mismo_grpc.streaming.file_cache import StemFileCache
 from mismo_grpc.streaming.reader import StemReader
-
-log = structlog.get_logger(__name__)
 
 MAX_PAGE = 1000
 DEFAULT_PAGE = 100
@@ -58,7 +49,7 @@ class Jobs:
     def __init__(
         self,
         repository: JobRepository,
-        runner: JobRunner,
+        changes: JobChanges,
         queue: JobQueue,
         stem_files: StemFileCache,
         runs: Runs,
@@ -72,8 +63,8 @@ class Jobs:
     ) -> None:
         self.epoch = epoch
         self.queue_capacity = queue_capacity
+        self.changes = changes
         self._repository = repository
-        self._runner = runner
         self._queue = queue
         self._stem_files = stem_files
         self._runs = runs
@@ -118,12 +109,7 @@ class Jobs:
 
     async def get(self, job_id: str) -> Job:
         """One job; raises JobNotFoundError."""
-        job = await self._repository.find(job_id)
-        if job is None:
-            raise JobNotFoundError(
-                f"there is no job {job_id[:128]!r}; it may have expired", metadata={"job_id": job_id[:128]}
-            )
-        return job
+        return await self._repository.get(job_id)
 
     def view(self, job: Job) -> JobView:
         """A job with its progress and ready frames as of now."""
@@ -174,12 +160,23 @@ class Jobs:
     # Watch
 
     async def watch(
-        self, job_id: str, after_revision: int, epoch: str, heartbeat: float, min_progress_interval: float
+        self,
+        job_id: str,
+        after_revision: int,
+        epoch: str,
+        heartbeat: float,
+        min_progress_interval: float,
+        *,
+        expected_run_id: str = "",
     ) -> AsyncIterator[WatchEvent]:
-        """A job's events until it ends; see `watch_events`."""
+        """A job's events until it ends; see `watch_events`. Raises JobNotFoundError, RunReplacedError."""
         job = await self.get(job_id)
-        run_id = job.run_id
         active = self._repository.active.get(job_id)
+        if active is not None:
+            # It may have begun while the store was read.
+            job = active.job
+        run_id = job.run_id
+        check_run(job_id, expected_run_id, run_id)
         events = (
             active.event_log
             if active is not None
@@ -207,91 +204,6 @@ class Jobs:
         ):
             yield event
 
-    # Change
-
-    async def cancel(self, job_id: str) -> Job:
-        """Ends a job; a job that has ended stays as it is."""
-        active = self._repository.active.get(job_id)
-        if active is None:
-            return await self.get(job_id)
-        if active.cancelling:
-            await active.event_log.changed.wait(lambda: active.job.state.ended or not active.cancelling, None)
-        else:
-            await run_to_completion(self._cancel(active))
-        return active.job
-
-    async def _cancel(self, active: ActiveJob) -> None:
-        active.cancelling = True
-        try:
-            if active.task is not None:
-                active.task.cancel()
-                await asyncio.wait([active.task])
-            await self._runner.end(active, JobState.CANCELLED, StageState.CANCELLED, None)
-        finally:
-            active.cancelling = False
-            if not active.job.state.ended:
-                # The end could not be stored: the job waits for its turn again, and can be cancelled again.
-                active.task = None
-            active.event_log.touch()
-        self._queue.after_end(active)
-
-    async def update(self, job_id: str, priority: Priority | None, playhead: float | None) -> Job:
-        """Changes a running or queued job; raises JobNotReadyError if it has ended."""
-        active = self._repository.active.get(job_id)
-        if active is None:
-            raise _has_ended(await self.get(job_id))
-        if playhead is not None:
-            layout = active.separation.stems.layout if active.separation is not None else None
-            if layout is not None and playhead * layout.sample_rate >= layout.total_frames:
-                raise playhead_error(playhead, layout.total_frames / layout.sample_rate)
-            active.playhead = playhead
-
-        def updated(job: Job) -> Job:
-            moved = playhead is not None
-            options = job.options
-            if moved:
-                options = replace(options, stems=replace(options.stems, playhead=playhead))
-            return replace(
-                job,
-                priority=priority or job.priority,
-                options=options,
-                playhead_moved=moved or job.playhead_moved,
-            )
-
-        job = await self._repository.record(active, updated, EventKind.UPDATED)
-        if job.state.ended:
-            raise _has_ended(job)
-        if active.separation is not None:
-            active.separation.steer(self._scheduler, int(job.priority), playhead)
-        self._queue.fill()
-        return job
-
-    async def delete(self, job_id: str) -> None:
-        """Ends a job, forgets it and removes its files; raises JobNotFoundError."""
-        job = await self.get(job_id)
-        await run_to_completion(self._delete(job))
-
-    async def _delete(self, job: Job) -> None:
-        await self.cancel(job.job_id)
-        try:
-            await self._forget(job)
-        except DiskFullError:
-            # The files go now anyway, and may be the room that is missing.
-            self._runs.discard(job.run_id)
-            await self._runs.removed()
-            await self._forget(job)
-
-    async def _forget(self, job: Job) -> None:
-        async with self._repository.job_files_lock:
-            current = await self._repository.find(job.job_id)
-            # A run that was accepted meanwhile is another job.
-            if current is None or current.run_id != job.run_id:
-                return
-            self._repository.ended_logs.pop(job.job_id, None)
-            # The row first: a start removes files without a job, but cannot make those of a job that has none.
-            await self._repository.must_write(self._repository.store.delete, job.job_id)
-            await self._runs.forget(job.job_id, job.run_id)
-
     # Read
 
     async def callbacks_of(self, job_id: str) -> Sequence[CallbackRow]:
@@ -316,26 +228,33 @@ class Jobs:
                 yield reader
 
     @asynccontextmanager
-    async def open_artifact(self, job_id: str, name: str) -> AsyncGenerator[ArtifactReader]:
+    async def open_artifact(
+        self, job_id: str, name: str, expected_run_id: str = ""
+    ) -> AsyncGenerator[ArtifactReader]:
         """One of a job's files, as soon as its stems are finished; its run is held meanwhile.
 
-        Raises JobNotFoundError, JobNotReadyError before that or if there are none, ArtifactNotFoundError.
+        Raises JobNotFoundError, RunReplacedError if `expected_run_id` ("": any) is another run, JobNotReadyError
+        before that or if there are none, ArtifactNotFoundError.
         """
         bulk = self._executors.bulk
         async with (
-            self.finished(job_id) as job,
+            self.finished(job_id, expected_run_id) as job,
             await bulk(_open_written, self._runs.files(job.run_id), job, name, bulk) as reader,
         ):
             reader.run_id = job.run_id
+            written = {each.name: each for each in job.artifacts}.get(name)
+            if written is not None and written.total_bytes == reader.total_bytes:
+                reader.sha256 = written.sha256
             yield reader
 
     @asynccontextmanager
-    async def finished(self, job_id: str) -> AsyncGenerator[Job]:
+    async def finished(self, job_id: str, expected_run_id: str = "") -> AsyncGenerator[Job]:
         """A job whose stems are finished, though other stages may still run.
 
         Its run is held: a re-run, a delete or an expiry changes nothing for the reader. Raises as `open_artifact`.
         """
         job = await self.get(job_id)
+        check_run(job_id, expected_run_id, job.run_id)
         if job.has(Stage.STEMS) and not (job.state.ended or job.has_ended(Stage.STEMS)):
             raise JobNotReadyError(
                 f"job {job_id} has no artifacts before its stems are finished; watch it and ask again"
@@ -372,13 +291,9 @@ class Jobs:
         return reader_of_active(active, stems, self._scheduler, self._executors.player)
 
 
-def _has_ended(job: Job) -> JobNotReadyError:
-    return JobNotReadyError(f"job {job.job_id} has ended ({job.state.name}); submit it again to change it")
-
-
 def _open_written(files: RunFiles, job: Job, name: str, in_thread: InThread) -> ArtifactReader:
     """`open_artifact`, and nothing that is still being written."""
-    if not job.state.ended and name not in job.artifacts:
+    if not job.state.ended and name not in {artifact.name for artifact in job.artifacts}:
         raise JobNotReadyError(
             f"job {job.job_id} has no artifact {name[:64]!r} yet; its artifacts tell what there is while it runs"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,10 +10,18 @@ from dataclasses import dataclass, replace
 import structlog
 
 from mismo_grpc.completion import run_to_completion
-from mismo_grpc.errors import QueueFullError, RequestIdReusedError, ServerDrainingError
+from mismo_grpc.errors import (
+    JobIdActiveError,
+    MismoError,
+    QueueFullError,
+    RequestIdReusedError,
+    ServerDrainingError,
+    SourceNotFoundError,
+)
 from mismo_grpc.jobs.event_log import JobEventLog
-from mismo_grpc.jobs.job import Job, JobRequest, Source, SourceKind
+from mismo_grpc.jobs.job import Job, JobOptions, JobRequest, Source, SourceKind
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
+from mismo_grpc.jobs.store.records import result_key
 from mismo_grpc.orchestration.admission import Admission, Admitted
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.results.runs import Runs
@@ -56,7 +65,7 @@ class Submissions:
         """Accepts a job; when this returns it is stored. Raises the error that says what is wrong with the request."""
         if self.closed:
             raise ServerDrainingError("the server is shutting down; try again shortly", retry_after=5.0)
-        earlier = await self._earlier(request)
+        earlier = await self._earlier(request) or await self._active(request)
         if earlier is not None:
             return earlier
         if not request.validate_only:
@@ -83,7 +92,7 @@ class Submissions:
             job = await self._admission.prepare(admitted)
             async with self._repository.job_files_lock:
                 # A twin of this request may have been accepted meanwhile.
-                submitted = await self._earlier(request)
+                submitted = await self._earlier(request) or await self._twin(request, job)
                 if submitted is None and (
                     not job.cache_hit or await self._admission.may_still_have(admitted)
                 ):
@@ -112,22 +121,80 @@ class Submissions:
                         "request_id was used for another request; make a new UUID for each submit",
                         field="request_id",
                     )
-                job = await self._repository.find(row.job_id)
+                job = row.deleted or await self._repository.find(row.job_id)
                 if job is not None:
                     return Submitted(job, deduplicated=True, cache_hit=job.cache_hit)
-        active = self._repository.active.get(request.job_id) if request.job_id else None
-        if active is not None and not request.validate_only:
-            if request.request_id:
-                await self._repository.write(
-                    store.put_request,
-                    request.request_id,
-                    active.job.job_id,
-                    active.job.run_id,
-                    request.fingerprint,
-                    self._repository.now(),
-                )
-            return Submitted(active.job, deduplicated=True)
         return None
+
+    async def _active(self, request: JobRequest) -> Submitted | None:
+        """The active job of the request's job_id, if it has the same content; None if there is none.
+
+        Raises JobIdActiveError if it has another, and the error that says what is wrong with the request's source.
+        """
+        active = self._repository.active.get(request.job_id)
+        if active is None:
+            return None
+        same = same_options(active.job, request.options) and await self._same_audio(active.job, request)
+        if active.job.state.ended:
+            # Meanwhile: the job_id is free for a new run.
+            return None
+        return await self._joined(request, active.job, same=same)
+
+    async def _twin(self, request: JobRequest, job: Job) -> Submitted | None:
+        """As `_active`, for a request that was admitted as `job`: nothing is read again."""
+        active = self._repository.active.get(request.job_id)
+        if active is None:
+            return None
+        same = same_options(active.job, request.options) and (
+            active.job.source_sha256 == job.source_sha256
+            if active.job.source_sha256 and job.source_sha256
+            else active.job.source == job.source
+        )
+        return await self._joined(request, active.job, same=same)
+
+    async def _joined(self, request: JobRequest, job: Job, *, same: bool) -> Submitted:
+        if not same:
+            raise JobIdActiveError(
+                f"job {job.job_id} has not ended and has another source or other options; wait for it, cancel it, or "
+                "choose another job_id",
+                field="job_id",
+                metadata={"job_id": job.job_id, "run_id": job.run_id},
+            )
+        if request.request_id and not request.validate_only:
+            await self._repository.write(
+                self._repository.store.put_request,
+                request.request_id,
+                job.job_id,
+                job.run_id,
+                request.fingerprint,
+                self._repository.now(),
+            )
+        return Submitted(job, deduplicated=True)
+
+    async def _same_audio(self, job: Job, request: JobRequest) -> bool:
+        """Whether a request's source has the content of a job's: by checksum, else by its path or upload."""
+        same_place = request.source == job.source
+        if same_place and job.source.kind is SourceKind.UPLOAD:
+            return True
+        try:
+            path, _ = await self._admission.locate(request.source)
+            found = await asyncio.to_thread(path.stat)
+            if same_place and (found.st_size, found.st_mtime_ns) == (job.source_bytes, job.source_mtime_ns):
+                return True
+            if not job.source_sha256:
+                return same_place
+            digest = await self._admission.digest(request.source, path, found.st_size)
+        except MismoError:
+            # A job goes on without the file that it was made of.
+            if same_place:
+                return True
+            raise
+        except OSError as error:
+            if same_place:
+                return True
+            field = f"source.{request.source.kind.value}"
+            raise SourceNotFoundError(f"{field}: the file cannot be opened", field=field) from error
+        return digest == job.source_sha256 if digest else same_place
 
     def _check_room_in_queue(self) -> None:
         if self.closed:
@@ -161,3 +228,13 @@ class Submissions:
             self._repository.active[job.job_id] = ActiveJob(job, JobEventLog(job.revision))
             self._queue.fill()
         return Submitted(job, cache_hit=job.cache_hit)
+
+
+def same_options(job: Job, options: JobOptions) -> bool:
+    """Whether options ask for what a job does; the playhead may differ."""
+    asked, other = job.options.stems, options.stems
+    return (
+        set(job.options.stages) == set(options.stages)
+        and other.model in (asked.model, job.model)
+        and result_key("", asked) == result_key("", other)
+    )

@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from mismo_grpc.errors import ArtifactNotFoundError, InternalError, InvalidFieldError
 from mismo_grpc.executors import InThread
-from mismo_grpc.jobs.job import Job
+from mismo_grpc.jobs.job import Artifact, Job
 from mismo_grpc.results.stored_zip import BytesSpan, FileSpan, Span, ZipEntry, ZipPlan
 from mismo_grpc.results.waveforms import WAVEFORM_PREFIX, WAVEFORM_TYPES, waveform_names
 from mismo_grpc.storage.disk import disk_errors, synced_file
@@ -126,9 +126,37 @@ def _gone(name: str) -> ArtifactNotFoundError:
     return ArtifactNotFoundError(f"{name} of the job is gone; submit the track again")
 
 
+def artifacts_of(
+    files: RunFiles, stems: Sequence[StemFile], waveforms: Mapping[str, str]
+) -> tuple[Artifact, ...]:
+    """The artifacts of a run whose files are written; `waveforms` are SHA-256 by name.
+
+    Raises InternalError if one is missing.
+    """
+    with disk_errors():
+        document = files.stems_json.read_bytes()
+        return (
+            Artifact(STEMS_JSON, len(document), hashlib.sha256(document).hexdigest()),
+            Artifact(STEMS_ZIP, _total_bytes(plan_stems_zip(files, stems).spans)),
+            *(
+                Artifact(name, files.artifact(name).stat().st_size, sha256)
+                for name, sha256 in waveforms.items()
+            ),
+        )
+
+
+def content_type_of(name: str) -> str:
+    """The media type of an artifact, by its name."""
+    return CONTENT_TYPES.get(name) or WAVEFORM_TYPES.get(Path(name).suffix, "application/octet-stream")
+
+
 def plan_stems_zip(files: RunFiles, stems: Sequence[StemFile]) -> ZipPlan:
     """The plan of stems.zip: the stem files, without folders, in the order of the stems."""
     return ZipPlan.of([ZipEntry(stem.file, files.stems / stem.file, stem.size, stem.crc32) for stem in stems])
+
+
+def _total_bytes(spans: Sequence[Span]) -> int:
+    return spans[-1].start + spans[-1].size if spans else 0
 
 
 def _open_span(span: FileSpan) -> int:
@@ -160,7 +188,7 @@ class ArtifactReader:
         self.sha256 = sha256
         self.run_id = ""
         """The run that it is of, for those who must tell one content from another."""
-        self.total_bytes = spans[-1].start + spans[-1].size if spans else 0
+        self.total_bytes = _total_bytes(spans)
         self._spans = spans
         self._starts = [span.start for span in spans]
         # Held in the reading thread, so that a cancelled reader's close waits for its last read.
@@ -234,16 +262,16 @@ def open_artifact(files: RunFiles, name: str, in_thread: InThread = asyncio.to_t
     """
     if name == STEMS_ZIP:
         spans = plan_stems_zip(files, read_stem_files(files)).spans
-        return ArtifactReader(spans, CONTENT_TYPES[name], in_thread=in_thread)
+        return ArtifactReader(spans, content_type_of(name), in_thread=in_thread)
     if name == STEMS_JSON:
-        return _file_reader(files.stems_json, CONTENT_TYPES[name], _gone(name), in_thread)
+        return _file_reader(files.stems_json, content_type_of(name), _gone(name), in_thread)
     if name.startswith(WAVEFORM_PREFIX) and name in waveform_names(
         stem.name for stem in read_stem_files(files)
     ):
         missing = ArtifactNotFoundError(
             f"name: the job has no {name}; its artifacts tell what it has", field="name"
         )
-        return _file_reader(files.artifact(name), WAVEFORM_TYPES[Path(name).suffix], missing, in_thread)
+        return _file_reader(files.artifact(name), content_type_of(name), missing, in_thread)
     raise ArtifactNotFoundError(
         f"name: there is no artifact {name!r}; there are {STEMS_JSON} and {STEMS_ZIP}, and waveforms of the stems",
         field="name",

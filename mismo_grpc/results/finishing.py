@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mismo_grpc.jobs.job import Job, Stage
-from mismo_grpc.results.artifacts import STEMS_JSON, STEMS_ZIP, digest_stem, stems_document, write_stems_json
+from mismo_grpc.jobs.job import Artifact, Job, Stage
+from mismo_grpc.results.artifacts import (
+    STEMS_ZIP,
+    artifacts_of,
+    digest_stem,
+    stems_document,
+    write_stems_json,
+)
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.stems import StemSet
 from mismo_grpc.storage.disk import disk_errors
@@ -15,9 +19,9 @@ from mismo_grpc.storage.disk import disk_errors
 
 @dataclass(frozen=True)
 class StemResults:
-    """The SHA-256 of each artifact by its name, that of each stem's samples, and the bytes of all files."""
+    """The artifacts, the checksum of each stem's samples, and the bytes of all files."""
 
-    files: Mapping[str, str]
+    artifacts: tuple[Artifact, ...]
     stem_sha256: tuple[str, ...]
     bytes: int
 
@@ -37,6 +41,8 @@ def write_stem_results(runs: Runs, job: Job, stems: StemSet, ended_at: float) ->
     timings = {"total": ended_at - job.created_at}
     if job.time_to_first_audio is not None:
         timings["time_to_first_audio"] = job.time_to_first_audio
+    if job.time_to_playhead_audio is not None:
+        timings["time_to_playhead_audio"] = job.time_to_playhead_audio
     for stage in (Stage.DECODE, Stage.STEMS):
         status = job.stage(stage)
         if status.started_at is not None:
@@ -44,9 +50,9 @@ def write_stem_results(runs: Runs, job: Job, stems: StemSet, ended_at: float) ->
     write_stems_json(files, stems_document(replace(job, layout=layout), digests, timings))
     with disk_errors():
         runs.sync_names(job.run_id)
-        document = files.stems_json.read_bytes()
+    artifacts = artifacts_of(files, digests, {})
+    # The archive is made of the stems while it is read.
+    small = sum(each.total_bytes for each in artifacts if each.name != STEMS_ZIP)
     return StemResults(
-        {STEMS_JSON: hashlib.sha256(document).hexdigest(), STEMS_ZIP: ""},
-        tuple(each.pcm_sha256 for each in digests),
-        len(document) + sum(each.size for each in digests),
+        artifacts, tuple(each.pcm_sha256 for each in digests), small + sum(each.size for each in digests)
     )

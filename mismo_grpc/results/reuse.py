@@ -11,21 +11,22 @@ from typing import Any, cast
 import structlog
 
 from mismo_grpc.errors import ArtifactNotFoundError
-from mismo_grpc.jobs.job import Job, Stage
+from mismo_grpc.jobs.job import Artifact, Job, Stage
 from mismo_grpc.results.artifacts import (
-    STEMS_JSON,
-    STEMS_ZIP,
+    StemFile,
+    artifacts_of,
     read_stem_files,
     read_stems_json,
     write_stems_json,
 )
 from mismo_grpc.results.runs import Runs
+from mismo_grpc.results.waveforms import WAVEFORM_PREFIX
 from mismo_grpc.storage.run_files import RunFiles
 
 log = structlog.get_logger(__name__)
 
 
-def take_over_result(runs: Runs, job: Job, earlier: Job) -> tuple[str, ...] | None:
+def take_over_result(runs: Runs, job: Job, earlier: Job) -> tuple[Artifact, ...] | None:
     """Gives an earlier run's files second names in the folder of `job`'s run; answers its artifacts. Blocks.
 
     Every file is compared with its stored checksum first. None, and nothing is left in the folder, if one is missing
@@ -33,10 +34,11 @@ def take_over_result(runs: Runs, job: Job, earlier: Job) -> tuple[str, ...] | No
     """
     source, target = runs.files(earlier.run_id), runs.files(job.run_id)
     try:
-        waveforms = _link(source, target, earlier)
+        stems, waveforms = _link(source, target, earlier)
         document = {**read_stems_json(source), "job_id": job.job_id, "taken_over_from": earlier.job_id}
         write_stems_json(target, document)
         runs.sync_names(job.run_id)
+        return artifacts_of(target, stems, waveforms)
     except (OSError, ArtifactNotFoundError, _DamagedError) as error:
         log.warning(
             "an earlier result cannot be used again; it is made anew",
@@ -46,14 +48,13 @@ def take_over_result(runs: Runs, job: Job, earlier: Job) -> tuple[str, ...] | No
         )
         _clear(target, earlier)
         return None
-    return (STEMS_JSON, STEMS_ZIP, *waveforms)
 
 
 class _DamagedError(Exception):
     """A file is not what its checksum says."""
 
 
-def _link(source: RunFiles, target: RunFiles, earlier: Job) -> list[str]:
+def _link(source: RunFiles, target: RunFiles, earlier: Job) -> tuple[list[StemFile], dict[str, str]]:
     document = read_stems_json(source)
     stems = read_stem_files(source)
     names = earlier.layout.stem_names if earlier.layout is not None else ()
@@ -65,18 +66,17 @@ def _link(source: RunFiles, target: RunFiles, earlier: Job) -> list[str]:
     target.stems.mkdir(parents=True, exist_ok=True)
     for stem in stems:
         _link_checked(source.stem(stem.name), target.stem(stem.name), stem.sha256)
-    waveforms = {
-        name: sha256 for name, sha256 in _waveforms(document, earlier).items() if name in earlier.artifacts
-    }
+    known = {artifact.name for artifact in earlier.artifacts}
+    waveforms = {name: sha256 for name, sha256 in _waveforms(document, earlier).items() if name in known}
     for name, sha256 in waveforms.items():
         _link_checked(source.artifact(name), target.artifact(name), sha256)
-    return list(waveforms)
+    return stems, waveforms
 
 
 def _waveforms(document: Mapping[str, Any], earlier: Job) -> Mapping[str, str]:
     """The SHA-256 of each waveform; what earlier versions recorded no checksum of is not taken over."""
     if earlier.has(Stage.WAVEFORMS):
-        return earlier.stage(Stage.WAVEFORMS).files
+        return {each.name: each.sha256 for each in earlier.artifacts if each.name.startswith(WAVEFORM_PREFIX)}
     # Earlier versions had them in stems.json.
     found = document.get("waveforms")
     return cast("dict[str, str]", found) if isinstance(found, dict) else {}
@@ -93,6 +93,6 @@ def _link_checked(source: Path, target: Path, sha256: str) -> None:
 def _clear(target: RunFiles, earlier: Job) -> None:
     names = earlier.layout.stem_names if earlier.layout is not None else ()
     paths = [target.stem(name) for name in names]
-    paths += [target.artifact(name) for name in earlier.artifacts]
+    paths += [target.artifact(artifact.name) for artifact in earlier.artifacts]
     for path in paths:
         path.unlink(missing_ok=True)

@@ -101,7 +101,7 @@ class Sweeper:
             # It may run anew or be read since it was looked at.
             if current is None or current.run_id != run_id or run_id in self._runs.held_runs:
                 return False
-            await repository.must_write(repository.store.delete, job_id)
+            await repository.must_write(repository.store.delete, job_id, repository.now())
             await self._runs.forget(job_id, run_id)
         log.info("result removed", job_id=job_id)
         return True

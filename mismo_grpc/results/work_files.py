@@ -7,24 +7,33 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from mismo_grpc.storage.run_files import RunFiles
 
 
-def remove_needless(files: RunFiles, *, mix: bool, stems: bool, peaks: bool) -> None:
-    """Removes the source and the work files, but for what is needed further.
+@dataclass(frozen=True)
+class Needed:
+    """What is needed further: the source, the decoded track, what the separation goes on from, the stems' peaks."""
 
-    `mix` keeps the source and the decoded track, `stems` what the separation goes on from, `peaks` those of the stems.
-    What cannot be removed stays until the job's files go.
-    """
+    source: bool = False
+    mix: bool = False
+    stems: bool = False
+    peaks: bool = False
+
+
+def remove_needless(files: RunFiles, needed: Needed) -> None:
+    """Removes the source and the work files, but for what is needed. What cannot be removed stays until the run goes."""
+    if not needed.source:
+        _remove(files.source)
+    mix, stems, peaks = needed.mix, needed.stems, needed.peaks
     if not (mix or stems or peaks):
         shutil.rmtree(files.work, ignore_errors=True)
-        _remove(files.source)
         return
     if not mix:
-        for path in (files.source, files.mix, files.mix_record):
-            _remove(path)
+        _remove(files.mix)
+        _remove(files.mix_record)
     if not stems:
         for path in (files.journal, files.unconverted):
             _remove(path)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 MAX_MESSAGE_BYTES = 4 << 20
 READ_AHEAD_BYTES = 256 << 10
+MIN_KEEPALIVE_SECONDS = 10.0
+"""A client that pings more often than this while it receives nothing is disconnected."""
 PENDING_CALLS = 16_384
 """Calls of one method that wait to be taken up; grpc cancels those above that, with no status of ours."""
 
@@ -50,7 +52,7 @@ def server_options(times: ConnectionTimes) -> tuple[tuple[str, int], ...]:
         # What ends a connection whose TCP peer is there and answers no ping; the one above is for a peer that is gone.
         ("grpc.http2.ping_timeout_ms", _milliseconds(times.keepalive_timeout)),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", _milliseconds(MIN_KEEPALIVE_SECONDS)),
         ("grpc.http2.max_pings_without_data", 0),
     )
 

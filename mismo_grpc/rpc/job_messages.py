@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import cast
 
 from google.rpc import code_pb2
 
@@ -11,10 +12,10 @@ from mismo.analysis.v1 import audio_pb2, job_pb2, job_service_pb2, stage_pb2
 from mismo_grpc.analysis.loudness import LoudnessResult
 from mismo_grpc.jobs.event_log import Ended, Heartbeat, JobView, SegmentsReady, WatchEvent
 from mismo_grpc.jobs.job import (
+    Artifact,
     Job,
     JobFailure,
     JobOptions,
-    JobRequest,
     JobState,
     Priority,
     Progress,
@@ -25,27 +26,12 @@ from mismo_grpc.jobs.job import (
     StageStatus,
     StemOptions,
 )
+from mismo_grpc.results.artifacts import content_type_of
 from mismo_grpc.rpc.values import ENCODINGS, duration, timestamp
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.stems import StemLayout
 
 INT32_MAX = 2**31 - 1
-
-
-def request_message(request: JobRequest) -> job_service_pb2.SubmitJobRequest:
-    """A submit as a client would send it."""
-    message = job_service_pb2.SubmitJobRequest(
-        request_id=request.request_id,
-        job_id=request.job_id,
-        source=source_message(request.source),
-        options=options_message(request.options),
-        priority=priority_message(request.priority),
-        labels=request.labels,
-        validate_only=request.validate_only,
-    )
-    if request.result_ttl is not None:
-        message.result_ttl.CopyFrom(duration(request.result_ttl))
-    return message
 
 
 def source_message(source: Source) -> job_pb2.Source:
@@ -106,7 +92,8 @@ _STAGE_STATES = {
 
 def stage_number(stage: Stage) -> stage_pb2.Stage:
     """A stage on the wire."""
-    return stage_pb2.Stage.Value(f"STAGE_{stage.name}")
+    # Value() is typed as a plain number.
+    return cast("stage_pb2.Stage", stage_pb2.Stage.Value(f"STAGE_{stage.name}"))
 
 
 def job_message(view: JobView) -> job_pb2.Job:
@@ -126,7 +113,7 @@ def job_message(view: JobView) -> job_pb2.Job:
         create_time=timestamp(job.created_at),
         stages=[stage_message(status) for status in job.stages],
         progress=progress_message(view.progress),
-        artifacts=[job_pb2.Artifact(name=name) for name in job.artifacts],
+        artifacts=[artifact_message(artifact) for artifact in job.artifacts],
         warnings=job.warnings,
     )
     _add_times(message, job)
@@ -137,6 +124,16 @@ def job_message(view: JobView) -> job_pb2.Job:
     return message
 
 
+def artifact_message(artifact: Artifact) -> job_pb2.Artifact:
+    """A file of a job."""
+    return job_pb2.Artifact(
+        name=artifact.name,
+        content_type=content_type_of(artifact.name),
+        total_bytes=artifact.total_bytes,
+        sha256=artifact.sha256,
+    )
+
+
 def _add_times(message: job_pb2.Job, job: Job) -> None:
     if job.started_at is not None:
         message.start_time.CopyFrom(timestamp(job.started_at))
@@ -144,8 +141,12 @@ def _add_times(message: job_pb2.Job, job: Job) -> None:
         message.end_time.CopyFrom(timestamp(job.ended_at))
     if job.expires_at is not None:
         message.expire_time.CopyFrom(timestamp(job.expires_at))
+    if job.deleted_at is not None:
+        message.delete_time.CopyFrom(timestamp(job.deleted_at))
     if job.time_to_first_audio is not None:
         message.time_to_first_audio.CopyFrom(duration(job.time_to_first_audio))
+    if job.time_to_playhead_audio is not None:
+        message.time_to_playhead_audio.CopyFrom(duration(job.time_to_playhead_audio))
 
 
 def stem_set_message(layout: StemLayout, ready: RangeSet, sha256: Iterable[str] = ()) -> job_pb2.StemSetInfo:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from mismo.analysis.v1 import job_pb2, job_service_pb2, stage_pb2
 from mismo_grpc.errors import InvalidFieldError, NotSupportedYetError
 from mismo_grpc.jobs.job import (
+    MAX_PLAYHEAD_SECONDS,
     Delivery,
     JobOptions,
     JobRequest,
@@ -22,11 +23,13 @@ from mismo_grpc.jobs.job import (
     Stage,
     StemOptions,
 )
+from mismo_grpc.orchestration.job_changes import JobUpdate
 from mismo_grpc.rpc.values import encoding_of, member, seconds_of
 
 UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 MAX_STEM_NAMES = 64
 MAX_STAGES = 64
+UPDATE_PATHS = frozenset({"priority", "playhead"})
 
 
 def job_request(message: job_service_pb2.SubmitJobRequest) -> JobRequest:
@@ -117,6 +120,31 @@ def stem_options_of(message: stage_pb2.StemOptions) -> StemOptions:
         overlap=message.overlap if message.HasField("overlap") else StemOptions().overlap,
         encoding=encoding_of(message.output.encoding, "options.stems.output.encoding"),
         sample_rate=message.output.sample_rate,
+    )
+
+
+def job_update(message: job_service_pb2.UpdateJobRequest) -> JobUpdate:
+    """What to change; raises InvalidFieldError."""
+    paths = set(message.update_mask.paths)
+    unknown = sorted(paths - UPDATE_PATHS)
+    if unknown:
+        raise InvalidFieldError(
+            f"update_mask: {unknown[0][:64]!r} cannot be changed; give {' or '.join(sorted(UPDATE_PATHS))}",
+            field="update_mask",
+        )
+    playhead = seconds_of(message.playhead, "playhead") if message.HasField("playhead") else None
+    if playhead is not None and not 0 <= playhead < MAX_PLAYHEAD_SECONDS:
+        raise InvalidFieldError(
+            f"playhead must be 0 to {MAX_PLAYHEAD_SECONDS:.0f} s; to clear it, name it in update_mask and leave it out",
+            field="playhead",
+        )
+    priority = priority_of(message.priority)
+    if not paths:
+        return JobUpdate(priority, playhead is not None, playhead)
+    return JobUpdate(
+        (priority or Priority.NORMAL) if "priority" in paths else None,
+        sets_playhead="playhead" in paths,
+        playhead=playhead if "playhead" in paths else None,
     )
 
 

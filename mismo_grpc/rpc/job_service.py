@@ -9,11 +9,11 @@ import grpc
 
 from mismo.analysis.v1 import job_service_pb2 as pb
 from mismo.analysis.v1.job_service_pb2_grpc import JobServiceServicer
-from mismo_grpc.errors import InvalidFieldError
+from mismo_grpc.errors import InvalidFieldError, JobNotFoundError
 from mismo_grpc.orchestration.service import DEFAULT_PAGE, MAX_PAGE, Jobs
 from mismo_grpc.rpc.job_messages import job_message, watch_message
-from mismo_grpc.rpc.job_requests import job_request, priority_of, states_of
-from mismo_grpc.rpc.values import bounded_seconds, seconds_of
+from mismo_grpc.rpc.job_requests import job_request, job_update, states_of
+from mismo_grpc.rpc.values import bounded_seconds
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -92,23 +92,26 @@ class JobService(JobServiceServicer):
             request.server_epoch,
             heartbeat,
             min_progress_interval,
+            expected_run_id=request.expected_run_id,
         )
         async for event in events:
             yield watch_message(event, self._jobs.epoch)
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:  # noqa: N802
-        job = await self._jobs.cancel(_job_id(request.job_id))
+        job = await self._jobs.changes.cancel(_job_id(request.job_id), request.expected_run_id)
         return pb.CancelJobResponse(job=job_message(self._jobs.view(job)))
 
     async def UpdateJob(self, request: pb.UpdateJobRequest, context: Context) -> pb.UpdateJobResponse:  # noqa: N802
-        playhead = seconds_of(request.playhead, "playhead") if request.HasField("playhead") else None
-        if playhead is not None and playhead < 0:
-            raise InvalidFieldError("playhead must not be negative", field="playhead")
-        job = await self._jobs.update(_job_id(request.job_id), priority_of(request.priority), playhead)
+        job_id, update = _job_id(request.job_id), job_update(request)
+        job = await self._jobs.changes.update(job_id, update, request.expected_run_id)
         return pb.UpdateJobResponse(job=job_message(self._jobs.view(job)))
 
     async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:  # noqa: N802
-        await self._jobs.delete(_job_id(request.job_id))
+        try:
+            await self._jobs.changes.delete(_job_id(request.job_id), request.expected_run_id)
+        except JobNotFoundError:
+            if not request.allow_missing:
+                raise
         return pb.DeleteJobResponse()
 
 

@@ -13,6 +13,7 @@ from mismo.analysis.v1.system_service_pb2_grpc import SystemServiceServicer
 from mismo_grpc import __version__
 from mismo_grpc.orchestration.server_status import ModelStatus, ResourceSample, ServerStatus
 from mismo_grpc.orchestration.service import Jobs
+from mismo_grpc.rpc.connections import MIN_KEEPALIVE_SECONDS
 from mismo_grpc.rpc.job_messages import stage_number
 from mismo_grpc.rpc.values import ENCODINGS, bounded_seconds, duration, timestamp
 from mismo_grpc.separation.catalog import ModelState
@@ -41,6 +42,8 @@ class SystemService(SystemServiceServicer):
             max_chunk_bytes=MAX_CHUNK_BYTES,
             max_streams=settings.max_streams,
             default_result_ttl=duration(settings.job_retention_hours * 3600),
+            stream_idle_timeout=duration(settings.stream_idle_seconds),
+            min_keepalive_interval=duration(MIN_KEEPALIVE_SECONDS),
         )
 
     async def GetServerInfo(  # noqa: N802 named by the contract

@@ -13,7 +13,9 @@ import grpc
 from mismo.analysis.v1 import transfer_service_pb2 as pb
 from mismo.analysis.v1.transfer_service_pb2_grpc import TransferServiceServicer
 from mismo_grpc.errors import InvalidFieldError, JobNotReadyError, MismoError
+from mismo_grpc.jobs.job import Artifact
 from mismo_grpc.orchestration.service import Jobs
+from mismo_grpc.rpc.job_messages import artifact_message
 from mismo_grpc.rpc.stem_mapping import client_message, server_message, stem_info
 from mismo_grpc.rpc.upload_intake import UploadIntake
 from mismo_grpc.rpc.values import encoding_of
@@ -113,14 +115,15 @@ class TransferService(TransferServiceServicer):
     ) -> AsyncGenerator[pb.GetArtifactResponse, None]:
         if request.offset < 0:
             raise InvalidFieldError("offset must not be negative", field="offset")
-        async with self._jobs.open_artifact(request.job_id, request.name) as artifact:
+        opening = self._jobs.open_artifact(request.job_id, request.name, request.expected_run_id)
+        async with opening as artifact:
             offset = request.offset
             data = await artifact.read(offset, ARTIFACT_CHUNK_BYTES)
             first = _artifact_chunk(offset, data)
             first.run_id = artifact.run_id
-            first.artifact.name = request.name
-            first.artifact.total_bytes = artifact.total_bytes
-            first.artifact.content_type = artifact.content_type
+            first.artifact.CopyFrom(
+                artifact_message(Artifact(request.name, artifact.total_bytes, artifact.sha256))
+            )
             yield first
             while data:
                 self._on_bytes(len(data))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -121,12 +120,10 @@ class Separation:
         """The frame of the decoded mix at a frame of the stems; they differ where the rate is converted."""
         return stem_frame * self.spec.mix.sample_rate // self.stems.layout.sample_rate
 
-    def steer(self, scheduler: Scheduler, priority: int, playhead: float | None) -> None:
-        """Applies what was asked of the job since: its class, and where its player is said to be (seconds)."""
-        scheduler.set_priority(self.scheduled, priority)
-        if playhead is not None:
-            mix = self.spec.mix
-            scheduler.suggest(self.scheduled, min(int(playhead * mix.sample_rate), mix.frames - 1))
+    def frame_at(self, playhead: float | None) -> int | None:
+        """The frame of the decoded mix at a playhead in seconds, the last one past the end; None without a playhead."""
+        mix = self.spec.mix
+        return None if playhead is None else min(int(playhead * mix.sample_rate), mix.frames - 1)
 
     def input_of(self, segment: Segment) -> SegmentInput:
         """The padded input of a segment: the track on both sides of it, silence beyond the track.
@@ -254,10 +251,6 @@ class SegmentEngine:
         """Waits until nothing more is written for an ended separation, and closes its journal."""
         with separation.committing:
             separation.record.close()
-
-    def remove_work(self, separation: Separation) -> None:
-        """Removes the work files of a finished separation."""
-        shutil.rmtree(separation.spec.files.work, ignore_errors=True)
 
     def _serve(self, device: Device) -> None:
         """Computes until the scheduler is closed. What escapes leaves no segment taken and no place in flight."""

@@ -126,10 +126,15 @@ class Scheduler:
             job.playheads[player] = Playhead(frame, self.clock())
             job.hint = None
 
-    def suggest(self, job: ScheduledJob, frame: int) -> None:
-        """Whoever plays this job is said to be at `frame`; players that follow know better."""
+    def suggest(self, job: ScheduledJob, frame: int | None) -> None:
+        """Whoever plays this job is said to be at `frame`; players that follow know better.
+
+        None withdraws an earlier suggestion: unless a player follows, the job goes on from its start.
+        """
         with self._changed:
-            job.hint = Playhead(frame, self.clock())
+            job.hint = None if frame is None else Playhead(frame, self.clock())
+            if frame is None:
+                job.start_frame = 0
 
     def unfollow(self, job: ScheduledJob, player: object) -> None:
         """The player left."""

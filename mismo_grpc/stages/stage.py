@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from mismo_grpc.errors import MismoError
-from mismo_grpc.jobs.job import Job, Stage, StageData
+from mismo_grpc.jobs.job import Artifact, Job, Stage, StageData
 from mismo_grpc.stages.context import StageContext
 
 
@@ -15,12 +15,12 @@ from mismo_grpc.stages.context import StageContext
 class StageResult:
     """What a stage that succeeded leaves; its files are on the disk by then, and survive a power cut.
 
-    `files` as in StageStatus, `bytes` are those of all files that the run keeps of it. `change` is what else becomes
-    known of the job.
+    `bytes` are those of all files that the run keeps of it; `artifacts` names those that clients may fetch. `change`
+    is what else becomes known of the job.
     """
 
     data: StageData | None = None
-    files: Mapping[str, str] = field(default_factory=dict[str, str])
+    artifacts: tuple[Artifact, ...] = ()
     bytes: int = 0
     change: Callable[[Job], Job] = lambda job: job
 

@@ -67,7 +67,10 @@ class StemsStage:
         active = context.active
         active.separation = separation
         # What UpdateJob asked for while the files were opened.
-        separation.steer(engine.scheduler, int(active.job.priority), active.playhead)
+        engine.scheduler.set_priority(separation.scheduled, int(active.job.priority))
+        frame = separation.frame_at(active.job.options.stems.playhead)
+        if frame != (spec.start_frame if spec.playing else None):
+            engine.scheduler.suggest(separation.scheduled, frame)
         lease = self._stem_files.put(active.job.run_id, separation.stems)
         # Readers that waited for the files need not wait until their form is stored.
         active.stems_changed.notify()
@@ -88,7 +91,7 @@ class StemsStage:
                 lease.release()
         context.memory.separated = True
         return StageResult(
-            files=results.files, bytes=results.bytes, change=lambda job: _separated(job, results)
+            artifacts=results.artifacts, bytes=results.bytes, change=lambda job: _separated(job, results)
         )
 
     async def _prepare(self, context: StageContext, expecting: ExitStack) -> tuple[SegmentEngine, Bag]:
@@ -105,14 +108,12 @@ class StemsStage:
             raise
 
     def _spec(self, context: StageContext, bag: Bag, engine: SegmentEngine) -> SeparationSpec:
-        active, mix = context.active, context.mix
-        job, options = active.job, active.job.options.stems
+        mix, job, options = context.mix, context.job, context.job.options.stems
         seconds = mix.frames / mix.sample_rate
-        playhead = active.playhead if active.playhead is not None else options.playhead
+        playhead = options.playhead
         # One that came by UpdateJob, when nobody knew the length, ends no job.
-        moved = job.playhead_moved or active.playhead is not None
-        if not moved and options.playhead is not None and options.playhead >= seconds:
-            raise playhead_error(options.playhead, seconds)
+        if not job.playhead_moved and playhead is not None and playhead >= seconds:
+            raise playhead_error(playhead, seconds)
         return SeparationSpec(
             mix,
             context.files,
@@ -170,18 +171,19 @@ class StemsStage:
             active.progressed_at = time.monotonic()
         fresh = _fresh(separation, active)
         if fresh:
-            first = context.now - active.job.created_at
-            await context.segments_ready(fresh, lambda job: _progressed(job, separation, first))
+            now = context.now
+            await context.segments_ready(fresh, lambda job: _progressed(job, separation, now))
         elif active.job.segments_done != separation.segments_done:
             active.job = replace(active.job, segments_done=separation.segments_done)
             active.event_log.touch()
 
 
-def playhead_error(playhead: float, seconds: float) -> PlayheadBeyondEndError:
-    """The playhead lies past the end of a track of `seconds`."""
+def playhead_error(
+    playhead: float, seconds: float, field: str = "options.stems.playhead"
+) -> PlayheadBeyondEndError:
+    """The playhead in the request's `field` lies past the end of a track of `seconds`."""
     return PlayheadBeyondEndError(
-        f"options.stems.playhead: {playhead:g} s is past the end of the track ({seconds:.3f} s)",
-        field="options.stems.playhead",
+        f"{field}: {playhead:g} s is past the end of the track ({seconds:.3f} s)", field=field
     )
 
 
@@ -212,12 +214,13 @@ def _opened(job: Job, separation: Separation) -> Job:
     )
 
 
-def _progressed(job: Job, separation: Separation, first: float) -> Job:
+def _progressed(job: Job, separation: Separation, now: float) -> Job:
+    first = now - job.created_at
     return replace(
         job,
         segments_done=separation.segments_done,
         time_to_first_audio=first if job.time_to_first_audio is None else job.time_to_first_audio,
-    )
+    ).with_playhead_audio(separation.stems.ready, now)
 
 
 def _separated(job: Job, results: StemResults) -> Job:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mismo_grpc.completion import run_to_completion
 from mismo_grpc.errors import InternalError
 from mismo_grpc.executors import InThread
-from mismo_grpc.jobs.job import Stage
+from mismo_grpc.jobs.job import Artifact, Stage
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.results.waveforms import write_waveforms
 from mismo_grpc.separation.stems import StemLayout, StemSet
@@ -57,5 +57,8 @@ class WaveformsStage:
             finally:
                 peaks.close()
             self._runs.sync_names(run_id)
-            size = sum(files.artifact(name).stat().st_size for name in written)
-        return StageResult(files=written, bytes=size)
+            artifacts = tuple(
+                Artifact(name, files.artifact(name).stat().st_size, sha256)
+                for name, sha256 in written.items()
+            )
+        return StageResult(artifacts=artifacts, bytes=sum(each.total_bytes for each in artifacts))

@@ -164,16 +164,24 @@ class Client:
     async def get(self, job_id: str) -> job_pb2.Job:
         return (await self.jobs.GetJob(jobs_pb2.GetJobRequest(job_id=job_id), timeout=PATIENCE)).job
 
-    async def cancel(self, job_id: str) -> job_pb2.Job:
-        return (await self.jobs.CancelJob(jobs_pb2.CancelJobRequest(job_id=job_id), timeout=PATIENCE)).job
+    async def cancel(self, job_id: str, **fields: Any) -> job_pb2.Job:
+        request = jobs_pb2.CancelJobRequest(job_id=job_id, **fields)
+        return (await self.jobs.CancelJob(request, timeout=PATIENCE)).job
 
-    async def delete(self, job_id: str) -> None:
-        await self.jobs.DeleteJob(jobs_pb2.DeleteJobRequest(job_id=job_id), timeout=PATIENCE)
+    async def delete(self, job_id: str, **fields: Any) -> None:
+        await self.jobs.DeleteJob(jobs_pb2.DeleteJobRequest(job_id=job_id, **fields), timeout=PATIENCE)
 
     async def update(
-        self, job_id: str, playhead: float | None = None, priority: job_pb2.Priority | None = None
+        self,
+        job_id: str,
+        playhead: float | None = None,
+        priority: job_pb2.Priority | None = None,
+        mask: Iterable[str] = (),
+        **fields: Any,
     ) -> job_pb2.Job:
-        request = jobs_pb2.UpdateJobRequest(job_id=job_id, priority=priority)
+        """Updates the fields of `mask`, else those that are given."""
+        request = jobs_pb2.UpdateJobRequest(job_id=job_id, priority=priority, **fields)
+        request.update_mask.paths.extend(mask)
         if playhead is not None:
             request.playhead.CopyFrom(seconds(playhead))
         return (await self.jobs.UpdateJob(request, timeout=PATIENCE)).job
@@ -216,9 +224,9 @@ class Client:
             data += message.data
         return bytes(data)
 
-    async def artifact(self, job_id: str, name: str, offset: int = 0) -> bytes:
+    async def artifact(self, job_id: str, name: str, offset: int = 0, **fields: Any) -> bytes:
         """The content of an artifact."""
-        request = transfer_pb2.GetArtifactRequest(job_id=job_id, name=name, offset=offset)
+        request = transfer_pb2.GetArtifactRequest(job_id=job_id, name=name, offset=offset, **fields)
         messages = await drained(self.transfer.GetArtifact(request, timeout=PATIENCE))
         data = bytearray()
         for message in messages:

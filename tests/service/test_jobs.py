@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from grpc_health.v1 import health_pb2
 
+from mismo.analysis.v1.transfer_service_pb2 import GetArtifactRequest
 from tests.service.calls import (
     FLAC,
     PATIENCE,
@@ -25,6 +26,7 @@ from tests.service.calls import (
     names_of,
     options,
     ready_ranges,
+    seconds,
     stage_states,
 )
 from tests.service.conftest import Server
@@ -92,6 +94,17 @@ async def test_artifacts_are_whole_and_say_what_they_are(server: Server, music: 
     job = await client.succeeded((await client.submit(track, wanted=options(playhead=0.5))).job.job_id)
     assert set(names_of(job)) == {"stems.json", "stems.zip", *WAVEFORMS}
 
+    for artifact in job.artifacts:
+        content = await client.artifact(job.job_id, artifact.name)
+        request = GetArtifactRequest(job_id=job.job_id, name=artifact.name)
+        first = await anext(aiter(client.transfer.GetArtifact(request)))
+        assert (first.artifact, first.run_id) == (artifact, job.run_id)
+        assert artifact.total_bytes == len(content)
+        of_content = hashlib.sha256(content).hexdigest()
+        assert artifact.sha256 == ("" if artifact.name == "stems.zip" else of_content)
+        kinds = {".json": "application/json", ".zip": "application/zip", ".dat": "application/octet-stream"}
+        assert artifact.content_type == kinds[Path(artifact.name).suffix]
+
     archive = await client.artifact(job.job_id, "stems.zip")
     assert archive[1000:] == await client.artifact(job.job_id, "stems.zip", offset=1000)
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
@@ -115,7 +128,10 @@ async def test_artifacts_are_whole_and_say_what_they_are(server: Server, music: 
             == hashlib.sha256(stem_samples(server.stems(job.job_id) / entry["file"])).hexdigest()
         )
     assert 0 < document["timings"]["time_to_first_audio"] <= document["timings"]["total"]
-    assert set(document["timings"]) == {"total", "time_to_first_audio", "decode", "stems"}
+    times = {"time_to_first_audio", "time_to_playhead_audio"}
+    assert set(document["timings"]) == {"total", "decode", "stems", *times}
+    for time in times:
+        assert getattr(job, time) == seconds(document["timings"][time])
     await server.idle()
     assert {p.name for p in server.folder(job.job_id).iterdir()} == RESULT_FILES
 
@@ -130,7 +146,9 @@ async def test_a_finished_job_has_a_waveform_of_every_stem(
     )
     again = await client.submit(write_track(music / "b.wav"), wanted=wanted)
     assert again.cache_hit
-    assert list(again.job.artifacts) == list(job.artifacts)
+    assert names_of(again.job) == names_of(job)
+    # stems.json names its job.
+    assert list(again.job.artifacts)[1:] == list(job.artifacts)[1:]
     for name in STEMS:
         document = json.loads(await client.artifact(job.job_id, f"waveform-{name}.json"))
         stem = np.frombuffer(await client.read_stem(job.job_id, name), "<i2").reshape(-1, 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.service.calls import CANCELLED, SUCCEEDED, chunks_of, job_pb2, until, upload_finish, upload_header
 from tests.service.conftest import StartServer
-from tests.service.tracks import RESULT_FILES, stem_samples, track_bytes
+from tests.service.tracks import RESULT_FILES, WAVEFORMS, stem_samples, track_bytes
 
 ARCHIVE = Path(__file__).parent / "data" / "jobs-folder-0.1.0.tar.gz"
 """Made by that version on a killed server: "finished" and "long" (cancelled) have ended, "queued" waits with an upload
@@ -33,6 +33,11 @@ async def test_an_older_jobs_folder_is_taken_over(start: StartServer, tmp_path: 
     assert await client.read_stem("finished", "bass") == bass
     assert len(await client.artifact("finished", "stems.zip")) > 4 * len(bass)
     assert await client.artifact("finished", "waveform-bass.dat")
+    # That version stored the names of artifacts alone.
+    artifacts = {artifact.name: artifact for artifact in (await client.get("finished")).artifacts}
+    assert set(artifacts) == {"stems.json", "stems.zip", *WAVEFORMS}
+    assert {(artifact.total_bytes, artifact.sha256) for artifact in artifacts.values()} == {(0, "")}
+    assert artifacts["stems.zip"].content_type == "application/zip"
 
     # "queued" named no model; the one that it got then has other weights now, and that is no reason to fail.
     assert (await client.ended("queued")).state == SUCCEEDED

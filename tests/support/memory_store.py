@@ -117,10 +117,17 @@ class MemoryJobStore:
         # A missing time comes first, as in SQL.
         return sorted(found, key=lambda job: (-_FOREVER if (at := time(job)) is None else at, job.job_id))
 
-    def delete(self, job_id: str) -> bool:
+    def delete(self, job_id: str, deleted_at: float) -> bool:
         """See JobStore."""
         with self._lock:
-            return self._jobs.pop(job_id, None) is not None
+            kept = self._jobs.pop(job_id, None)
+            if kept is None:
+                return False
+            deleted = replace(kept.job, deleted_at=deleted_at)
+            for key, (row, accepted_at) in self._requests.items():
+                if row.job_id == job_id and row.deleted is None:
+                    self._requests[key] = (replace(row, deleted=deleted), accepted_at)
+            return True
 
     def find_result(
         self, source_sha256: str, cache_key: str, now: float = 0.0, stages: Collection[Stage] = ()

@@ -43,6 +43,8 @@ class RequestRow:
     job_id: str
     run_id: str
     fingerprint: str
+    deleted: Job | None = None
+    """The job as it was when it was deleted, with `deleted_at`; None while it is there."""
 
 
 class JobStore(Protocol):
@@ -106,8 +108,12 @@ class JobStore(Protocol):
         """The ended jobs by the time they ended, oldest first."""
         ...
 
-    def delete(self, job_id: str) -> bool:
-        """Removes a job with its callbacks; False if there is none. Request ids that name it stay."""
+    def delete(self, job_id: str, deleted_at: float) -> bool:
+        """Removes a job with its callbacks; False if there is none.
+
+        Request ids that name it stay until they are forgotten, and answer with the job as it is now and `deleted_at`
+        (seconds since the epoch).
+        """
         ...
 
     def find_result(

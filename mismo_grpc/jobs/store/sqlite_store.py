@@ -104,7 +104,10 @@ class SqliteJobStore:
     def find_request(self, request_id: str) -> RequestRow | None:
         """See JobStore."""
         row = self._read_one("find_request", request_id=request_id)
-        return None if row is None else RequestRow(*row)
+        if row is None:
+            return None
+        *answer, deleted = row
+        return RequestRow(*answer, None if deleted is None else job_from_json(deleted))
 
     def forget_requests(self, before: float) -> int:
         """See JobStore."""
@@ -142,9 +145,10 @@ class SqliteJobStore:
             for job_id, run_id, state, *rest in self._read("ended_results")
         ]
 
-    def delete(self, job_id: str) -> bool:
+    def delete(self, job_id: str, deleted_at: float) -> bool:
         """See JobStore."""
         with self._transaction() as writer:
+            self._do(writer, "keep_deleted_job", job_id=job_id, deleted_at=deleted_at)
             return self._do(writer, "delete_job", job_id=job_id).rowcount > 0
 
     def find_result(

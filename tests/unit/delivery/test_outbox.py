@@ -379,7 +379,7 @@ async def test_a_job_that_is_deleted_takes_its_callback_along(house: House) -> N
         house.outbox.start()
         await house.finish(a_job(url=receiver.url), frames=500_000)
         await receiver.visited(1)
-        assert await house.repository.write(house.store.delete, "track")
+        assert await house.repository.write(house.store.delete, "track", 5.0)
     # The receiver is gone too: the attempt fails, and there is no row left to say so on.
     await house.until(lambda: house.outbox.sending_count == 0)
     assert house.outcomes == []

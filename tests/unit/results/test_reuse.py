@@ -6,14 +6,15 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mismo_grpc.audio.encode import Encoding
-from mismo_grpc.jobs.job import Job, JobOptions, JobState, Priority, Source, SourceKind
-from mismo_grpc.results.artifacts import digest_stem, stems_document, write_stems_json
+from mismo_grpc.jobs.job import Artifact, Job, JobOptions, JobState, Priority, Source, SourceKind
+from mismo_grpc.results.artifacts import digest_stem, open_artifact, stems_document, write_stems_json
 from mismo_grpc.results.reuse import take_over_result
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.stems import StemLayout
@@ -36,7 +37,7 @@ def a_job(job_id: str, run: str) -> Job:
         "m",
         0.0,
         layout=StemLayout(NAMES, 44_100, 2, 10, Encoding.PCM_S16LE),
-        artifacts=("stems.json", "stems.zip", *WAVEFORMS),
+        artifacts=tuple(Artifact(name) for name in ("stems.json", "stems.zip", *WAVEFORMS)),
     )
 
 
@@ -62,19 +63,30 @@ def earlier(runs: Runs) -> Job:
     return replace(job, stem_sha256=tuple(each.pcm_sha256 for each in digests))
 
 
+def names(artifacts: tuple[Artifact, ...] | None) -> tuple[str, ...]:
+    return tuple(artifact.name for artifact in artifacts or ())
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def test_a_whole_result_gets_second_names(runs: Runs, earlier: Job) -> None:
     job = a_job("b", "2")
-    assert take_over_result(runs, job, earlier) == ("stems.json", "stems.zip", *WAVEFORMS)
+    taken = take_over_result(runs, job, earlier)
+    assert names(taken) == ("stems.json", "stems.zip", *WAVEFORMS)
     source, target = runs.files(earlier.run_id), runs.files(job.run_id)
     assert contents(target.stems) == contents(source.stems)
     assert os.path.samefile(target.stem("bass"), source.stem("bass"))
     document = json.loads(target.stems_json.read_text())
     assert (document["job_id"], document["taken_over_from"], document["frames"]) == ("b", "a", 10)
     assert json.loads(source.stems_json.read_text())["job_id"] == "a"
+    for artifact in taken or ():
+        with closing(open_artifact(target, artifact.name)) as reader:
+            content = reader.read_now(0, 1 << 20)
+        assert artifact.total_bytes == len(content) > 0
+        of_content = hashlib.sha256(content).hexdigest()
+        assert artifact.sha256 == ("" if artifact.name == "stems.zip" else of_content)
 
 
 def flip(path: Path) -> None:
@@ -114,7 +126,7 @@ def test_waveforms_without_a_checksum_are_left_behind(runs: Runs, earlier: Job) 
     document = json.loads(files.stems_json.read_text())
     del document["waveforms"]
     write_stems_json(files, document)
-    assert take_over_result(runs, job, earlier) == ("stems.json", "stems.zip")
+    assert names(take_over_result(runs, job, earlier)) == ("stems.json", "stems.zip")
     assert set(contents(runs.files(job.run_id).folder)) == {"stems/drums.wav", "stems/bass.wav", "stems.json"}
 
 

@@ -9,17 +9,19 @@ from typing import Any, cast
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import code_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mismo.analysis.v1 import audio_pb2, job_pb2, stage_pb2
-from mismo.analysis.v1.job_service_pb2 import SubmitJobRequest
+from mismo.analysis.v1.job_service_pb2 import SubmitJobRequest, UpdateJobRequest
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError, NotSupportedYetError
 from mismo_grpc.jobs.event_log import Ended, Heartbeat, JobView, SegmentsReady, WatchEvent
 from mismo_grpc.jobs.job import (
     OUTPUT_RATES,
+    Artifact,
     Job,
     JobFailure,
     JobOptions,
@@ -34,11 +36,13 @@ from mismo_grpc.jobs.job import (
     StageStatus,
     StemOptions,
 )
-from mismo_grpc.rpc.job_messages import job_message, request_message, watch_message
-from mismo_grpc.rpc.job_requests import fingerprint, job_request
+from mismo_grpc.orchestration.job_changes import JobUpdate
+from mismo_grpc.rpc.job_messages import job_message, watch_message
+from mismo_grpc.rpc.job_requests import fingerprint, job_request, job_update
 from mismo_grpc.rpc.values import ENCODINGS, duration, encoding_of, seconds_of, timestamp
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.stems import StemLayout
+from tests.support.submits import request_message
 
 UUID = "123e4567-e89b-12d3-a456-426614174000"
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -236,6 +240,51 @@ def test_the_order_of_labels_is_no_part_of_the_payload() -> None:
     assert fingerprint(plain(labels={"a": "1", "b": "2"})) == fingerprint(plain(labels={"b": "2", "a": "1"}))
 
 
+def an_update(*paths: str, playhead: float | None = None, priority: int = 0) -> UpdateJobRequest:
+    request = UpdateJobRequest(job_id="a", update_mask=FieldMask(paths=paths))
+    request.priority = priority  # pyright: ignore[reportAttributeAccessIssue]
+    if playhead is not None:
+        request.playhead.CopyFrom(duration(playhead))
+    return request
+
+
+@pytest.mark.parametrize(
+    ("request_", "update"),
+    [
+        (an_update(), JobUpdate()),
+        (an_update(playhead=0.0), JobUpdate(None, sets_playhead=True, playhead=0.0)),
+        (an_update(priority=3), JobUpdate(Priority.HIGH)),
+        (an_update("playhead"), JobUpdate(None, sets_playhead=True)),
+        (an_update("playhead", playhead=2.5), JobUpdate(None, sets_playhead=True, playhead=2.5)),
+        (an_update("playhead", playhead=2.5, priority=3), JobUpdate(None, sets_playhead=True, playhead=2.5)),
+        (an_update("priority", playhead=2.5, priority=1), JobUpdate(Priority.LOW)),
+        (an_update("priority"), JobUpdate(Priority.NORMAL)),
+        (an_update("priority", "playhead"), JobUpdate(Priority.NORMAL, sets_playhead=True)),
+    ],
+)
+def test_an_update_changes_what_its_mask_names_else_what_is_set(
+    request_: UpdateJobRequest, update: JobUpdate
+) -> None:
+    assert job_update(request_) == update
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "named"),
+    [
+        (an_update("playhead", "labels"), "update_mask", "'labels'"),
+        (an_update("options.stems.playhead"), "update_mask", "'options.stems.playhead'"),
+        (an_update("*"), "update_mask", "'\\*'"),
+        (an_update(playhead=-1.0), "playhead", "0 to"),
+        (an_update(playhead=1e7), "playhead", "0 to"),
+        (an_update(priority=9), "priority", "9"),
+    ],
+)
+def test_an_update_that_cannot_be_names_the_field(request_: UpdateJobRequest, field: str, named: str) -> None:
+    with pytest.raises(InvalidFieldError, match=named) as caught:
+        job_update(request_)
+    assert caught.value.field == field
+
+
 FAILURE = JobFailure("INVALID_ARGUMENT", "CORRUPT_AUDIO", "no frames", {"k": "v"}, retryable=True)
 JOB = Job(
     job_id="track",
@@ -260,7 +309,8 @@ JOB = Job(
     warnings=("a sample was NaN",),
     layout=StemLayout(("bass",), 44_100, 2, 99, Encoding.PCM_S24LE),
     time_to_first_audio=0.75,
-    artifacts=("stems.json",),
+    artifacts=(Artifact("stems.json", 12, "ab"), Artifact("stems.zip", 3456)),
+    time_to_playhead_audio=1.5,
 )
 VIEW = JobView(JOB, Progress(0.5, 3.25, 2, 4, 8), RangeSet([(0, 10), (20, 99)]))
 
@@ -306,7 +356,14 @@ def test_a_job_tells_all_that_a_client_may_know() -> None:
     )
     assert stems.encoding == audio_pb2.ENCODING_PCM_S24LE
     assert [(r.start_frame, r.end_frame) for r in stems.ready] == [(0, 10), (20, 99)]
-    assert [artifact.name for artifact in message.artifacts] == ["stems.json"]
+    assert list(message.artifacts) == [
+        job_pb2.Artifact(name="stems.json", content_type="application/json", total_bytes=12, sha256="ab"),
+        job_pb2.Artifact(name="stems.zip", content_type="application/zip", total_bytes=3456),
+    ]
+    assert message.time_to_playhead_audio == duration(1.5)
+    assert not message.HasField("delete_time")
+    deleted = job_message(JobView(replace(JOB, deleted_at=9.5), Progress(), RangeSet()))
+    assert deleted.delete_time == timestamp(9.5)
     assert list(message.warnings) == ["a sample was NaN"]
     assert message.time_to_first_audio == duration(0.75)
 
@@ -320,9 +377,11 @@ def test_what_is_not_known_is_not_set() -> None:
         error=None,
         layout=None,
         time_to_first_audio=None,
+        time_to_playhead_audio=None,
     )
     message = job_message(JobView(bare, Progress(), RangeSet()))
-    for name in ("start_time", "end_time", "expire_time", "error", "stem_set", "time_to_first_audio"):
+    unset = ("start_time", "end_time", "expire_time", "delete_time", "error", "stem_set")
+    for name in (*unset, "time_to_first_audio", "time_to_playhead_audio"):
         assert not message.HasField(name), name
     assert not message.progress.HasField("eta")
 

@@ -25,6 +25,8 @@ async def test_the_server_says_what_it_is(served: Served) -> None:
     assert info.limits.max_upload_bytes == settings.max_upload_bytes
     assert info.limits.max_chunk_bytes == 1 << 20
     assert info.limits.default_result_ttl == Duration(seconds=24 * 3600)
+    assert info.limits.stream_idle_timeout.ToTimedelta().total_seconds() == settings.stream_idle_seconds
+    assert info.limits.min_keepalive_interval == Duration(seconds=10)
     assert list(info.encodings) == [
         audio_pb2.ENCODING_PCM_S16LE,
         audio_pb2.ENCODING_PCM_S24LE,

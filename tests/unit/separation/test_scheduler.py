@@ -66,6 +66,32 @@ def test_segments_come_in_the_order_playback_needs_them_then_from_the_start() ->
     assert starts[first:] == sorted(starts[first:])
 
 
+def test_a_job_whose_hint_is_withdrawn_goes_on_from_the_start_and_waits_like_any_other() -> None:
+    clock = Clock()
+    scheduler = Scheduler(clock)
+    hinted, other = a_job(submitted_at=clock(), start_frame=500), a_job(submitted_at=clock() - 1)
+    for job in (hinted, other):
+        scheduler.add(job)
+    scheduler.suggest(hinted, 500)
+    first = scheduler.take(1)[0]
+    assert (first.job, first.segment.end > 500) == (hinted, True)
+    scheduler.suggest(hinted, None)
+    order = drain(scheduler)
+    assert [job for job, _ in order[: len(other.plan.segments)]] == [other] * len(other.plan.segments)
+    left = [index for job, index in order if job is hinted]
+    assert left == sorted(left)
+    assert left[0] == 0
+
+
+def test_a_player_that_follows_is_served_though_a_hint_is_withdrawn() -> None:
+    scheduler = Scheduler(Clock())
+    mine = a_job()
+    scheduler.add(mine)
+    scheduler.follow(mine, "player", 800)
+    scheduler.suggest(mine, None)
+    assert mine.plan.segments[drain(scheduler)[0][1]].end > 800
+
+
 def test_a_seek_reorders_what_is_left() -> None:
     scheduler = Scheduler(Clock())
     mine = a_job()

@@ -71,7 +71,13 @@ INSERT OR REPLACE INTO requests (request_id, job_id, run_id, fingerprint, accept
 VALUES (:request_id, :job_id, :run_id, :fingerprint, :now)
 
 -- name: find_request
-SELECT job_id, run_id, fingerprint FROM requests WHERE request_id = :request_id
+SELECT job_id, run_id, fingerprint, deleted_job FROM requests WHERE request_id = :request_id
+
+-- name: keep_deleted_job
+UPDATE requests SET deleted_job = (
+    SELECT json_set(record, '$.deleted_at', :deleted_at) FROM jobs WHERE jobs.job_id = :job_id
+)
+WHERE job_id = :job_id AND deleted_job IS NULL
 
 -- name: forget_requests
 DELETE FROM requests WHERE accepted_at < :before

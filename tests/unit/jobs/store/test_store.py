@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mismo_grpc.errors import RequestIdReusedError, StoreError
 from mismo_grpc.jobs.callbacks import CallbackRow
-from mismo_grpc.jobs.job import Job, JobOptions, JobState, Priority, Source, SourceKind, StemOptions
+from mismo_grpc.jobs.job import Artifact, Job, JobOptions, JobState, Priority, Source, SourceKind, StemOptions
 from mismo_grpc.jobs.store.port import EndedResult, JobStore, RequestRow, RunStanding
 from mismo_grpc.jobs.store.records import cache_key
 from mismo_grpc.jobs.store.sqlite_store import SqliteJobStore
@@ -77,7 +77,7 @@ def test_what_is_not_there_is_none(store: JobStore) -> None:
     assert store.has_result_of("0" * 64, 0.0) is False
     assert store.standing_runs() == []
     assert store.ended_results() == []
-    assert store.delete("nope") is False
+    assert store.delete("nope", 5.0) is False
     assert store.list() == []
 
 
@@ -111,20 +111,60 @@ def test_a_late_change_of_a_replaced_or_deleted_run_is_not_stored(store: JobStor
     accept(store, a_job(run_id="a-2"))
     assert store.save(a_job(run_id="a-1", state=JobState.SUCCEEDED)) is False
     assert store.get("a") == a_job(run_id="a-2")
-    store.delete("a")
+    store.delete("a", 5.0)
     assert store.save(a_job(run_id="a-2")) is False
     assert store.get("a") is None
 
 
-def test_a_deleted_job_leaves_its_request_id_but_nothing_else(store: JobStore) -> None:
+def test_a_deleted_job_leaves_its_request_ids_and_what_they_answer_but_nothing_else(store: JobStore) -> None:
     store.accept(a_job(labels={"x": "y"}), "req", "print", 1.0)
-    store.save(a_job(labels={"x": "y"}, revision=2), [a_callback(a_job())])
-    assert store.delete("a") is True
+    store.put_request("twin", "a", "a-1", "print", 2.0)
+    last = a_job(labels={"x": "y"}, revision=2, artifacts=(Artifact("stems.zip", 1 << 40),))
+    store.save(last, [a_callback(a_job())])
+    at = 1_763_999_999.123456
+    assert store.delete("a", at) is True
     assert store.get("a") is None
     assert store.standing_runs() == []
     assert store.callbacks_of("a") == []
     assert store.list(labels={"x": "y"}) == []
+    assert store.active() == []
+    for request_id in ("req", "twin"):
+        answer = store.find_request(request_id)
+        assert answer is not None
+        assert answer.deleted is not None
+        assert answer.deleted.deleted_at == pytest.approx(at, abs=1e-5)
+        deleted = replace(last, deleted_at=answer.deleted.deleted_at)
+        assert answer == RequestRow("a", "a-1", "print", deleted)
+
+
+def test_a_deleted_job_stays_what_its_request_id_answers_when_its_job_id_is_used_again(
+    store: JobStore,
+) -> None:
+    store.accept(a_job(), "first", "print", 1.0)
+    store.delete("a", 5.0)
+    store.accept(a_job(run_id="a-2"), "second", "other print", 6.0)
+    store.delete("a", 7.0)
+    first, second = store.find_request("first"), store.find_request("second")
+    assert (first and first.deleted) == a_job(deleted_at=5.0)
+    assert (second and second.deleted) == a_job(run_id="a-2", deleted_at=7.0)
+
+
+def test_a_deleted_job_is_forgotten_with_its_request_id(store: JobStore) -> None:
+    store.accept(a_job(), "req", "print", 10.0)
+    store.delete("a", 15.0)
+    assert store.forget_requests(10.0) == 0
+    assert store.find_request("req") is not None
+    assert store.forget_requests(11.0) == 1
+    assert store.find_request("req") is None
+
+
+def test_a_run_that_is_replaced_is_no_deleted_job(store: JobStore) -> None:
+    store.accept(a_job(state=JobState.CANCELLED), "req", "print", 1.0)
+    store.accept(a_job(run_id="a-2"), "", "", 2.0)
     assert store.find_request("req") == RequestRow("a", "a-1", "print")
+    store.delete("a", 5.0)
+    answer = store.find_request("req")
+    assert (answer and answer.deleted) == a_job(run_id="a-2", deleted_at=5.0), "the job at its newest run"
 
 
 # Finding jobs
@@ -279,7 +319,7 @@ def test_a_request_id_means_one_payload(store: JobStore) -> None:
 
 def test_the_same_payload_may_run_again_under_its_request_id(store: JobStore) -> None:
     store.accept(a_job(), "req", "print", 1.0)
-    store.delete("a")
+    store.delete("a", 5.0)
     store.accept(a_job(run_id="a-2"), "req", "print", 2.0)
     assert store.find_request("req") == RequestRow("a", "a-2", "print")
 

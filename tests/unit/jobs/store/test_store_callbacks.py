@@ -144,7 +144,7 @@ def test_the_store_knows_when_the_next_callback_is_due(store: JobStore) -> None:
 def test_callbacks_go_with_their_job(store: JobStore) -> None:
     row = a_row("a", "c1")
     store.accept(a_job(), "", "", 0.0, [row])
-    store.delete("a")
+    store.delete("a", 5.0)
     assert store.callbacks_of("a") == []
     assert store.jobs_with_pending_callbacks() == frozenset()
     assert not store.save_callback(replace(row, attempts=1))

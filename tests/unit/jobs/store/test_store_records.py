@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import StoreError
 from mismo_grpc.jobs.job import (
+    Artifact,
     Delivery,
     DeliveryMode,
     Job,
@@ -151,7 +152,12 @@ FULL_RECORD = (
 def test_a_record_keeps_its_form() -> None:
     assert job_from_json(FULL_RECORD) == FULL_JOB
     kept = json.loads(FULL_RECORD)
-    since = {"playhead_moved": False, "result_bytes": 0}
+    since = {
+        "playhead_moved": False,
+        "result_bytes": 0,
+        "time_to_playhead_audio": None,
+        "deleted_at": None,
+    }
     assert json.loads(job_to_json(FULL_JOB)) == kept | since
     assert job_from_json(job_to_json(FULL_JOB)) == FULL_JOB
 
@@ -165,7 +171,7 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
 
 
 def test_fields_that_an_earlier_version_did_not_store_take_their_defaults() -> None:
-    fields = json.loads(job_to_json(replace(a_job(), warnings=("x",), artifacts=("stems.zip",))))
+    fields = json.loads(job_to_json(replace(a_job(), warnings=("x",), artifacts=(Artifact("stems.zip"),))))
     del fields["warnings"], fields["artifacts"], fields["options"]["stems"]["overlap"]
     assert job_from_json(json.dumps(fields)) == a_job()
 

@@ -18,7 +18,7 @@ import pytest
 
 from mismo_grpc.errors import DiskFullError, StoreError
 from mismo_grpc.jobs.callbacks import CallbackRow
-from mismo_grpc.jobs.job import Job, JobOptions, JobState, Priority, Source, SourceKind
+from mismo_grpc.jobs.job import Artifact, Job, JobOptions, JobState, Priority, Source, SourceKind
 from mismo_grpc.jobs.store.port import EndedResult, RequestRow
 from mismo_grpc.jobs.store.records import cache_key, job_to_json
 from mismo_grpc.jobs.store.sqlite_file import queries
@@ -285,7 +285,7 @@ def test_a_store_with_an_event_table_is_taken_over_without_it(tmp_path: Path) ->
     assert store.find_result("5" * 64, cache_key(job)) == job
     assert store.ended_results() == [EndedResult("old", "old-1", JobState.SUCCEEDED, 9.0, None, 0)]
     store.accept(a_job("new"), "", "", 1.0)
-    store.delete("old")
+    store.delete("old", 5.0)
     assert store.callbacks_of("old") == []
     store.close()
     connection = sqlite3.connect(path)
@@ -295,6 +295,32 @@ def test_a_store_with_an_event_table_is_taken_over_without_it(tmp_path: Path) ->
     connection.close()
     for gone in ("events", "next_event", "pruned_revision", "jobs_expiring"):
         assert gone not in schema
+
+
+def test_artifacts_of_before_keep_their_names(tmp_path: Path) -> None:
+    path, job = tmp_path / "jobs.db", replace(a_job("old"), state=JobState.SUCCEEDED)
+    connection = written_by(5, path, job)
+    connection.execute(
+        "UPDATE jobs SET record = json_set(record, '$.artifacts', json(?))", ('["stems.json","stems.zip"]',)
+    )
+    connection.commit()
+    connection.close()
+    store = SqliteJobStore(path)
+    found = store.get("old")
+    store.close()
+    assert found is not None
+    assert found.artifacts == (Artifact("stems.json", 0, ""), Artifact("stems.zip", 0, ""))
+
+
+def test_a_deleted_job_still_answers_its_request_id_after_a_restart(tmp_path: Path) -> None:
+    store = SqliteJobStore(tmp_path / "jobs.db")
+    store.accept(a_job("a", "/music/\udc80.wav"), "req", "p", 1.0)
+    store.delete("a", 5.0)
+    store.close()
+    store = SqliteJobStore(tmp_path / "jobs.db")
+    row = store.find_request("req")
+    store.close()
+    assert (row and row.deleted) == replace(a_job("a", "/music/\udc80.wav"), deleted_at=5.0)
 
 
 URLS = [
