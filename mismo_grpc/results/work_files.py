@@ -24,7 +24,10 @@ class Needed:
 
 
 def remove_needless(files: RunFiles, needed: Needed) -> None:
-    """Removes the source and the work files, but for what is needed. What cannot be removed stays until the run goes."""
+    """Removes the source and the work files, but for what is needed.
+
+    What cannot be removed stays until the run goes.
+    """
     if not needed.source:
         _remove(files.source)
     mix, stems, peaks = needed.mix, needed.stems, needed.peaks

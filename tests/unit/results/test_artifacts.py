@@ -88,7 +88,7 @@ def a_job() -> Job:
 
 def finish(folder: Path) -> list[StemFile]:
     stems = stems_of(folder)
-    document = stems_document(a_job(), stems, {"waveform-drums.dat": "5" * 64}, {"separation": 1.5})
+    document = stems_document(a_job(), stems, {"separation": 1.5})
     write_stems_json(RunFiles(folder), document)
     return stems
 
@@ -148,7 +148,7 @@ def test_stems_json_says_how_the_stems_were_made(folder: Path) -> None:
 
 def test_a_job_that_was_never_decoded_has_no_stems_json() -> None:
     with pytest.raises(InternalError):
-        stems_document(replace(a_job(), layout=None), [], {}, {})
+        stems_document(replace(a_job(), layout=None), [], {})
 
 
 def test_a_failed_write_leaves_the_old_stems_json_whole(folder: Path) -> None:

@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from mismo_grpc.audio.encode import Encoding
-from mismo_grpc.jobs.job import Artifact, Job, JobOptions, JobState, Priority, Source, SourceKind
+from mismo_grpc.jobs.job import (
+    Artifact,
+    Job,
+    JobOptions,
+    JobState,
+    Priority,
+    Source,
+    SourceKind,
+    Stage,
+    StageStatus,
+)
 from mismo_grpc.results.artifacts import digest_stem, open_artifact, stems_document, write_stems_json
 from mismo_grpc.results.reuse import take_over_result
 from mismo_grpc.results.runs import Runs
@@ -36,6 +46,7 @@ def a_job(job_id: str, run: str) -> Job:
         {},
         "m",
         0.0,
+        stages=tuple(StageStatus(stage) for stage in (Stage.DECODE, Stage.STEMS, Stage.WAVEFORMS)),
         layout=StemLayout(NAMES, 44_100, 2, 10, Encoding.PCM_S16LE),
         artifacts=tuple(Artifact(name) for name in ("stems.json", "stems.zip", *WAVEFORMS)),
     )
@@ -59,8 +70,9 @@ def earlier(runs: Runs) -> Job:
     for name in WAVEFORMS:
         files.artifact(name).write_bytes(os.urandom(100))
         waveforms[name] = hashlib.sha256(files.artifact(name).read_bytes()).hexdigest()
-    write_stems_json(files, stems_document(job, digests, waveforms, {}))
-    return replace(job, stem_sha256=tuple(each.pcm_sha256 for each in digests))
+    write_stems_json(files, stems_document(job, digests, {}))
+    artifacts = tuple(Artifact(name, 100, waveforms.get(name, "")) for name in names(job.artifacts))
+    return replace(job, stem_sha256=tuple(each.pcm_sha256 for each in digests), artifacts=artifacts)
 
 
 def names(artifacts: tuple[Artifact, ...] | None) -> tuple[str, ...]:
