@@ -133,7 +133,6 @@ def test_stems_json_says_how_the_stems_were_made(folder: Path) -> None:
     assert document["settings"]["shifts"] == 2
     assert document["frames"] == 1250
     assert (document["sample_rate"], document["channels"], document["encoding"]) == (44_100, 2, "PCM_S16LE")
-    assert document["waveforms"] == {"waveform-drums.dat": "5" * 64}
     assert document["timings"] == {"separation": 1.5}
     assert document["warnings"] == ["3 samples were not finite and are silent now"]
     for stem, listed in zip(stems, document["stems"], strict=True):
