@@ -132,14 +132,26 @@ def test_a_stems_json_of_another_result_is_not_believed(runs: Runs, earlier: Job
     assert take_over_result(runs, job, replace(earlier, stem_sha256=("5" * 64, "6" * 64))) is None
 
 
-def test_waveforms_without_a_checksum_are_left_behind(runs: Runs, earlier: Job) -> None:
-    """Earlier versions recorded none."""
+@pytest.mark.parametrize("known", [True, False])
+def test_waveforms_of_earlier_versions_need_a_checksum_in_stems_json(
+    runs: Runs, earlier: Job, known: bool
+) -> None:
+    """The oldest ones recorded none."""
     files, job = runs.files(earlier.run_id), a_job("b", "2")
+    old = replace(earlier, stages=(StageStatus(Stage.DECODE), StageStatus(Stage.STEMS)))
     document = json.loads(files.stems_json.read_text())
-    del document["waveforms"]
+    if known:
+        sums = {each.name: each.sha256 for each in earlier.artifacts if each.name in WAVEFORMS}
+        document["waveforms"] = sums
     write_stems_json(files, document)
-    assert names(take_over_result(runs, job, earlier)) == ("stems.json", "stems.zip")
-    assert set(contents(runs.files(job.run_id).folder)) == {"stems/drums.wav", "stems/bass.wav", "stems.json"}
+    expected = WAVEFORMS if known else ()
+    assert names(take_over_result(runs, job, old)) == ("stems.json", "stems.zip", *expected)
+    assert set(contents(runs.files(job.run_id).folder)) == {
+        "stems/drums.wav",
+        "stems/bass.wav",
+        "stems.json",
+        *expected,
+    }
 
 
 def test_a_result_on_another_file_system_is_made_anew(
