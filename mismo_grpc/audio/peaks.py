@@ -29,13 +29,16 @@ _JSON_PIXELS = 1 << 12
 """Written at once: a millisecond in which no other Python thread gets on."""
 
 
+Peaks = npt.NDArray[np.int16]
+
+
 @dataclass(frozen=True, eq=False)
 class Waveform:
     """`peaks` is [pixels, 2], the lowest and the highest sample of every `frames_per_pixel` frames; rate in Hz."""
 
     sample_rate: int
     frames_per_pixel: int
-    peaks: npt.NDArray[np.int16]
+    peaks: Peaks
 
     def at(self, frames_per_pixel: int) -> Waveform:
         """A coarser level; raises ValueError unless its pixels are made of whole ones of this level."""
@@ -59,13 +62,7 @@ class Waveform:
     @classmethod
     def from_dat(cls, content: bytes) -> Waveform:
         """What `to_dat` wrote; raises ValueError for anything else."""
-        if len(content) < _DAT_HEADER.size:
-            raise ValueError("a waveform file is shorter than its header")
-        version, flags, sample_rate, frames_per_pixel, length, channels = _DAT_HEADER.unpack_from(content)
-        if (version, flags, channels) != (_DAT_VERSION, 0, 1):
-            raise ValueError("a waveform file is not of version 2 with one channel of 16 bits")
-        if frames_per_pixel < 1 or len(content) != _DAT_HEADER.size + _PIXEL_BYTES * length:
-            raise ValueError("a waveform file is not as long as its header says")
+        sample_rate, frames_per_pixel, _ = _parse_header(content, len(content))
         peaks = np.frombuffer(content, "<i2", offset=_DAT_HEADER.size).reshape(-1, 2)
         return cls(sample_rate, frames_per_pixel, peaks.astype(np.int16, copy=False))
 
@@ -178,20 +175,24 @@ class PeakFile:
 
     def waveform(self, track: int, sample_rate: int) -> Waveform:
         """What is known of a track at the finest level, 4 bytes a pixel; frames that never came are silent."""
-        size = self._pixels * _PIXEL_BYTES
-        raw = np.frombuffer(self._pread(size, track * size), "<u2").reshape(-1, 2)
+        return Waveform(sample_rate, FRAMES_PER_PIXEL, self.read(track, 0, self._pixels))
+
+    def read(self, track: int, first_pixel: int, pixel_count: int) -> Peaks:
+        """A part of `waveform(track).peaks`; a pixel is right once all its frames were added.
+
+        Raises ValueError for pixels outside the track, EOFError if the file was cut.
+        """
+        inside = 0 <= first_pixel <= first_pixel + pixel_count <= self._pixels
+        if not (inside and 0 <= track < self._tracks):
+            raise ValueError("pixels outside the track")
+        offset = (track * self._pixels + first_pixel) * _PIXEL_BYTES
+        raw = np.frombuffer(self._pread(pixel_count * _PIXEL_BYTES, offset), "<u2").reshape(-1, 2)
         peaks = np.stack([32767 - raw[:, 0].astype(np.int32), raw[:, 1].astype(np.int32) - 32768], axis=1)
         peaks[peaks[:, 0] > peaks[:, 1]] = 0
-        return Waveform(sample_rate, FRAMES_PER_PIXEL, peaks.astype(np.int16))
+        return peaks.astype(np.int16)
 
     def _pread(self, size: int, offset: int) -> bytes:
-        data = os.pread(self._descriptor, size, offset)
-        while len(data) < size:
-            more = os.pread(self._descriptor, size - len(data), offset + len(data))
-            if not more:
-                raise EOFError("the file of peaks became shorter")
-            data += more
-        return data
+        return _pread_all(self._descriptor, size, offset)
 
     def _pwrite(self, data: bytes, offset: int) -> None:
         left = memoryview(data)
@@ -204,6 +205,57 @@ class PeakFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+class DatFile:
+    """A file that `Waveform.to_dat` wrote, opened to be read in parts; sizes are in pixels, `sample_rate` in Hz."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError if it cannot be opened, ValueError if it is of another kind or was cut."""
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            header = os.pread(self._descriptor, _DAT_HEADER.size, 0)
+            size = os.fstat(self._descriptor).st_size
+            self.sample_rate, self.frames_per_pixel, self.pixels = _parse_header(header, size)
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, first_pixel: int, pixel_count: int) -> Peaks:
+        """Lowest and highest sample of these pixels, [pixels, 2]; raises ValueError for pixels outside the track."""
+        if not 0 <= first_pixel <= first_pixel + pixel_count <= self.pixels:
+            raise ValueError("pixels outside the track")
+        offset = _DAT_HEADER.size + first_pixel * _PIXEL_BYTES
+        data = _pread_all(self._descriptor, pixel_count * _PIXEL_BYTES, offset)
+        return np.frombuffer(data, "<i2").reshape(-1, 2).astype(np.int16, copy=False)
+
+    def close(self) -> None:
+        """Closes the file; closing twice is fine."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _parse_header(content: bytes, file_bytes: int) -> tuple[int, int, int]:
+    """Sample rate, frames a pixel and pixels of a .dat file of that size; raises ValueError if it is none."""
+    if len(content) < _DAT_HEADER.size:
+        raise ValueError("a waveform file is shorter than its header")
+    version, flags, sample_rate, frames_per_pixel, length, channels = _DAT_HEADER.unpack_from(content)
+    if (version, flags, channels) != (_DAT_VERSION, 0, 1):
+        raise ValueError("a waveform file is not of version 2 with one channel of 16 bits")
+    if frames_per_pixel < 1 or file_bytes != _DAT_HEADER.size + _PIXEL_BYTES * length:
+        raise ValueError("a waveform file is not as long as its header says")
+    return sample_rate, frames_per_pixel, length
+
+
+def _pread_all(descriptor: int, size: int, offset: int) -> bytes:
+    data = os.pread(descriptor, size, offset)
+    while len(data) < size:
+        more = os.pread(descriptor, size - len(data), offset + len(data))
+        if not more:
+            raise EOFError("the file of peaks became shorter")
+        data += more
+    return data
 
 
 def _divided(sums: npt.NDArray[np.integer], channels: int) -> npt.NDArray[np.int32]:

@@ -16,6 +16,7 @@ from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.orchestration.server_status import ServerStatus
 from mismo_grpc.orchestration.service import Jobs
+from mismo_grpc.orchestration.stem_readers import StemReaders
 from mismo_grpc.orchestration.submissions import Submissions
 from mismo_grpc.results.sweeper import Sweeper
 from mismo_grpc.settings import Settings
@@ -82,11 +83,21 @@ def build_orchestration(
         loudness_stage(analyses),
     ]
     runner = JobRunner(repository, runs, works, default_ttl=default_ttl, bulk=executors.bulk)
-    queue = JobQueue(repository, runner, settings.max_concurrent_jobs)
+    queue = JobQueue(repository, runner.run, settings.max_concurrent_jobs)
+    readers = StemReaders(
+        repository,
+        runs,
+        stem_files,
+        separation.scheduler,
+        segment_seconds=separation.pace.seconds,
+        describe=separation.catalog.describe,
+        in_thread=executors.player,
+    )
     jobs = Jobs(
         repository,
         JobChanges(repository, runner, queue, runs, separation.scheduler),
         queue,
+        readers,
         stem_files,
         runs,
         Submissions(repository, queue, admission, runs, persistence.uploads, settings.queue_capacity),

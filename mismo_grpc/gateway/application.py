@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from mismo_grpc import __version__
 from mismo_grpc.errors import InvalidFieldError
-from mismo_grpc.gateway import files, jobs, system
+from mismo_grpc.gateway import files, jobs, system, waveforms
 from mismo_grpc.gateway.errors import add_error_handlers, error_response
 from mismo_grpc.gateway.hosts import KnownHosts
 from mismo_grpc.gateway.lingering import Lingering
@@ -39,7 +39,7 @@ def build_application(services: Services | None = None, lifespan: Lifespan[FastA
         return error_response(InvalidFieldError(f"{name}: {problem['msg']}", field=name))
 
     app.add_exception_handler(RequestValidationError, wrong_parameter)
-    for room in (system, jobs, files):
+    for room in (system, jobs, files, waveforms):
         app.include_router(room.router)
     app.add_middleware(_CountedBytes)
     app.add_middleware(BoundedRequests)

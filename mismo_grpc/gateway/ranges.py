@@ -46,7 +46,7 @@ async def file_response(
         if reader.sha256:
             digest = base64.b64encode(bytes.fromhex(reader.sha256)).decode()
             headers["Repr-Digest"] = f"sha-256=:{digest}:"
-        if _matches(request.headers.get("if-none-match", ""), etag):
+        if etag_matches(request.headers.get("if-none-match", ""), etag):
             await stack.aclose()
             return Response(status_code=304, headers=headers)
         start, end, status = 0, total, 200
@@ -108,6 +108,7 @@ def _span(first: str, last: str, total: int) -> tuple[int, int]:
     return int(first), end
 
 
-def _matches(header: str, etag: str) -> bool:
+def etag_matches(header: str, etag: str) -> bool:
+    """Whether If-None-Match names the ETag, which is given without its quotes."""
     tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
     return "*" in tags or f'"{etag}"' in tags

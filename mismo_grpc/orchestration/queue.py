@@ -1,23 +1,30 @@
-"""Who is worked on: a slot for each open job, the most urgent waiting job first."""
+"""Which jobs are worked on: the most urgent waiting job gets the next free slot."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
-from mismo_grpc.orchestration.runner import JobRunner
 
 
 class JobQueue:
-    """Starts waiting jobs; on the event loop only.
+    """Starts waiting jobs; on the event loop only. Nothing starts once it is `stopped`.
 
-    Each class may hold `max_concurrent` open jobs of its rank or higher, so that an urgent job never waits for
-    a slot that a lesser one has.
+    A job starts while fewer than `max_concurrent` open jobs have its priority or a higher one, so that an urgent job
+    never waits for a slot that a less urgent one holds.
     """
 
-    def __init__(self, repository: JobRepository, runner: JobRunner, max_concurrent: int) -> None:
+    def __init__(
+        self,
+        repository: JobRepository,
+        run: Callable[[ActiveJob], Coroutine[Any, Any, None]],
+        max_concurrent: int,
+    ) -> None:
+        """`run` carries a job to its end; if its task is cancelled, it leaves the job as it is stored."""
         self._repository = repository
-        self._runner = runner
+        self._run = run
         self._max_concurrent = max_concurrent
         self.stopped = False
 
@@ -44,7 +51,7 @@ class JobQueue:
             running = [a for a in self._repository.active.values() if a.task is not None]
             if sum(a.job.priority >= active.job.priority for a in running) >= self._max_concurrent:
                 continue
-            active.task = asyncio.create_task(self._runner.run(active), name=f"job {active.job.job_id}")
+            active.task = asyncio.create_task(self._run(active), name=f"job {active.job.job_id}")
             active.task.add_done_callback(lambda _, a=active: self.after_end(a))
         for active in self.waiting():
             active.event_log.touch()

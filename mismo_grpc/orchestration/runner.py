@@ -64,6 +64,8 @@ class JobRunner:
     async def _walk(self, active: ActiveJob) -> None:
         """Runs what is missing; raises if the end of a stage cannot be stored."""
         _add_missing(active)
+        # Who waits for the stems may be told that the job has left the queue.
+        active.stems_changed.notify()
         job, memory = active.job, RunMemory()
         if job.artifacts:
             # A power cut may have undone the link.

@@ -1,4 +1,4 @@
-"""Jobs as every front end sees them: submit, look, watch, read; `changes` has what else is done to them."""
+"""The jobs of this server for its front ends: submit, get, list, watch, read; `changes` cancels, updates, deletes."""
 
 from __future__ import annotations
 
@@ -21,23 +21,18 @@ from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.progress import progress_of, progress_of_ended
 from mismo_grpc.orchestration.queue import JobQueue
-from mismo_grpc.orchestration.stem_readers import (
-    acquire_stems,
-    ended_without,
-    has_stems,
-    reader_of_active,
-    reader_of_ended,
-    stems_can_be_opened,
-)
+from mismo_grpc.orchestration.stem_readers import StemReaders, ended_without, has_stems
 from mismo_grpc.orchestration.submissions import Submissions, Submitted
+from mismo_grpc.orchestration.waveform_readers import open_waveform
 from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_stem
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.scheduler import Scheduler
-from mismo_grpc.separation.stems import StemSet
 from mismo_grpc.storage.run_files import RunFiles
 from mismo_grpc.streaming.file_cache import StemFileCache
+from mismo_grpc.streaming.messages import NotReadyReason
 from mismo_grpc.streaming.reader import StemReader
+from mismo_grpc.streaming.waveform_reader import GrowingWaveform
 
 MAX_PAGE = 1000
 DEFAULT_PAGE = 100
@@ -51,6 +46,7 @@ class Jobs:
         repository: JobRepository,
         changes: JobChanges,
         queue: JobQueue,
+        stem_readers: StemReaders,
         stem_files: StemFileCache,
         runs: Runs,
         submissions: Submissions,
@@ -66,6 +62,7 @@ class Jobs:
         self.changes = changes
         self._repository = repository
         self._queue = queue
+        self._stem_readers = stem_readers
         self._stem_files = stem_files
         self._runs = runs
         self._scheduler = scheduler
@@ -73,27 +70,27 @@ class Jobs:
         self._submissions = submissions
         self._segment_seconds = segment_seconds
 
-    # Life
+    # Start and stop
 
     @property
     def draining(self) -> bool:
-        """Whether no more jobs are taken, for the server is about to stop."""
+        """Whether submits are refused because the server is about to stop."""
         return self._submissions.closed
 
     async def recover(self) -> int:
-        """Takes up every job that a former process did not end; answers how many."""
+        """Resumes every job that an earlier process left unfinished; returns how many there are."""
         for job in await self._repository.read(self._repository.store.active):
             self._repository.active[job.job_id] = ActiveJob(job, JobEventLog(job.revision))
         self._queue.fill()
         return len(self._repository.active)
 
     def refuse(self) -> None:
-        """Takes no more jobs and starts none."""
+        """Refuses submits and starts no waiting job from now on."""
         self._submissions.closed = True
         self._queue.stopped = True
 
     async def drain(self) -> None:
-        """Stops the running jobs where they are; they go on at the next start."""
+        """Stops the running jobs; the next start of the server resumes them."""
         self.refuse()
         tasks = [a.task for a in self._repository.active.values() if a.task is not None]
         for task in tasks:
@@ -102,10 +99,10 @@ class Jobs:
             await asyncio.wait(tasks)
 
     async def submit(self, request: JobRequest) -> Submitted:
-        """Accepts a job; when this returns it is stored. Raises the error that says what is wrong with the request."""
+        """Accepts a job; see `Submissions.submit`."""
         return await self._submissions.submit(request)
 
-    # Look
+    # Get and list
 
     async def get(self, job_id: str) -> Job:
         """One job; raises JobNotFoundError."""
@@ -119,7 +116,7 @@ class Jobs:
         return JobView(job, self.progress(job), self.ready(job))
 
     def progress(self, job: Job) -> Progress:
-        """How far a job is."""
+        """The progress of a job."""
         active = self._repository.active.get(job.job_id)
         if active is None or active.job.run_id != job.run_id:
             return progress_of_ended(job)
@@ -127,7 +124,7 @@ class Jobs:
         return progress_of(active, position, self._segment_seconds(job.model))
 
     def ready(self, job: Job) -> RangeSet:
-        """The frames of a job that can be read."""
+        """The final frames of a job."""
         active = self._repository.active.get(job.job_id)
         if active is not None and active.job.run_id == job.run_id:
             return active.ready
@@ -149,12 +146,12 @@ class Jobs:
 
     @property
     def queued_count(self) -> int:
-        """Jobs that wait for their turn."""
+        """How many jobs wait for a slot."""
         return self._queue.waiting_count
 
     @property
     def running_count(self) -> int:
-        """Jobs that are being worked on."""
+        """How many jobs run."""
         return len(self._repository.active) - self.queued_count
 
     # Watch
@@ -207,7 +204,7 @@ class Jobs:
     # Read
 
     async def callbacks_of(self, job_id: str) -> Sequence[CallbackRow]:
-        """What became of a job's callbacks, in the order in which they go out."""
+        """The callbacks of a job, in the order in which they are sent."""
         return await self._repository.read(self._repository.store.callbacks_of, job_id)
 
     @asynccontextmanager
@@ -265,30 +262,39 @@ class Jobs:
             yield job
 
     @asynccontextmanager
-    async def open_stems(self, job_id: str) -> AsyncGenerator[StemReader]:
+    async def open_stems(
+        self,
+        job_id: str,
+        expected_run_id: str = "",
+        on_waiting: Callable[[NotReadyReason], None] = lambda _: None,
+    ) -> AsyncGenerator[StemReader]:
         """The stems of a job, once it is decoded; its run is held meanwhile.
 
-        Waits for the decode as long as the caller does. Raises JobNotFoundError, JobNotReadyError for a job that makes
-        no stems, or the error that ended them.
+        Waits for the decode as long as the caller does; `on_waiting` is told why, at once and whenever that changes.
+        Raises JobNotFoundError, RunReplacedError if the job has another run than `expected_run_id` ("": any), or the
+        error that ended the job.
         """
         job = await self.get(job_id)
-        active = self._repository.active.get(job_id)
-        with self._runs.held(job.run_id):
-            if active is not None and active.job.run_id == job.run_id:
-                await active.stems_changed.wait(lambda: stems_can_be_opened(active), None)
-                job = active.job
-            if not has_stems(job) and (active is None or active.separation is None):
-                raise ended_without(job)
-            lease = await acquire_stems(self._stem_files, self._runs.files(job.run_id), job)
-            try:
-                yield self._reader(job, active, lease.stems)
-            finally:
-                lease.release()
+        async with self._stem_readers.open(job, expected_run_id, on_waiting) as reader:
+            yield reader
 
-    def _reader(self, job: Job, active: ActiveJob | None, stems: StemSet) -> StemReader:
-        if active is None or active.job.run_id != job.run_id:
-            return reader_of_ended(job, stems, self._executors.player)
-        return reader_of_active(active, stems, self._scheduler, self._executors.player)
+    @asynccontextmanager
+    async def open_waveform(
+        self, job_id: str, expected_run_id: str = "", *, wait: bool = False
+    ) -> AsyncGenerator[GrowingWaveform]:
+        """The waveform of a job, growing or stored; its run is held meanwhile.
+
+        Raises JobNotFoundError, RunReplacedError, and as `waveform_readers.open_waveform`.
+        """
+        job = await self.get(job_id)
+        check_run(job_id, expected_run_id, job.run_id)
+        active = self._repository.active.get(job_id)
+        if active is not None and active.job.run_id != job.run_id:
+            active = None
+        files, bulk = self._runs.files(job.run_id), self._executors.bulk
+        with self._runs.held(job.run_id):
+            async with open_waveform(self._stem_files, files, job, active, bulk, wait=wait) as waveform:
+                yield waveform
 
 
 def _open_written(files: RunFiles, job: Job, name: str, in_thread: InThread) -> ArtifactReader:

@@ -2,15 +2,154 @@
 
 from __future__ import annotations
 
-from mismo_grpc.errors import ArtifactNotFoundError, JobFailedError, JobNotReadyError, MismoError, Wire
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+from mismo_grpc.errors import (
+    ArtifactNotFoundError,
+    JobFailedError,
+    JobNotReadyError,
+    MismoError,
+    ModelUnavailableError,
+    Wire,
+    check_run,
+)
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Job, JobState, Stage
-from mismo_grpc.jobs.repository import ActiveJob
+from mismo_grpc.jobs.repository import ActiveJob, JobRepository
+from mismo_grpc.orchestration.waiting import SegmentWait
+from mismo_grpc.results.runs import Runs
+from mismo_grpc.separation.catalog import ModelDescription
 from mismo_grpc.separation.scheduler import Scheduler
-from mismo_grpc.separation.stems import StemSet
+from mismo_grpc.separation.stems import StemLayout, StemSet
 from mismo_grpc.storage.run_files import RunFiles
 from mismo_grpc.streaming.file_cache import StemFileCache, StemLease
-from mismo_grpc.streaming.reader import StemReader
+from mismo_grpc.streaming.messages import NotReadyReason
+from mismo_grpc.streaming.reader import RunningJob, StemReader
+from mismo_grpc.streaming.source import SourceRun
+
+
+class StemReaders:
+    """Opens the stems of jobs for reading; on the event loop only."""
+
+    def __init__(
+        self,
+        repository: JobRepository,
+        runs: Runs,
+        stem_files: StemFileCache,
+        scheduler: Scheduler,
+        *,
+        segment_seconds: Callable[[str], float],
+        describe: Callable[[str], ModelDescription],
+        in_thread: InThread,
+    ) -> None:
+        """`segment_seconds` is how long a model takes for a segment (0: unknown), `describe` blocks."""
+        self._repository = repository
+        self._runs = runs
+        self._stem_files = stem_files
+        self._scheduler = scheduler
+        self._segment_seconds = segment_seconds
+        self._describe = describe
+        self._in_thread = in_thread
+
+    @asynccontextmanager
+    async def open(
+        self, job: Job, expected_run_id: str, on_waiting: Callable[[NotReadyReason], None]
+    ) -> AsyncGenerator[StemReader]:
+        """The stems of a job, once it is decoded; its run is held meanwhile.
+
+        Waits for the decode as long as the caller does, and tells `on_waiting` why. Raises RunReplacedError, or the
+        error that ended the job.
+        """
+        check_run(job.job_id, expected_run_id, job.run_id)
+        active = self._repository.active.get(job.job_id)
+        if active is not None and active.job.run_id != job.run_id:
+            active = None
+        with self._runs.held(job.run_id):
+            if active is not None:
+                await _decoded(active, on_waiting)
+                job = active.job
+            if not has_stems(job) and (active is None or active.separation is None):
+                raise ended_without(job)
+            lease = await acquire_stems(self._stem_files, self._runs.files(job.run_id), job)
+            try:
+                yield await self._reader(job, active, lease.stems)
+            finally:
+                lease.release()
+
+    async def _reader(self, job: Job, active: ActiveJob | None, stems: StemSet) -> StemReader:
+        run = await self._run_of(job, active, stems.layout)
+        if active is None:
+            return StemReader.of_finished(
+                run, stems, job.stem_sha256, lambda: ended_without(job), self._in_thread
+            )
+        return StemReader(
+            run,
+            stems,
+            active.stems_changed,
+            lambda: active.job.state.ended or active.job.has_ended(Stage.STEMS),
+            lambda: ended_without(active.job),
+            lambda: active.job.stem_sha256,
+            self._running(active, stems),
+            self._in_thread,
+        )
+
+    async def _run_of(self, job: Job, active: ActiveJob | None, layout: StemLayout) -> SourceRun:
+        frames, rate = 0, 0
+        separation = active.separation if active is not None else None
+        if separation is not None:
+            frames = max(grid.segment_frames for grid in separation.plan.grids)
+            rate = separation.spec.mix.sample_rate
+        else:
+            try:
+                description = await self._in_thread(self._describe, job.model)
+                frames, rate = description.segment_frames, description.sample_rate
+            except ModelUnavailableError:
+                pass  # The model was removed since: its segments are not known any more.
+        return SourceRun(
+            job.job_id, job.run_id, job.model, frames * layout.sample_rate // rate if rate else 0
+        )
+
+    def _running(self, active: ActiveJob, stems: StemSet) -> RunningJob:
+        """A job whose stems grow; its players are told to the scheduler."""
+        wait = SegmentWait(active, self._scheduler, self._segment_seconds, self._model_seconds)
+        wait.announce()
+
+        def follow(player: object, frame: int) -> None:
+            if active.separation is not None:
+                self._scheduler.follow(
+                    active.separation.scheduled, player, active.separation.mix_frame(frame)
+                )
+
+        def unfollow(player: object) -> None:
+            if active.separation is not None:
+                self._scheduler.unfollow(active.separation.scheduled, player)
+
+        def grows() -> bool:
+            return active.separation is None or active.separation.stems is stems
+
+        return RunningJob(follow, unfollow, grows, wait.reason, wait.expected_seconds)
+
+    def _model_seconds(self, scheduled: object) -> float:
+        """How long a segment of a scheduled job takes; 0 if unknown."""
+        for active in self._repository.active.values():
+            if active.separation is not None and active.separation.scheduled is scheduled:
+                return self._segment_seconds(active.job.model)
+        return 0.0
+
+
+async def _decoded(active: ActiveJob, on_waiting: Callable[[NotReadyReason], None]) -> None:
+    """Waits until the stems of a job grow, are finished, or will never come."""
+
+    def reason() -> NotReadyReason | None:
+        if active.separation is not None or stems_are_over(active.job):
+            return None
+        # A job that a restart takes up runs by what is stored, and waits for its turn all the same.
+        return NotReadyReason.QUEUED if active.task is None else NotReadyReason.DECODING
+
+    while (waiting := reason()) is not None:
+        on_waiting(waiting)
+        await active.stems_changed.wait(lambda before=waiting: reason() is not before, None)
 
 
 async def acquire_stems(cache: StemFileCache, files: RunFiles, job: Job) -> StemLease:
@@ -27,50 +166,14 @@ async def acquire_stems(cache: StemFileCache, files: RunFiles, job: Job) -> Stem
         ) from error
 
 
-def reader_of_ended(job: Job, stems: StemSet, in_thread: InThread) -> StemReader:
-    """Reads the stems of a job that has ended; in threads of `in_thread`."""
-    return StemReader.of_finished(stems, job.stem_sha256, lambda: ended_without(job), in_thread)
-
-
-def reader_of_active(
-    active: ActiveJob, stems: StemSet, scheduler: Scheduler, in_thread: InThread
-) -> StemReader:
-    """Reads the stems of a job while they grow, and tells the scheduler where the player is."""
-
-    def follow(player: object, frame: int) -> None:
-        if active.separation is not None:
-            scheduler.follow(active.separation.scheduled, player, active.separation.mix_frame(frame))
-
-    def unfollow(player: object) -> None:
-        if active.separation is not None:
-            scheduler.unfollow(active.separation.scheduled, player)
-
-    def grows() -> bool:
-        return active.separation is None or active.separation.stems is stems
-
-    return StemReader(
-        stems,
-        active.stems_changed,
-        lambda: active.job.state.ended or active.job.has_ended(Stage.STEMS),
-        lambda: ended_without(active.job),
-        follow,
-        unfollow,
-        lambda: active.job.stem_sha256,
-        grows,
-        in_thread,
-    )
-
-
 def has_stems(job: Job) -> bool:
     """Whether a job has finished stems: not if it was cancelled since, or failed otherwise."""
     return job.has_result_of(Stage.STEMS) and job.state not in (JobState.FAILED, JobState.CANCELLED)
 
 
-def stems_can_be_opened(active: ActiveJob) -> bool:
-    """Whether there is no more to wait for before the stems of a job are opened: they grow, are done, or never come."""
-    job = active.job
-    over = job.state.ended or job.has_ended(Stage.STEMS) or not job.has(Stage.STEMS)
-    return active.separation is not None or over
+def stems_are_over(job: Job) -> bool:
+    """Whether no more will come of the stems: they are finished, have failed, or were never asked for."""
+    return job.state.ended or job.has_ended(Stage.STEMS) or not job.has(Stage.STEMS)
 
 
 def ended_without(job: Job) -> MismoError:

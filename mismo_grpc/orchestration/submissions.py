@@ -1,4 +1,4 @@
-"""How a request becomes a job: once, checked, on disk and in the store, or not at all."""
+"""Turns a request into a stored job, once: answers repeated requests, checks new ones, prepares their files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ class Submitted:
 
 
 class Submissions:
-    """Takes jobs in until it is `closed`; at most `queue_capacity` that have not ended."""
+    """Accepts jobs until it is `closed`, while fewer than `queue_capacity` jobs are active.
+
+    A job is active until it has ended.
+    """
 
     def __init__(
         self,
@@ -62,7 +65,11 @@ class Submissions:
         self._queue_capacity = queue_capacity
 
     async def submit(self, request: JobRequest) -> Submitted:
-        """Accepts a job; when this returns it is stored. Raises the error that says what is wrong with the request."""
+        """Accepts a job, or finds the job of an earlier submit; when this returns, the job is stored.
+
+        Raises ServerDrainingError, QueueFullError, RequestIdReusedError, JobIdActiveError, DiskFullError, and the error
+        that names the wrong field of the request or what is wrong with its audio.
+        """
         if self.closed:
             raise ServerDrainingError("the server is shutting down; try again shortly", retry_after=5.0)
         earlier = await self._earlier(request) or await self._active(request)
@@ -73,13 +80,13 @@ class Submissions:
         with self._source_held(request.source):
             submitted = await self._submit(request, use_earlier=True)
             if submitted is None:
-                # The earlier result was replaced or deleted meanwhile: the job does its work itself.
+                # The earlier result was replaced or deleted meanwhile, so the track is separated.
                 submitted = await self._submit(request, use_earlier=False)
         assert submitted is not None
         return submitted
 
     async def _submit(self, request: JobRequest, *, use_earlier: bool) -> Submitted | None:
-        """None if the earlier result that it would take over is no longer there."""
+        """Returns None if the earlier result that the job would reuse was deleted or replaced meanwhile."""
         admitted = await self._admission.check(request, use_earlier=use_earlier)
         if request.validate_only:
             return Submitted(admitted.job, cache_hit=admitted.cached is not None)
@@ -88,7 +95,7 @@ class Submissions:
     async def _prepare_and_accept(self, request: JobRequest, admitted: Admitted) -> Submitted | None:
         submitted: Submitted | None = None
         try:
-            # Before the lock, which other submits wait for: this may copy or compare files.
+            # Outside the lock that other submits wait for: this may copy or compare files.
             job = await self._admission.prepare(admitted)
             async with self._repository.job_files_lock:
                 # A twin of this request may have been accepted meanwhile.
@@ -104,7 +111,7 @@ class Submissions:
 
     @contextmanager
     def _source_held(self, source: Source) -> Generator[None]:
-        """An upload must not expire between its check and its link in the run's folder."""
+        """Keeps an upload from expiring between its check and the link in the run's folder."""
         if source.kind is not SourceKind.UPLOAD:
             yield
             return
@@ -112,6 +119,7 @@ class Submissions:
             yield
 
     async def _earlier(self, request: JobRequest) -> Submitted | None:
+        """The job of an earlier submit with the same request_id, also if it was deleted since."""
         store = self._repository.store
         if request.request_id:
             row = await self._repository.read(store.find_request, request.request_id)
@@ -136,12 +144,12 @@ class Submissions:
             return None
         same = same_options(active.job, request.options) and await self._same_audio(active.job, request)
         if active.job.state.ended:
-            # Meanwhile: the job_id is free for a new run.
+            # It ended during the comparison, so the job_id is free for a new run.
             return None
         return await self._joined(request, active.job, same=same)
 
     async def _twin(self, request: JobRequest, job: Job) -> Submitted | None:
-        """As `_active`, for a request that was admitted as `job`: nothing is read again."""
+        """The same as `_active` for a request that was admitted as `job`, whose checksum is known by now."""
         active = self._repository.active.get(request.job_id)
         if active is None:
             return None
@@ -185,7 +193,7 @@ class Submissions:
                 return same_place
             digest = await self._admission.digest(request.source, path, found.st_size)
         except MismoError:
-            # A job goes on without the file that it was made of.
+            # A job needs its source file only until it is decoded.
             if same_place:
                 return True
             raise

@@ -1,4 +1,4 @@
-"""What a finished run leaves beside its stems: stems.json, waveforms, and stems.zip, which is made while it is read.
+"""The artifacts of a finished run: stems.json, the waveforms, and stems.zip, which is made while it is read.
 
 `stems.json` keeps size and CRC-32 of every stem, so the archive is planned without reading one.
 Functions block on the disk; call them in a thread. `ArtifactReader` is for the event loop.
@@ -47,7 +47,7 @@ class StemFile:
 
 
 def digest_stem(name: str, path: Path, pcm_offset: int, pcm_bytes: int) -> StemFile:
-    """Reads a stem file once for all its checksums; its samples are `pcm_bytes` from byte `pcm_offset` on.
+    """Computes all checksums of a stem file in one pass; its samples are the `pcm_bytes` bytes after `pcm_offset`.
 
     Raises InternalError if the file is too short for them.
     """
@@ -97,7 +97,7 @@ def stems_document(job: Job, stems: Sequence[StemFile], timings: Mapping[str, fl
 
 
 def write_stems_json(files: RunFiles, document: Mapping[str, object]) -> None:
-    """Writes stems.json and brings it to the disk; raises DiskFullError or InternalError."""
+    """Writes stems.json and syncs it to the disk; raises DiskFullError or InternalError."""
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     with disk_errors(), synced_file(files.stems_json) as file:
         file.write(text.encode())
@@ -173,7 +173,7 @@ def _open_span(span: FileSpan) -> int:
 class ArtifactReader:
     """The bytes of one artifact from any offset; `total_bytes` is its size, `sha256` of its content ("" if unknown).
 
-    Holds one file open at a time. Whoever reads holds the run meanwhile.
+    Has at most one file open at a time. The caller holds the run while it reads.
     """
 
     def __init__(
@@ -187,11 +187,11 @@ class ArtifactReader:
         self.content_type = content_type
         self.sha256 = sha256
         self.run_id = ""
-        """The run that it is of, for those who must tell one content from another."""
+        """The run that the artifact belongs to."""
         self.total_bytes = _total_bytes(spans)
         self._spans = spans
         self._starts = [span.start for span in spans]
-        # Held in the reading thread, so that a cancelled reader's close waits for its last read.
+        # The reading thread holds it, so that closing waits for a read whose caller was cancelled.
         self._lock = threading.Lock()
         self._open: tuple[FileSpan, int] | None = None
         self._closed = False
@@ -205,7 +205,7 @@ class ArtifactReader:
         return await self._in_thread(self.read_now, offset, count)
 
     def read_now(self, offset: int, count: int) -> bytes:
-        """`read` for a thread that may block."""
+        """The same as `read`, in the calling thread; blocks."""
         if not 0 <= offset <= self.total_bytes:
             raise InvalidFieldError(
                 f"offset must be 0 to {self.total_bytes}, the size of the artifact in bytes", field="offset"
@@ -241,7 +241,7 @@ class ArtifactReader:
             self._open = None
 
     def close(self) -> None:
-        """Lets go of the files."""
+        """Closes the open file; reads raise InternalError from now on."""
         with self._lock:
             self._closed = True
             self._release()
@@ -256,7 +256,7 @@ class ArtifactReader:
 
 
 def open_artifact(files: RunFiles, name: str, in_thread: InThread = asyncio.to_thread) -> ArtifactReader:
-    """A reader of one of a finished run's artifacts by name; it reads by `in_thread`.
+    """Opens an artifact of a finished run by its name; reads run in `in_thread`.
 
     Raises ArtifactNotFoundError if there is none of that name (a name is never a path) or its files are gone.
     """
@@ -279,7 +279,7 @@ def open_artifact(files: RunFiles, name: str, in_thread: InThread = asyncio.to_t
 
 
 def open_stem(files: RunFiles, stem: str, in_thread: InThread = asyncio.to_thread) -> ArtifactReader:
-    """A reader of a finished stem's WAV file; the caller knows that the run has this stem.
+    """Opens the WAV file of a finished stem; the caller has checked that the run has this stem.
 
     Raises ArtifactNotFoundError if the file is gone, InternalError if it is not of the size that stems.json says.
     """

@@ -27,10 +27,10 @@ log = structlog.get_logger(__name__)
 
 
 def take_over_result(runs: Runs, job: Job, earlier: Job) -> tuple[Artifact, ...] | None:
-    """Gives an earlier run's files second names in the folder of `job`'s run; answers its artifacts. Blocks.
+    """Links an earlier run's files into the folder of `job`'s run; returns the artifacts of `job`. Blocks.
 
-    Every file is compared with its stored checksum first. None, and nothing is left in the folder, if one is missing
-    or damaged or has no second name here (another file system, say). The caller holds the earlier run.
+    Compares every file with its stored checksum. Returns None, and leaves no file behind, if one is missing or damaged
+    or cannot be linked, for example to another file system. The caller holds the earlier run.
     """
     source, target = runs.files(earlier.run_id), runs.files(job.run_id)
     try:
@@ -51,7 +51,7 @@ def take_over_result(runs: Runs, job: Job, earlier: Job) -> tuple[Artifact, ...]
 
 
 class _DamagedError(Exception):
-    """A file is not what its checksum says."""
+    """The content of a file does not match its checksum."""
 
 
 def _link(source: RunFiles, target: RunFiles, earlier: Job) -> tuple[list[StemFile], dict[str, str]]:
@@ -84,7 +84,7 @@ def _waveforms(document: Mapping[str, Any], earlier: Job) -> Mapping[str, str]:
 
 def _link_checked(source: Path, target: Path, sha256: str) -> None:
     os.link(source, target, follow_symlinks=False)
-    # The new name is read: whatever happens to the old one, this is what the new run has.
+    # Reads by the new name, so that the check holds whatever happens to the old one.
     with target.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise _DamagedError(f"{source.name} is damaged")

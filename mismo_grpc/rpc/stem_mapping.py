@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from google.protobuf.duration_pb2 import Duration
+
 from mismo.analysis.v1 import audio_pb2
 from mismo.analysis.v1 import transfer_service_pb2 as transfer
 from mismo_grpc.errors import InvalidFieldError, StreamProtocolError
-from mismo_grpc.rpc.values import ENCODINGS, encoding_of
-from mismo_grpc.streaming.blocks import WireFormat
+from mismo_grpc.rpc.values import ENCODINGS, duration, encoding_of, nanoseconds_of
 from mismo_grpc.streaming.messages import (
+    AwaitingCredit,
     Chunk,
     ClientMessage,
     Credit,
@@ -15,23 +17,34 @@ from mismo_grpc.streaming.messages import (
     EndOfStem,
     Info,
     NotReady,
+    NotReadyReason,
     Open,
     ResumePoint,
     Seek,
     SeekApplied,
+    SeekRefused,
     ServerMessage,
 )
+from mismo_grpc.streaming.positions import Position, TimePosition
 
 MAX_NAMES = 64
+
+_REASONS: dict[NotReadyReason, transfer.NotReadyReason] = {
+    NotReadyReason.QUEUED: transfer.NOT_READY_REASON_QUEUED,
+    NotReadyReason.DECODING: transfer.NOT_READY_REASON_DECODING,
+    NotReadyReason.SEPARATING: transfer.NOT_READY_REASON_SEPARATING,
+    NotReadyReason.WAITING_FOR_DEVICE: transfer.NOT_READY_REASON_WAITING_FOR_DEVICE,
+}
 
 
 def client_message(message: transfer.StreamStemsRequest) -> ClientMessage:
     """What a player says; raises StreamProtocolError for nothing at all, InvalidFieldError."""
     kind = message.WhichOneof("message")
     if kind == "credit":
-        return Credit(message.credit.bytes)
+        return _credit(message.credit)
     if kind == "seek":
-        return Seek(message.seek.generation, message.seek.start_frame)
+        seek = message.seek
+        return Seek(seek.generation, start_of(seek, "seek.start_time"), _credit(seek.credit))
     if kind == "open":
         return _open(message.open)
     raise StreamProtocolError("a message must be open, seek or credit; check the client's stubs")
@@ -45,12 +58,38 @@ def _open(message: transfer.StreamOpen) -> Open:
         message.job_id,
         tuple(message.stem_names),
         encoding_of(message.encoding, "open.encoding"),
-        message.start_frame,
+        start_of(message, "open.start_time"),
         message.chunk_bytes,
-        message.credit.bytes,
+        _credit(message.credit),
         message.follow,
         tuple(ResumePoint(point.stem_name, point.start_frame) for point in message.resume_points),
+        message.generation,
+        message.expected_run_id,
     )
+
+
+def _credit(message: transfer.StreamCredit) -> Credit:
+    return Credit(message.bytes, message.frames)
+
+
+def start_of(
+    message: transfer.StreamOpen | transfer.StreamSeek | transfer.ReadStemRequest, time_field: str
+) -> Position:
+    """Where to begin, the start of the track if nothing is said; raises InvalidFieldError for an invalid duration."""
+    if message.WhichOneof("start") == "start_time":
+        return _time(message.start_time, time_field)
+    return message.start_frame
+
+
+def limit_of(message: transfer.ReadStemRequest) -> Position:
+    """How much to read, 0 for all; raises InvalidFieldError for an invalid duration."""
+    if message.WhichOneof("limit") == "time_limit":
+        return _time(message.time_limit, "time_limit")
+    return message.frame_limit
+
+
+def _time(message: Duration, field: str) -> TimePosition:
+    return TimePosition(nanoseconds_of(message, field))
 
 
 def server_message(message: ServerMessage) -> transfer.StreamStemsResponse:
@@ -68,49 +107,61 @@ def server_message(message: ServerMessage) -> transfer.StreamStemsResponse:
             chunk.data = message.data
             chunk.crc32c = message.crc32c
         case NotReady():
-            response.not_ready.generation = message.generation
-            response.not_ready.range.CopyFrom(
-                audio_pb2.FrameRange(start_frame=message.start_frame, end_frame=message.end_frame)
-            )
+            response.not_ready.CopyFrom(_not_ready(message))
+        case AwaitingCredit():
+            response.awaiting_credit.generation = message.generation
+            response.awaiting_credit.missing_bytes = message.missing_bytes
+            response.awaiting_credit.missing_frames = message.missing_frames
         case SeekApplied():
             response.seek_applied.generation = message.generation
             response.seek_applied.start_frame = message.start_frame
+        case SeekRefused():
+            response.seek_refused.generation = message.generation
+            response.seek_refused.message = message.message
         case Info():
             response.info.CopyFrom(info_message(message))
         case EndOfStem():
-            response.end_of_stem.stem_index = message.stem_index
-            response.end_of_stem.generation = message.generation
-            response.end_of_stem.sha256 = message.sha256
+            end = response.end_of_stem
+            end.stem_index = message.stem_index
+            end.generation = message.generation
+            end.sha256 = message.sha256
+            end.start_frame = message.start_frame
+            end.stem_sha256 = message.stem_sha256
         case End():
             response.end.SetInParent()
             response.end.generation = message.generation
     return response
 
 
+def _not_ready(message: NotReady) -> transfer.NotReady:
+    answer = transfer.NotReady(generation=message.generation, reason=_REASONS[message.reason])
+    if message.start_frame is not None and message.end_frame is not None:
+        answer.range.CopyFrom(
+            audio_pb2.FrameRange(start_frame=message.start_frame, end_frame=message.end_frame)
+        )
+    if message.expected_seconds is not None:
+        answer.expected_in.CopyFrom(duration(message.expected_seconds))
+    return answer
+
+
 def info_message(info: Info) -> transfer.StreamInfo:
     """What a stream is going to carry."""
-    return transfer.StreamInfo(
+    message = transfer.StreamInfo(
+        job_id=info.job_id,
+        run_id=info.run_id,
+        server_epoch=info.server_epoch,
+        model=info.model,
         encoding=ENCODINGS[info.encoding],
         stem_names=info.stem_names,
         total_frames=info.total_frames,
         sample_rate=info.sample_rate,
         channels=info.channels,
+        bits_per_sample=info.bits_per_sample,
         codec_header=info.codec_header,
-        server_epoch=info.server_epoch,
+        chunk_bytes=info.chunk_bytes,
+        max_chunk_frames=info.max_chunk_frames,
+        segment_frames=info.segment_frames,
     )
-
-
-def stem_info(stem_name: str, wire_format: WireFormat, server_epoch: str) -> transfer.StreamInfo:
-    """What a stream of one stem is going to carry."""
-    layout = wire_format.layout
-    return info_message(
-        Info(
-            wire_format.encoding,
-            (stem_name,),
-            layout.total_frames,
-            layout.sample_rate,
-            layout.channels,
-            wire_format.codec_header,
-            server_epoch,
-        )
-    )
+    if info.idle_seconds > 0:
+        message.idle_timeout.CopyFrom(duration(info.idle_seconds))
+    return message

@@ -19,7 +19,7 @@ from mismo_grpc.rpc.values import ENCODINGS, bounded_seconds, duration, timestam
 from mismo_grpc.separation.catalog import ModelState
 from mismo_grpc.settings import Settings
 from mismo_grpc.stages.table import TABLE, StageRow
-from mismo_grpc.streaming.blocks import MAX_CHUNK_BYTES
+from mismo_grpc.streaming.wire_format import MAX_CHUNK_BYTES
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

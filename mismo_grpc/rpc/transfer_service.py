@@ -12,16 +12,18 @@ import grpc
 
 from mismo.analysis.v1 import transfer_service_pb2 as pb
 from mismo.analysis.v1.transfer_service_pb2_grpc import TransferServiceServicer
-from mismo_grpc.errors import InvalidFieldError, JobNotReadyError, MismoError
+from mismo_grpc.audio.checksum import crc32c
+from mismo_grpc.errors import InvalidFieldError, JobNotReadyError, MismoError, check_run
 from mismo_grpc.jobs.job import Artifact
 from mismo_grpc.orchestration.service import Jobs
 from mismo_grpc.rpc.job_messages import artifact_message
-from mismo_grpc.rpc.stem_mapping import client_message, server_message, stem_info
+from mismo_grpc.rpc.stem_mapping import client_message, info_message, limit_of, server_message, start_of
 from mismo_grpc.rpc.upload_intake import UploadIntake
 from mismo_grpc.rpc.values import encoding_of
-from mismo_grpc.streaming.blocks import crc32c
+from mismo_grpc.rpc.waveform_mapping import waveform_messages
 from mismo_grpc.streaming.range_read import StemRangeRead
-from mismo_grpc.streaming.session import StemStream
+from mismo_grpc.streaming.stream import StemStream
+from mismo_grpc.streaming.waveform_reader import check_frames_per_pixel
 from mismo_grpc.uploads.uploads import Uploads
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -82,22 +84,23 @@ class TransferService(TransferServiceServicer):
         self, request: pb.ReadStemRequest, context: Context
     ) -> AsyncGenerator[pb.ReadStemResponse, None]:
         job = await self._jobs.get(request.job_id)
+        check_run(job.job_id, request.expected_run_id, job.run_id)
         if job.layout is None and not request.follow and not job.state.ended:
             raise JobNotReadyError(
                 "the track is not decoded yet; ask again later, or set follow to wait for it"
             )
-        async with self._jobs.open_stems(request.job_id) as source:
+        async with self._jobs.open_stems(request.job_id, request.expected_run_id) as source:
             reading = StemRangeRead(
                 source,
                 request.stem_name,
                 encoding_of(request.encoding, "encoding"),
-                start_frame=request.start_frame,
-                frame_limit=request.frame_limit,
+                start=start_of(request, "start_time"),
+                limit=limit_of(request),
                 follow=request.follow,
                 chunk_bytes=request.chunk_bytes,
             )
             yield pb.ReadStemResponse(
-                info=stem_info(request.stem_name, reading.wire_format, self._jobs.epoch),
+                info=info_message(reading.info(self._jobs.epoch)),
                 start_frame=reading.start_frame,
             )
             async with aclosing(reading.slices()) as slices:
@@ -109,6 +112,21 @@ class TransferService(TransferServiceServicer):
                         data=audio.data,
                         crc32c=crc32c(audio.data),
                     )
+
+    async def ReadWaveform(  # noqa: N802
+        self, request: pb.ReadWaveformRequest, context: Context
+    ) -> AsyncGenerator[pb.ReadWaveformResponse, None]:
+        # Before the track is waited for.
+        check_frames_per_pixel(request.frames_per_pixel)
+        async with (
+            self._jobs.open_waveform(
+                request.job_id, request.expected_run_id, wait=request.follow
+            ) as waveform,
+            aclosing(waveform_messages(waveform, request)) as messages,
+        ):
+            async for message in messages:
+                self._on_bytes(sum(len(each.peaks) for each in message.ranges))
+                yield message
 
     async def GetArtifact(  # noqa: N802
         self, request: pb.GetArtifactRequest, context: Context

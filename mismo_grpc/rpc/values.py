@@ -27,12 +27,17 @@ ENCODINGS: dict[Encoding, audio_pb2.Encoding] = {
 _ENCODINGS_BACK: dict[int, Encoding] = {number: encoding for encoding, number in ENCODINGS.items()}
 
 
-def seconds_of(duration: Duration, field: str) -> float:
-    """A duration in seconds; raises InvalidFieldError if it breaks Duration's own rules."""
+def nanoseconds_of(duration: Duration, field: str) -> int:
+    """A duration in nanoseconds; raises InvalidFieldError if it breaks Duration's own rules."""
     seconds, nanos = duration.seconds, duration.nanos
     if abs(seconds) > MAX_DURATION_SECONDS or abs(nanos) >= NANOS or seconds * nanos < 0:
         raise InvalidFieldError(f"{field} is not a valid duration", field=field)
-    return (seconds * NANOS + nanos) / NANOS
+    return seconds * NANOS + nanos
+
+
+def seconds_of(duration: Duration, field: str) -> float:
+    """A duration in seconds; raises InvalidFieldError if it breaks Duration's own rules."""
+    return nanoseconds_of(duration, field) / NANOS
 
 
 def bounded_seconds(duration: Duration | None, default: float, low: float, high: float, field: str) -> float:

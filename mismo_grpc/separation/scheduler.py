@@ -8,7 +8,7 @@ waits for the followed ones of its class, but not for ever.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Hashable, Iterable
+from collections.abc import Callable, Collection, Generator, Hashable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -46,6 +46,8 @@ class ScheduledJob:
     """Where a player is said to be; counts until a player follows and tells it itself."""
     start_frame: int = 0
     """Where a job that nobody follows begins."""
+    on_taken: Callable[[], None] | None = None
+    """Called whenever segments of it were taken, in the thread that took them."""
 
     def next_segment(self) -> tuple[float, int] | None:
         """(deadline, segment index) of the most urgent segment that is not done; None if there is none."""
@@ -61,6 +63,30 @@ class ScheduledJob:
             if best is None or candidate < best:
                 best = candidate
         return best
+
+    def order(self) -> dict[int, tuple[float, int, int]]:
+        """A sort key for each segment that is not taken: (deadline, 1 behind the playhead, index); smallest first."""
+        heads = list(self.playheads.values()) or ([self.hint] if self.hint is not None else [])
+        segments, total = self.plan.segments, self.plan.total_frames
+        keys: dict[int, tuple[float, int, int]] = {}
+        for index in self.pending:
+            segment = segments[index]
+            if not heads:
+                behind = int(segment.end <= self.start_frame)
+                keys[index] = (self.submitted_at + PATIENCE_SECONDS, behind, index)
+                continue
+            deadline = min(
+                head.since
+                + (
+                    max(0, segment.start - head.frame)
+                    if segment.end > head.frame
+                    else max(0, total - head.frame) + max(0, segment.start)
+                )
+                / self.sample_rate
+                for head in heads
+            )
+            keys[index] = (deadline, 0, index)
+        return keys
 
     def _from(self, frame: int) -> tuple[int, int]:
         """(frames until it is needed, index) of the first pending segment from `frame` on, then from the start."""
@@ -91,6 +117,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self._closed = False
         self._expected: dict[object, tuple[int, float]] = {}
+        self._taken_at = 0.0
 
     @contextmanager
     def expecting(self, priority: int) -> Generator[None]:
@@ -148,16 +175,58 @@ class Scheduler:
         with self._changed:
             job.priority = priority
 
+    def ahead_of(self, job: ScheduledJob, needed: Collection[int]) -> list[tuple[ScheduledJob, int]]:
+        """How many segments of each job go to a device until the last of `needed` (segments of `job`) has.
+
+        Those are counted, segments that were taken are not; as it stands now.
+        """
+        with self._changed:
+            own = job.order()
+            last = max((own[index] for index in needed if index in own), default=None)
+            if last is None:
+                return []
+            counts = [(job, sum(key <= last for key in own.values()))]
+            for other in self._jobs:
+                if other is job or other.priority < job.priority or not other.pending:
+                    continue
+                if other.priority > job.priority:
+                    counts.append((other, len(other.pending)))
+                    continue
+                rank = (last[0], job.submitted_at)
+                before = sum((key[0], other.submitted_at) < rank for key in other.order().values())
+                counts.append((other, before))
+            return counts
+
+    def is_taken(self, job: ScheduledJob, indexes: Iterable[int]) -> bool:
+        """Whether one of these segments is on a device now, or being written."""
+        with self._changed:
+            return any(index in job.running for index in indexes)
+
+    @property
+    def taken_ago(self) -> float | None:
+        """Seconds since the latest segments were taken; None if none is on a device now."""
+        with self._changed:
+            return self.clock() - self._taken_at if any(job.running for job in self._jobs) else None
+
     def take(self, max_batch: int, timeout: float | None = None) -> list[Task]:
         """Waits for work and answers the most urgent segment, and further ones that fit into its batch.
 
         Empty on a timeout (seconds) or once closed.
         """
+        batch = self._take(max_batch, timeout)
+        for on_taken in {task.job.on_taken for task in batch}:
+            if on_taken is not None:
+                on_taken()
+        return batch
+
+    def _take(self, max_batch: int, timeout: float | None) -> list[Task]:
         with self._changed:
             until = float("inf") if timeout is None else self.clock() + timeout
             while not self._closed:
                 batch = self._next_batch(max_batch)
                 now = self.clock()
+                if batch:
+                    self._taken_at = now
                 if batch or now >= until:
                     return batch
                 wake = min([until, *(end for _, end in self._live_expectations())])

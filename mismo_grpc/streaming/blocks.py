@@ -8,18 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from itertools import islice
+from typing import Protocol
 
-import google_crc32c
+from mismo_grpc.audio.flac import BLOCK_FRAMES
 
-from mismo_grpc.audio.encode import Encoding, convert_pcm, pcm_integers, sample_bytes
-from mismo_grpc.audio.flac import BLOCK_FRAMES, FlacBlocks
-from mismo_grpc.errors import InvalidFieldError, StemNotFoundError
-from mismo_grpc.separation.stems import StemLayout
-
-DEFAULT_CHUNK_BYTES = 65_536
-MIN_CHUNK_BYTES = 4_096
-MAX_CHUNK_BYTES = 1_048_576
+MIN_SLICE_BYTES = 4_096
+"""No credit makes a slice smaller than this, so that credit given back in bits does not shrink chunks for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +26,53 @@ class AudioSlice:
     data: bytes
 
 
-class Block(Protocol):
-    """Consecutive audio of one stem that is cut off from its front."""
+@dataclass(frozen=True, slots=True)
+class SliceLimits:
+    """What a slice may have.
 
-    def cut(self, limit: int, allowance: int) -> AudioSlice | None:
-        """The next slice: at most `limit` bytes (FLAC: one FLAC frame may pass it), never more than
-        `allowance`; None where not even the smallest slice fits that."""
+    `chunk_bytes` and `chunk_frames` are the most that it may have in any case (FLAC: one FLAC frame may pass them),
+    `credit_bytes` and `credit_frames` what the client allows now, which nothing passes.
+    """
+
+    chunk_bytes: int
+    chunk_frames: int
+    credit_bytes: int
+    credit_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """What the credit lacks for the next slice."""
+
+    missing_bytes: int
+    missing_frames: int
+
+
+class Hash(Protocol):
+    """A running checksum, as hashlib's."""
+
+    def update(self, data: bytes, /) -> None:
+        """Takes in further bytes."""
+        ...
+
+
+class Block(Protocol):
+    """Consecutive audio of one stem that is cut off from its front; it is not empty when it is cut."""
+
+    def cut(self, limits: SliceLimits) -> AudioSlice | Shortage:
+        """The next slice, or what the credit lacks for the smallest slice that is allowed."""
+        ...
+
+    def is_short(self, chunk_frames: int) -> bool:
+        """Whether what is left makes no slice of MIN_SLICE_BYTES, nor one of `chunk_frames`."""
+        ...
+
+    def put_before(self, following: Block) -> Block:
+        """What is left of this block, joined with the block that follows it."""
+        ...
+
+    def hash_into(self, checksum: Hash) -> None:
+        """Adds all bytes that are left to a checksum."""
         ...
 
     @property
@@ -58,11 +94,35 @@ class PcmBlock:
     def empty(self) -> bool:
         return self._at >= len(self._data)
 
-    def cut(self, limit: int, allowance: int) -> AudioSlice | None:
-        size = min(limit, allowance, len(self._data) - self._at)
-        frames = size // self._frame_bytes
-        if frames == 0:
-            return None
+    @property
+    def _frames(self) -> int:
+        return (len(self._data) - self._at) // self._frame_bytes
+
+    def is_short(self, chunk_frames: int) -> bool:
+        return self._frames < min(self._least_frames, chunk_frames)
+
+    @property
+    def _least_frames(self) -> int:
+        return -(-MIN_SLICE_BYTES // self._frame_bytes)
+
+    def put_before(self, following: Block) -> Block:
+        if self.empty:
+            return following
+        assert isinstance(following, PcmBlock)
+        data = b"".join((self._data[self._at :], following._data[following._at :]))
+        return PcmBlock(self._start_frame, data, self._frame_bytes)
+
+    def hash_into(self, checksum: Hash) -> None:
+        checksum.update(bytes(self._data[self._at :]))
+
+    def cut(self, limits: SliceLimits) -> AudioSlice | Shortage:
+        most = min(limits.chunk_bytes // self._frame_bytes, limits.chunk_frames, self._frames)
+        least = min(most, self._least_frames)
+        frames = min(most, limits.credit_bytes // self._frame_bytes, limits.credit_frames)
+        if frames < least:
+            return Shortage(
+                max(0, least * self._frame_bytes - limits.credit_bytes), max(0, least - limits.credit_frames)
+            )
         start = self._at
         self._at += frames * self._frame_bytes
         audio = AudioSlice(self._start_frame, frames, bytes(self._data[start : self._at]))
@@ -71,7 +131,11 @@ class PcmBlock:
 
 
 class FlacBlock:
-    """FLAC frames, cut between them; each holds BLOCK_FRAMES frames of audio, the track's last one fewer."""
+    """FLAC frames, cut between them; each holds BLOCK_FRAMES frames of audio, the track's last one fewer.
+
+    Quiet audio makes FLAC frames of few bytes: a slice has fewer than MIN_SLICE_BYTES where its frames are as many as
+    are allowed, never because the credit has few bytes.
+    """
 
     def __init__(self, start_frame: int, end_frame: int, flac_frames: Sequence[bytes]) -> None:
         self._frames = deque(flac_frames)
@@ -82,114 +146,47 @@ class FlacBlock:
     def empty(self) -> bool:
         return not self._frames
 
-    def cut(self, limit: int, allowance: int) -> AudioSlice | None:
-        taken: list[bytes] = []
-        size = 0
-        while self._frames:
-            total = size + len(self._frames[0])
-            if total > allowance or (taken and total > limit):
-                break
-            size = total
-            taken.append(self._frames.popleft())
-        if not taken:
-            return None
+    def is_short(self, chunk_frames: int) -> bool:
+        return (
+            self._end_frame - self._start_frame < chunk_frames
+            and sum(map(len, self._frames)) < MIN_SLICE_BYTES
+        )
+
+    def put_before(self, following: Block) -> Block:
+        if self.empty:
+            return following
+        assert isinstance(following, FlacBlock)
+        return FlacBlock(self._start_frame, following._end_frame, [*self._frames, *following._frames])
+
+    def hash_into(self, checksum: Hash) -> None:
+        for flac_frame in self._frames:
+            checksum.update(flac_frame)
+
+    def cut(self, limits: SliceLimits) -> AudioSlice | Shortage:
+        sizes = self._allowed_sizes(limits)
+        if not sizes:
+            first = min(BLOCK_FRAMES, self._end_frame - self._start_frame)
+            return Shortage(
+                max(0, len(self._frames[0]) - limits.credit_bytes), max(0, first - limits.credit_frames)
+            )
+        least = next((size for size in sizes if size >= MIN_SLICE_BYTES), sizes[-1])
+        if least > limits.credit_bytes:
+            return Shortage(least - limits.credit_bytes, 0)
+        count = sum(size <= limits.credit_bytes for size in sizes)
+        taken = [self._frames.popleft() for _ in range(count)]
         start = self._start_frame
-        self._start_frame = min(start + len(taken) * BLOCK_FRAMES, self._end_frame)
+        self._start_frame = min(start + count * BLOCK_FRAMES, self._end_frame)
         return AudioSlice(start, self._start_frame - start, b"".join(taken))
 
-
-class WireFormat:
-    """How stems of one layout travel in one encoding."""
-
-    def __init__(self, layout: StemLayout, encoding: Encoding) -> None:
-        self.layout = layout
-        self.encoding = encoding
-        self.unit_frames = BLOCK_FRAMES if encoding is Encoding.FLAC else 1
-        """Audio is cut at multiples of this, or at the end of the track."""
-        sized_as = layout.encoding if encoding is Encoding.FLAC else encoding
-        self.frame_bytes = layout.channels * sample_bytes(sized_as)
-        """Of one frame as PCM; the upper bound for FLAC, but for its frame headers."""
-        self._flac: FlacBlocks | None = None
-        if encoding is Encoding.FLAC:
-            try:
-                self._flac = FlacBlocks(
-                    layout.sample_rate, layout.channels, 16 if layout.encoding is Encoding.PCM_S16LE else 24
-                )
-            except ValueError as error:
-                raise InvalidFieldError(
-                    "encoding: FLAC does not fit these stems; ask for PCM", field="encoding"
-                ) from error
-
-    @property
-    def codec_header(self) -> bytes:
-        """FLAC's stream header; empty for PCM."""
-        return self._flac.stream_header(self.layout.total_frames) if self._flac is not None else b""
-
-    def align(self, frame: int) -> int:
-        """The start of the unit that holds a frame; the end of the track stays what it is."""
-        return frame if frame >= self.layout.total_frames else frame - frame % self.unit_frames
-
-    def align_up(self, frame: int) -> int:
-        """The end of the last unit that is needed for the frames before `frame`."""
-        return min(frame + -frame % self.unit_frames, self.layout.total_frames)
-
-    def blocks(self, start_frame: int, frame_count: int, stored: Sequence[bytes]) -> list[Block]:
-        """Stored audio of the same frames of several stems, made ready to be cut; encoding takes its time."""
-        if self.encoding is self.layout.encoding:
-            return [PcmBlock(start_frame, data, self.frame_bytes) for data in stored]
-        return [self._block(start_frame, frame_count, data) for data in stored]
-
-    def _block(self, start_frame: int, frame_count: int, stored: bytes) -> Block:
-        layout = self.layout
-        if self._flac is None:
-            data = convert_pcm(stored, layout.encoding, self.encoding, layout.channels)
-            return PcmBlock(start_frame, data, self.frame_bytes)
-        samples = pcm_integers(stored, layout.encoding, layout.channels)
-        flac_frames = self._flac.encode_blocks(samples, start_frame // BLOCK_FRAMES)
-        return FlacBlock(start_frame, start_frame + frame_count, flac_frames)
-
-
-def choose_stems(layout: StemLayout, names: Sequence[str], field: str) -> list[int]:
-    """Positions in the layout of the stems asked for, in the order asked; all if none are named.
-
-    Raises StemNotFoundError, and InvalidFieldError for one that is named twice.
-    """
-    if not names:
-        return list(range(len(layout.stem_names)))
-    if len(set(names)) != len(names):
-        raise InvalidFieldError(f"{field} names a stem twice; name each once", field=field)
-    return [stem_index(layout, name, field) for name in names]
-
-
-def stem_index(layout: StemLayout, name: str, field: str) -> int:
-    """Position of a stem in the layout; raises StemNotFoundError."""
-    try:
-        return layout.stem_names.index(name)
-    except ValueError:
-        known = ", ".join(layout.stem_names)
-        raise StemNotFoundError(
-            f"{field}: this job has no stem {name!r}; it has {known}", field=field
-        ) from None
-
-
-def check_chunk_bytes(chunk_bytes: int, field: str) -> int:
-    """The payload of a chunk at most, in bytes; 0 means the default. Raises InvalidFieldError."""
-    if chunk_bytes == 0:
-        return DEFAULT_CHUNK_BYTES
-    if not MIN_CHUNK_BYTES <= chunk_bytes <= MAX_CHUNK_BYTES:
-        raise InvalidFieldError(
-            f"{field} must be 0 or {MIN_CHUNK_BYTES} to {MAX_CHUNK_BYTES} bytes", field=field
-        )
-    return chunk_bytes
-
-
-def check_start_frame(frame: int, total_frames: int, field: str) -> int:
-    """A frame of the track or its end. Raises InvalidFieldError."""
-    if not 0 <= frame <= total_frames:
-        raise InvalidFieldError(f"{field} must be 0 to {total_frames}, the end of the track", field=field)
-    return frame
-
-
-def crc32c(data: bytes) -> int:
-    """CRC-32C of a payload."""
-    return cast("int", google_crc32c.value(data))
+    def _allowed_sizes(self, limits: SliceLimits) -> list[int]:
+        """Bytes of the slices that may be cut, were it not for the bytes of the credit; ascending."""
+        sizes: list[int] = []
+        size = 0
+        most = min(limits.credit_frames, max(limits.chunk_frames, BLOCK_FRAMES))
+        for count, flac_frame in enumerate(islice(self._frames, -(-most // BLOCK_FRAMES)), 1):
+            size += len(flac_frame)
+            end = min(self._start_frame + count * BLOCK_FRAMES, self._end_frame)
+            if end - self._start_frame > most or (sizes and size > limits.chunk_bytes):
+                break
+            sizes.append(size)
+        return sizes

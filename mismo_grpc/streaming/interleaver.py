@@ -7,76 +7,42 @@ into slices the next one is read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any
 
-from mismo_grpc.separation.stems import StemLayout
-from mismo_grpc.streaming.blocks import AudioSlice, Block, WireFormat
+from mismo_grpc.streaming.blocks import AudioSlice, Block, Shortage, SliceLimits
+from mismo_grpc.streaming.source import StemSource
+from mismo_grpc.streaming.wire_format import WireFormat
 
 BLOCK_BYTES = 1 << 20
-
-T = TypeVar("T")
-
-
-class StemSource(Protocol):
-    """Growing stems that are read; `reader.StemReader` is one."""
-
-    @property
-    def layout(self) -> StemLayout:
-        """What the stems are."""
-        ...
-
-    def ready_end(self, start_frame: int) -> int:
-        """Frames [start_frame, result) are final; `start_frame` itself where none are."""
-        ...
-
-    async def wait_ready(self, start_frame: int, timeout: float) -> bool:
-        """True once the frame is final, False after `timeout` seconds; raises the job's error."""
-        ...
-
-    async def read(
-        self,
-        stem_indexes: Sequence[int],
-        start_frame: int,
-        frame_count: int,
-        prepare: Callable[[Sequence[bytes]], T],
-    ) -> T:
-        """What `prepare` makes of ready frames as stored, one buffer for each stem asked; both in a thread."""
-        ...
-
-    def follow(self, player: object, frame: int) -> None:
-        """Tells the scheduler where a player is."""
-        ...
-
-    def unfollow(self, player: object) -> None:
-        """That player is gone."""
-        ...
-
-    async def wait_finished(self, timeout: float) -> bool:
-        """True once the job has ended and its checksums are known, False after `timeout` seconds."""
-        ...
-
-    def sha256(self, stem_index: int) -> str:
-        """Of a finished stem's samples, lower-case hex; empty before."""
-        ...
 
 
 @dataclass(frozen=True)
 class _Span:
-    """A block to read: some stems (by their position here) that stand at the same frame."""
+    """A block to read: some stems (by their position here) that were read up to the same frame."""
 
     positions: tuple[int, ...]
     start_frame: int
     end_frame: int
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What was read of a span: a block for each stem, and each stem's checksum up to the end of its block."""
+
+    blocks: list[Block]
+    checksums: list[Any]
+
+
 class StemInterleaver:
     """Several stems from frames of their own, always the one that is furthest behind next.
 
     `stem_indexes` are positions in the source's layout; the interleaver counts its stems from 0 in that order.
-    It ends at `end_frame`.
+    It ends at `end_frame`; no slice has more than `chunk_bytes` (FLAC: one FLAC frame may pass it). With `checksums`
+    it sums what it hands out, in the thread that reads.
     """
 
     def __init__(
@@ -86,19 +52,29 @@ class StemInterleaver:
         stem_indexes: Sequence[int],
         starts: Sequence[int],
         end_frame: int,
+        chunk_bytes: int,
+        *,
+        checksums: bool = False,
     ) -> None:
         self._source = source
         self._format = wire_format
         self._stem_indexes = tuple(stem_indexes)
         self._end_frame = end_frame
-        self._cursors: list[int] = []
-        self._blocks: list[Block | None] = []
-        self._reading: tuple[_Span, asyncio.Task[list[Block]]] | None = None
+        self._chunk_bytes = chunk_bytes
+        self._with_checksums = checksums
+        self.chunk_frames = wire_format.chunk_frames(chunk_bytes)
+        """The most frames of a slice."""
+        self._reading: tuple[_Span, asyncio.Task[_Read]] | None = None
         self._set_cursors(starts)
 
     def _set_cursors(self, starts: Sequence[int]) -> None:
-        self._cursors = [self._format.align(start) for start in starts]
-        self._blocks = [None] * len(self._cursors)
+        self.starts = tuple(self._format.align(start) for start in starts)
+        """Where each stem begins."""
+        self._cursors = list(self.starts)
+        self._read_to = list(self.starts)
+        self._blocks: list[Block | None] = [None] * len(self.starts)
+        self._checksums: list[Any] = [hashlib.sha256() for _ in self.starts]
+        self._first_read = True
 
     async def restart(self, frame: int) -> None:
         """Drops what was read; all stems go on at `frame`."""
@@ -127,40 +103,57 @@ class StemInterleaver:
         """Whether a stem was sent up to the end."""
         return self._cursors[position] >= self._end_frame
 
+    def sha256(self, position: int) -> str:
+        """Of all slices of a stem that has ended, from its start on, lower-case hex."""
+        return self._checksums[position].hexdigest()
+
     def next(self) -> int | None:
         """The stem to be sent next; None at the end."""
         frame = self.frame
         return self._cursors.index(frame) if frame < self._end_frame else None
 
     def loaded(self, position: int) -> bool:
-        """Whether a slice of that stem can be cut without reading."""
+        """Whether a slice of that stem can be cut without reading.
+
+        Where little is left of a block and more is final, more is read first: no slice is small because a block ends.
+        """
         block = self._blocks[position]
-        return block is not None and not block.empty
+        if block is None or block.empty:
+            return False
+        read_to = self._read_to[position]
+        return not block.is_short(self.chunk_frames) or self._final_end(read_to) <= read_to
+
+    def _final_end(self, start: int) -> int:
+        """What can be read from a frame on ends here: at the last final frame, the last whole unit, or the end."""
+        ready = min(self._source.ready_end(start), self._end_frame)
+        return ready if ready >= self._end_frame else max(start, ready - ready % self._format.unit_frames)
 
     def missing(self) -> int | None:
         """The first frame that must become ready before anything can be read; None if there is none."""
-        frame = self.frame
+        frame = min(self._read_to)
         needed = self._format.align_up(frame + 1)
         ready = self._source.ready_end(frame)
         return ready if ready < needed else None
 
-    def cut(self, position: int, limit: int, allowance: int) -> AudioSlice | None:
-        """The next slice of a loaded stem; None if it does not fit the allowance."""
+    def cut(
+        self, position: int, chunk_bytes: int, credit_bytes: int, credit_frames: int
+    ) -> AudioSlice | Shortage:
+        """The next slice of a loaded stem, or what the credit lacks for it."""
         block = self._blocks[position]
-        if block is None:
-            return None
-        audio = block.cut(limit, allowance)
-        if audio is not None:
+        assert block is not None
+        audio = block.cut(SliceLimits(chunk_bytes, self.chunk_frames, credit_bytes, credit_frames))
+        if isinstance(audio, AudioSlice):
             self._cursors[position] += audio.frame_count
         return audio
 
-    async def load(self, chunk_bytes: int, allowance: int) -> None:
-        """Reads the next block of all stems that stand at the lowest frame.
+    async def load(self, credit_bytes: int, credit_frames: int) -> None:
+        """Reads the next block of all stems that were read up to the lowest frame.
 
-        It is as large as the allowance asks for, between one chunk a stem and BLOCK_BYTES over all; only if
-        more than the block is allowed, the one after it is read ahead.
+        It is as large as the credit asks for, between one chunk a stem and BLOCK_BYTES over all; only if
+        more than the block is allowed, the one after it is read ahead. The first block is small, so that it is there
+        sooner.
         """
-        span = self._span(self._cursors, chunk_bytes, allowance)
+        span = self._span(self._read_to, credit_bytes, credit_frames, first=self._first_read)
         reading = self._reading
         if reading is not None and (reading[0].start_frame, reading[0].positions) == (
             span.start_frame,
@@ -171,48 +164,65 @@ class StemInterleaver:
             await self.close()
             task = self._begin(span)
         # If this wait is cancelled the thread still reads: `close` waits for it, then the files may be closed.
-        blocks = await asyncio.shield(task)
+        read = await asyncio.shield(task)
         self._reading = None
-        for position, block in zip(span.positions, blocks, strict=True):
-            self._blocks[position] = block
-        self._read_ahead(span, chunk_bytes, allowance)
+        self._first_read = False
+        for number, position in enumerate(span.positions):
+            before, block = self._blocks[position], read.blocks[number]
+            self._blocks[position] = block if before is None else before.put_before(block)
+            self._read_to[position] = span.end_frame
+            if self._with_checksums:
+                self._checksums[position] = read.checksums[number]
+        self._read_ahead(span, credit_bytes, credit_frames)
 
-    def _span(self, cursors: Sequence[int], chunk_bytes: int, allowance: int) -> _Span:
-        start = min(cursors)
-        positions = tuple(i for i, cursor in enumerate(cursors) if cursor == start)
+    def _span(
+        self, read_to: Sequence[int], credit_bytes: int, credit_frames: int, *, first: bool = False
+    ) -> _Span:
+        start = min(read_to)
+        positions = tuple(i for i, frame in enumerate(read_to) if frame == start)
         unit = self._format.unit_frames
-        # What FLAC makes of a block is known only after the work, so its blocks are whole ones.
-        budget = BLOCK_BYTES if unit > 1 else max(min(allowance, BLOCK_BYTES), chunk_bytes * len(positions))
-        frames = max(unit, budget // (self._format.frame_bytes * len(positions)) // unit * unit)
+        least = self.chunk_frames
+        frames = least if first else max(least, BLOCK_BYTES // (self._format.frame_bytes * len(positions)))
+        if unit == 1:
+            # What FLAC makes of a block is known only after the work: bytes do not bound its blocks.
+            frames = min(frames, max(least, credit_bytes // (self._format.frame_bytes * len(positions))))
+        frames = min(frames, max(least, credit_frames))
+        frames = max(unit, frames - frames % unit)
         # Stems further on are met, not passed: from there on one read serves them too.
-        further = [cursor for cursor in cursors if cursor > start]
+        further = [frame for frame in read_to if frame > start]
         end = min(start + frames, self._end_frame, *further)
-        ready = self._source.ready_end(start)
-        if ready < end:
-            end = ready - ready % unit
-        return _Span(positions, start, end)
+        return _Span(positions, start, min(end, self._final_end(start)))
 
-    def _read_ahead(self, span: _Span, chunk_bytes: int, allowance: int) -> None:
-        allowance -= (span.end_frame - span.start_frame) * self._format.frame_bytes * len(span.positions)
-        if allowance <= 0 or span.end_frame >= self._end_frame:
+    def _read_ahead(self, span: _Span, credit_bytes: int, credit_frames: int) -> None:
+        frames = span.end_frame - span.start_frame
+        credit_bytes -= frames * self._format.frame_bytes * len(span.positions)
+        credit_frames -= frames
+        if credit_bytes <= 0 or credit_frames <= 0 or span.end_frame >= self._end_frame:
             return
-        cursors = list(self._cursors)
-        for position in span.positions:
-            cursors[position] = span.end_frame
-        following = self._span(cursors, chunk_bytes, allowance)
+        following = self._span(self._read_to, credit_bytes, credit_frames)
         if following.end_frame > following.start_frame:
             self._begin(following)
 
-    def _begin(self, span: _Span) -> asyncio.Task[list[Block]]:
+    def _begin(self, span: _Span) -> asyncio.Task[_Read]:
         task = asyncio.ensure_future(self._read(span))
         self._reading = (span, task)
         return task
 
-    async def _read(self, span: _Span) -> list[Block]:
+    async def _read(self, span: _Span) -> _Read:
         frames = span.end_frame - span.start_frame
+        # Copies, for a span that was read ahead may be dropped.
+        checksums = [self._checksums[p].copy() for p in span.positions] if self._with_checksums else []
         return await self._source.read(
             [self._stem_indexes[p] for p in span.positions],
             span.start_frame,
             frames,
-            partial(self._format.blocks, span.start_frame, frames),
+            partial(self._prepare, span.start_frame, frames, checksums),
         )
+
+    def _prepare(
+        self, start_frame: int, frame_count: int, checksums: list[Any], stored: Sequence[bytes]
+    ) -> _Read:
+        blocks = self._format.blocks(start_frame, frame_count, stored)
+        for block, checksum in zip(blocks, checksums, strict=False):
+            block.hash_into(checksum)
+        return _Read(blocks, checksums)

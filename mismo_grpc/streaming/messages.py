@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from mismo_grpc.audio.encode import Encoding
+from mismo_grpc.streaming.positions import Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +18,27 @@ class ResumePoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Credit:
+    """More that may be sent: payload bytes over all stems, and frames of each stem."""
+
+    bytes: int = 0
+    frames: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Open:
-    """The first message; bytes and frames as in the contract, `chunk_bytes` 0 for the default."""
+    """The first message; fields as in the contract, `chunk_bytes` 0 for the default."""
 
     job_id: str
     stem_names: tuple[str, ...] = ()
     encoding: Encoding = Encoding.PCM_S16LE
-    start_frame: int = 0
+    start: Position = 0
     chunk_bytes: int = 0
-    credit_bytes: int = 0
+    credit: Credit = Credit()
     follow: bool = False
     resume_points: tuple[ResumePoint, ...] = ()
+    generation: int = 0
+    expected_run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +46,8 @@ class Seek:
     """Go on elsewhere; `generation` is greater than any before."""
 
     generation: int
-    start_frame: int
-
-
-@dataclass(frozen=True, slots=True)
-class Credit:
-    """More payload bytes may be sent."""
-
-    granted_bytes: int
+    start: Position
+    credit: Credit = Credit()
 
 
 ClientMessage = Open | Seek | Credit
@@ -49,15 +55,26 @@ ClientMessage = Open | Seek | Credit
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What is going to be sent; `codec_header` is FLAC's stream header."""
+    """What is going to be sent; frames at `sample_rate` (Hz), `idle_seconds` 0 where there is no such limit.
 
+    `codec_header` is FLAC's stream header.
+    """
+
+    job_id: str
+    run_id: str
+    server_epoch: str
+    model: str
     encoding: Encoding
     stem_names: tuple[str, ...]
     total_frames: int
     sample_rate: int
     channels: int
+    bits_per_sample: int
     codec_header: bytes
-    server_epoch: str
+    chunk_bytes: int
+    max_chunk_frames: int
+    segment_frames: int
+    idle_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +99,62 @@ class SeekApplied:
 
 
 @dataclass(frozen=True, slots=True)
-class NotReady:
-    """Frames [start_frame, end_frame) are still being made."""
+class SeekRefused:
+    """That seek was not done; the generation before it goes on."""
 
     generation: int
-    start_frame: int
-    end_frame: int
+    message: str
+
+
+class NotReadyReason(Enum):
+    """Why audio is missing."""
+
+    QUEUED = "queued"
+    """The job waits for its turn."""
+    DECODING = "decoding"
+    """The track is being decoded, or the model loaded."""
+    SEPARATING = "separating"
+    """A segment that holds the first missing frame is on a device."""
+    WAITING_FOR_DEVICE = "waiting for device"
+    """Segments of other jobs or players go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotReady:
+    """Frames [start_frame, end_frame) are not final yet; both None until the track is decoded.
+
+    `expected_seconds` from now, None while it is unknown.
+    """
+
+    generation: int
+    start_frame: int | None
+    end_frame: int | None
+    reason: NotReadyReason
+    expected_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitingCredit:
+    """Audio is there; the next chunk needs so many more bytes and frames."""
+
+    generation: int
+    missing_bytes: int
+    missing_frames: int
 
 
 @dataclass(frozen=True, slots=True)
 class EndOfStem:
-    """A stem was sent up to the end; `sha256` is empty while the job still runs."""
+    """A stem was sent up to the end.
+
+    `sha256` is that of the payload sent in this generation, from `start_frame` on; `stem_sha256` that of the stem's
+    file, empty while the job runs.
+    """
 
     stem_index: int
     generation: int
     sha256: str
+    start_frame: int
+    stem_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +164,4 @@ class End:
     generation: int
 
 
-ServerMessage = Info | Chunk | SeekApplied | NotReady | EndOfStem | End
+ServerMessage = Info | Chunk | SeekApplied | SeekRefused | NotReady | AwaitingCredit | EndOfStem | End

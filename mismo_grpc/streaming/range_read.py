@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from mismo_grpc.audio.encode import Encoding
-from mismo_grpc.errors import InvalidFieldError, JobNotReadyError
-from mismo_grpc.streaming.blocks import (
-    AudioSlice,
-    WireFormat,
-    check_chunk_bytes,
-    check_start_frame,
-    stem_index,
-)
-from mismo_grpc.streaming.interleaver import BLOCK_BYTES, StemInterleaver, StemSource
+from mismo_grpc.errors import JobNotReadyError
+from mismo_grpc.streaming.blocks import AudioSlice
+from mismo_grpc.streaming.interleaver import BLOCK_BYTES, StemInterleaver
+from mismo_grpc.streaming.messages import Info
+from mismo_grpc.streaming.positions import Position, check_not_negative, frames_in, start_frame_of
+from mismo_grpc.streaming.source import StemSource
+from mismo_grpc.streaming.stream_control import UNLIMITED_FRAMES
+from mismo_grpc.streaming.wire_format import WireFormat, check_chunk_bytes, info_of, stem_index
 
 WAIT_SECONDS = 60.0
+ALLOWED_BYTES = 2 * BLOCK_BYTES
 
 
 class StemRangeRead:
-    """Reads `frame_limit` frames of one stem (0: to the end) from `start_frame` on.
+    """Reads `limit` (0: to the end; a time is rounded up to a frame) of one stem from `start` on.
 
     With `follow` it waits for what is not separated yet, and tells the scheduler that it does; without, it
     stops there with JobNotReadyError. Raises StemNotFoundError and InvalidFieldError for wrong arguments.
@@ -31,23 +31,28 @@ class StemRangeRead:
         stem_name: str,
         encoding: Encoding,
         *,
-        start_frame: int = 0,
-        frame_limit: int = 0,
+        start: Position = 0,
+        limit: Position = 0,
         follow: bool = False,
         chunk_bytes: int = 0,
     ) -> None:
         layout = source.layout
-        self.wire_format = WireFormat(layout, encoding)
+        rate, total = layout.sample_rate, layout.total_frames
+        self._format = WireFormat(layout, encoding)
         self._source = source
+        self._stem_name = stem_name
         self._stem_index = stem_index(layout, stem_name, "stem_name")
-        start = check_start_frame(start_frame, layout.total_frames, "start_frame")
-        self.start_frame = self.wire_format.align(start)
-        if frame_limit < 0:
-            raise InvalidFieldError("frame_limit must not be negative", field="frame_limit")
-        end = min(start_frame + frame_limit, layout.total_frames) if frame_limit else layout.total_frames
-        self._end_frame = self.wire_format.align_up(end)
+        first = start_frame_of(start, rate, total, "start_frame", "start_time")
+        self.start_frame = self._format.align(first)
+        check_not_negative(limit, "frame_limit", "time_limit")
+        frames = frames_in(limit, rate)
+        self._end_frame = self._format.align_up(min(first + frames, total) if frames else total)
         self._follow = follow
         self._chunk_bytes = check_chunk_bytes(chunk_bytes, "chunk_bytes")
+
+    def info(self, server_epoch: str) -> Info:
+        """What is going to be sent."""
+        return info_of(self._source.run, self._format, [self._stem_name], self._chunk_bytes, server_epoch)
 
     async def slices(self) -> AsyncGenerator[AudioSlice, None]:
         """The audio; its slices touch. Close it (`aclosing`) so that the source can be closed after it.
@@ -55,7 +60,12 @@ class StemRangeRead:
         Raises JobNotReadyError, and the job's error if it ended without what is waited for.
         """
         interleaver = StemInterleaver(
-            self._source, self.wire_format, [self._stem_index], [self.start_frame], self._end_frame
+            self._source,
+            self._format,
+            [self._stem_index],
+            [self.start_frame],
+            self._end_frame,
+            self._chunk_bytes,
         )
         try:
             while interleaver.next() is not None:
@@ -64,9 +74,10 @@ class StemRangeRead:
                     if missing is not None:
                         await self._wait(missing)
                         continue
-                    await interleaver.load(self._chunk_bytes, 2 * BLOCK_BYTES)
-                audio = interleaver.cut(0, self._chunk_bytes, 2 * BLOCK_BYTES)
-                if audio is not None:
+                    await interleaver.load(ALLOWED_BYTES, UNLIMITED_FRAMES)
+                    continue
+                audio = interleaver.cut(0, self._chunk_bytes, ALLOWED_BYTES, UNLIMITED_FRAMES)
+                if isinstance(audio, AudioSlice):
                     yield audio
         finally:
             self._source.unfollow(self)
@@ -75,11 +86,15 @@ class StemRangeRead:
     async def _wait(self, frame: int) -> None:
         if not self._follow:
             # A job that ended without this frame says why; one that goes on is not ready.
-            if not await self._source.wait_ready(frame, 0.0):
+            if not await self._source.wait_ready(frame, 0.0, _never):
                 raise JobNotReadyError(
                     f"frame {frame} is not separated yet; ask again later, or set follow to wait for it",
                     metadata={"frame": str(frame)},
                 )
             return
         self._source.follow(self, frame)
-        await self._source.wait_ready(frame, WAIT_SECONDS)
+        await self._source.wait_ready(frame, WAIT_SECONDS, _never)
+
+
+def _never() -> bool:
+    return False

@@ -1,19 +1,33 @@
-"""What a player said and its session has not dealt with yet."""
+"""What a player said and its session has not dealt with yet: its credit, its seeks, its failure."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mismo_grpc.errors import InvalidFieldError, MismoError, StreamProtocolError
-from mismo_grpc.streaming.blocks import check_chunk_bytes
 from mismo_grpc.streaming.messages import ClientMessage, Credit, Open, Seek
+from mismo_grpc.streaming.positions import check_not_negative
+from mismo_grpc.streaming.wire_format import check_chunk_bytes
 
-MAX_CREDIT_BYTES = 1 << 40
+MAX_CREDIT = 1 << 40
+"""Bytes, and frames."""
+MAX_WAITING_SEEKS = 32
+"""Seeks kept until they are dealt with; of more than these the oldest are dropped, for only the newest counts."""
+UNLIMITED_FRAMES = 1 << 62
+
+
+@dataclass(slots=True)
+class _WaitingSeek:
+    seek: Seek
+    frames_since: int = 0
+    """Frames that were granted after it and before a later one."""
 
 
 class StreamControl:
-    """What the client said and the session has not dealt with yet; of bounded size.
+    """The credit and the client's messages; of bounded size.
 
     Seconds are of `clock`, which must be that of the event loop's timeouts.
     """
@@ -21,12 +35,15 @@ class StreamControl:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.heard_at = clock()
-        self.credit = 0
+        self.bytes_left = 0
+        self.frames = UNLIMITED_FRAMES
+        """Granted in this generation, counted from the earliest start of any stem."""
         self.opened: Open | None = None
         self.half_closed = False
+        self._limits_frames = False
         self._changed = asyncio.Event()
         self._failure: MismoError | None = None
-        self._seek: Seek | None = None
+        self._seeks: deque[_WaitingSeek] = deque()
         self._newest_generation = 0
 
     def look(self) -> None:
@@ -54,48 +71,87 @@ class StreamControl:
             self._failure = error
         self.wake()
 
-    def take_seek(self) -> Seek | None:
-        """The newest seek, once."""
-        seek, self._seek = self._seek, None
-        return seek
+    def take_seeks(
+        self, frame_of: Callable[[Seek], int | None]
+    ) -> tuple[tuple[Seek, int] | None, list[Seek]]:
+        """The newest seek that can be done with its frame, and those after it that cannot.
+
+        `frame_of` answers None for a seek that is refused: that has granted nothing. The frames of the credit become
+        those of the seek and what was granted since; bytes count of the seeks that it replaced, too.
+        """
+        refused: list[Seek] = []
+        since = 0
+        while self._seeks:
+            waiting = self._seeks.pop()
+            since += waiting.frames_since
+            frame = frame_of(waiting.seek)
+            if frame is not None:
+                self.bytes_left += waiting.seek.credit.bytes + sum(w.seek.credit.bytes for w in self._seeks)
+                self._seeks.clear()
+                if self._limits_frames:
+                    self.frames = waiting.seek.credit.frames + since
+                return (waiting.seek, frame), refused[::-1]
+            refused.append(waiting.seek)
+        if self._limits_frames:
+            self.frames += since
+        return None, refused[::-1]
 
     def accept(self, message: ClientMessage) -> None:
         """Raises StreamProtocolError or InvalidFieldError for a message that is not allowed now."""
         self.heard_at = self.clock()
         self.wake()
         if isinstance(message, Open):
-            if self.opened is not None:
-                raise StreamProtocolError(
-                    "open came twice; it is the first message and comes once", field="open"
-                )
-            if message.start_frame < 0:
-                raise InvalidFieldError("open.start_frame must not be negative", field="open.start_frame")
-            check_chunk_bytes(message.chunk_bytes, "open.chunk_bytes")
-            self._grant(message.credit_bytes, "open.credit_bytes")
-            self.opened = message
+            self._open(message)
         elif self.opened is None:
             raise StreamProtocolError("the first message must be open", field="open")
         elif isinstance(message, Credit):
-            self._grant(message.granted_bytes, "credit.bytes")
+            self._check(message, "credit")
+            self.bytes_left += message.bytes
+            if self._seeks:
+                self._seeks[-1].frames_since += message.frames
+            elif self._limits_frames:
+                self.frames += message.frames
         else:
-            self._queue(message)
+            self._seek(message)
 
-    def _grant(self, granted_bytes: int, field: str) -> None:
-        if granted_bytes < 0:
-            raise InvalidFieldError(f"{field} must not be negative", field=field)
-        if self.credit + granted_bytes > MAX_CREDIT_BYTES:
-            raise StreamProtocolError(
-                f"{field}: more than {MAX_CREDIT_BYTES} bytes of credit would be open", field=field
-            )
-        self.credit += granted_bytes
+    def _open(self, message: Open) -> None:
+        if self.opened is not None:
+            raise StreamProtocolError("open came twice; it is the first message and comes once", field="open")
+        check_not_negative(message.start, "open.start_frame", "open.start_time")
+        check_chunk_bytes(message.chunk_bytes, "open.chunk_bytes")
+        if message.generation < 0:
+            raise InvalidFieldError("open.generation must not be negative", field="open.generation")
+        self._check(message.credit, "open.credit")
+        self.bytes_left = message.credit.bytes
+        self._limits_frames = message.credit.frames > 0
+        if self._limits_frames:
+            self.frames = message.credit.frames
+        self._newest_generation = message.generation
+        self.opened = message
 
-    def _queue(self, seek: Seek) -> None:
+    def _seek(self, seek: Seek) -> None:
         if seek.generation <= self._newest_generation:
             raise StreamProtocolError(
                 f"seek.generation must grow: {seek.generation} came after {self._newest_generation}",
                 field="seek.generation",
             )
-        if seek.start_frame < 0:
-            raise InvalidFieldError("seek.start_frame must not be negative", field="seek.start_frame")
+        check_not_negative(seek.start, "seek.start_frame", "seek.start_time")
+        self._check(seek.credit, "seek.credit")
         self._newest_generation = seek.generation
-        self._seek = seek
+        if len(self._seeks) == MAX_WAITING_SEEKS:
+            self.bytes_left += self._seeks.popleft().seek.credit.bytes
+        self._seeks.append(_WaitingSeek(seek))
+
+    def _check(self, credit: Credit, field: str) -> None:
+        frames = self._seeks[-1].frames_since if self._seeks else self.frames if self._limits_frames else 0
+        for unit, granted, left in (
+            ("bytes", credit.bytes, self.bytes_left),
+            ("frames", credit.frames, frames),
+        ):
+            if granted < 0:
+                raise InvalidFieldError(f"{field}.{unit} must not be negative", field=f"{field}.{unit}")
+            if granted + left > MAX_CREDIT:
+                raise StreamProtocolError(
+                    f"{field}.{unit}: more than {MAX_CREDIT} {unit} of credit would be open",
+                    field=f"{field}.{unit}",
+                )

@@ -224,6 +224,11 @@ class Client:
             data += message.data
         return bytes(data)
 
+    def read_waveform(self, job_id: str, **fields: Any) -> Any:
+        """The call: iterate it, or cancel it."""
+        request = transfer_pb2.ReadWaveformRequest(job_id=job_id, **fields)
+        return self.transfer.ReadWaveform(request, timeout=PATIENCE)
+
     async def artifact(self, job_id: str, name: str, offset: int = 0, **fields: Any) -> bytes:
         """The content of an artifact."""
         request = transfer_pb2.GetArtifactRequest(job_id=job_id, name=name, offset=offset, **fields)

@@ -109,10 +109,15 @@ StartServer = Callable[..., Awaitable[Server]]
 
 @pytest.fixture
 async def start(models: Path, music: Path, tmp_path: Path) -> AsyncIterator[StartServer]:
-    """Starts servers with settings of their own (`app` goes to the App); all are stopped at the end."""
+    """Starts servers with settings of their own; all are stopped at the end.
+
+    `app` goes to the App; each segment passes `gate`, or one of the server's own.
+    """
     async with AsyncExitStack() as stack:
 
-        async def start(*, app: dict[str, Any] | None = None, **changes: Any) -> Server:
+        async def start(
+            *, app: dict[str, Any] | None = None, gate: Gate | None = None, **changes: Any
+        ) -> Server:
             settings = Settings(
                 **{
                     "grpc_port": 0,
@@ -129,16 +134,16 @@ async def start(models: Path, music: Path, tmp_path: Path) -> AsyncIterator[Star
                     **changes,
                 }
             )
-            gate = Gate()
+            passed = gate or Gate()
             server = await build_app(
-                settings, wrap_device=lambda device: GatedDevice(device, gate), **(app or {})
+                settings, wrap_device=lambda device: GatedDevice(device, passed), **(app or {})
             )
             await server.start()
             stack.push_async_callback(server.stop)
-            stack.callback(gate.open)
+            stack.callback(passed.open)
             client = Client(f"127.0.0.1:{server.grpc_port}")
             stack.push_async_callback(client.close)
-            return Server(server, client, settings.jobs_dir, gate)
+            return Server(server, client, settings.jobs_dir, passed)
 
         yield start
 

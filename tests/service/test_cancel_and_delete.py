@@ -310,7 +310,7 @@ async def test_a_cancel_that_cannot_be_stored_leaves_player_and_job_their_own_fi
     await server.client.submit(track, job_id="job")
     server.device.allow(2)
     async with server.app.jobs.open_stems("job") as player:
-        assert await player.wait_ready(0, PATIENCE)
+        assert await player.wait_ready(0, PATIENCE, bool)
         ready = player.ready_end(0)
         before = await player.read([1], 0, ready, b"".join)
         writer = server.app.store._writer
@@ -320,7 +320,7 @@ async def test_a_cancel_that_cannot_be_stored_leaves_player_and_job_their_own_fi
         # Any change of the queue gives it its turn again.
         await server.client.update("job", priority=HIGH)
         with pytest.raises(StreamInterruptedError):
-            await player.wait_ready(player.layout.total_frames - 1, PATIENCE)
+            await player.wait_ready(player.layout.total_frames - 1, PATIENCE, bool)
         assert await player.read([1], 0, ready, b"".join) == before
     # The player has closed its files by now; those of the job are others.
     server.device.open()

@@ -181,6 +181,8 @@ async def test_poll_mode_and_downloads(server: Server, http: httpx2.AsyncClient,
         assert sorted(stems.namelist()) == [f"{name}.wav" for name in STEMS]
     assert (await http.get("/jobs/abc123def456/stems.json")).json()["job_id"] == "abc123def456"
     waveform = await http.get("/jobs/abc123def456/artifacts/waveform-bass.json")
+    digest = base64.b64encode(hashlib.sha256(waveform.content).digest()).decode()
+    assert waveform.headers["repr-digest"] == f"sha-256=:{digest}:"
     assert waveform.json()["samples_per_pixel"] == 256
     # The client has the last byte a moment before the server lets go of the file.
     await until(lambda: not server.app.runs.held_runs)
@@ -442,6 +444,7 @@ async def test_health_readiness_metrics_and_docs(
         'mismo_jobs_ended_total{state="succeeded"} 1.0',
         'mismo_stage_seconds_count{stage="stems",state="succeeded"} 1.0',
         "mismo_first_audio_seconds_count 1.0",
+        "mismo_playhead_audio_seconds_count 1.0",
         "mismo_model_warm 1.0",
         "mismo_device_memory_bytes",
         "mismo_segments_waiting 0.0",

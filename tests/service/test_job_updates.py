@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,8 @@ async def test_an_update_that_changes_nothing_answers_the_job_as_it_is(server: S
     job = (await client.submit(write_track(music / "a.wav", 1.0), job_id="a", priority=HIGH)).job
     await until(lambda: server.app.repository.active["a"].job.revision > job.revision)
     job = await client.get("a")
-    for fields in ({}, {"priority": HIGH}, {"mask": ["priority"], "priority": HIGH}):
+    unchanged: list[dict[str, Any]] = [{}, {"priority": HIGH}, {"mask": ["priority"], "priority": HIGH}]
+    for fields in unchanged:
         assert (await client.update("a", **fields)).revision == job.revision
     assert (await client.update("a", playhead=0.0)).revision == job.revision + 1
     server.release_decoders()

@@ -106,8 +106,8 @@ class SqliteJobStore:
         row = self._read_one("find_request", request_id=request_id)
         if row is None:
             return None
-        *answer, deleted = row
-        return RequestRow(*answer, None if deleted is None else job_from_json(deleted))
+        job_id, run_id, fingerprint, deleted = row
+        return RequestRow(job_id, run_id, fingerprint, None if deleted is None else job_from_json(deleted))
 
     def forget_requests(self, before: float) -> int:
         """See JobStore."""

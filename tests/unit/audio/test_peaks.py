@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mismo_grpc.audio.encode import Encoding, convert_pcm, pcm_s16, to_pcm
-from mismo_grpc.audio.peaks import PeakFile, Waveform, waveforms_document
+from mismo_grpc.audio.peaks import DatFile, PeakFile, Waveform, waveforms_document
 
 Int16s = npt.NDArray[np.int16]
 
@@ -257,3 +257,65 @@ def test_stored_samples_are_seen_at_16_bits(samples: list[tuple[float, float]], 
 def test_flac_is_no_pcm() -> None:
     with pytest.raises(ValueError, match="not PCM"):
         pcm_s16(b"", Encoding.FLAC, 2)
+
+
+# Parts
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 4), (1, 2), (3, 1), (4, 0)])
+def test_a_part_of_the_peaks_is_read_alone(tmp_path: Path, first: int, count: int) -> None:
+    peaks = PeakFile(tmp_path / "peaks", 2, 1000)
+    for track in (0, 1):
+        peaks.add(track, 0, noise(track, 1000, 2))
+    for track in (0, 1):
+        waveform = peaks.waveform(track, 8_000)
+        path = tmp_path / f"{track}.dat"
+        path.write_bytes(waveform.to_dat())
+        stored = DatFile(path)
+        assert (stored.sample_rate, stored.frames_per_pixel, stored.pixels) == (8_000, 256, 4)
+        expected = waveform.peaks[first : first + count]
+        for part in (peaks.read(track, first, count), stored.read(first, count)):
+            assert part.dtype == np.int16
+            np.testing.assert_array_equal(part, expected)
+        stored.close()
+    peaks.close()
+
+
+@pytest.mark.parametrize(
+    ("track", "first", "count"), [(0, -1, 1), (0, 0, 5), (0, 4, 1), (1, 0, 1), (0, 2, -1)]
+)
+def test_pixels_outside_the_track_are_refused(tmp_path: Path, track: int, first: int, count: int) -> None:
+    peaks = PeakFile(tmp_path / "peaks", 1, 1000)
+    with pytest.raises(ValueError, match="pixels outside"):
+        peaks.read(track, first, count)
+    path = tmp_path / "0.dat"
+    path.write_bytes(peaks.waveform(0, 8_000).to_dat())
+    stored = DatFile(path)
+    if track == 0:
+        with pytest.raises(ValueError, match="pixels outside"):
+            stored.read(first, count)
+    stored.close()
+    stored.close()
+    peaks.close()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", bytes(23), struct.pack("<iIiiIi", 2, 0, 44_100, 256, 2, 1) + bytes(4)]
+)
+def test_a_broken_file_is_not_opened(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "0.dat"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="a waveform file is"):
+        DatFile(path)
+    with pytest.raises(FileNotFoundError):
+        DatFile(tmp_path / "1.dat")
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "0.dat"
+    path.write_bytes(Waveform(8_000, 256, np.zeros((4, 2), np.int16)).to_dat())
+    stored = DatFile(path)
+    os.truncate(path, 30)
+    with pytest.raises(EOFError):
+        stored.read(0, 4)
+    stored.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import zipfile
@@ -12,6 +13,7 @@ from typing import Any
 import google_crc32c
 import grpc
 import pytest
+from google.protobuf import duration_pb2
 
 from mismo.analysis.v1 import audio_pb2, job_pb2, job_service_pb2, stage_pb2
 from mismo.analysis.v1 import transfer_service_pb2 as pb
@@ -72,6 +74,64 @@ async def test_a_finished_job_is_streamed_whole(served: Served) -> None:
     assert all(len(end.sha256) == 64 for end in ends)
     assert messages[-1].WhichOneof("message") == "end"
     await served.all_let_go()
+
+
+async def test_the_info_says_what_a_player_must_know(served: Served) -> None:
+    messages = await drained(served.transfer.StreamStems(iter([opening(encoding=audio_pb2.ENCODING_FLAC)])))
+    info = messages[0].info
+    job = (await served.jobs.GetJob(job_service_pb2.GetJobRequest(job_id=DONE))).job
+    assert (info.job_id, info.run_id, info.model) == (DONE, job.run_id, job.model)
+    assert (info.bits_per_sample, info.chunk_bytes, info.max_chunk_frames) == (16, 65_536, 16_384)
+    assert info.segment_frames == 6 * 44_100
+    assert info.idle_timeout.ToSeconds() > 0
+    read = await drained(served.transfer.ReadStem(pb.ReadStemRequest(job_id=DONE, stem_name="bass")))
+    assert (read[0].info.run_id, read[0].info.segment_frames) == (info.run_id, info.segment_frames)
+    assert not read[0].info.HasField("idle_timeout")
+
+
+async def test_times_frames_of_credit_and_refused_seeks_go_over_the_wire(served: Served) -> None:
+    call = served.transfer.StreamStems()
+    start = duration_pb2.Duration(nanos=500_000_000)
+    await call.write(
+        opening(
+            stem_names=["bass"],
+            start_time=start,
+            generation=5,
+            credit=pb.StreamCredit(bytes=PLENTY, frames=1_500),
+        )
+    )
+    chunk = await next_of(call, "chunk")
+    assert (chunk.start_frame, chunk.frame_count, chunk.generation) == (22_050, 1_500, 5)
+    waits = await next_of(call, "awaiting_credit")
+    assert (waits.generation, waits.missing_bytes, waits.missing_frames) == (5, 0, 1_024)
+    past = pb.StreamSeek(generation=6, start_time=duration_pb2.Duration(seconds=3_600))
+    await call.write(pb.StreamStemsRequest(seek=past))
+    refused_seek = await next_of(call, "seek_refused")
+    assert refused_seek.generation == 6
+    assert "seek.start_time" in refused_seek.message
+    there = pb.StreamSeek(generation=7, start_time=start, credit=pb.StreamCredit(frames=FRAMES))
+    await call.write(pb.StreamStemsRequest(seek=there))
+    applied = await next_of(call, "seek_applied")
+    assert (applied.generation, applied.start_frame) == (7, 22_050)
+    ended = await next_of(call, "end_of_stem")
+    assert ended.start_frame == 22_050
+    assert ended.sha256 == hashlib.sha256(served.stem_pcm("bass")[22_050 * 4 :]).hexdigest()
+    assert len(ended.stem_sha256) == 64
+    await call.done_writing()
+    await drained(call)
+    await served.all_let_go()
+
+
+async def test_one_stem_is_read_by_time(served: Served) -> None:
+    request = pb.ReadStemRequest(
+        job_id=DONE,
+        stem_name="vocals",
+        start_time=duration_pb2.Duration(nanos=250_000_000),
+        time_limit=duration_pb2.Duration(nanos=100_000_000),
+    )
+    first, *rest = await drained(served.transfer.ReadStem(request))
+    assert first.start_frame == 11_025
+    assert audio(rest) == served.stem_pcm("vocals")[11_025 * 4 : (11_025 + 4_410) * 4]
 
 
 async def test_credit_paces_the_stream_and_a_seek_leaves_no_more_than_it(served: Served) -> None:
@@ -170,6 +230,14 @@ async def test_a_client_that_never_grants_credit_is_let_go_of(
         ([opening(stem_names=["bass"] * 65)], "INVALID_FIELD", "open.stem_names"),
         ([opening(encoding=audio_pb2.Encoding.ValueType(77))], "INVALID_FIELD", "open.encoding"),
         ([opening(start_frame=FRAMES + 1)], "INVALID_FIELD", "open.start_frame"),
+        ([opening(start_time=duration_pb2.Duration(seconds=-1))], "INVALID_FIELD", "open.start_time"),
+        ([opening(start_time=duration_pb2.Duration(seconds=900))], "INVALID_FIELD", "open.start_time"),
+        (
+            [opening(start_time=duration_pb2.Duration(nanos=-1, seconds=1))],
+            "INVALID_FIELD",
+            "open.start_time",
+        ),
+        ([opening(credit=pb.StreamCredit(frames=-1))], "INVALID_FIELD", "open.credit.frames"),
         ([opening(chunk_bytes=5)], "INVALID_FIELD", "open.chunk_bytes"),
         ([opening(), credit(-1)], "INVALID_FIELD", "credit.bytes"),
         ([], "STREAM_PROTOCOL", "open"),
@@ -231,6 +299,16 @@ async def test_a_stem_that_is_not_decoded_yet_is_not_ready_unless_one_follows(se
         ({"stem_name": "piano"}, "STEM_NOT_FOUND", "stem_name"),
         ({"stem_name": "bass", "start_frame": -1}, "INVALID_FIELD", "start_frame"),
         ({"stem_name": "bass", "frame_limit": -1}, "INVALID_FIELD", "frame_limit"),
+        (
+            {"stem_name": "bass", "start_time": duration_pb2.Duration(seconds=900)},
+            "INVALID_FIELD",
+            "start_time",
+        ),
+        (
+            {"stem_name": "bass", "time_limit": duration_pb2.Duration(seconds=-1)},
+            "INVALID_FIELD",
+            "time_limit",
+        ),
         ({"stem_name": "bass", "chunk_bytes": 1}, "INVALID_FIELD", "chunk_bytes"),
         ({"stem_name": "bass", "encoding": audio_pb2.Encoding.ValueType(77)}, "INVALID_FIELD", "encoding"),
     ],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -219,3 +220,48 @@ def test_a_segment_whose_batch_failed_shares_none_any_more() -> None:
     scheduler.add(urgent)
     batches = [[(task.job, task.segment.index) for task in scheduler.take(2)] for _ in range(4)]
     assert batches == [[(urgent, 0)], [(mine, 0)], [(mine, 1)], [(mine, 2), (mine, 3)]]
+
+
+@given(
+    kinds=st.lists(st.tuples(st.integers(1, 3), st.integers(0, 999), st.booleans()), min_size=1, max_size=4),
+    begun=st.integers(0, 12),
+    needed=st.sets(st.integers(0, 10), min_size=1, max_size=3),
+)
+def test_how_many_segments_go_first_is_what_is_handed_out_before(
+    kinds: list[tuple[int, int, bool]], begun: int, needed: set[int]
+) -> None:
+    scheduler = Scheduler(Clock())
+    jobs: list[ScheduledJob] = []
+    for number, (priority, frame, followed) in enumerate(kinds):
+        mine = a_job(priority, submitted_at=float(number), start_frame=frame)
+        jobs.append(mine)
+        scheduler.add(mine)
+        if followed:
+            scheduler.follow(mine, "player", frame)
+    for _ in range(begun):
+        scheduler.take(1, timeout=0)
+    mine = jobs[0]
+    waits = needed & mine.pending
+    assert scheduler.is_taken(mine, needed) == bool(needed & mine.running)
+    ahead = scheduler.ahead_of(mine, needed)
+    taken: list[tuple[ScheduledJob, int]] = []
+    while waits - {index for owner, index in taken if owner is mine}:
+        task = scheduler.take(1, timeout=0)[0]
+        taken.append((task.job, task.segment.index))
+    assert {id(job): count for job, count in ahead if count} == Counter(id(owner) for owner, _ in taken)
+
+
+def test_whoever_waits_for_a_job_is_told_when_a_segment_of_it_is_taken() -> None:
+    clock = Clock()
+    scheduler = Scheduler(clock)
+    mine, other = a_job(), a_job(submitted_at=1.0)
+    told: list[str] = []
+    mine.on_taken = lambda: told.append("mine")
+    scheduler.add(mine)
+    scheduler.add(other)
+    assert scheduler.taken_ago is None
+    task = scheduler.take(1)[0]
+    clock.now += 2.0
+    assert (told, scheduler.taken_ago) == (["mine"], 2.0)
+    scheduler.finish(task)
+    assert scheduler.taken_ago is None

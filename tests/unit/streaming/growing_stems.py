@@ -12,7 +12,7 @@ import numpy as np
 
 from mismo_grpc.audio.encode import Encoding, convert_pcm
 from mismo_grpc.broadcast import Broadcast
-from mismo_grpc.errors import MismoError
+from mismo_grpc.errors import MismoError, check_run
 from mismo_grpc.jobs.job import (
     Job,
     JobFailure,
@@ -24,7 +24,9 @@ from mismo_grpc.jobs.job import (
 )
 from mismo_grpc.orchestration.stem_readers import ended_without
 from mismo_grpc.separation.stems import StemLayout, StemSet
-from mismo_grpc.streaming.reader import StemReader
+from mismo_grpc.streaming.messages import NotReadyReason
+from mismo_grpc.streaming.reader import RunningJob, StemReader
+from mismo_grpc.streaming.source import SourceRun
 
 T = TypeVar("T")
 
@@ -64,10 +66,11 @@ class GrowingStems:
         sample_rate: int = 8_000,
         ready: Sequence[tuple[int, int]] | None = None,
         ends_itself: bool = True,
+        peak: float = 0.9,
     ) -> None:
         self.layout = StemLayout(tuple(stems), sample_rate, 2, frames, encoding)
         self.stems = StemSet(folder / "stems", self.layout, folder / "peaks")
-        noise = np.random.default_rng(frames).uniform(-0.9, 0.9, (len(stems), frames, 2))
+        noise = np.random.default_rng(frames).uniform(-peak, peak, (len(stems), frames, 2))
         self.stems.write(0, noise.astype(np.float32))
         self.changed = Broadcast()
         self.job = Job(
@@ -87,14 +90,22 @@ class GrowingStems:
         self.followed: list[int] = []
         self.players: set[object] = set()
         self.readers = 0
+        self.reason = NotReadyReason.WAITING_FOR_DEVICE
+        self.expected_seconds: float | None = None
         self.reader = WatchedReader(
+            SourceRun("track", "run", "mismo_lite", 48_000),
             self.stems,
             self.changed,
             lambda: self.job.state.ended,
             lambda: ended_without(self.job),
-            self._follow,
-            self.players.discard,
             lambda: self.sha256s,
+            RunningJob(
+                self._follow,
+                self.players.discard,
+                lambda: True,
+                lambda _: self.reason,
+                lambda _: self.expected_seconds,
+            ),
         )
         self._ends_itself = ends_itself
         for start, end in [(0, frames)] if ready is None else ready:
@@ -116,9 +127,17 @@ class GrowingStems:
         self.job = replace(self.job, state=state, error=None if error is None else JobFailure.of(error))
         self.changed.notify()
 
+    def wait_for(self, reason: NotReadyReason) -> None:
+        """Changes why audio is missing."""
+        self.reason = reason
+        self.changed.notify()
+
     @asynccontextmanager
-    async def open(self, job_id: str) -> AsyncGenerator[StemReader, None]:
+    async def open(
+        self, job_id: str, expected_run_id: str, on_waiting: Callable[[NotReadyReason], None]
+    ) -> AsyncGenerator[StemReader, None]:
         """As `Jobs.open_stems`."""
+        check_run(job_id, expected_run_id, self.job.run_id)
         self.readers += 1
         try:
             yield self.reader

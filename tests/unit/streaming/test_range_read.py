@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from mismo_grpc.errors import (
 from mismo_grpc.jobs.job import JobState
 from mismo_grpc.streaming.blocks import AudioSlice
 from mismo_grpc.streaming.interleaver import BLOCK_BYTES
+from mismo_grpc.streaming.positions import Position, TimePosition, frame_at
 from mismo_grpc.streaming.range_read import StemRangeRead
 from tests.unit.streaming.growing_stems import GrowingStems
 
@@ -37,25 +39,35 @@ def joined(slices: list[AudioSlice], start: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("start", "limit", "end"), [(0, 0, 20_000), (123, 4_000, 4_123), (19_000, 9_000, 20_000)]
+    ("start", "limit", "end"),
+    [
+        (0, 0, 20_000),
+        (123, 4_000, 4_123),
+        (19_000, 9_000, 20_000),
+        (20_000, 0, 20_000),
+        # Where it begins a time is rounded down to a frame, how much it takes up: never to nothing, which is all.
+        (TimePosition(1_000_187_499), TimePosition(1), 8_002),
+        (TimePosition(2_500_000_000), TimePosition(0), 20_000),
+    ],
 )
 async def test_the_frames_asked_for_come_and_no_others(
-    tmp_path: Path, start: int, limit: int, end: int
+    tmp_path: Path, start: Position, limit: Position, end: int
 ) -> None:
     track = GrowingStems(tmp_path)
     reading = StemRangeRead(
-        track.reader, "bass", Encoding.PCM_S24LE, start_frame=start, frame_limit=limit, chunk_bytes=4_096
+        track.reader, "bass", Encoding.PCM_S24LE, start=start, limit=limit, chunk_bytes=4_096
     )
     slices = await all_pieces(reading)
-    assert joined(slices, start) == track.pcm("bass", Encoding.PCM_S24LE, start, end)
+    assert joined(slices, reading.start_frame) == track.pcm(
+        "bass", Encoding.PCM_S24LE, reading.start_frame, end
+    )
+    assert reading.start_frame == frame_at(start, 8_000)
     assert all(len(audio.data) <= 4_096 for audio in slices)
 
 
 async def test_flac_gives_the_flac_frames_that_hold_what_is_asked(tmp_path: Path) -> None:
     track = GrowingStems(tmp_path)
-    reading = StemRangeRead(
-        track.reader, "bass", Encoding.FLAC, start_frame=BLOCK_FRAMES + 5, frame_limit=BLOCK_FRAMES
-    )
+    reading = StemRangeRead(track.reader, "bass", Encoding.FLAC, start=BLOCK_FRAMES + 5, limit=BLOCK_FRAMES)
     assert reading.start_frame == BLOCK_FRAMES
     slices = await all_pieces(reading)
     assert sum(audio.frame_count for audio in slices) == 2 * BLOCK_FRAMES
@@ -112,14 +124,17 @@ async def test_without_follow_a_failed_job_still_says_why(tmp_path: Path) -> Non
     [
         ({"stem_name": "piano"}, StemNotFoundError, "stem_name"),
         ({"stem_name": ""}, StemNotFoundError, "stem_name"),
-        ({"start_frame": -1}, InvalidFieldError, "start_frame"),
-        ({"start_frame": 20_001}, InvalidFieldError, "start_frame"),
-        ({"frame_limit": -1}, InvalidFieldError, "frame_limit"),
+        ({"start": -1}, InvalidFieldError, "start_frame"),
+        ({"start": TimePosition(-1)}, InvalidFieldError, "start_time"),
+        ({"start": TimePosition(3_000_000_000)}, InvalidFieldError, "start_time"),
+        ({"start": 20_001}, InvalidFieldError, "start_frame"),
+        ({"limit": -1}, InvalidFieldError, "frame_limit"),
+        ({"limit": TimePosition(-1)}, InvalidFieldError, "time_limit"),
         ({"chunk_bytes": 10}, InvalidFieldError, "chunk_bytes"),
     ],
 )
 def test_a_wrong_argument_is_named(
-    tmp_path: Path, arguments: dict[str, int | str], error: type[MismoError], field: str
+    tmp_path: Path, arguments: dict[str, Any], error: type[MismoError], field: str
 ) -> None:
     track = GrowingStems(tmp_path)
     with pytest.raises(error) as caught:

@@ -1,22 +1,17 @@
-"""The stream session by its rules: credits, interleaving by time, seeks, waiting, and how it ends."""
+"""A stream by its rules: what it sends, where it begins, checksums, how it ends, and what is refused."""
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 import io
 import itertools
-import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
-from typing import TypeVar
 
 import av
-import google_crc32c
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.audio.flac import BLOCK_FRAMES
@@ -25,13 +20,12 @@ from mismo_grpc.errors import (
     JobFailedError,
     JobNotReadyError,
     MismoError,
+    RunReplacedError,
     SeparationFailedError,
     StemNotFoundError,
-    StreamIdleError,
     StreamProtocolError,
 )
 from mismo_grpc.jobs.job import JobState
-from mismo_grpc.streaming.interleaver import BLOCK_BYTES, StemSource
 from mismo_grpc.streaming.messages import (
     Chunk,
     ClientMessage,
@@ -46,14 +40,10 @@ from mismo_grpc.streaming.messages import (
     SeekApplied,
     ServerMessage,
 )
-from mismo_grpc.streaming.session import StemStream
-from mismo_grpc.streaming.stream_control import MAX_CREDIT_BYTES
+from mismo_grpc.streaming.positions import TimePosition
+from mismo_grpc.streaming.stream_control import MAX_CREDIT
 from tests.unit.streaming.growing_stems import STEMS, GrowingStems
-
-Kind = TypeVar("Kind", bound=ServerMessage)
-
-PLENTY = 1 << 30
-FRAME = 4
+from tests.unit.streaming.talking import PLENTY, all_of, audio, check_generation, of, session, until
 
 
 @pytest.fixture
@@ -61,103 +51,42 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def session(
-    open_stems: Callable[[str], AbstractAsyncContextManager[StemSource]],
-    *said: ClientMessage,
-    idle_seconds: float = 30.0,
-    keepalive_seconds: float = 30.0,
-) -> StemStream:
-    stream = StemStream(
-        open_stems, server_epoch="epoch", idle_seconds=idle_seconds, keepalive_seconds=keepalive_seconds
-    )
-    for message in said:
-        stream.on_message(message)
-    return stream
-
-
-async def all_of(stream: StemStream) -> list[ServerMessage]:
-    """Everything up to the end of a session whose client has closed its side."""
-    stream.on_half_close()
-    async with aclosing(stream.messages()) as messages:
-        return [message async for message in messages]
-
-
-async def until(messages: AsyncIterator[ServerMessage], kind: type[Kind]) -> Kind:
-    """The next message of a kind."""
-    async for message in messages:
-        if isinstance(message, kind):
-            return message
-    raise AssertionError(f"the session ended without {kind.__name__}")
-
-
-def of(said: list[ServerMessage], kind: type[Kind]) -> list[Kind]:
-    return [message for message in said if isinstance(message, kind)]
-
-
-def audio(chunks: list[Chunk], place: int) -> bytes:
-    """One stem's payload; fails where its chunks do not touch."""
-    mine = [chunk for chunk in chunks if chunk.stem_index == place]
-    for before, after in itertools.pairwise(mine):
-        assert after.start_frame == before.start_frame + before.frame_count
-    return b"".join(chunk.data for chunk in mine)
-
-
-def check_generation(chunks: list[Chunk], starts: dict[int, int]) -> None:
-    """Sequence from 0, checksums, and always the stem that is furthest behind."""
-    cursors = dict(starts)
-    for sequence, chunk in enumerate(chunks):
-        assert chunk.sequence == sequence
-        assert chunk.crc32c == google_crc32c.value(chunk.data)
-        assert chunk.start_frame == cursors[chunk.stem_index] == min(cursors.values())
-        cursors[chunk.stem_index] += chunk.frame_count
-
-
-async def test_the_end_of_a_stem_waits_for_the_checksum_of_a_job_that_is_being_finished(folder: Path) -> None:
-    track = GrowingStems(folder, ends_itself=False)
-    stream = session(track.open, Open("track", credit_bytes=PLENTY))
-    async with aclosing(stream.messages()) as messages:
-        while (await until(messages, Chunk)).stem_index != 2:
-            pass
-        ending = asyncio.ensure_future(until(messages, EndOfStem))
-        await asyncio.wait([ending], timeout=0.05)
-        assert not ending.done()
-        track.sha256s = ("aa", "bb", "cc")
-        track.end(JobState.SUCCEEDED)
-        assert (await ending).sha256 == "aa"
-
-
-async def test_a_seek_is_heard_while_the_checksum_is_waited_for(folder: Path) -> None:
-    track = GrowingStems(folder, ends_itself=False)
-    stream = session(track.open, Open("track", credit_bytes=PLENTY, start_frame=19_999))
-    async with aclosing(stream.messages()) as messages:
-        while (await until(messages, Chunk)).stem_index != 2:
-            pass
-        ending = asyncio.ensure_future(until(messages, SeekApplied))
-        await asyncio.wait([ending], timeout=0.05)
-        stream.on_message(Seek(1, 100))
-        assert (await ending).start_frame == 100
-
-
 async def test_a_finished_job_is_sent_whole_and_interleaved_by_time(folder: Path) -> None:
     track = GrowingStems(folder)
     track.sha256s = ("aa", "bb", "cc")
-    said = await all_of(session(track.open, Open("track", credit_bytes=PLENTY, chunk_bytes=4096)))
+    said = await all_of(session(track.open, Open("track", credit=Credit(PLENTY), chunk_bytes=4096)))
 
-    assert said[0] == Info(Encoding.PCM_S16LE, STEMS, 20_000, 8_000, 2, b"", "epoch")
+    assert said[0] == Info(
+        job_id="track",
+        run_id="run",
+        server_epoch="epoch",
+        model="mismo_lite",
+        encoding=Encoding.PCM_S16LE,
+        stem_names=STEMS,
+        total_frames=20_000,
+        sample_rate=8_000,
+        channels=2,
+        bits_per_sample=16,
+        codec_header=b"",
+        chunk_bytes=4096,
+        max_chunk_frames=1024,
+        segment_frames=48_000,
+        idle_seconds=30.0,
+    )
     chunks = of(said, Chunk)
     check_generation(chunks, dict.fromkeys(range(3), 0))
     assert all(len(chunk.data) <= 4096 for chunk in chunks)
     for place, name in enumerate(STEMS):
         assert audio(chunks, place) == track.pcm(name)
     ends = of(said, EndOfStem)
-    assert [(end.stem_index, end.sha256) for end in ends] == [(0, "aa"), (1, "bb"), (2, "cc")]
+    assert [(end.stem_index, end.stem_sha256) for end in ends] == [(0, "aa"), (1, "bb"), (2, "cc")]
     assert said[-1] == End(0)
     assert track.readers == 0
 
 
 async def test_stems_come_in_the_order_asked(folder: Path) -> None:
     track = GrowingStems(folder)
-    said = await all_of(session(track.open, Open("track", ("other", "drums"), credit_bytes=PLENTY)))
+    said = await all_of(session(track.open, Open("track", ("other", "drums"), credit=Credit(PLENTY))))
     assert of(said, Info)[0].stem_names == ("other", "drums")
     assert audio(of(said, Chunk), 0) == track.pcm("other")
     assert audio(of(said, Chunk), 1) == track.pcm("drums")
@@ -167,7 +96,7 @@ async def test_stems_come_in_the_order_asked(folder: Path) -> None:
 @pytest.mark.parametrize("wanted", [Encoding.PCM_S16LE, Encoding.PCM_S24LE, Encoding.PCM_F32LE])
 async def test_any_pcm_comes_from_any_other(folder: Path, stored: Encoding, wanted: Encoding) -> None:
     track = GrowingStems(folder, encoding=stored)
-    said = await all_of(session(track.open, Open("track", encoding=wanted, credit_bytes=PLENTY)))
+    said = await all_of(session(track.open, Open("track", encoding=wanted, credit=Credit(PLENTY))))
     assert audio(of(said, Chunk), 1) == track.pcm("bass", wanted)
 
 
@@ -180,7 +109,7 @@ def decode_flac(content: bytes) -> np.ndarray:
 @pytest.mark.parametrize("start", [0, BLOCK_FRAMES, BLOCK_FRAMES + 1, 19_999])
 async def test_flac_is_whole_frames_behind_one_header_and_loses_nothing(folder: Path, start: int) -> None:
     track = GrowingStems(folder)
-    opened = Open("track", encoding=Encoding.FLAC, start_frame=start, credit_bytes=PLENTY, chunk_bytes=4096)
+    opened = Open("track", encoding=Encoding.FLAC, start=start, credit=Credit(PLENTY), chunk_bytes=4096)
     said = await all_of(session(track.open, opened))
     info, chunks = of(said, Info)[0], of(said, Chunk)
     aligned = start - start % BLOCK_FRAMES
@@ -194,250 +123,108 @@ async def test_flac_is_whole_frames_behind_one_header_and_loses_nothing(folder: 
         assert len(decode_flac(info.codec_header + chunk.data)) == chunk.frame_count
 
 
-async def test_a_flac_frame_waits_until_its_whole_size_is_granted(folder: Path) -> None:
-    track = GrowingStems(folder)
-    little = Open("track", encoding=Encoding.FLAC, credit_bytes=1_000)
-    assert not of(await all_of(session(track.open, little)), Chunk)
-
-    chunks = of(await all_of(session(track.open, little, Credit(20_000))), Chunk)
-    assert len(chunks) == 1
-    assert 1_000 < len(chunks[0].data) <= 21_000
-    assert chunks[0].frame_count == BLOCK_FRAMES
-
-
-# Credit
-
-
-Action = tuple[str, int]
-ACTIONS = st.lists(
-    st.one_of(
-        st.tuples(st.just("credit"), st.integers(0, 30_000)),
-        st.tuples(st.just("seek"), st.integers(0, 9_000)),
-        st.tuples(st.just("take"), st.integers(1, 6)),
-        st.tuples(st.just("grow"), st.integers(1, 4)),
-    ),
-    max_size=25,
+@pytest.mark.parametrize(
+    ("stored", "wanted", "bits"),
+    [
+        (Encoding.PCM_F32LE, Encoding.PCM_F32LE, 32),
+        (Encoding.PCM_S16LE, Encoding.PCM_S24LE, 24),
+        (Encoding.PCM_S16LE, Encoding.FLAC, 16),
+        (Encoding.PCM_F32LE, Encoding.FLAC, 24),
+    ],
 )
-
-
-@given(
-    actions=ACTIONS,
-    credit=st.integers(0, 40_000),
-    chunk_bytes=st.integers(4_096, 20_000),
-    encoding=st.sampled_from([Encoding.PCM_S16LE, Encoding.PCM_S24LE, Encoding.FLAC]),
-)
-def test_no_more_than_the_credit_is_sent_and_the_last_generation_is_whole(
-    actions: list[Action], credit: int, chunk_bytes: int, encoding: Encoding
+async def test_the_bits_of_a_sample_are_those_that_a_decoder_gives(
+    folder: Path, stored: Encoding, wanted: Encoding, bits: int
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(_play(Path(folder), actions, credit, chunk_bytes, encoding))
+    track = GrowingStems(folder, encoding=stored)
+    said = await all_of(session(track.open, Open("track", encoding=wanted)))
+    assert of(said, Info)[0].bits_per_sample == bits
 
 
-async def _play(
-    folder: Path, actions: list[Action], credit: int, chunk_bytes: int, encoding: Encoding
+@pytest.mark.parametrize("peak", [0.0, 0.9])
+@pytest.mark.parametrize("encoding", [Encoding.PCM_S16LE, Encoding.PCM_F32LE, Encoding.FLAC])
+@pytest.mark.parametrize("chunk_bytes", [4_096, 50_000, 65_536])
+async def test_no_chunk_has_more_frames_than_announced(
+    folder: Path, peak: float, encoding: Encoding, chunk_bytes: int
 ) -> None:
-    frames = 9_000
-    track = GrowingStems(folder, frames, ready=[(0, 1_500)])
-    stream = session(
-        track.open,
-        Open("track", encoding=encoding, chunk_bytes=chunk_bytes, credit_bytes=credit, follow=True),
-    )
-    granted, sent, generation, ready = credit, 0, 0, 1_500
-    said: list[ServerMessage] = []
-
-    def note(message: ServerMessage) -> None:
-        nonlocal sent
-        said.append(message)
-        if isinstance(message, Chunk):
-            sent += len(message.data)
-            assert sent <= granted
-            assert message.start_frame + message.frame_count <= frames
-
-    async with aclosing(stream.messages()) as messages:
-        pending: asyncio.Future[ServerMessage] | None = None
-        for action, amount in actions:
-            if action == "credit":
-                granted += amount
-                stream.on_message(Credit(amount))
-            elif action == "seek":
-                generation += 1
-                stream.on_message(Seek(generation, amount))
-            elif action == "grow" and ready < frames:
-                track.grow(ready, min(frames, ready + 1_000 * amount))
-                ready = min(frames, ready + 1_000 * amount)
-            for _ in range(amount if action == "take" else 0):
-                pending = pending or asyncio.ensure_future(anext(messages))
-                done, _ = await asyncio.wait([pending], timeout=0.001)
-                if done:
-                    note(pending.result())
-                    pending = None
-        track.grow(0, frames)
-        granted += PLENTY
-        stream.on_message(Credit(PLENTY))
-        while not said or said[-1] != End(generation):
-            note(await (pending or anext(messages)))
-            pending = None
-        if pending is not None:
-            # A message was asked for after the end, and there is none.
-            stream.on_half_close()
-            await asyncio.wait([pending])
-            assert isinstance(pending.exception(), StopAsyncIteration)
-
-    chunks = [chunk for chunk in of(said, Chunk) if chunk.generation == generation]
-    begin = 0
-    if generation:
-        applied = of(said, SeekApplied)[-1]
-        assert applied.generation == generation
-        begin = applied.start_frame
-    check_generation(chunks, dict.fromkeys(range(3), begin))
-    for place, name in enumerate(STEMS):
-        if encoding is not Encoding.FLAC:
-            assert audio(chunks, place) == track.pcm(name, encoding, begin)
-        assert begin + sum(c.frame_count for c in chunks if c.stem_index == place) == frames
-    generations = [chunk.generation for chunk in of(said, Chunk)]
-    assert generations == sorted(generations)
-    assert len([end for end in of(said, EndOfStem) if end.generation == generation]) == 3
+    track = GrowingStems(folder, 200_000, peak=peak)
+    opened = Open("track", encoding=encoding, credit=Credit(PLENTY), chunk_bytes=chunk_bytes)
+    said = await all_of(session(track.open, opened))
+    counts = [chunk.frame_count for chunk in of(said, Chunk)]
+    assert max(counts) <= of(said, Info)[0].max_chunk_frames
+    if encoding is not Encoding.FLAC or peak == 0:
+        # FLAC makes noise larger than it was: there the bytes end a chunk first.
+        assert max(counts) == of(said, Info)[0].max_chunk_frames
+    assert of(said, Info)[0].max_chunk_frames <= max(chunk_bytes // 4, BLOCK_FRAMES)
 
 
-async def test_a_chunk_shrinks_to_the_credit_that_is_left(folder: Path) -> None:
+# Where it begins
+
+
+async def test_a_start_may_be_a_time(folder: Path) -> None:
     track = GrowingStems(folder)
-    said = await all_of(session(track.open, Open("track", credit_bytes=5_002, chunk_bytes=4_096)))
-    assert [len(chunk.data) for chunk in of(said, Chunk)] == [4_096, 904]
+    opened = Open("track", start=TimePosition(1_000_124_999), credit=Credit(PLENTY))
+    said = await all_of(session(track.open, opened))
+    assert of(said, Chunk)[0].start_frame == 8_000
 
 
-async def test_a_client_that_closed_its_side_gets_what_it_granted(folder: Path) -> None:
-    track = GrowingStems(folder)
-    said = await all_of(session(track.open, Open("track", credit_bytes=10_000)))
-    assert sum(len(chunk.data) for chunk in of(said, Chunk)) == 10_000
-    assert not of(said, End)
-
-
-async def test_a_client_that_never_grants_credit_is_let_go_of(folder: Path) -> None:
-    track = GrowingStems(folder)
-    stream = session(track.open, Open("track"), idle_seconds=0.05)
+async def test_a_client_that_comes_back_counts_its_generations_on(folder: Path) -> None:
+    track = GrowingStems(folder, ready=[(0, 1_000)])
+    stream = session(track.open, Open("track", credit=Credit(PLENTY), generation=41))
     async with aclosing(stream.messages()) as messages:
-        await until(messages, Info)
-        with pytest.raises(StreamIdleError) as caught:
-            await anext(messages)
-    assert caught.value.field == "credit"
-    assert track.readers == 0
+        assert (await until(messages, Chunk)).generation == 41
+        assert (await until(messages, NotReady)).generation == 41
+        stream.on_message(Seek(42, 500))
+        assert (await until(messages, SeekApplied)).generation == 42
+        stream.on_message(Seek(42, 600))
+        with pytest.raises(StreamProtocolError, match="must grow"):
+            await until(messages, SeekApplied)
 
 
-async def test_a_client_that_says_nothing_at_all_is_let_go_of() -> None:
-    stream = session(never, idle_seconds=0.05)
-    async with aclosing(stream.messages()) as messages:
-        with pytest.raises(StreamIdleError):
-            await anext(messages)
+async def test_another_run_than_the_expected_one_is_refused_without_audio(folder: Path) -> None:
+    track = GrowingStems(folder)
+    with pytest.raises(RunReplacedError) as caught:
+        await all_of(session(track.open, Open("track", credit=Credit(PLENTY), expected_run_id="earlier")))
+    assert caught.value.metadata == {"expected_run_id": "earlier", "run_id": "run"}
+    expected = await all_of(session(track.open, Open("track", credit=Credit(PLENTY), expected_run_id="run")))
+    assert expected[-1] == End(0)
 
 
-async def test_reads_are_bounded_and_small_for_small_credit(folder: Path) -> None:
-    track = GrowingStems(folder, 400_000)
-    await all_of(session(track.open, Open("track", credit_bytes=PLENTY)))
-    assert track.reader.largest_read <= BLOCK_BYTES
-
-    track.reader.largest_read = 0
-    await all_of(session(track.open, Open("track", credit_bytes=20_000, chunk_bytes=4_096)))
-    assert 0 < track.reader.largest_read <= 20_000
+# Checksums
 
 
-# Seek
-
-
-async def test_a_seek_leaves_at_most_the_granted_credit_of_stale_audio(folder: Path) -> None:
-    track = GrowingStems(folder, 100_000)
-    stream = session(track.open, Open("track", credit_bytes=16_384, chunk_bytes=4_096))
+@pytest.mark.parametrize("encoding", [Encoding.PCM_S16LE, Encoding.PCM_S24LE, Encoding.FLAC])
+async def test_whoever_hashes_what_came_gets_the_checksum_also_while_the_job_runs(
+    folder: Path, encoding: Encoding
+) -> None:
+    track = GrowingStems(folder, 400_000, ends_itself=False)
+    points = (ResumePoint("bass", 5_000), ResumePoint("other", 400_000))
+    opened = Open("track", encoding=encoding, credit=Credit(PLENTY), resume_points=points)
+    stream = session(track.open, opened)
     async with aclosing(stream.messages()) as messages:
         await until(messages, Chunk)
-        stream.on_message(Seek(1, 50_000))
-        stream.on_message(Credit(PLENTY))
-        stale, message = 0, None
-        async for message in messages:
-            if isinstance(message, SeekApplied):
-                break
-            assert isinstance(message, Chunk)
-            stale += len(message.data)
-        assert message == SeekApplied(1, 50_000)
-        assert stale <= 16_384 - 4_096
-        chunk = await anext(messages)
-        assert isinstance(chunk, Chunk)
-        assert (chunk.generation, chunk.sequence, chunk.start_frame) == (1, 0, 50_000)
-
-
-async def test_seeks_that_pile_up_become_the_newest_one(folder: Path) -> None:
-    track = GrowingStems(folder)
-    stream = session(track.open, Open("track", credit_bytes=PLENTY))
-    async with aclosing(stream.messages()) as messages:
-        await until(messages, Info)
-        for generation in range(1, 101):
-            stream.on_message(Seek(generation, generation * 10))
-        assert await until(messages, SeekApplied) == SeekApplied(100, 1_000)
-        chunk = await until(messages, Chunk)
-        assert (chunk.generation, chunk.start_frame) == (100, 1_000)
-
-
-async def test_a_seek_in_flac_goes_to_the_flac_frame_that_holds_it(folder: Path) -> None:
-    track = GrowingStems(folder)
-    stream = session(track.open, Open("track", encoding=Encoding.FLAC, credit_bytes=PLENTY))
-    async with aclosing(stream.messages()) as messages:
-        stream.on_message(Seek(7, BLOCK_FRAMES + 100))
-        assert await until(messages, SeekApplied) == SeekApplied(7, BLOCK_FRAMES)
-        assert (await until(messages, Chunk)).start_frame == BLOCK_FRAMES
-
-
-async def test_after_the_end_a_player_may_still_go_back(folder: Path) -> None:
-    track = GrowingStems(folder)
-    stream = session(track.open, Open("track", credit_bytes=PLENTY))
-    async with aclosing(stream.messages()) as messages:
-        assert await until(messages, End) == End(0)
-        stream.on_message(Seek(1, 19_000))
-        said = [await anext(messages)]
+        # What a generation that was cut short has sent counts for nothing.
+        stream.on_message(Seek(1, 123_456))
+        said: list[ServerMessage] = [await anext(messages)]
         while not isinstance(said[-1], End):
             said.append(await anext(messages))
-        assert audio(of(said, Chunk), 2) == track.pcm("other", start=19_000)
-        stream.on_half_close()
-        assert [message async for message in messages] == []
+    chunks = [chunk for chunk in of(said, Chunk) if chunk.generation == 1]
+    ends = of(said, EndOfStem)
+    assert [end.stem_sha256 for end in ends] == ["", "", ""]
+    for end in ends:
+        mine = [chunk for chunk in chunks if chunk.stem_index == end.stem_index]
+        assert end.start_frame == mine[0].start_frame
+        assert end.sha256 == hashlib.sha256(b"".join(chunk.data for chunk in mine)).hexdigest()
 
 
-async def test_silence_after_the_end_ends_the_session_well(folder: Path) -> None:
+async def test_each_stem_is_summed_from_where_it_was_resumed(folder: Path) -> None:
     track = GrowingStems(folder)
-    stream = session(track.open, Open("track", credit_bytes=PLENTY), idle_seconds=0.05)
-    async with aclosing(stream.messages()) as messages:
-        said = [message async for message in messages]
-    assert said[-1] == End(0)
-
-
-async def test_a_seek_to_the_end_ends_every_stem_at_once(folder: Path) -> None:
-    track = GrowingStems(folder)
-    stream = session(track.open, Open("track", credit_bytes=PLENTY))
-    async with aclosing(stream.messages()) as messages:
-        await until(messages, Chunk)
-        stream.on_message(Seek(1, 20_000))
-        await until(messages, SeekApplied)
-        said = [await anext(messages) for _ in range(4)]
-    assert said == [EndOfStem(0, 1, ""), EndOfStem(1, 1, ""), EndOfStem(2, 1, ""), End(1)]
-
-
-async def test_a_seek_ends_the_wait_for_audio_that_is_not_ready(folder: Path) -> None:
-    track = GrowingStems(folder, ready=[(10_000, 20_000)])
-    stream = session(track.open, Open("track", credit_bytes=PLENTY, follow=True))
-    async with aclosing(stream.messages()) as messages:
-        assert (await until(messages, NotReady)).start_frame == 0
-        stream.on_message(Seek(1, 12_000))
-        assert await anext(messages) == SeekApplied(1, 12_000)
-        assert track.followed == [0, 12_000]
-        assert (await until(messages, Chunk)).start_frame == 12_000
-
-
-async def test_a_seek_to_where_it_waits_already_is_told_to_wait_anew(folder: Path) -> None:
-    track = GrowingStems(folder, ready=[])
-    stream = session(track.open, Open("track", credit_bytes=PLENTY))
-    async with aclosing(stream.messages()) as messages:
-        assert (await until(messages, NotReady)).generation == 0
-        stream.on_message(Seek(1, 0))
-        assert await anext(messages) == SeekApplied(1, 0)
-        waits = await anext(messages)
-        assert isinstance(waits, NotReady)
-        assert (waits.generation, waits.start_frame) == (1, 0)
+    points = (ResumePoint("bass", 5_001), ResumePoint("other", 20_000))
+    said = await all_of(session(track.open, Open("track", credit=Credit(PLENTY), resume_points=points)))
+    ends = {end.stem_index: end for end in of(said, EndOfStem)}
+    assert [ends[place].start_frame for place in range(3)] == [0, 5_001, 20_000]
+    for place, name in enumerate(STEMS):
+        sent = track.pcm(name, start=ends[place].start_frame)
+        assert ends[place].sha256 == hashlib.sha256(sent).hexdigest()
 
 
 # Resume points
@@ -447,7 +234,7 @@ async def test_each_stem_goes_on_at_its_own_frame_and_the_last_ones_first(folder
     track = GrowingStems(folder)
     points = (ResumePoint("drums", 15_000), ResumePoint("other", 2_000))
     said = await all_of(
-        session(track.open, Open("track", start_frame=9_000, credit_bytes=PLENTY, resume_points=points))
+        session(track.open, Open("track", start=9_000, credit=Credit(PLENTY), resume_points=points))
     )
     chunks = of(said, Chunk)
     starts = {0: 15_000, 1: 9_000, 2: 2_000}
@@ -458,87 +245,12 @@ async def test_each_stem_goes_on_at_its_own_frame_and_the_last_ones_first(folder
     assert track.reader.stems_read == 3
 
 
-# Waiting
-
-
-async def test_not_ready_is_told_at_once_and_again_while_it_lasts(folder: Path) -> None:
-    track = GrowingStems(folder, ready=[(0, 1_000)])
-    stream = session(track.open, Open("track", ("bass",), credit_bytes=PLENTY), keepalive_seconds=0.01)
-    async with aclosing(stream.messages()) as messages:
-        chunk = await until(messages, Chunk)
-        assert chunk.frame_count == 1_000
-        for _ in range(3):
-            waits = await anext(messages)
-            assert isinstance(waits, NotReady)
-            assert waits.start_frame == 1_000
-            assert 1_000 < waits.end_frame <= 20_000
-        track.grow(1_000, 5_000)
-        chunk = await until(messages, Chunk)
-        assert (chunk.start_frame, chunk.frame_count) == (1_000, 4_000)
-
-
-async def test_flac_waits_for_whole_flac_frames(folder: Path) -> None:
-    track = GrowingStems(folder, ready=[(0, BLOCK_FRAMES + 10)])
-    stream = session(track.open, Open("track", ("bass",), encoding=Encoding.FLAC, credit_bytes=PLENTY))
-    async with aclosing(stream.messages()) as messages:
-        assert (await until(messages, Chunk)).frame_count == BLOCK_FRAMES
-        assert (await until(messages, NotReady)).start_frame == BLOCK_FRAMES + 10
-        track.grow(BLOCK_FRAMES + 10, 2 * BLOCK_FRAMES - 1)
-        assert (await until(messages, NotReady)).start_frame == 2 * BLOCK_FRAMES - 1
-        track.grow(0, 20_000)
-        assert (await until(messages, Chunk)).start_frame == BLOCK_FRAMES
-
-
-@asynccontextmanager
-async def never(job_id: str) -> AsyncGenerator[StemSource, None]:
-    await asyncio.Event().wait()
-    raise AssertionError("unreachable")
-    yield
-
-
-async def test_a_job_that_is_not_decoded_yet_is_not_ready(folder: Path) -> None:
-    track = GrowingStems(folder)
-    decoded = asyncio.Event()
-
-    @asynccontextmanager
-    async def later(job_id: str) -> AsyncGenerator[StemSource, None]:
-        await decoded.wait()
-        async with track.open(job_id) as reader:
-            yield reader
-
-    stream = session(later, Open("track", start_frame=77, credit_bytes=PLENTY), keepalive_seconds=0.01)
-    async with aclosing(stream.messages()) as messages:
-        assert await anext(messages) == NotReady(0, 77, 77)
-        assert await anext(messages) == NotReady(0, 77, 77)
-        decoded.set()
-        await until(messages, Info)
-    assert track.readers == 0
-
-
-async def test_a_session_closed_while_it_waits_for_the_decode_lets_go() -> None:
-    left: list[str] = []
-
-    @asynccontextmanager
-    async def held(job_id: str) -> AsyncGenerator[StemSource, None]:
-        try:
-            await asyncio.Event().wait()
-            raise AssertionError("unreachable")
-            yield
-        finally:
-            left.append(job_id)
-
-    stream = session(held, Open("track"))
-    async with aclosing(stream.messages()) as messages:
-        assert isinstance(await anext(messages), NotReady)
-    assert left == ["track"]
-
-
 # The end of the job
 
 
 async def test_a_job_that_fails_ends_the_stream_with_its_error_after_what_is_ready(folder: Path) -> None:
     track = GrowingStems(folder, ready=[(0, 1_000)])
-    stream = session(track.open, Open("track", ("bass",), credit_bytes=PLENTY))
+    stream = session(track.open, Open("track", ("bass",), credit=Credit(PLENTY)))
     async with aclosing(stream.messages()) as messages:
         await until(messages, NotReady)
         track.end(JobState.FAILED, SeparationFailedError("segment 3 failed twice"))
@@ -550,7 +262,7 @@ async def test_a_job_that_fails_ends_the_stream_with_its_error_after_what_is_rea
 
 async def test_a_cancelled_job_ends_the_stream(folder: Path) -> None:
     track = GrowingStems(folder, ready=[])
-    stream = session(track.open, Open("track", credit_bytes=PLENTY))
+    stream = session(track.open, Open("track", credit=Credit(PLENTY)))
     async with aclosing(stream.messages()) as messages:
         await until(messages, NotReady)
         track.end(JobState.CANCELLED)
@@ -563,7 +275,7 @@ async def test_a_cancelled_job_ends_the_stream(folder: Path) -> None:
 
 async def test_the_scheduler_is_told_where_a_following_player_is(folder: Path) -> None:
     track = GrowingStems(folder, 1_600_000, sample_rate=192_000, ready=[(0, 1_400_000)])
-    stream = session(track.open, Open("track", start_frame=100, credit_bytes=PLENTY, follow=True))
+    stream = session(track.open, Open("track", start=100, credit=Credit(PLENTY), follow=True))
     async with aclosing(stream.messages()) as messages:
         await until(messages, NotReady)
         assert track.players
@@ -579,7 +291,7 @@ async def test_the_scheduler_is_told_where_a_following_player_is(folder: Path) -
 
 async def test_a_player_that_does_not_follow_is_no_business_of_the_scheduler(folder: Path) -> None:
     track = GrowingStems(folder, ready=[(0, 600)])
-    stream = session(track.open, Open("track", credit_bytes=PLENTY))
+    stream = session(track.open, Open("track", credit=Credit(PLENTY)))
     async with aclosing(stream.messages()) as messages:
         await until(messages, NotReady)
     assert track.followed == []
@@ -596,10 +308,10 @@ def wrong_messages() -> Iterator[tuple[list[ClientMessage], type[MismoError], st
     yield [Open("t", chunk_bytes=4_095)], InvalidFieldError, "open.chunk_bytes"
     yield [Open("t", chunk_bytes=1_048_577)], InvalidFieldError, "open.chunk_bytes"
     yield [Open("t", chunk_bytes=-1)], InvalidFieldError, "open.chunk_bytes"
-    yield [Open("t", start_frame=-1)], InvalidFieldError, "open.start_frame"
-    yield [Open("t", start_frame=20_001)], InvalidFieldError, "open.start_frame"
-    yield [Open("t", credit_bytes=-1)], InvalidFieldError, "open.credit_bytes"
-    yield [Open("t", credit_bytes=MAX_CREDIT_BYTES + 1)], StreamProtocolError, "open.credit_bytes"
+    yield [Open("t", start=-1)], InvalidFieldError, "open.start_frame"
+    yield [Open("t", start=20_001)], InvalidFieldError, "open.start_frame"
+    yield [Open("t", credit=Credit(-1))], InvalidFieldError, "open.credit.bytes"
+    yield [Open("t", credit=Credit(MAX_CREDIT + 1))], StreamProtocolError, "open.credit.bytes"
     yield [Open("t", ("piano",))], StemNotFoundError, "open.stem_names"
     yield [Open("t", ("bass", "bass"))], InvalidFieldError, "open.stem_names"
     yield [Open("t", resume_points=(ResumePoint("piano", 0),))], StemNotFoundError, "open.resume_points"
@@ -616,12 +328,21 @@ def wrong_messages() -> Iterator[tuple[list[ClientMessage], type[MismoError], st
         "open.resume_points",
     )
     yield [Open("t"), Credit(-1)], InvalidFieldError, "credit.bytes"
-    yield [Open("t", credit_bytes=1), Credit(MAX_CREDIT_BYTES)], StreamProtocolError, "credit.bytes"
+    yield [Open("t", credit=Credit(1)), Credit(MAX_CREDIT)], StreamProtocolError, "credit.bytes"
     yield [Open("t"), Seek(0, 0)], StreamProtocolError, "seek.generation"
     yield [Open("t"), Seek(2, 0), Seek(2, 5)], StreamProtocolError, "seek.generation"
     yield [Open("t"), Seek(2, 0), Seek(1, 5)], StreamProtocolError, "seek.generation"
     yield [Open("t"), Seek(1, -1)], InvalidFieldError, "seek.start_frame"
-    yield [Open("t"), Seek(1, 20_001)], InvalidFieldError, "seek.start_frame"
+    yield [Open("t"), Seek(1, TimePosition(-1))], InvalidFieldError, "seek.start_time"
+    yield [Open("t"), Seek(1, 0, Credit(-1))], InvalidFieldError, "seek.credit.bytes"
+    yield [Open("t"), Seek(1, 0, Credit(0, -1))], InvalidFieldError, "seek.credit.frames"
+    yield [Open("t"), Credit(0, -1)], InvalidFieldError, "credit.frames"
+    yield [Open("t", credit=Credit(0, 1)), Credit(0, MAX_CREDIT)], StreamProtocolError, "credit.frames"
+    yield [Open("t", credit=Credit(0, -1))], InvalidFieldError, "open.credit.frames"
+    yield [Open("t", start=TimePosition(-1))], InvalidFieldError, "open.start_time"
+    yield [Open("t", start=TimePosition(2_500_125_000))], InvalidFieldError, "open.start_time"
+    yield [Open("t", generation=-1)], InvalidFieldError, "open.generation"
+    yield [Open("t", generation=3), Seek(3, 0)], StreamProtocolError, "seek.generation"
 
 
 @pytest.mark.parametrize(("said", "error", "field"), list(wrong_messages()))
@@ -639,5 +360,5 @@ async def test_a_wrong_message_ends_the_session_and_names_its_field(
 
 async def test_start_at_the_end_gives_the_end(folder: Path) -> None:
     track = GrowingStems(folder)
-    said = await all_of(session(track.open, Open("track", start_frame=20_000)))
+    said = await all_of(session(track.open, Open("track", start=20_000)))
     assert [type(message) for message in said] == [Info, EndOfStem, EndOfStem, EndOfStem, End]
