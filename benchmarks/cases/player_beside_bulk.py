@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 300.0
 
 
 class Player:
-    """Grants one chunk at a time over StreamStems and notes how long each takes to come, in seconds."""
+    """Grants a chunk's bytes at a time over StreamStems and notes how long each takes to come, in seconds."""
 
     def __init__(self, target: str, job_id: str) -> None:
         self._target = target
@@ -50,13 +50,17 @@ class Player:
         return took
 
     async def _chunk(self, call: Any) -> float | None:
+        """Until the whole grant has come: the first chunks of a stream are smaller than it."""
         begin = time.perf_counter()
-        await call.write(StreamStemsRequest(credit=StreamCredit(bytes=CHUNK_BYTES)))
+        missing = CHUNK_BYTES
+        await call.write(StreamStemsRequest(credit=StreamCredit(bytes=missing)))
         while True:
             message = await call.read()
             kind = message.WhichOneof("message")
             if kind == "chunk":
-                return time.perf_counter() - begin
+                missing -= len(message.chunk.data)
+                if missing <= 0:
+                    return time.perf_counter() - begin
             if kind in ("end_of_stem", "end"):
                 return None
 

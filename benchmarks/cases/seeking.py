@@ -1,18 +1,27 @@
-"""A seek into the part that is not separated yet: when the new audio comes, and how much old audio before it."""
+"""Seeks: into the part that is not separated yet, and in a finished job; when the new audio comes, and how much old
+audio before it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
+import numpy as np
+
 from benchmarks.case import Bench, Case
 from benchmarks.limits import SLACK_SECONDS, ForwardLimit, Trial
-from benchmarks.playing import PATIENCE_SECONDS, hear, settle, wait_segments
+from benchmarks.playing import PATIENCE_SECONDS, finished, hear, settle, wait_segments
+from benchmarks.server import Server
 from benchmarks.table import Row
+from mismo.analysis.v1.audio_pb2 import ENCODING_FLAC, ENCODING_PCM_S16LE
 
 NAME = "seeking"
 SEGMENTS = 2
 CREDIT_BYTES = 256 << 10
+FINISHED_SEEKS = 40
+CHUNK_SIZES = (8 << 10, 64 << 10)
+ENCODINGS = {"PCM_S16LE": ENCODING_PCM_S16LE, "FLAC": ENCODING_FLAC}
+FINISHED_LIMIT_SECONDS = 0.05
 
 
 async def run(bench: Bench) -> list[Row]:
@@ -50,6 +59,7 @@ async def run(bench: Bench) -> list[Row]:
                     bench.say(f"seek {trial + 1}: {seconds_heard:.2f} s, {stale[-1]} stale bytes")
         finally:
             await server.client.delete(job.job_id)
+        finished_seeks = await _in_a_finished_job(bench, server)
     limit = ForwardLimit(SEGMENTS, heard_after)
     return [
         Row(
@@ -68,7 +78,40 @@ async def run(bench: Bench) -> list[Row]:
             met=max(stale) <= CREDIT_BYTES and max(stale) > 0,
             figures={"stale_bytes": stale, "credit_bytes": CREDIT_BYTES},
         ),
+        *finished_seeks,
     ]
 
 
-CASE = Case(NAME, "seeks into the part that is not separated yet", run)
+async def _in_a_finished_job(bench: Bench, server: Server) -> list[Row]:
+    """Seeks all over a finished track, by encoding and size of a chunk, with the whole credit on its way."""
+    seconds = 60
+    job = await finished(server.client, bench.tracks.wav(seconds))
+    rows: list[Row] = []
+    for name, encoding in ENCODINGS.items():
+        for chunk_bytes in CHUNK_SIZES:
+            took: list[float] = []
+            player = server.client.stream_stems(
+                job.job_id, encoding=encoding, credit_bytes=CREDIT_BYTES, chunk_bytes=chunk_bytes
+            )
+            async with player:
+                await hear(player)
+                for number in range(bench.few(FINISHED_SEEKS, 8)):
+                    begin = time.perf_counter()
+                    await player.seek((number * 17 % (seconds - 5)) * 44_100)
+                    await hear(player)
+                    took.append(time.perf_counter() - begin)
+            p50, p95 = (float(np.percentile(took, percent)) for percent in (50, 95))
+            rows.append(
+                Row(
+                    NAME,
+                    f"seek in a finished job → first new audio of all stems, {name}, chunks of {chunk_bytes >> 10} KiB",
+                    f"p50 ≤ {FINISHED_LIMIT_SECONDS * 1000:g} ms",
+                    f"p50 {p50 * 1000:.1f} ms, p95 {p95 * 1000:.1f} ms",
+                    met=p50 <= FINISHED_LIMIT_SECONDS,
+                    figures={"seconds": took},
+                )
+            )
+    return rows
+
+
+CASE = Case(NAME, "seeks into the part that is not separated yet, and in a finished job", run)

@@ -18,6 +18,7 @@ from mismo_grpc.orchestration.server_status import ServerStatus
 from mismo_grpc.orchestration.service import Jobs
 from mismo_grpc.orchestration.stem_readers import StemReaders
 from mismo_grpc.orchestration.submissions import Submissions
+from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.results.sweeper import Sweeper
 from mismo_grpc.settings import Settings
 from mismo_grpc.stages.decode import DecodeStage, TrackDecoder
@@ -84,7 +85,7 @@ def build_orchestration(
     ]
     runner = JobRunner(repository, runs, works, default_ttl=default_ttl, bulk=executors.bulk)
     queue = JobQueue(repository, runner.run, settings.max_concurrent_jobs)
-    readers = StemReaders(
+    stem_readers = StemReaders(
         repository,
         runs,
         stem_files,
@@ -97,8 +98,8 @@ def build_orchestration(
         repository,
         JobChanges(repository, runner, queue, runs, separation.scheduler),
         queue,
-        readers,
-        stem_files,
+        stem_readers,
+        WaveformReaders(repository, runs, stem_files, executors.bulk),
         runs,
         Submissions(repository, queue, admission, runs, persistence.uploads, settings.queue_capacity),
         separation.scheduler,

@@ -23,13 +23,12 @@ from mismo_grpc.orchestration.progress import progress_of, progress_of_ended
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.stem_readers import StemReaders, ended_without, has_stems
 from mismo_grpc.orchestration.submissions import Submissions, Submitted
-from mismo_grpc.orchestration.waveform_readers import open_waveform
+from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_stem
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.scheduler import Scheduler
 from mismo_grpc.storage.run_files import RunFiles
-from mismo_grpc.streaming.file_cache import StemFileCache
 from mismo_grpc.streaming.messages import NotReadyReason
 from mismo_grpc.streaming.reader import StemReader
 from mismo_grpc.streaming.waveform_reader import GrowingWaveform
@@ -47,7 +46,7 @@ class Jobs:
         changes: JobChanges,
         queue: JobQueue,
         stem_readers: StemReaders,
-        stem_files: StemFileCache,
+        waveform_readers: WaveformReaders,
         runs: Runs,
         submissions: Submissions,
         scheduler: Scheduler,
@@ -63,7 +62,7 @@ class Jobs:
         self._repository = repository
         self._queue = queue
         self._stem_readers = stem_readers
-        self._stem_files = stem_files
+        self._waveform_readers = waveform_readers
         self._runs = runs
         self._scheduler = scheduler
         self._executors = executors
@@ -208,6 +207,18 @@ class Jobs:
         return await self._repository.read(self._repository.store.callbacks_of, job_id)
 
     @asynccontextmanager
+    async def open_waveform(
+        self, job_id: str, expected_run_id: str = "", *, wait: bool = False
+    ) -> AsyncGenerator[GrowingWaveform]:
+        """The waveform of a job, growing or stored; its run is held meanwhile.
+
+        Raises JobNotFoundError, and as `WaveformReaders.open`.
+        """
+        job = await self.get(job_id)
+        async with self._waveform_readers.open(job, expected_run_id, wait=wait) as waveform:
+            yield waveform
+
+    @asynccontextmanager
     async def open_stem_file(self, job_id: str, stem: str) -> AsyncGenerator[ArtifactReader]:
         """The whole WAV file of a finished job's stem; its run is held meanwhile.
 
@@ -277,24 +288,6 @@ class Jobs:
         job = await self.get(job_id)
         async with self._stem_readers.open(job, expected_run_id, on_waiting) as reader:
             yield reader
-
-    @asynccontextmanager
-    async def open_waveform(
-        self, job_id: str, expected_run_id: str = "", *, wait: bool = False
-    ) -> AsyncGenerator[GrowingWaveform]:
-        """The waveform of a job, growing or stored; its run is held meanwhile.
-
-        Raises JobNotFoundError, RunReplacedError, and as `waveform_readers.open_waveform`.
-        """
-        job = await self.get(job_id)
-        check_run(job_id, expected_run_id, job.run_id)
-        active = self._repository.active.get(job_id)
-        if active is not None and active.job.run_id != job.run_id:
-            active = None
-        files, bulk = self._runs.files(job.run_id), self._executors.bulk
-        with self._runs.held(job.run_id):
-            async with open_waveform(self._stem_files, files, job, active, bulk, wait=wait) as waveform:
-                yield waveform
 
 
 def _open_written(files: RunFiles, job: Job, name: str, in_thread: InThread) -> ArtifactReader:

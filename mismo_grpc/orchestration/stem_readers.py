@@ -15,7 +15,7 @@ from mismo_grpc.errors import (
     check_run,
 )
 from mismo_grpc.executors import InThread
-from mismo_grpc.jobs.job import Job, JobState, Stage
+from mismo_grpc.jobs.job import Job, JobState, Stage, StageState
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.orchestration.waiting import SegmentWait
 from mismo_grpc.results.runs import Runs
@@ -87,7 +87,7 @@ class StemReaders:
             run,
             stems,
             active.stems_changed,
-            lambda: active.job.state.ended or active.job.has_ended(Stage.STEMS),
+            lambda: stems_are_over(active.job),
             lambda: ended_without(active.job),
             lambda: active.job.stem_sha256,
             self._running(active, stems),
@@ -173,7 +173,11 @@ def has_stems(job: Job) -> bool:
 
 def stems_are_over(job: Job) -> bool:
     """Whether no more will come of the stems: they are finished, have failed, or were never asked for."""
-    return job.state.ended or job.has_ended(Stage.STEMS) or not job.has(Stage.STEMS)
+    if job.state.ended or not job.has(Stage.STEMS):
+        return True
+    state = job.stage(Stage.STEMS).state
+    # A cancelled stage is followed by the end of its job, which tells why.
+    return state.ended and state is not StageState.CANCELLED
 
 
 def ended_without(job: Job) -> MismoError:

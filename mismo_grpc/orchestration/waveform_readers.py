@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from mismo_grpc.audio.peaks import PeakFile
 from mismo_grpc.broadcast import Broadcast
 from mismo_grpc.completion import run_to_completion, settled
-from mismo_grpc.errors import ArtifactNotFoundError, JobNotReadyError
+from mismo_grpc.errors import ArtifactNotFoundError, JobNotReadyError, check_run
 from mismo_grpc.executors import InThread
-from mismo_grpc.jobs.job import Job, Stage, StageState
-from mismo_grpc.jobs.repository import ActiveJob
-from mismo_grpc.orchestration.stem_readers import acquire_stems, ended_without, has_stems, stems_are_over
+from mismo_grpc.jobs.job import Job, JobState, Stage, StageState
+from mismo_grpc.jobs.repository import ActiveJob, JobRepository
+from mismo_grpc.orchestration.stem_readers import acquire_stems, ended_without
+from mismo_grpc.results.runs import Runs
 from mismo_grpc.results.stored_peaks import StoredPeaks
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.stems import StemSet
@@ -24,43 +25,61 @@ from mismo_grpc.streaming.waveform_reader import GrowingWaveform
 WRITING_SECONDS = 2.0
 """How long the files of a waveform are waited for by who asks for what there is, when its stems are whole."""
 
+_WITHOUT_RESULT = (StageState.FAILED, StageState.CANCELLED, StageState.SKIPPED)
 
-@asynccontextmanager
-async def open_waveform(
-    cache: StemFileCache,
-    files: RunFiles,
-    job: Job,
-    active: ActiveJob | None,
-    in_thread: InThread,
-    *,
-    wait: bool,
-) -> AsyncGenerator[GrowingWaveform]:
-    """The waveform of a job's run, which the caller holds; `active` is the job while it has not ended.
 
-    With `wait` it waits until the stems are begun. Raises JobNotReadyError without `wait` before that,
-    ArtifactNotFoundError if a finished run has no waveforms, or the error that ended the job.
-    """
-    if active is not None:
-        patience = None if wait else WRITING_SECONDS if _separated(active) else 0.0
-        if not await active.stems_changed.wait(lambda: _settled(active), patience):
-            raise JobNotReadyError(
-                "the track is not decoded yet, or what was done before a restart is being checked; "
-                "ask again later (over gRPC, follow waits for it)"
-            )
-        job = active.job
-    if not has_stems(job) and (active is None or active.separation is None):
-        raise ended_without(job)
-    if active is not None and active.separation is not None:
-        lease = await acquire_stems(cache, files, job)
-        try:
-            if lease.stems.peaks is not None:
-                yield _growing(active, lease.stems, lease.stems.peaks, in_thread)
-                return
-            job = active.job
-        finally:
-            lease.release()
-    async with _stored(files, job, in_thread) as waveform:
-        yield waveform
+class WaveformReaders:
+    """Opens the waveforms of jobs for reading; on the event loop only."""
+
+    def __init__(
+        self, repository: JobRepository, runs: Runs, stem_files: StemFileCache, in_thread: InThread
+    ) -> None:
+        """`in_thread` opens and reads the files."""
+        self._repository = repository
+        self._runs = runs
+        self._stem_files = stem_files
+        self._in_thread = in_thread
+
+    @asynccontextmanager
+    async def open(
+        self, job: Job, expected_run_id: str = "", *, wait: bool = False
+    ) -> AsyncGenerator[GrowingWaveform]:
+        """The waveform of a job; its run is held meanwhile.
+
+        With `wait` it waits until the stems are begun. Raises JobNotReadyError without `wait` before that,
+        RunReplacedError, ArtifactNotFoundError if a finished run has no waveforms, or the error that ended the job.
+        """
+        check_run(job.job_id, expected_run_id, job.run_id)
+        active = self._repository.active.get(job.job_id)
+        if active is not None and active.job.run_id != job.run_id:
+            active = None
+        with self._runs.held(job.run_id) as files:
+            if active is not None:
+                await _wait_until_settled(active, wait=wait)
+                job = active.job
+            without = _status_of(job, Stage.STEMS) in _WITHOUT_RESULT
+            if without or job.state in (JobState.FAILED, JobState.CANCELLED):
+                raise ended_without(job)
+            if active is not None and active.separation is not None:
+                lease = await acquire_stems(self._stem_files, files, job)
+                try:
+                    if lease.stems.peaks is not None:
+                        yield _growing(active, lease.stems, lease.stems.peaks, self._in_thread)
+                        return
+                    job = active.job
+                finally:
+                    lease.release()
+            async with _stored(files, job, self._in_thread) as waveform:
+                yield waveform
+
+
+async def _wait_until_settled(active: ActiveJob, *, wait: bool) -> None:
+    patience = None if wait else WRITING_SECONDS if _separated(active) else 0.0
+    if not await active.stems_changed.wait(lambda: _settled(active), patience):
+        raise JobNotReadyError(
+            "the track is not decoded yet, or what was done before a restart is being checked; "
+            "ask again later (over gRPC, follow waits for it)"
+        )
 
 
 def _separated(active: ActiveJob) -> bool:
@@ -73,12 +92,19 @@ def _separated(active: ActiveJob) -> bool:
 def _settled(active: ActiveJob) -> bool:
     """Whether the waveform grows, or will not change any more."""
     job = active.job
-    over = _is_over(job, Stage.WAVEFORMS) or (stems_are_over(job) and not job.has(Stage.WAVEFORMS))
-    return active.separation is not None or over
+    never = _status_of(job, Stage.STEMS) is None
+    return active.separation is not None or never or _is_over(job, Stage.WAVEFORMS)
 
 
 def _is_over(job: Job, stage: Stage) -> bool:
-    return job.state.ended or any(s.stage is stage and s.state > StageState.RUNNING for s in job.stages)
+    # A cancelled stage is followed by the end of its job, which tells why.
+    going_on = (None, StageState.PENDING, StageState.RUNNING, StageState.CANCELLED)
+    return job.state.ended or _status_of(job, stage) not in going_on
+
+
+def _status_of(job: Job, stage: Stage) -> StageState | None:
+    """None: it is no stage of this job."""
+    return next((status.state for status in job.stages if status.stage is stage), None)
 
 
 def _growing(active: ActiveJob, stems: StemSet, peaks: PeakFile, in_thread: InThread) -> GrowingWaveform:

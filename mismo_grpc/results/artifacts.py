@@ -147,7 +147,8 @@ def artifacts_of(
 
 def content_type_of(name: str) -> str:
     """The media type of an artifact, by its name."""
-    return CONTENT_TYPES.get(name) or WAVEFORM_TYPES.get(Path(name).suffix, "application/octet-stream")
+    suffix = f".{name.rpartition('.')[2]}"
+    return CONTENT_TYPES.get(name) or WAVEFORM_TYPES.get(suffix, "application/octet-stream")
 
 
 def plan_stems_zip(files: RunFiles, stems: Sequence[StemFile]) -> ZipPlan:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,9 @@ from mismo_grpc.streaming.source import StemSource
 from mismo_grpc.streaming.wire_format import WireFormat
 
 BLOCK_BYTES = 1 << 20
+FIRST_BLOCK_BYTES = 1 << 16
+BLOCK_GROWTH = 4
+"""From the first block after a start, which is small so that it is there soon, to the next one, and so on."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class StemInterleaver:
         self.chunk_frames = wire_format.chunk_frames(chunk_bytes)
         """The most frames of a slice."""
         self._reading: tuple[_Span, asyncio.Task[_Read]] | None = None
+        self._dropped: deque[asyncio.Task[_Read]] = deque()
         self._set_cursors(starts)
 
     def _set_cursors(self, starts: Sequence[int]) -> None:
@@ -74,21 +79,35 @@ class StemInterleaver:
         self._read_to = list(self.starts)
         self._blocks: list[Block | None] = [None] * len(self.starts)
         self._checksums: list[Any] = [hashlib.sha256() for _ in self.starts]
-        self._first_read = True
+        unit = self._format.unit_frames
+        # Encoding takes its time: the first block of FLAC is one FLAC frame of each stem.
+        self._most_frames = unit if unit > 1 else FIRST_BLOCK_BYTES // self._format.frame_bytes
+        """Of the next block."""
 
     async def restart(self, frame: int) -> None:
         """Drops what was read; all stems go on at `frame`."""
-        await self.close()
+        await self._drop_reading()
         self._set_cursors([frame] * len(self._cursors))
 
-    async def close(self) -> None:
-        """Waits for a read that is under way, so that the source can be closed."""
+    async def _drop_reading(self) -> None:
+        """Lets a read that is under way end by itself, so that nobody waits for it; at most one such."""
         if self._reading is not None:
-            _, task = self._reading
-            await asyncio.wait([task])
+            self._dropped.append(self._reading[1])
             self._reading = None
-            if not task.cancelled():
-                task.exception()  # Nobody wants it any more; the next read meets the same error.
+        await self._end_dropped(1)
+
+    async def _end_dropped(self, most: int) -> None:
+        """Waits until at most so many dropped reads are left."""
+        while len(self._dropped) > most:
+            await asyncio.wait([self._dropped[0]])
+            dropped = self._dropped.popleft()
+            if not dropped.cancelled():
+                dropped.exception()  # Nobody wants it any more; the next read meets the same error.
+
+    async def close(self) -> None:
+        """Waits for reads that are under way, so that the source can be closed."""
+        await self._drop_reading()
+        await self._end_dropped(0)
 
     @property
     def frame(self) -> int:
@@ -149,11 +168,10 @@ class StemInterleaver:
     async def load(self, credit_bytes: int, credit_frames: int) -> None:
         """Reads the next block of all stems that were read up to the lowest frame.
 
-        It is as large as the credit asks for, between one chunk a stem and BLOCK_BYTES over all; only if
-        more than the block is allowed, the one after it is read ahead. The first block is small, so that it is there
-        sooner.
+        It is as large as the credit asks for, between one chunk a stem and BLOCK_BYTES over all, but smaller after a
+        start; only if more than the block is allowed, the one after it is read ahead.
         """
-        span = self._span(self._read_to, credit_bytes, credit_frames, first=self._first_read)
+        span = self._span(self._read_to, credit_bytes, credit_frames)
         reading = self._reading
         if reading is not None and (reading[0].start_frame, reading[0].positions) == (
             span.start_frame,
@@ -161,12 +179,12 @@ class StemInterleaver:
         ):
             span, task = reading
         else:
-            await self.close()
+            await self._drop_reading()
             task = self._begin(span)
         # If this wait is cancelled the thread still reads: `close` waits for it, then the files may be closed.
         read = await asyncio.shield(task)
         self._reading = None
-        self._first_read = False
+        self._most_frames = min(self._most_frames * BLOCK_GROWTH, BLOCK_BYTES)
         for number, position in enumerate(span.positions):
             before, block = self._blocks[position], read.blocks[number]
             self._blocks[position] = block if before is None else before.put_before(block)
@@ -175,18 +193,16 @@ class StemInterleaver:
                 self._checksums[position] = read.checksums[number]
         self._read_ahead(span, credit_bytes, credit_frames)
 
-    def _span(
-        self, read_to: Sequence[int], credit_bytes: int, credit_frames: int, *, first: bool = False
-    ) -> _Span:
+    def _span(self, read_to: Sequence[int], credit_bytes: int, credit_frames: int) -> _Span:
         start = min(read_to)
         positions = tuple(i for i, frame in enumerate(read_to) if frame == start)
         unit = self._format.unit_frames
         least = self.chunk_frames
-        frames = least if first else max(least, BLOCK_BYTES // (self._format.frame_bytes * len(positions)))
+        frames = max(least, BLOCK_BYTES // (self._format.frame_bytes * len(positions)))
         if unit == 1:
             # What FLAC makes of a block is known only after the work: bytes do not bound its blocks.
             frames = min(frames, max(least, credit_bytes // (self._format.frame_bytes * len(positions))))
-        frames = min(frames, max(least, credit_frames))
+        frames = min(frames, max(least, credit_frames), self._most_frames)
         frames = max(unit, frames - frames % unit)
         # Stems further on are met, not passed: from there on one read serves them too.
         further = [frame for frame in read_to if frame > start]

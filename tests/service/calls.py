@@ -224,11 +224,6 @@ class Client:
             data += message.data
         return bytes(data)
 
-    def read_waveform(self, job_id: str, **fields: Any) -> Any:
-        """The call: iterate it, or cancel it."""
-        request = transfer_pb2.ReadWaveformRequest(job_id=job_id, **fields)
-        return self.transfer.ReadWaveform(request, timeout=PATIENCE)
-
     async def artifact(self, job_id: str, name: str, offset: int = 0, **fields: Any) -> bytes:
         """The content of an artifact."""
         request = transfer_pb2.GetArtifactRequest(job_id=job_id, name=name, offset=offset, **fields)
@@ -249,6 +244,11 @@ class Client:
         """Plays a job to its end, granting again what came whenever half of the credit is used."""
         async with self.stream(job_id, credit_bytes=credit_bytes, **fields) as session:
             return await session.play()
+
+    def read_waveform(self, job_id: str, **fields: Any) -> Any:
+        """The call: iterate it, or cancel it."""
+        request = transfer_pb2.ReadWaveformRequest(job_id=job_id, **fields)
+        return self.transfer.ReadWaveform(request, timeout=PATIENCE)
 
     # Uploads
 

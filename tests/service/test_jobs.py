@@ -248,6 +248,7 @@ async def test_stems_come_at_another_rate_where_that_is_asked(server: Server, mu
     job_id = (await server.client.submit(track, wanted=options(sample_rate=48_000))).job.job_id
     played = await server.client.play(job_id, follow=True)
     assert (played.info.sample_rate, played.info.total_frames) == (48_000, 96_000)
+    await server.client.succeeded(job_id)
     for name, streamed in zip(STEMS, played.stems, strict=True):
         assert soundfile.info(server.stems(job_id) / f"{name}.wav").samplerate == 48_000
         assert streamed == stem_samples(server.stems(job_id) / f"{name}.wav")

@@ -11,18 +11,18 @@ PATIENCE = 60.0
 
 
 class CountedBroadcast(Broadcast):
-    """Counts how often somebody looked and has to wait."""
+    """Counts how often somebody looked in vain, and waits."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._looks = 0
+        self.looks = 0
         self._looked = Broadcast()
 
     async def wait(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         def counted() -> bool:
             if condition():
                 return True
-            self._looks += 1
+            self.looks += 1
             self._looked.notify()
             return False
 
@@ -30,4 +30,4 @@ class CountedBroadcast(Broadcast):
 
     async def in_vain(self, count: int) -> None:
         """Until so many looked in vain."""
-        assert await self._looked.wait(lambda: self._looks >= count, PATIENCE)
+        assert await self._looked.wait(lambda: self.looks >= count, PATIENCE)

@@ -1,11 +1,7 @@
-/** The client. */
+/** The client: one method for each operation of the server. */
 
 import type { Writable } from "node:stream";
 
-import { type ArtifactOptions, ArtifactReader, type OnBytes } from "./artifact-reader.js";
-import { Connection, type UnaryOptions } from "./connection.js";
-import { duration } from "./durations.js";
-import { JobFailedError } from "./errors.js";
 import { type Artifact, type Job, JobState } from "./generated/mismo/analysis/v1/job.js";
 import {
   CancelJobRequest,
@@ -35,32 +31,36 @@ import {
   type Submitted,
   updateRequest,
 } from "./jobs.js";
-import { ClosableIterator } from "./lifetime.js";
-import { type ConnectOptions, Settings } from "./options.js";
-import { reconnectingStream } from "./reconnecting-stream.js";
-import type { StemFormat } from "./stem-format.js";
-import { StemPlayer } from "./stem-player.js";
-import { type ReadChunk, type ReadStemOptions, StemReader } from "./stem-reader.js";
-import type { StemStreamOptions } from "./stem-stream.js";
-import { Upload, type UploadedTrack } from "./upload.js";
-import { openSource, type UploadSource } from "./upload-source.js";
+import { Connection, type UnaryOptions } from "./rpc/connection.js";
+import { duration } from "./rpc/durations.js";
+import { JobFailedError } from "./rpc/errors.js";
+import { ClosableIterator } from "./rpc/lifetime.js";
+import { type ConnectOptions, Settings } from "./rpc/options.js";
+import { reconnectingStream } from "./rpc/reconnecting-stream.js";
+import { wholeNumber } from "./rpc/whole-number.js";
+import { type ArtifactOptions, ArtifactReader, type OnBytes } from "./transfer/artifact-reader.js";
+import type { StemFormat } from "./transfer/stem-format.js";
+import { StemPlayer } from "./transfer/stem-player.js";
+import { type ReadChunk, type ReadStemOptions, StemReader } from "./transfer/stem-reader.js";
+import type { StemStreamOptions } from "./transfer/stem-stream.js";
+import { openSource, type UploadSource } from "./transfer/upload-source.js";
+import { Upload, type UploadedTrack } from "./transfer/upload.js";
+import { readWaveform, type ReadWaveformOptions, type WaveformPixels } from "./transfer/waveform-reader.js";
+import { writeAll, type WriteOptions } from "./transfer/write-all.js";
 import { type JobEvent, watchJob, type WatchOptions } from "./watch-job.js";
 import { type JobsEvent, watchJobs, type WatchJobsOptions } from "./watch-jobs.js";
-import { readWaveform, type ReadWaveformOptions, type WaveformPixels } from "./waveform-reader.js";
-import { wholeNumber } from "./whole-number.js";
-import { writeAll, type WriteOptions } from "./write-all.js";
 
 /** How to upload. */
 export interface UploadOptions {
-  /** For a person; a path's last part if unset. */
+  /** Name shown to people; the last component of the path if unset. */
   filename?: string;
-  /** Called with committed and total bytes. */
+  /** Called with the committed and the total bytes. */
   onProgress?: OnBytes;
-  /** Stops; the server keeps what it has for a while. */
+  /** Stops the upload. The server keeps the committed bytes for a while. */
   signal?: AbortSignal;
 }
 
-/** What `readStem` wrote. */
+/** The result of `readStem`. */
 export interface StemRead {
   readonly format: StemFormat;
   /** The first frame written. */
@@ -70,7 +70,7 @@ export interface StemRead {
   readonly bytes: number;
 }
 
-/** What `getArtifact` wrote. */
+/** The result of `getArtifact`. */
 export interface ArtifactRead {
   readonly artifact: Artifact;
   readonly runId: string;
@@ -78,23 +78,23 @@ export interface ArtifactRead {
   readonly bytes: number;
 }
 
-/** For a call that changes a job. */
+/** Options of a call that changes a job. */
 export interface ChangeOptions extends UnaryOptions {
-  /** Only if the job still has this run; otherwise RunReplacedError. Unset: whichever it has. */
+  /** Throws RunReplacedError unless the job has this run. Unset: any run. */
   expectedRunId?: string | undefined;
 }
 
-/** A client of the server at `address` (host:port); connects when it is first used. */
+/** Makes a client of the server at `address` (host:port). It connects at its first call. */
 export function connect(address: string, options: ConnectOptions = {}): MismoClient {
   return new MismoClient(new Connection(address, new Settings(options)));
 }
 
 /**
- * Calls are repeated while the server is away or busy, and streams go on after a break, within the bounds of the
- * ConnectOptions. A stream that goes on does so in the run that it began with, or throws RunReplacedError. Frames are
- * frames of audio (one sample for every channel), times are seconds.
+ * Client of one server. It repeats calls while the server is unavailable or busy and reopens broken streams, within the
+ * limits of the ConnectOptions. A reopened stream continues in the run that it began with, or throws RunReplacedError.
+ * Frames are audio frames (one sample for each channel); times are in seconds.
  *
- * Everything throws MismoError; with a signal that aborts, the signal's reason.
+ * All methods throw MismoError, or the signal's reason once their signal aborts.
  */
 export class MismoClient implements Disposable {
   readonly #connection: Connection;
@@ -104,7 +104,7 @@ export class MismoClient implements Disposable {
     this.#connection = connection;
   }
 
-  /** Ends all calls, which then throw MismoError (CANCELLED); jobs live on. */
+  /** Cancels all calls, which then throw MismoError (CANCELLED). Jobs continue. */
   close(): void {
     this.#connection.close();
   }
@@ -114,8 +114,8 @@ export class MismoClient implements Disposable {
   }
 
   /**
-   * Submits a track: a path that the server can read, or what `upload` returned. It takes effect once, however
-   * often it had to be sent. Throws RangeError too.
+   * Submits a track: a path that the server can read, or the result of `upload`. The submit takes effect once,
+   * even if the client has to repeat it. Also throws RangeError.
    */
   async submit(source: JobSource, options: SubmitOptions & UnaryOptions = {}): Promise<Submitted> {
     const request = submitRequest(source, options);
@@ -126,13 +126,13 @@ export class MismoClient implements Disposable {
     return { job: jobOf(answer), deduplicated: answer.deduplicated, cacheHit: answer.cacheHit };
   }
 
-  /** One job. */
+  /** Returns a job. */
   async getJob(jobId: string, options?: UnaryOptions): Promise<Job> {
     const request = GetJobRequest.fromPartial({ jobId });
     return jobOf(await this.#connection.unary((stubs, ...rest) => stubs.jobs.getJob(request, ...rest), options));
   }
 
-  /** Jobs in any of these states with all of these labels, newest first, over all pages. */
+  /** Yields the jobs in any of these states with all of these labels, newest first. Fetches page after page. */
   async *listJobs(options: ListOptions = {}): AsyncGenerator<Job, void> {
     const { states = [], labels = {}, signal } = options;
     const pageSize = wholeNumber("pageSize", options.pageSize ?? 0);
@@ -148,24 +148,24 @@ export class MismoClient implements Disposable {
     }
   }
 
-  /** Ends a job; changes nothing if it has ended. */
+  /** Cancels a job; has no effect if it has ended. */
   async cancel(jobId: string, options: ChangeOptions = {}): Promise<Job> {
     const request = CancelJobRequest.fromPartial({ jobId, expectedRunId: options.expectedRunId ?? "" });
     return jobOf(await this.#connection.unary((stubs, ...rest) => stubs.jobs.cancelJob(request, ...rest), options));
   }
 
-  /** Changes the priority or the playhead of a job that has not ended. Throws RangeError too. */
+  /** Changes the priority or the playhead of a job that has not ended. Also throws RangeError. */
   async update(jobId: string, change: JobUpdate, options: ChangeOptions = {}): Promise<Job> {
     const request = updateRequest(jobId, change, options.expectedRunId);
     return jobOf(await this.#connection.unary((stubs, ...rest) => stubs.jobs.updateJob(request, ...rest), options));
   }
 
-  /** Ends a job and removes its files. `allowMissing`: no error if there is no such job (false). */
+  /** Cancels a job and removes its files. `allowMissing`: succeed if there is no such job (false). */
   async delete(jobId: string, options: ChangeOptions & { allowMissing?: boolean } = {}): Promise<void> {
     const { expectedRunId = "", allowMissing = false } = options;
     let isRepeated = false;
     await this.#connection.unary((stubs, ...rest) => {
-      // An attempt whose answer was lost may have deleted it.
+      // An attempt whose answer was lost may have deleted the job.
       const request = DeleteJobRequest.fromPartial({ jobId, expectedRunId, allowMissing: allowMissing || isRepeated });
       isRepeated = true;
       return stubs.jobs.deleteJob(request, ...rest);
@@ -173,24 +173,24 @@ export class MismoClient implements Disposable {
   }
 
   /**
-   * A job's events until it ends, none of them twice, over broken streams and server restarts. A snapshot comes
-   * first, and again where a restarted server cannot replay. Leaving the iteration cancels the call. For many jobs
-   * there is `watchJobs`.
+   * Yields a job's events until it ends, each once, across broken streams and server restarts. The first event is a
+   * snapshot; another follows if a restarted server cannot replay the events. Leaving the iteration cancels the call.
+   * Use `watchJobs` for many jobs.
    */
   watch(jobId: string, options: WatchOptions = {}): ClosableIterator<JobEvent> {
     return new ClosableIterator((signal) => watchJob(this.#connection, jobId, options, signal), options.signal);
   }
 
   /**
-   * The changes of all jobs that match, in one stream, until the consumer leaves; over broken streams and server
-   * restarts, each time from the cursor of the last event that was handled. An event is handled when the next one is
-   * asked for. A cursor that is stored with what was handled serves the next program too.
+   * Yields the changes of all matching jobs until the consumer leaves the iteration. After a broken stream or a server
+   * restart it continues from the cursor of the last event that was handled. An event counts as handled when the
+   * consumer requests the next one. A later process can continue from a cursor that this one stored.
    */
   watchJobs(options: WatchJobsOptions = {}): ClosableIterator<JobsEvent> {
     return new ClosableIterator((signal) => watchJobs(this.#connection, options, signal), options.signal);
   }
 
-  /** The job once it succeeded. Throws JobFailedError if it failed or was cancelled. */
+  /** Waits until the job succeeds and returns it. Throws JobFailedError if it fails or is cancelled. */
   async wait(jobId: string, options: Pick<WatchOptions, "expectedRunId" | "signal"> = {}): Promise<Job> {
     for await (const event of this.watch(jobId, options)) {
       if (event.type !== "terminal") continue;
@@ -200,16 +200,16 @@ export class MismoClient implements Disposable {
     return this.getJob(jobId, options);
   }
 
-  /** All or some stems, interleaved by time; see StemPlayer. Throws RangeError. */
+  /** Streams all or some stems, interleaved by time; see StemPlayer. Throws RangeError at once. */
   streamStems(jobId: string, options: StemStreamOptions = {}): StemPlayer {
     return new StemPlayer(this.#connection, jobId, options);
   }
 
   /**
-   * One stem into a Writable, no faster than it takes it; resolves when all is written. PCM comes without a
-   * header (see `wavHeader`), FLAC with the stream header first, so that it is a FLAC stream of its own.
+   * Writes one stem to a Writable, with back-pressure; resolves when all is written. PCM is written without a header
+   * (see `wavHeader`). FLAC is written after its stream header, so the output is a complete FLAC stream.
    *
-   * Throws StreamCorruptError, RunReplacedError, RangeError and the errors of `target` too.
+   * Also throws StreamCorruptError, RunReplacedError, RangeError and the errors of `target`.
    */
   async readStem(
     jobId: string,
@@ -238,7 +238,7 @@ export class MismoClient implements Disposable {
     return { format: reader.format!, startFrame: startFrame ?? reader.startFrame!, frameCount, bytes };
   }
 
-  /** The same as an async iterator of chunks. Throws RangeError at once. */
+  /** Yields the chunks of one stem. Throws RangeError at once. */
   stemChunks(
     jobId: string,
     stemName: string,
@@ -248,16 +248,16 @@ export class MismoClient implements Disposable {
     return new ClosableIterator((signal) => reader.chunks(signal), options.signal);
   }
 
-  /** Peaks of the stems for drawing, every pixel once, also while they grow. Throws RangeError when it is read. */
+  /** Yields the peaks of the stems for drawing, each pixel once. Throws RangeError at the first read. */
   readWaveform(jobId: string, options: ReadWaveformOptions = {}): ClosableIterator<WaveformPixels> {
     return new ClosableIterator((signal) => readWaveform(this.#connection, jobId, options, signal), options.signal);
   }
 
   /**
-   * Sends a track for `submit`: a file's path, its bytes, or a stream of them. Content that the server has is not sent
-   * again; a broken upload resumes from what the server has committed.
+   * Uploads a track for `submit`: the path of a file, its bytes, or a stream of bytes. Sends nothing if the server
+   * already has the content. A broken upload resumes from the bytes that the server has committed.
    *
-   * Throws SourceChangedError, and the errors of the file system or of the stream too.
+   * Also throws SourceChangedError and the errors of the file system or of the stream.
    */
   async upload(source: UploadSource, options: UploadOptions = {}): Promise<UploadedTrack> {
     const content = await openSource(source, options.filename, options.signal);
@@ -268,16 +268,16 @@ export class MismoClient implements Disposable {
     }
   }
 
-  /** How far an upload got. */
+  /** Returns the state of an upload. */
   getUpload(uploadId: string, options?: UnaryOptions): Promise<GetUploadResponse> {
     const request = GetUploadRequest.fromPartial({ uploadId });
     return this.#connection.unary((stubs, ...rest) => stubs.transfers.getUpload(request, ...rest), options);
   }
 
   /**
-   * A file of a job, one of its `artifacts`, into a Writable; resolves when all is written and fits its SHA-256.
+   * Writes one of a job's `artifacts` to a Writable; resolves when all is written and its SHA-256 matches.
    *
-   * Throws StreamCorruptError, ChecksumError, RunReplacedError and the errors of `target` too.
+   * Also throws StreamCorruptError, ChecksumError, RunReplacedError and the errors of `target`.
    */
   async getArtifact(
     jobId: string,
@@ -290,13 +290,13 @@ export class MismoClient implements Disposable {
     return { artifact: reader.artifact!, runId: reader.runId, bytes: reader.offset };
   }
 
-  /** What the server is, what it offers and how busy it is. */
+  /** Returns the version, the features, the limits and the load of the server. */
   serverInfo(options?: UnaryOptions): Promise<GetServerInfoResponse> {
     const request = GetServerInfoRequest.fromPartial({});
     return this.#connection.unary((stubs, ...rest) => stubs.system.getServerInfo(request, ...rest), options);
   }
 
-  /** Every model the server knows, usable or not. */
+  /** Returns all models that the server knows, including those that it cannot run. */
   async listModels(options?: UnaryOptions): Promise<Model[]> {
     const request = ListModelsRequest.fromPartial({});
     const answer = await this.#connection.unary<{ models: Model[] }>(
@@ -306,7 +306,7 @@ export class MismoClient implements Disposable {
     return answer.models;
   }
 
-  /** Every stage of the contract; `available` ones may be asked for, others say why not. */
+  /** Returns all stages of the API. A stage that is not `available` has the reason. */
   async listStages(options?: UnaryOptions): Promise<StageInfo[]> {
     const request = ListStagesRequest.fromPartial({});
     const answer = await this.#connection.unary<{ stages: StageInfo[] }>(
@@ -316,7 +316,7 @@ export class MismoClient implements Disposable {
     return answer.stages;
   }
 
-  /** Samples of processor, memory, disk and queue every `interval` seconds (1) until the consumer leaves. */
+  /** Yields the load of processor, memory, disk and queue every `interval` seconds (1) until the consumer leaves. */
   watchResources(options: { interval?: number; signal?: AbortSignal } = {}): ClosableIterator<WatchResourcesResponse> {
     const connection = this.#connection;
     const request = WatchResourcesRequest.fromPartial({ interval: duration(options.interval) });

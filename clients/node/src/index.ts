@@ -1,7 +1,7 @@
 /**
- * Client of the analysis server: submit a track, watch it, play its stems while they are made.
+ * Client of the analysis server: submits tracks, watches jobs, and plays stems while they are separated.
  *
- * Jobs, events and models are the messages of `mismo.analysis.v1`; README.md has examples.
+ * Jobs, models and stages are the messages of `mismo.analysis.v1`. README.md has examples.
  */
 
 export { status } from "@grpc/grpc-js";
@@ -38,7 +38,6 @@ export {
   type WaveformInfo,
 } from "./generated/mismo/analysis/v1/transfer_service.js";
 
-export type { ArtifactOptions, OnBytes } from "./artifact-reader.js";
 export {
   type ArtifactRead,
   type ChangeOptions,
@@ -47,17 +46,6 @@ export {
   type StemRead,
   type UploadOptions,
 } from "./client.js";
-export type { UnaryOptions } from "./connection.js";
-export { crc32c } from "./crc32c.js";
-export {
-  ChecksumError,
-  JobFailedError,
-  MismoError,
-  RunReplacedError,
-  SeekRefusedError,
-  SourceChangedError,
-  StreamCorruptError,
-} from "./errors.js";
 export type { HeartbeatOptions } from "./heartbeat.js";
 export {
   type JobSource,
@@ -68,20 +56,32 @@ export {
   type SubmitOptions,
   type Submitted,
 } from "./jobs.js";
-export { ClosableIterator } from "./lifetime.js";
-export type { ConnectOptions } from "./options.js";
-export type { AppliedSeek } from "./pending-seeks.js";
-export type { OnRetry, RetryPolicy } from "./retry.js";
-export type { FieldViolation } from "./rpc-status.js";
-export type { StartPosition } from "./start-position.js";
-export type { CreditOptions } from "./stem-credit.js";
-export { frameBytes, type PcmFormat, type StemFormat, wavHeader } from "./stem-format.js";
-export { StemPlayer } from "./stem-player.js";
-export type { ReadChunk, ReadStemOptions } from "./stem-reader.js";
-export type { NotReady, StemChunk, StemStreamOptions } from "./stem-stream.js";
-export type { UploadedTrack } from "./upload.js";
-export type { UploadSource } from "./upload-source.js";
+export type { UnaryOptions } from "./rpc/connection.js";
+export {
+  ChecksumError,
+  JobFailedError,
+  MismoError,
+  RunReplacedError,
+  SeekRefusedError,
+  SourceChangedError,
+  StreamCorruptError,
+} from "./rpc/errors.js";
+export { ClosableIterator } from "./rpc/lifetime.js";
+export type { ConnectOptions } from "./rpc/options.js";
+export type { OnRetry, RetryPolicy } from "./rpc/retry.js";
+export type { FieldViolation } from "./rpc/status-details.js";
+export type { ArtifactOptions, OnBytes } from "./transfer/artifact-reader.js";
+export { crc32c } from "./transfer/crc32c.js";
+export type { AppliedSeek } from "./transfer/pending-seeks.js";
+export type { StartPosition } from "./transfer/start-position.js";
+export type { CreditOptions } from "./transfer/stem-credit.js";
+export { frameBytes, type PcmFormat, type StemFormat, wavHeader } from "./transfer/stem-format.js";
+export { StemPlayer } from "./transfer/stem-player.js";
+export type { ReadChunk, ReadStemOptions } from "./transfer/stem-reader.js";
+export type { NotReady, StemChunk, StemStreamOptions } from "./transfer/stem-stream.js";
+export type { UploadSource } from "./transfer/upload-source.js";
+export type { UploadedTrack } from "./transfer/upload.js";
+export type { ReadWaveformOptions, WaveformPixels } from "./transfer/waveform-reader.js";
+export type { WriteOptions } from "./transfer/write-all.js";
 export type { JobEvent, WatchOptions } from "./watch-job.js";
 export type { JobsEvent, WatchJobsOptions } from "./watch-jobs.js";
-export type { ReadWaveformOptions, WaveformPixels } from "./waveform-reader.js";
-export type { WriteOptions } from "./write-all.js";

@@ -1,22 +1,22 @@
-/** The requests of JobService, and what a job says. */
+/** Builds the requests of JobService and reads results from a job. */
 
 import { randomUUID } from "node:crypto";
 import { resolve } from "node:path";
 
 import { status } from "@grpc/grpc-js";
 
-import { duration } from "./durations.js";
-import { MismoError } from "./errors.js";
 import { Encoding } from "./generated/mismo/analysis/v1/audio.js";
 import { type Job, type JobState, Priority } from "./generated/mismo/analysis/v1/job.js";
 import { SubmitJobRequest, UpdateJobRequest } from "./generated/mismo/analysis/v1/job_service.js";
 import { type LoudnessResult, Stage, StemOptions } from "./generated/mismo/analysis/v1/stage.js";
-import { wholeNumber } from "./whole-number.js";
+import { duration } from "./rpc/durations.js";
+import { MismoError } from "./rpc/errors.js";
+import { wholeNumber } from "./rpc/whole-number.js";
 
-/** A path that the server can read, or a complete upload. */
+/** A path that the server can read, or a completed upload. */
 export type JobSource = string | { readonly uploadId: string };
 
-/** How to separate; what is left out the server chooses. */
+/** How to separate. The server chooses the value of each option that is unset. */
 export interface SeparationOptions {
   /** A name of `listModels`. */
   model?: string;
@@ -24,69 +24,69 @@ export interface SeparationOptions {
   stems?: readonly string[];
   /** One stem and its complement. */
   twoStems?: string;
-  /** Where the player is, in seconds: its segments are separated first. */
+  /** Position of the player in seconds. The server separates its segments first. */
   playhead?: number;
-  /** Averages this many shifted passes (0 to 20). */
+  /** Number of shifted passes whose mean is taken (0 to 20). */
   shifts?: number;
-  /** How much of a segment overlaps the next one (0 to 0.95). */
+  /** Fraction of a segment that overlaps the next one (0 to 0.95). */
   overlap?: number;
-  /** Of the stem files. */
+  /** Encoding of the stem files. */
   encoding?: Encoding;
-  /** Of the stem files, Hz. */
+  /** Sample rate of the stem files, Hz. */
   sampleRate?: number;
 }
 
-/** What to do with a track; what is left out the server chooses. */
+/** What to do with a track. The server chooses the value of each option that is unset. */
 export interface SubmitOptions extends SeparationOptions {
-  /** What is asked for, of `listStages`; the stems if empty. */
+  /** Stages to run, out of those of `listStages`; the stems if empty. */
   stages?: readonly Stage[];
   priority?: Priority;
   labels?: Readonly<Record<string, string>>;
   /**
-   * [A-Za-z0-9._-]{1,128}. If that job is active with the same source and options, it is returned; with others the
-   * submit fails with reason JOB_ID_ACTIVE. If that job has ended, it gets a new run.
+   * [A-Za-z0-9._-]{1,128}. If that job is active with the same source and options, the server returns it; if it is
+   * active with others, the submit fails with reason JOB_ID_ACTIVE. If that job has ended, it gets a new run.
    */
   jobId?: string;
-  /** Seconds for which the result is kept after the end. */
+  /** Seconds for which the server keeps the result after the job has ended. */
   resultTtl?: number;
-  /** A URL that gets a POST when a stage has ended. */
+  /** URL to which the server sends a POST when a stage ends. */
   callback?: string;
-  /** Check everything, start nothing. */
+  /** Check the request without creating a job. */
   validateOnly?: boolean;
-  /** A UUID; a repeated one gets the answer of its first submit again. A fresh one if unset. */
+  /** UUID of this submit; a second submit with it gets the answer of the first. Random if unset. */
   requestId?: string;
 }
 
-/** What a submit brought. */
+/** The answer to a submit. */
 export interface Submitted {
   readonly job: Job;
-  /** An earlier submit made this job. */
+  /** An earlier submit created this job. */
   readonly deduplicated: boolean;
-  /** The result of an earlier job is used again. */
+  /** The job reuses the result of an earlier job. */
   readonly cacheHit: boolean;
 }
 
 /** Which jobs to list. */
 export interface ListOptions {
-  /** Any of these; all if empty. */
+  /** Jobs in any of these states; in every state if empty. */
   states?: readonly JobState[];
-  /** All of these. */
+  /** Jobs with all of these labels. */
   labels?: Readonly<Record<string, string>>;
-  /** Jobs fetched at once (100; 1000 at most). */
+  /** Jobs in one request (100; at most 1000). */
   pageSize?: number;
   /** Ends the iteration with the signal's reason. */
   signal?: AbortSignal;
 }
 
-/** What to change about a job that has not ended; what is left out stays. */
+/** Changes of a job that has not ended. A field that is unset stays as it is. */
 export interface JobUpdate {
-  /** null: back to normal. */
+  /** null resets it to normal. */
   priority?: Priority | null;
-  /** Seconds; null: no playhead. */
+  /** Seconds; null removes the playhead. */
   playhead?: number | null;
 }
 
-/** The message of a submit, with the id that makes it safe to repeat. Throws RangeError. */
+/** Builds the request of a submit; its request id makes it safe to repeat. Throws RangeError. */
 export function submitRequest(source: JobSource, options: SubmitOptions): SubmitJobRequest {
   return SubmitJobRequest.fromPartial({
     requestId: options.requestId ?? randomUUID(),
@@ -106,7 +106,7 @@ export function submitRequest(source: JobSource, options: SubmitOptions): Submit
   });
 }
 
-/** Unset unless something is said about the stems: a job that asks for none has no such options. */
+/** Undefined if no option of the stems is set: a job without the stems stage must not have them. */
 function stemOptions(options: SeparationOptions): StemOptions | undefined {
   const { model, stems, twoStems, playhead, shifts, overlap, encoding, sampleRate } = options;
   const given = { model, stems, twoStems, playhead, shifts, overlap, encoding, sampleRate };
@@ -125,9 +125,10 @@ function stemOptions(options: SeparationOptions): StemOptions | undefined {
   });
 }
 
-/** The message of an update. Throws RangeError. */
+/** Builds the request of an update. Throws RangeError. */
 export function updateRequest(jobId: string, { priority, playhead }: JobUpdate, expectedRunId = ""): UpdateJobRequest {
-  const updateMask = Object.entries({ priority, playhead }).flatMap(([path, value]) => (value === undefined ? [] : [path]));
+  const changes = Object.entries({ priority, playhead }).filter(([, value]) => value !== undefined);
+  const updateMask = changes.map(([path]) => path);
   return UpdateJobRequest.fromPartial({
     ...{ jobId, expectedRunId, updateMask },
     priority: priority ?? Priority.UNSPECIFIED,
@@ -135,13 +136,13 @@ export function updateRequest(jobId: string, { priority, playhead }: JobUpdate, 
   });
 }
 
-/** The loudness of the job's track; undefined until Stage.LOUDNESS has succeeded. */
+/** Loudness of the job's track; undefined until Stage.LOUDNESS has succeeded. */
 export function loudnessOf(job: Job): LoudnessResult | undefined {
   const result = job.stages.find(({ stage }) => stage === Stage.LOUDNESS)?.result;
   return result?.$case === "loudness" ? result.value : undefined;
 }
 
-/** The job of an answer; every answer has one. */
+/** Returns the job of an answer. Throws MismoError (INTERNAL) if it has none. */
 export function jobOf({ job }: { job: Job | undefined }): Job {
   if (job === undefined) throw new MismoError(status.INTERNAL, "the server's answer has no job");
   return job;

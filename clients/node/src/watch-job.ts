@@ -1,21 +1,21 @@
-/** The events of one job, each exactly once, over broken streams and restarted servers. */
+/** Watches one job: yields each event exactly once, across broken streams and server restarts. */
 
 import { status } from "@grpc/grpc-js";
 
-import type { Connection } from "./connection.js";
-import { duration } from "./durations.js";
-import { MismoError } from "./errors.js";
 import type { FrameRange } from "./generated/mismo/analysis/v1/audio.js";
 import type { Job, Progress } from "./generated/mismo/analysis/v1/job.js";
 import { WatchJobRequest, type WatchJobResponse } from "./generated/mismo/analysis/v1/job_service.js";
 import type { StageStatus } from "./generated/mismo/analysis/v1/stage.js";
 import { Heartbeat, type HeartbeatOptions } from "./heartbeat.js";
-import { reconnectingStream } from "./reconnecting-stream.js";
-import { wholeNumber } from "./whole-number.js";
+import type { Connection } from "./rpc/connection.js";
+import { duration } from "./rpc/durations.js";
+import { MismoError } from "./rpc/errors.js";
+import { reconnectingStream } from "./rpc/reconnecting-stream.js";
+import { wholeNumber } from "./rpc/whole-number.js";
 
-/** What every event has. */
+/** Fields of every event. */
 interface EventOrigin {
-  /** The job's revision as of this event; with `serverEpoch` a later watch can go on from here. */
+  /** The job's revision after this event. With `serverEpoch` a later watch can continue from it. */
   readonly revision: number;
   readonly serverEpoch: string;
   readonly time: Date;
@@ -27,28 +27,28 @@ export type JobEvent = EventOrigin &
     | { readonly type: "snapshot"; readonly job: Job }
     | { readonly type: "stage"; readonly stage: StageStatus }
     | { readonly type: "progress"; readonly progress: Progress }
-    /** Frames of all asked stems that became final. */
+    /** Frames that became final in all requested stems. */
     | { readonly type: "segmentReady"; readonly ranges: FrameRange[]; readonly runId: string }
     | { readonly type: "heartbeat" }
-    /** The last one: the job as it ended. */
+    /** The last event, with the ended job. */
     | { readonly type: "terminal"; readonly job: Job }
   );
 
 /** How to watch a job; times in seconds. */
 export interface WatchOptions extends HeartbeatOptions {
-  /** Go on after an event seen earlier; 0: begin with a snapshot. */
+  /** Continue after the event with this revision; 0: begin with a snapshot. */
   afterRevision?: number;
-  /** That event's `serverEpoch`. */
+  /** `serverEpoch` of that event. */
   serverEpoch?: string;
-  /** The run to watch; unset: the newest as of now. */
+  /** The run to watch; unset: the newest at the start of the watch. */
   expectedRunId?: string;
-  /** Least time between two progress events; unset: the server's default. */
+  /** Shortest time between two progress events; unset: the server's default. */
   minProgressInterval?: number;
   /** Ends the iteration with the signal's reason. */
   signal?: AbortSignal;
 }
 
-/** Progress is a sample of the moment: it repeats its revision, and a resumed stream may send it again. */
+/** Events that a resumed stream may repeat. Progress is not one: several progress events share one revision. */
 const REPLAYED_EVENTS: ReadonlySet<string> = new Set(["stage", "segmentReady"]);
 
 /** Yields events until the terminal one. Throws MismoError, RunReplacedError, or the signal's reason. */
@@ -87,31 +87,32 @@ export async function* watchJob(
     for await (const message of messages) {
       const event = toEvent(message);
       if (event === undefined) continue;
-      // Within the epoch, what a resumed stream repeats is known already.
+      // Within one epoch the revision tells which events a resumed stream repeats.
       const repeated = REPLAYED_EVENTS.has(event.type) && event.serverEpoch === epoch && event.revision <= seen;
       epoch = event.serverEpoch;
       runId ||= runIdOf(event);
       if (event.type === "snapshot") {
-        // It holds everything up to its revision. A restarted server may count on from an earlier one.
+        // A snapshot includes all earlier events. A restarted server may continue from an earlier revision.
         revision = seen = event.revision;
       } else {
         attempts.progressed();
         revision = Math.max(revision, event.revision);
       }
-      if (!repeated && (event.type !== "heartbeat" || heartbeat.isHandedOut)) yield event;
+      if (!repeated && (event.type !== "heartbeat" || heartbeat.isYielded)) yield event;
       if (event.type === "terminal") return;
     }
-    await attempts.after(new MismoError(status.UNAVAILABLE, `the events of job ${jobId} stopped`), signal, "stream");
+    const ended = new MismoError(status.UNAVAILABLE, `the events of job ${jobId} stopped`);
+    await attempts.waitAfter(ended, signal, "stream");
   }
 }
 
-/** "" for an event that does not name its run. */
+/** Run of an event; "" if the event does not name it. */
 function runIdOf(event: JobEvent): string {
   if (event.type === "segmentReady") return event.runId;
   return event.type === "snapshot" || event.type === "terminal" ? event.job.runId : "";
 }
 
-/** Undefined for a kind of event that this version does not know. */
+/** Converts a message; undefined for a kind of event that this version does not know. */
 function toEvent(message: WatchJobResponse): JobEvent | undefined {
   const { revision, serverEpoch, event } = message;
   const origin: EventOrigin = { revision, serverEpoch, time: message.time ?? new Date(0) };

@@ -1,49 +1,49 @@
-/** The changes of all jobs that match a filter, in one stream that goes on from a cursor. */
+/** Watches all jobs that match a filter, in one stream that continues from a cursor. */
 
 import { status } from "@grpc/grpc-js";
 
-import type { Connection } from "./connection.js";
-import { duration } from "./durations.js";
-import { MismoError } from "./errors.js";
 import type { Job, JobState, Progress } from "./generated/mismo/analysis/v1/job.js";
 import { WatchJobsRequest, type WatchJobsResponse } from "./generated/mismo/analysis/v1/job_service.js";
 import { Heartbeat, type HeartbeatOptions } from "./heartbeat.js";
-import { reconnectingStream } from "./reconnecting-stream.js";
+import type { Connection } from "./rpc/connection.js";
+import { duration } from "./rpc/durations.js";
+import { MismoError } from "./rpc/errors.js";
+import { reconnectingStream } from "./rpc/reconnecting-stream.js";
 
-/** What every event has. */
+/** Fields of every event. */
 interface EventOrigin {
-  /** Where to go on after this event. Store it once the event is handled; it stays valid over restarts. */
+  /** Continues after this event. Store it once the event is handled; it survives restarts of the server. */
   readonly cursor: string;
   readonly time: Date;
 }
 
-/** Something that happened to one of the jobs, or to the stream. */
+/** A change of one of the jobs, or of the stream. */
 export type JobsEvent = EventOrigin &
   (
-    /** A job that is new or has changed, in its newest state. */
+    /** A new or changed job in its newest state. */
     | { readonly type: "job"; readonly job: Job }
-    /** A job that was deleted or has expired, whether or not it was seen before. */
+    /** A job that was deleted or has expired, whether or not an earlier event reported it. */
     | { readonly type: "deleted"; readonly jobId: string; readonly runId: string }
     | { readonly type: "progress"; readonly jobId: string; readonly runId: string; readonly progress: Progress }
-    /** All that had changed before the stream was opened has come; again whenever it was opened anew. */
+    /** All changes from before the stream was opened have been sent. Repeated after each reconnection. */
     | { readonly type: "caughtUp" }
     | { readonly type: "heartbeat" }
     /**
-     * The cursor was too old, or of another job store: all jobs that match come anew, up to the next `caughtUp`. A job
-     * that is not among them no longer exists or no longer matches.
+     * The cursor is too old or belongs to another job store. All matching jobs follow, up to the next `caughtUp`. A
+     * job that is not among them no longer exists or no longer matches.
      */
     | { readonly type: "cursorExpired" }
   );
 
 /** Which jobs to watch, and how; times in seconds. */
 export interface WatchJobsOptions extends HeartbeatOptions {
-  /** Any of these; all if empty. */
+  /** Jobs in any of these states; in every state if empty. */
   states?: readonly JobState[];
-  /** All of these. */
+  /** Jobs with all of these labels. */
   labels?: Readonly<Record<string, string>>;
-  /** Of the last event that was handled, also by an earlier program; unset: begin with all jobs that match. */
+  /** Cursor of the last event that was handled, by this or an earlier process; unset: begin with all matching jobs. */
   cursor?: string;
-  /** Least time between two progress events of one job; unset: the server's default. */
+  /** Shortest time between two progress events of one job; unset: the server's default. */
   minProgressInterval?: number;
   /** Ends the iteration with the signal's reason. */
   signal?: AbortSignal;
@@ -59,7 +59,7 @@ export async function* watchJobs(
 ): AsyncGenerator<JobsEvent, void> {
   const attempts = connection.settings.streamAttempts();
   const heartbeat = new Heartbeat(options);
-  // The consumer has handled an event when it asks for the next one, which is before anything is opened again.
+  // The consumer has handled an event when it requests the next one, so the cursor moves after `yield`.
   let cursor = options.cursor ?? "";
   const request = (): WatchJobsRequest =>
     WatchJobsRequest.fromPartial({
@@ -80,9 +80,9 @@ export async function* watchJobs(
       });
       for await (const message of messages) {
         const event = toEvent(message, cursor);
-        // A stream that only ever catches up with nothing is not worth endless attempts.
+        // A stream that delivers nothing but `caughtUp` with the same cursor must not reset the retry limit.
         if (event?.type !== "caughtUp" || event.cursor !== cursor) attempts.progressed();
-        if (event !== undefined && (event.type !== "heartbeat" || heartbeat.isHandedOut)) yield event;
+        if (event !== undefined && (event.type !== "heartbeat" || heartbeat.isYielded)) yield event;
         cursor = message.cursor || cursor;
       }
     } catch (error) {
@@ -91,11 +91,11 @@ export async function* watchJobs(
       yield { cursor, time: new Date(), type: "cursorExpired" };
       continue;
     }
-    await attempts.after(new MismoError(status.UNAVAILABLE, "the changes of jobs stopped"), signal, "stream");
+    await attempts.waitAfter(new MismoError(status.UNAVAILABLE, "the changes of jobs stopped"), signal, "stream");
   }
 }
 
-/** Undefined for a kind of event that this version does not know. */
+/** Converts a message; undefined for a kind of event that this version does not know. */
 function toEvent(message: WatchJobsResponse, cursorBefore: string): JobsEvent | undefined {
   const { event } = message;
   const origin: EventOrigin = { cursor: message.cursor || cursorBefore, time: message.time ?? new Date(0) };

@@ -108,14 +108,15 @@ describe("jobs", { skip: noServer }, () => {
     await client.cancel(jobId, { expectedRunId: job.runId });
     const again = await client.submit(short, { jobId });
     assert.notEqual(again.job.runId, job.runId);
-    for (const call of [
-      client.cancel(jobId, { expectedRunId: job.runId }),
-      client.update(jobId, { priority: Priority.LOW }, { expectedRunId: job.runId }),
-      client.delete(jobId, { expectedRunId: job.runId }),
-      client.wait(jobId, { expectedRunId: job.runId }),
-    ]) {
-      assert.ok((await refusal(call)) instanceof RunReplacedError);
-    }
+    const refusals = await Promise.all(
+      [
+        client.cancel(jobId, { expectedRunId: job.runId }),
+        client.update(jobId, { priority: Priority.LOW }, { expectedRunId: job.runId }),
+        client.delete(jobId, { expectedRunId: job.runId }),
+        client.wait(jobId, { expectedRunId: job.runId }),
+      ].map(refusal),
+    );
+    for (const error of refusals) assert.ok(error instanceof RunReplacedError);
     await client.wait(jobId, { expectedRunId: again.job.runId });
     await client.delete(jobId);
     await client.delete(jobId, { allowMissing: true });

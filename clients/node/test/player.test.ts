@@ -1,77 +1,25 @@
-/** What a StemPlayer asks of a server, and how it takes its answers: credit, seeks, runs and checksums. */
+/** What a StemPlayer sends to a server, and how it handles the answers: credit, runs, checksums, waits. */
 
 import assert from "node:assert/strict";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 
 import {
   ChecksumError,
   type NotReady,
   NotReadyReason,
   RunReplacedError,
-  SeekRefusedError,
   status,
-  type StemChunk,
-  type StemPlayer,
   type StemStreamOptions,
 } from "mismo-client";
 
-import { type StreamStemsRequest, StreamStemsResponse } from "#dist/generated/mismo/analysis/v1/transfer_service.js";
+import { StreamStemsResponse } from "#dist/generated/mismo/analysis/v1/transfer_service.js";
 
-import { type FakeCall, FakeServer } from "./support/fake-server.js";
-import {
-  chunk,
-  ending,
-  info,
-  JOB,
-  RATE,
-  round,
-  RUN,
-  samples,
-  seekApplied,
-  seekRefused,
-  sent,
-  STEMS,
-  TOTAL_FRAMES,
-} from "./support/fake-stems.js";
-
-type Call = FakeCall<StreamStemsRequest, StreamStemsResponse>;
+import { nextCall, play, read, readAll } from "./support/fake-player.js";
+import { FakeServer } from "./support/fake-server.js";
+import { chunk, ending, info, JOB, round, RUN, seekApplied, sent, TOTAL_FRAMES } from "./support/fake-stems.js";
 
 const WINDOW = 1 << 20;
 const FRAME_BYTES = 4;
-
-/** A player, its server, and the call that its first read opens. */
-async function play(context: TestContext, options: StemStreamOptions = {}) {
-  const waits: string[] = [];
-  const { server, client } = await FakeServer.start(context, { onRetry: (error) => waits.push(error.name) });
-  const player = client.streamStems(JOB, options);
-  context.after(() => player.close());
-  const format = player.format();
-  format.catch(() => undefined);
-  const call = await server.streamStems.next();
-  const open = sent("open", await call.received());
-  return { server, client, player, call, open, format, waits };
-}
-
-async function read(player: StemPlayer): Promise<StemChunk> {
-  const { value, done } = await player.next();
-  assert.ok(!done && value);
-  const { stemIndex, startFrame, frameCount } = value;
-  assert.ok(value.data.equals(samples(stemIndex, startFrame, startFrame + frameCount)));
-  return value;
-}
-
-async function rest(player: StemPlayer): Promise<StemChunk[]> {
-  const chunks: StemChunk[] = [];
-  for await (const one of player) chunks.push(one);
-  return chunks;
-}
-
-const positions = (chunks: StemChunk[]): [string, number][] => chunks.map((one) => [one.stemName, one.startFrame]);
-
-async function reopened(server: FakeServer): Promise<{ call: Call; open: ReturnType<typeof sent<"open">> }> {
-  const call = await server.streamStems.next();
-  return { call, open: sent("open", await call.received()) };
-}
 
 test("the first message says what is asked for, in seconds where that is how it was asked", async (context) => {
   const { open } = await play(context, { startTime: 1.25, stems: ["bass"], chunkBytes: 8192, creditFrames: 20_000 });
@@ -123,7 +71,7 @@ test("a broken stream goes on in its run and generation, where each stem stopped
   call.cut();
 
   const next = read(player);
-  const second = await reopened(server);
+  const second = await nextCall(server);
   const { expectedRunId, generation, start, resumePoints } = second.open;
   assert.deepEqual([expectedRunId, generation], [RUN, 1]);
   assert.deepEqual(start, { $case: "startFrame", value: 40_000 });
@@ -146,13 +94,13 @@ test("another run's audio never comes: neither where the server refuses, nor whe
   const refused = assert.rejects(player.next(), (error) => {
     return error instanceof RunReplacedError && error.code === status.FAILED_PRECONDITION;
   });
-  const second = await reopened(server);
+  const second = await nextCall(server);
   assert.equal(second.open.expectedRunId, RUN);
   second.call.fail(status.FAILED_PRECONDITION, "RUN_REPLACED");
   await refused;
 
   const unchecked = assert.rejects(player.next(), RunReplacedError);
-  const third = await reopened(server);
+  const third = await nextCall(server);
   third.call.send(info("run-2"), ...round(1000, 2000));
   await unchecked;
 });
@@ -202,128 +150,14 @@ test("a server that waits for credit gets all that is due", async (context) => {
   await next;
 });
 
-test("a seek grants credit for its audio, and what it advanced is paid back by what is dropped", async (context) => {
-  const { player, call } = await play(context, { creditBytes: 80_000, creditFrames: 20_000 });
-  call.send(info(), ...round(0, 5000));
-  await read(player);
-  await read(player);
-  void player.seek(30_000);
-  void player.seek(40_000);
-  // What was taken and as much as the window; the second finds this advance still unpaid.
-  assert.deepEqual(sent("seek", await call.received()).credit, { bytes: 100_000, frames: 20_000 });
-  assert.deepEqual(sent("seek", await call.received()).credit, { bytes: 0, frames: 20_000 });
-  // One chunk of 20000 bytes was in hand, four were on their way: 100000 bytes against an advance of 80000.
-  const next = read(player);
-  call.send(...round(5000, 10_000), seekApplied(1, 30_000), ...round(10_000, 15_000));
-  call.send(seekApplied(2, 40_000), chunk(0, 40_000, 45_000, 2));
-  assert.deepEqual(positions([await next]), [["bass", 40_000]]);
-  assert.equal(player.staleBytes, 80_000);
-  const last = player.next();
-  assert.deepEqual(sent("credit", await call.received()), { bytes: 40_000, frames: 0 });
-  player.close();
-  await last;
-});
-
-test("a refused seek rejects, and nothing of what went on meanwhile is lost", async (context) => {
-  const { player, call } = await play(context);
-  call.send(info(), ...round(0, 5000));
-  await read(player);
-  const refused = player.seek(TOTAL_FRAMES);
-  sent("seek", await call.received());
-  const next = read(player);
-  call.send(...round(5000, 30_000), seekRefused(1), ...round(30_000, TOTAL_FRAMES), ...ending(0));
-  await assert.rejects(refused, (error) => error instanceof SeekRefusedError && /past the end/.test(error.message));
-  const chunks = [await next, ...(await rest(player))];
-  assert.ok(chunks.every(({ generation }) => generation === 0));
-  assert.deepEqual(positions(chunks), [
-    ["drums", 0],
-    ["bass", 5000],
-    ["drums", 5000],
-    ["bass", 30_000],
-    ["drums", 30_000],
-  ]);
-  assert.equal(player.staleBytes, 0);
-});
-
-test("of several seeks a refused one rejects alone", async (context) => {
-  const { player, call, format } = await play(context);
-  call.send(info());
-  await format;
-  const [first, second, third] = [player.seek(10_000), player.seek(TOTAL_FRAMES), player.seekToTime(3)];
-  for (const generation of [1, 2, 3]) assert.equal(sent("seek", await call.received()).generation, generation);
-  const next = read(player);
-  call.send(seekApplied(1, 10_000), seekRefused(2), seekApplied(3, 3 * RATE), chunk(0, 3 * RATE, 31_000, 3));
-  assert.equal((await next).startFrame, 3 * RATE);
-  assert.deepEqual([await first, await third].map(({ generation }) => generation), [1, 3]);
-  await assert.rejects(second, SeekRefusedError);
-});
-
-test("a seek that a later one replaced resolves with that one", async (context) => {
-  const { player, call } = await play(context);
-  const answers = Promise.all([player.seek(10_000), player.seek(20_000)]);
-  call.send(info(), seekApplied(2, 20_000), chunk(0, 20_000, 21_000, 2));
-  await read(player);
-  assert.deepEqual((await answers).map(({ generation, startFrame }) => [generation, startFrame]), [
-    [2, 20_000],
-    [2, 20_000],
-  ]);
-});
-
-test("a seek without an answer is sent again, and what it might have dropped comes again", async (context) => {
-  const { server, player, call } = await play(context);
-  call.send(info(), ...round(0, 5000));
-  await read(player);
-  await read(player);
-  const refused = player.seek(TOTAL_FRAMES);
-  const next = player.next();
-  call.send(...round(5000, 10_000));
-  await call.received();
-  // The chunks have come, and wait for the answer.
-  while (player.nextFrame("drums") !== 10_000) await new Promise(setImmediate);
-  call.cut();
-  const second = await reopened(server);
-  assert.equal(second.open.generation, 0);
-  assert.deepEqual(
-    second.open.resumePoints,
-    STEMS.map((stemName) => ({ stemName, startFrame: 5000 })),
-  );
-  assert.equal(sent("seek", await second.call.received()).generation, 1);
-  second.call.send(info(), seekRefused(1), ...round(5000, TOTAL_FRAMES), ...ending(5000));
-  await assert.rejects(refused, SeekRefusedError);
-  assert.equal((await next).value?.startFrame, 5000);
-  assert.equal((await rest(player)).length, 1);
-});
-
-test("after the end a seek opens another call of the same run", async (context) => {
-  const { server, player, call } = await play(context, { startFrame: 59_000 });
-  call.send(info(), ...round(59_000, TOTAL_FRAMES), ...ending(59_000, 0, "f00d"));
-  assert.equal((await rest(player)).length, 2);
-  assert.deepEqual(player.stemSha256, { bass: "f00d", drums: "f00d" });
-  assert.deepEqual(await player.next(), { done: true, value: undefined });
-
-  const seeking = player.seek(58_000);
-  const playing = rest(player);
-  const second = await reopened(server);
-  assert.equal(second.open.expectedRunId, RUN);
-  assert.ok(second.open.resumePoints.every(({ startFrame }) => startFrame === TOTAL_FRAMES));
-  assert.equal(sent("seek", await second.call.received()).generation, 1);
-  second.call.send(info(), ...ending(TOTAL_FRAMES), seekApplied(1, 58_000));
-  second.call.send(...round(58_000, TOTAL_FRAMES, 1), ...ending(58_000, 1));
-  assert.deepEqual(positions(await playing), [
-    ["bass", 58_000],
-    ["drums", 58_000],
-  ]);
-  assert.deepEqual(await seeking, { generation: 1, startFrame: 58_000 });
-});
-
 test("what came must fit the SHA-256 of what was sent, call by call", async (context) => {
   const { server, player, call } = await play(context);
   call.send(info(), ...round(0, 40_000));
   await read(player);
   await read(player);
   call.cut();
-  const last = rest(player);
-  const second = await reopened(server);
+  const last = readAll(player);
+  const second = await nextCall(server);
   // Of this call alone: from frame 40000 on.
   second.call.send(info(), ...round(40_000, TOTAL_FRAMES), ...ending(40_000));
   assert.equal((await last).length, 2);
@@ -333,7 +167,7 @@ test("a stem that does not fit its SHA-256 is an error that nothing repeats", as
   const { player, call, waits } = await play(context);
   // A chunk is missing at the beginning, where no position betrays it.
   call.send(info(), ...round(10_000, TOTAL_FRAMES), ...ending(0));
-  await assert.rejects(rest(player), (error) => {
+  await assert.rejects(readAll(player), (error) => {
     assert.ok(error instanceof ChecksumError);
     assert.equal(error.code, status.DATA_LOSS);
     assert.match(error.message, /bass from frame 10000/);
@@ -372,30 +206,7 @@ test("a stream that ended while its consumer paused is opened again", async (con
   await read(player);
   call.fail(status.DEADLINE_EXCEEDED, "STREAM_IDLE");
   const next = read(player);
-  const second = await reopened(server);
+  const second = await nextCall(server);
   second.call.send(info(), chunk(0, 1000, 2000));
   assert.equal((await next).startFrame, 1000);
-});
-
-test("a chunk of a seek that was not applied is never taken for audio", async (context) => {
-  const { server, player, call, waits } = await play(context);
-  void player.seek(20_000);
-  call.send(info(), chunk(0, 20_000, 21_000, 1));
-  const next = read(player);
-  const second = await reopened(server);
-  second.call.send(info(), seekApplied(1, 20_000), chunk(0, 20_000, 21_000, 1));
-  assert.equal((await next).generation, 1);
-  assert.deepEqual(waits, ["StreamCorruptError"]);
-});
-
-test("closing rejects the seeks that were not answered, without an unhandled rejection", async (context) => {
-  const { player, call, format } = await play(context);
-  call.send(info());
-  await format;
-  const seeking = player.seek(10_000);
-  void player.seek(20_000);
-  player.close();
-  await assert.rejects(seeking, { codeName: "CANCELLED" });
-  await assert.rejects(player.seek(5), { codeName: "CANCELLED" });
-  await call.cancelled;
 });

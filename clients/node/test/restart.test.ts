@@ -18,7 +18,7 @@ import {
 
 import { Proxy } from "./support/proxy.js";
 import { noServer, Server } from "./support/server.js";
-import { Assembled, Memory, stemBytes } from "./support/sinks.js";
+import { Memory, StemAssembler, stemBytes } from "./support/sinks.js";
 import { RATE, track, wav } from "./support/track.js";
 
 describe("restarts", { skip: noServer }, () => {
@@ -58,10 +58,10 @@ describe("restarts", { skip: noServer }, () => {
     const { proxy, distant } = await Proxy.before(server.port, context);
     const { job } = await client.submit(track(server.music, "short.wav", 5));
     await client.wait(job.jobId);
-    const assembled = new Assembled();
+    const assembled = new StemAssembler();
     let chunks = 0;
     for await (const chunk of distant.streamStems(job.jobId, { chunkBytes: 32_768 })) {
-      assembled.take(chunk);
+      assembled.add(chunk);
       if (++chunks === 20) proxy.cut();
     }
     assert.equal(proxy.connections, 2);
@@ -102,11 +102,11 @@ describe("restarts", { skip: noServer }, () => {
 
     // All of them are in their middle when the server dies.
     const begun = { stream: middle(), watch: middle(), all: middle(), read: middle(), upload: middle() };
-    const assembled = new Assembled();
+    const assembled = new StemAssembler();
     const player = client.streamStems(job.jobId);
     const streaming = (async () => {
       for await (const chunk of player) {
-        assembled.take(chunk);
+        assembled.add(chunk);
         begun.stream.reach();
       }
     })();

@@ -22,7 +22,7 @@ import {
 
 import { Proxy } from "./support/proxy.js";
 import { noServer, Server } from "./support/server.js";
-import { Assembled, Memory, stemBytes } from "./support/sinks.js";
+import { Memory, StemAssembler, stemBytes } from "./support/sinks.js";
 import { RATE, track } from "./support/track.js";
 
 const SECONDS = 12;
@@ -65,13 +65,13 @@ describe("stems", { skip: noServer }, () => {
     const format = await player.format();
     assert.deepEqual([format.sampleRate, format.channels, format.totalFrames], [RATE, 2, SECONDS * RATE]);
     assert.equal(frameBytes(format), FRAME_BYTES);
-    const assembled = new Assembled();
+    const assembled = new StemAssembler();
     const first = await player.next();
     assert.ok(!first.done);
     assert.equal(first.value.startFrame, startFrame);
-    assembled.take(first.value);
+    assembled.add(first.value);
     assert.equal((await client.getJob(done)).state, JobState.RUNNING);
-    for await (const chunk of player) assembled.take(chunk);
+    for await (const chunk of player) assembled.add(chunk);
     assert.deepEqual(assembled.stems.sort(), [...format.stemNames].sort());
 
     await client.wait(done);
@@ -83,8 +83,8 @@ describe("stems", { skip: noServer }, () => {
     }
     // After the end a seek begins again, and the checksums are those of the whole files.
     player.seek(format.totalFrames - 10);
-    const again = new Assembled();
-    for await (const chunk of player) again.take(chunk);
+    const again = new StemAssembler();
+    for await (const chunk of player) again.add(chunk);
     for (const [name, whole] of stems) {
       assert.ok(again.bytes(name).equals(whole.subarray(-10 * FRAME_BYTES)), name);
       assert.equal(player.stemSha256[name], createHash("sha256").update(whole).digest("hex"));
@@ -98,10 +98,10 @@ describe("stems", { skip: noServer }, () => {
     const target = 10 * RATE;
     player.seek(2 * RATE);
     player.seek(target);
-    const assembled = new Assembled();
+    const assembled = new StemAssembler();
     for await (const chunk of player) {
       assert.equal(chunk.generation, 2);
-      assembled.take(chunk);
+      assembled.add(chunk);
     }
     for (const [name, whole] of stems) {
       assert.ok(assembled.bytes(name).equals(whole.subarray(target * FRAME_BYTES)), name);
@@ -112,12 +112,12 @@ describe("stems", { skip: noServer }, () => {
 
   test("a seek past the end is refused, and the stream goes on without a gap", async () => {
     const player = client.streamStems(done, { startFrame: 9 * RATE, creditBytes: CREDIT });
-    const assembled = new Assembled();
-    assembled.take((await player.next()).value!);
+    const assembled = new StemAssembler();
+    assembled.add((await player.next()).value!);
     const refused = assert.rejects(player.seek(SECONDS * RATE), SeekRefusedError);
     for await (const chunk of player) {
       assert.equal(chunk.generation, 0);
-      assembled.take(chunk);
+      assembled.add(chunk);
     }
     await refused;
     for (const [name, whole] of stems) {
@@ -214,11 +214,11 @@ describe("stems", { skip: noServer }, () => {
   test("damaged chunks are noticed and fetched again", async (context) => {
     const errors: string[] = [];
     const { proxy, distant } = await Proxy.before(server.port, context, { onRetry: (error) => errors.push(error.name) });
-    const assembled = new Assembled();
+    const assembled = new StemAssembler();
     proxy.damageNext("server");
     for await (const chunk of distant.streamStems(done)) {
       if (assembled.stems.length === 4 && proxy.damaged === 1) proxy.damageNext("server");
-      assembled.take(chunk);
+      assembled.add(chunk);
     }
     assert.equal(proxy.damaged, 2);
     for (const [name, whole] of stems) assert.ok(assembled.bytes(name).equals(whole), name);

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { RunReplacedError, type WaveformPixels } from "mismo-client";
 
 import { type ReadWaveformResponse } from "#dist/generated/mismo/analysis/v1/transfer_service.js";
-import { type Range, RangeSet } from "#dist/range-set.js";
+import { type Range, RangeSet } from "#dist/transfer/range-set.js";
 
 import { FakeServer } from "./support/fake-server.js";
 import { JOB, RATE, RUN, STEMS, TOTAL_FRAMES } from "./support/fake-stems.js";

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mismo_grpc.audio.encode import Encoding, convert_pcm
-from mismo_grpc.broadcast import Broadcast
 from mismo_grpc.errors import MismoError, check_run
 from mismo_grpc.jobs.job import (
     Job,
@@ -27,6 +27,7 @@ from mismo_grpc.separation.stems import StemLayout, StemSet
 from mismo_grpc.streaming.messages import NotReadyReason
 from mismo_grpc.streaming.reader import RunningJob, StemReader
 from mismo_grpc.streaming.source import SourceRun
+from tests.support.counted_broadcast import CountedBroadcast
 
 T = TypeVar("T")
 
@@ -38,6 +39,13 @@ class WatchedReader(StemReader):
 
     largest_read = 0
     stems_read = 0
+    hold_from: int | None = None
+    """The first read that ends behind this frame waits for `release`."""
+    held = False
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.release = asyncio.Event()
 
     async def read(
         self,
@@ -50,6 +58,9 @@ class WatchedReader(StemReader):
         size = frame_count * self.layout.frame_bytes * len(stem_indexes)
         self.largest_read = max(self.largest_read, size)
         self.stems_read = len(stem_indexes)
+        if self.hold_from is not None and start_frame + frame_count > self.hold_from and not self.held:
+            self.held = True
+            await self.release.wait()
         return await super().read(stem_indexes, start_frame, frame_count, prepare)
 
 
@@ -72,7 +83,7 @@ class GrowingStems:
         self.stems = StemSet(folder / "stems", self.layout, folder / "peaks")
         noise = np.random.default_rng(frames).uniform(-peak, peak, (len(stems), frames, 2))
         self.stems.write(0, noise.astype(np.float32))
-        self.changed = Broadcast()
+        self.changed = CountedBroadcast()
         self.job = Job(
             "track",
             "run",

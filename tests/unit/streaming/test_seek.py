@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from pathlib import Path
 
@@ -193,3 +194,23 @@ async def test_a_seek_to_where_it_waits_already_is_told_to_wait_anew(folder: Pat
         waits = await anext(messages)
         assert isinstance(waits, NotReady)
         assert (waits.generation, waits.start_frame) == (1, 0)
+
+
+async def test_a_seek_does_not_wait_for_what_is_read_for_nothing_and_the_end_does(folder: Path) -> None:
+    track = GrowingStems(folder, 400_000)
+    track.reader.hold_from = 300_000
+    stream = session(track.open, Open("track", credit=Credit(PLENTY), start=200_000))
+    async with aclosing(stream.messages()) as messages:
+        # The block that is read ahead stands still; nobody needs it any more.
+        while not track.reader.held:
+            await until(messages, Chunk)
+            await asyncio.sleep(0)  # The read begins in a task of its own.
+        stream.on_message(Seek(1, 1_000))
+        assert await until(messages, SeekApplied) == SeekApplied(1, 1_000)
+        assert (await until(messages, Chunk)).start_frame == 1_000
+        ending = asyncio.ensure_future(messages.aclose())
+        await asyncio.wait([ending], timeout=0.02)
+        assert (track.readers, ending.done()) == (1, False)
+        track.reader.release.set()
+        await ending
+    assert track.readers == 0

@@ -1,4 +1,4 @@
-/** A server in this process that says what a test tells it to: for what a real server does rarely or never. */
+/** A server in this process whose answers a test scripts: for behaviour that is rare or impossible in a real server. */
 
 import type { TestContext } from "node:test";
 
@@ -34,7 +34,7 @@ import {
   TransferServiceService,
 } from "#dist/generated/mismo/analysis/v1/transfer_service.js";
 
-/** Hands out what is put in, in order, to whoever waits. */
+/** A queue whose readers wait for values. */
 class Queue<T> {
   readonly #values: T[] = [];
   readonly #waiting: ((value: T) => void)[] = [];
@@ -54,7 +54,7 @@ class Queue<T> {
   }
 }
 
-/** The trailer of an error that has a reason. */
+/** Builds the trailer of an error that has a reason. */
 function details(code: status, message: string, reason: string): Metadata {
   const info = ErrorInfo.encode(ErrorInfo.fromPartial({ reason, domain: "mismo.dj" })).finish();
   const any = { typeUrl: "type.googleapis.com/google.rpc.ErrorInfo", value: Buffer.from(info) };
@@ -85,12 +85,12 @@ export class FakeCall<Request, Response> {
     }
   }
 
-  /** The next message of the client; for a server stream its request. */
+  /** Returns the next message of the client; for a server stream its request. */
   received(): Promise<Request> {
     return this.#received.next();
   }
 
-  /** Messages that came and were not looked at. */
+  /** Number of received messages that the test has not read. */
   get unread(): number {
     return this.#received.size;
   }
@@ -125,7 +125,7 @@ export class FakeServer {
   readonly readStem = new Queue<FakeCall<ReadStemRequest, ReadStemResponse>>();
   readonly readWaveform = new Queue<FakeCall<ReadWaveformRequest, ReadWaveformResponse>>();
   readonly getArtifact = new Queue<FakeCall<GetArtifactRequest, GetArtifactResponse>>();
-  /** Of unary methods, by name. */
+  /** Answers of unary methods, by name. */
   readonly answers: Record<string, Answer> = {};
   readonly #server = new Server();
 

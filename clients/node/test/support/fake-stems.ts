@@ -1,4 +1,4 @@
-/** Stems whose every sample tells where it is, and the messages that carry them. */
+/** Stems whose samples encode their stem and frame, and the messages that contain them. */
 
 import { createHash } from "node:crypto";
 
@@ -48,7 +48,7 @@ export function chunk(stemIndex: number, start: number, end: number, generation 
 export const round = (start: number, end: number, generation = 0): StreamStemsResponse[] =>
   STEMS.map((_, stemIndex) => chunk(stemIndex, start, end, generation));
 
-/** What comes after the audio from `start` on. */
+/** The messages that follow the audio from `start` to the end. */
 export function ending(start: number, generation = 0, stemSha256 = ""): StreamStemsResponse[] {
   const ends = STEMS.map((_, stemIndex) => {
     const sha256 = createHash("sha256").update(samples(stemIndex, start, TOTAL_FRAMES)).digest("hex");
@@ -66,7 +66,7 @@ export const seekRefused = (generation: number, message = "past the end"): Strea
   message: { $case: "seekRefused", value: { generation, message } },
 });
 
-/** The message of a client, which must be of that kind. */
+/** Returns the message of a client. Throws unless it is of this kind. */
 export function sent<Kind extends NonNullable<StreamStemsRequest["message"]>["$case"]>(
   kind: Kind,
   { message }: StreamStemsRequest,

@@ -1,4 +1,4 @@
-/** A TCP proxy that understands HTTP/2 frames: it counts, freezes and damages what passes through it. */
+/** A TCP proxy that parses HTTP/2 frames: it counts bytes, freezes connections and damages data. */
 
 import { EventEmitter, once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
@@ -10,12 +10,12 @@ const PREFACE_BYTES = 24;
 const FRAME_HEADER_BYTES = 9;
 const DATA = 0;
 const RST_STREAM = 3;
-/** Large enough to be audio, and its middle to be nothing else. */
+/** A DATA frame of this size contains audio in its middle. */
 const LARGE_FRAME_BYTES = 4096;
 
 export type Side = "client" | "server";
 
-/** Follows the frames of one direction; damages the middle of the next large DATA frame when asked to. */
+/** Parses the HTTP/2 frames of one direction. On request it damages the middle of the next large DATA frame. */
 class Frames {
   #header: number[] = [];
   #skip: number;
@@ -61,7 +61,7 @@ class Frames {
 }
 
 export class Proxy extends EventEmitter {
-  /** Since the beginning, over all connections. */
+  /** Over all connections. */
   bytesFromServer = 0;
   connections = 0;
   damaged = 0;
@@ -99,7 +99,7 @@ export class Proxy extends EventEmitter {
     this.#damage = from;
   }
 
-  /** The present connections stay open and nothing passes any more; later ones are fine. */
+  /** Keeps the present connections open but stops their data. Later connections work. */
   freeze(): void {
     for (const socket of this.#sockets) {
       this.#frozen.add(socket);

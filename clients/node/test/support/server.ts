@@ -1,4 +1,4 @@
-/** A real server in a process of its own, to be killed and started again on the same port and jobs folder. */
+/** A real server in its own process. It can be killed and restarted on the same port and jobs folder. */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,11 +12,11 @@ import { fileURLToPath } from "node:url";
 const PACKAGE = resolve(fileURLToPath(new URL("../../..", import.meta.url)));
 const ROOT = resolve(PACKAGE, "../..");
 const PYTHON = process.env["MISMO_PYTHON"] ?? join(ROOT, ".venv/bin/python");
-// Starting takes a moment, or much longer where the machine is busy with other things.
+// A start takes about a second, and much longer on a busy machine.
 const START_SECONDS = 240;
 const POLL_MS = 20;
 
-/** A test run that is given up must not leave servers and their files behind. */
+/** Servers and folders to remove when an aborted test run exits. */
 const running = new Set<ChildProcess>();
 const folders = new Set<string>();
 process.on("exit", () => {
@@ -25,20 +25,20 @@ process.on("exit", () => {
 });
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1));
 
-/** Why the tests that need a server are skipped; false where they are not. */
+/** Reason to skip the tests that need a server; false if they can run. */
 export const noServer: string | false = existsSync(PYTHON)
   ? false
   : `there is no ${PYTHON}: run \`make base\`, or set MISMO_PYTHON to a Python that can run server.py`;
 
 export class Server {
-  /** Sources may be read from here. */
+  /** Folder from which the server may read tracks. */
   readonly music: string;
   port = 0;
   readonly #folder: string;
   readonly #settings: Record<string, string>;
   #process: ChildProcess | undefined;
 
-  /** `settings` by their names in the environment. */
+  /** `settings`: environment variables of the server. */
   constructor(settings: Record<string, string> = {}) {
     this.#folder = mkdtempSync(join(tmpdir(), "mismo-node-"));
     folders.add(this.#folder);
@@ -51,7 +51,7 @@ export class Server {
     return `127.0.0.1:${this.port}`;
   }
 
-  /** Starts it, on the port it had before, and waits until it takes jobs. */
+  /** Starts the server, on its previous port if it had one, and waits until it accepts jobs. */
   async start(): Promise<void> {
     const ready = join(this.#folder, "ready.json");
     rmSync(ready, { force: true });
@@ -89,7 +89,7 @@ export class Server {
     this.port = (JSON.parse(readFileSync(ready, "utf8")) as { grpc_port: number }).grpc_port;
   }
 
-  /** kill -9. */
+  /** Kills the server with SIGKILL. */
   async kill(): Promise<void> {
     const child = this.#process;
     this.#process = undefined;
@@ -99,13 +99,13 @@ export class Server {
     await gone;
   }
 
-  /** Ends it and removes all it wrote. */
+  /** Kills the server and removes its files. */
   async close(): Promise<void> {
     await this.kill();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  /** What it wrote, for a person who looks at a failed test. */
+  /** Returns the log, for the message of a failed test. */
   log(): string {
     return readFileSync(join(this.#folder, "log"), "utf8");
   }

@@ -1,13 +1,13 @@
-/** Where tests let bytes go. */
+/** Sinks that store what a test reads. */
 
 import { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { type ReadStemOptions, type MismoClient, type StemChunk } from "mismo-client";
 
-/** Keeps all it gets; takes `delayMs` for each write and notes how much lay in its buffer at most. */
+/** Stores all bytes. Delays each write by `delayMs` and records the most bytes that were buffered. */
 export class Memory extends Writable {
-  readonly #pieces: Buffer[] = [];
+  readonly #chunks: Buffer[] = [];
   mostBuffered = 0;
 
   constructor(
@@ -18,39 +18,39 @@ export class Memory extends Writable {
   }
 
   get bytes(): Buffer {
-    return Buffer.concat(this.#pieces);
+    return Buffer.concat(this.#chunks);
   }
 
-  override _write(piece: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
+  override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
     this.mostBuffered = Math.max(this.mostBuffered, this.writableLength);
-    this.#pieces.push(piece);
+    this.#chunks.push(chunk);
     if (this.delayMs === 0) done();
     else void sleep(this.delayMs).then(() => done());
   }
 }
 
-/** Puts chunks together by stem, checking that none is missing or comes twice. */
-export class Assembled {
-  readonly #pieces = new Map<string, Buffer[]>();
+/** Joins chunks by stem, and checks that none is missing or repeated. */
+export class StemAssembler {
+  readonly #chunks = new Map<string, Buffer[]>();
   readonly #next = new Map<string, number>();
 
-  take(chunk: StemChunk): void {
+  add(chunk: StemChunk): void {
     const expected = this.#next.get(chunk.stemName) ?? chunk.startFrame;
     if (chunk.startFrame !== expected) throw new Error(`${chunk.stemName}: ${chunk.startFrame}, not ${expected}`);
     this.#next.set(chunk.stemName, chunk.startFrame + chunk.frameCount);
-    this.#pieces.set(chunk.stemName, [...(this.#pieces.get(chunk.stemName) ?? []), chunk.data]);
+    this.#chunks.set(chunk.stemName, [...(this.#chunks.get(chunk.stemName) ?? []), chunk.data]);
   }
 
   get stems(): string[] {
-    return [...this.#pieces.keys()];
+    return [...this.#chunks.keys()];
   }
 
   bytes(stem: string): Buffer {
-    return Buffer.concat(this.#pieces.get(stem) ?? []);
+    return Buffer.concat(this.#chunks.get(stem) ?? []);
   }
 }
 
-/** A stem's bytes as `readStem` writes them. */
+/** Returns the bytes of a stem as `readStem` writes them. */
 export async function stemBytes(
   client: MismoClient,
   jobId: string,

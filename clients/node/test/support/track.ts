@@ -7,7 +7,7 @@ import { Encoding, wavHeader } from "mismo-client";
 
 export const RATE = 44_100;
 
-/** A WAV file's bytes; the same every time. Another `pitch` is another song. */
+/** Returns the bytes of a WAV file, the same for equal arguments. Another `pitch` makes another song. */
 export function wav(seconds: number, pitch = 1): Buffer {
   const frames = Math.round(seconds * RATE);
   const samples = new Int16Array(frames * 2);
@@ -22,7 +22,7 @@ export function wav(seconds: number, pitch = 1): Buffer {
   return Buffer.concat([wavHeader(format, frames), Buffer.from(samples.buffer)]);
 }
 
-/** Writes such a file; its path. */
+/** Writes such a file and returns its path. */
 export function track(folder: string, name: string, seconds: number, pitch?: number): string {
   const path = join(folder, name);
   writeFileSync(path, wav(seconds, pitch));

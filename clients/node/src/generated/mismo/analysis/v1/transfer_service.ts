@@ -158,7 +158,7 @@ export interface StreamSeek {
   generation: number;
   /**
    * Neither: the start of the track. At or past the end of the track: this seek is refused with SeekRefused, and the
-   * stream goes on as before.
+   * stream goes on as before; its credit is not granted.
    */
   start:
     | { $case: "startFrame"; value: number }
@@ -174,7 +174,8 @@ export interface StreamSeek {
 
 /**
  * What the server may send. It sends no chunk smaller than 4096 bytes or chunk_bytes, whichever is less, unless
- * the stem or its final range ends there, and no part of a FLAC frame: until the credit suffices, it waits.
+ * the stem or its final range ends there, and no part of a FLAC frame: until the credit suffices, it waits. A FLAC
+ * chunk of quiet audio may be smaller: credit of frames, and max_chunk_frames, count more there.
  */
 export interface StreamCredit {
   /** More payload bytes, over all stems. */

@@ -1,30 +1,30 @@
-/** Sends a track, and resumes from what the server has committed. */
+/** Uploads a track and resumes from the bytes that the server has committed. */
 
 import { type ClientDuplexStream, status } from "@grpc/grpc-js";
 
+import type { UploadAudioRequest, UploadAudioResponse } from "../generated/mismo/analysis/v1/transfer_service.js";
+import type { Connection } from "../rpc/connection.js";
+import { MismoError, SourceChangedError, toMismoError } from "../rpc/errors.js";
+import { closeGracefully, MessageReader } from "../rpc/message-reader.js";
+import type { Attempts } from "../rpc/retry.js";
 import type { OnBytes } from "./artifact-reader.js";
-import type { Connection } from "./connection.js";
 import { crc32c } from "./crc32c.js";
-import { MismoError, SourceChangedError, toMismoError } from "./errors.js";
-import type { UploadAudioRequest, UploadAudioResponse } from "./generated/mismo/analysis/v1/transfer_service.js";
-import { closeGracefully, MessageReader } from "./message-reader.js";
-import type { Attempts } from "./retry.js";
 import type { UploadContent } from "./upload-source.js";
 
 type Call = ClientDuplexStream<UploadAudioRequest, UploadAudioResponse>;
 type ClientMessage = NonNullable<UploadAudioRequest["message"]>;
 
 const CHUNK_BYTES = 256 * 1024;
-/** The upload expired: it begins again. */
-const START_OVER_REASON = "UPLOAD_NOT_FOUND";
-/** The upload resumes from what is committed, provided that the content is still the same. */
-const TRY_AGAIN_REASONS: ReadonlySet<string> = new Set(["UPLOAD_CHECKSUM_MISMATCH", "UPLOAD_GAP"]);
+/** The upload expired and must begin again. */
+const EXPIRED_REASON = "UPLOAD_NOT_FOUND";
+/** The upload resumes from the committed bytes if the content has not changed. */
+const RESUMABLE_REASONS: ReadonlySet<string> = new Set(["UPLOAD_CHECKSUM_MISMATCH", "UPLOAD_GAP"]);
 
-/** A complete upload, ready to be a job's source. */
+/** A completed upload, which can be the source of a job. */
 export interface UploadedTrack {
   readonly uploadId: string;
   readonly totalBytes: number;
-  /** Of the content, lower-case hex. */
+  /** SHA-256 of the content, lower-case hex. */
   readonly sha256: string;
 }
 
@@ -44,7 +44,7 @@ export class Upload {
   }
 
   /**
-   * Sends what the server does not have yet until it has all.
+   * Sends the bytes that the server has not committed, until it has all.
    *
    * Throws MismoError, SourceChangedError, the errors of the file system, or the signal's reason.
    */
@@ -60,22 +60,22 @@ export class Upload {
         this.signal?.throwIfAborted();
         failed = toMismoError(error);
       }
-      if (failed.reason === START_OVER_REASON && this.#uploadId !== "") {
+      if (failed.reason === EXPIRED_REASON && this.#uploadId !== "") {
         this.#uploadId = "";
-      } else if (TRY_AGAIN_REASONS.has(failed.reason)) {
-        if ((await this.content.hash()) !== this.content.sha256) throw this.#changed();
-        await this.#attempts.after(failed, this.signal, "resumable");
+      } else if (RESUMABLE_REASONS.has(failed.reason)) {
+        if ((await this.content.hash()) !== this.content.sha256) throw this.#sourceChanged();
+        await this.#attempts.waitAfter(failed, this.signal, "resumable");
       } else {
-        await this.#attempts.after(failed, this.signal, "stream");
+        await this.#attempts.waitAfter(failed, this.signal, "stream");
       }
     }
   }
 
-  #changed(): SourceChangedError {
-    return new SourceChangedError(`${this.content.filename} changed while it was uploaded; upload it again`);
+  #sourceChanged(): SourceChangedError {
+    return new SourceChangedError(`${this.content.filename} changed during its upload; upload it again`);
   }
 
-  /** One call; undefined if the server ended it early without an error. */
+  /** Makes one call; undefined if the server ended it early without an error. */
   async #sendOnce(): Promise<UploadedTrack | undefined> {
     const { filename, totalBytes, sha256 } = this.content;
     const call = this.connection.open((stubs) => stubs.transfers.uploadAudio());
@@ -85,11 +85,11 @@ export class Upload {
     this.signal?.addEventListener("abort", cancel, { once: true });
     try {
       await write(call, ended, { $case: "header", value: { uploadId: this.#uploadId, filename, totalBytes, sha256 } });
-      // The first answer tells where to begin. After a power cut of the server that can be further back than before.
-      // Content that the server has is complete at once.
+      // The first answer has the offset to send from, which can be lower than before after a power cut of the server.
+      // If the server already has the content, the first answer is `complete`.
       let ack = await acks.next();
       if (ack === undefined) return undefined;
-      this.#note(ack);
+      this.#handleAck(ack);
       if (!ack.complete) {
         const [complete] = await Promise.all([
           this.#awaitComplete(acks),
@@ -110,22 +110,22 @@ export class Upload {
 
   async #awaitComplete(acks: MessageReader<UploadAudioResponse>): Promise<UploadAudioResponse | undefined> {
     for (let ack; (ack = await acks.next()) !== undefined; ) {
-      this.#note(ack);
+      this.#handleAck(ack);
       if (ack.complete) return ack;
     }
     return undefined;
   }
 
-  #note({ uploadId, committedBytes }: UploadAudioResponse): void {
+  #handleAck({ uploadId, committedBytes }: UploadAudioResponse): void {
     this.#uploadId = uploadId;
-    // An answer alone is not progress: bytes that are damaged each time must not be sent for ever.
+    // Only newly committed bytes are progress; otherwise data that is damaged each time would be sent for ever.
     if (committedBytes > this.#mostCommitted) this.#attempts.progressed();
     else this.#attempts.connected();
     this.#mostCommitted = Math.max(this.#mostCommitted, committedBytes);
     this.onProgress?.(committedBytes, this.content.totalBytes);
   }
 
-  /** Sends the chunks from `offset` on, then the end. Stops when the call is over: its reader learns why. */
+  /** Sends the chunks from `offset` on, then `finish`. Stops when the call is over; its reader gets the error. */
   async #sendFrom(
     call: Call,
     ended: Promise<void>,
@@ -135,16 +135,16 @@ export class Upload {
     while (offset < this.content.totalBytes) {
       const length = Math.min(CHUNK_BYTES, this.content.totalBytes - offset);
       const data = await this.content.read(offset, length);
-      if (data.length === 0) throw this.#changed();
-      if (acks.over) return;
+      if (data.length === 0) throw this.#sourceChanged();
+      if (acks.isOver) return;
       await write(call, ended, { $case: "chunk", value: { offset, data, crc32c: crc32c(data) } });
       offset += data.length;
     }
-    if (!acks.over) await write(call, ended, { $case: "finish", value: {} });
+    if (!acks.isOver) await write(call, ended, { $case: "finish", value: {} });
   }
 }
 
-/** Waits until the connection took the message or the call has ended; an ended call may never confirm a write. */
+/** Waits until the message is written or the call has ended; an ended call may never confirm a write. */
 async function write(call: Call, ended: Promise<void>, message: ClientMessage): Promise<void> {
-  await Promise.race([ended, new Promise<unknown>((taken) => call.write({ message }, taken))]);
+  await Promise.race([ended, new Promise<unknown>((written) => call.write({ message }, written))]);
 }

@@ -1,9 +1,9 @@
-/** CRC-32C (Castagnoli), the checksum of every chunk; eight bytes a step, so that it is no bottleneck. */
+/** CRC-32C (Castagnoli), the checksum of each chunk. Processes eight bytes a step, so that it is not a bottleneck. */
 
 const REVERSED_POLYNOMIAL = 0x82f63b78;
 const STEP = 8;
 
-/** At [256 k + b]: what the byte b does to the sum with k zero bytes after it. One flat array is the fastest. */
+/** At [256 k + b]: the CRC of the byte b followed by k zero bytes. One flat array is the fastest. */
 const table = new Int32Array(STEP * 256);
 for (let byte = 0; byte < 256; byte++) {
   let sum = byte;
@@ -15,7 +15,7 @@ for (let at = 256; at < table.length; at++) {
   table[at] = (before >>> 8) ^ table[before & 0xff]!;
 }
 
-/** The checksum of `data` as an unsigned 32-bit number. */
+/** Returns the CRC-32C of `data` as an unsigned 32-bit number. */
 export function crc32c(data: Uint8Array): number {
   const whole = data.length - (data.length % STEP);
   let sum = -1;

@@ -1,25 +1,25 @@
 /**
  * The errors of this client.
  *
- * MismoError               the server refused, failed, or cannot be reached
- * ├── JobFailedError       a job that was waited for failed or was cancelled
- * ├── RunReplacedError     the job has another run than the one that is expected
- * ├── SeekRefusedError     a seek past the end of the track; the stream goes on as before
- * ├── StreamCorruptError   a message does not fit its checksum or its position; fetched again
- * ├── ChecksumError        all messages fit, but their sum is not what was announced
- * └── SourceChangedError   the file changed while it was uploaded
+ * MismoError               the server refused the call, failed, or is unreachable
+ * ├── JobFailedError       the awaited job failed or was cancelled
+ * ├── RunReplacedError     the job has another run than the expected one
+ * ├── SeekRefusedError     a seek went past the end of the track; the stream continues as before
+ * ├── StreamCorruptError   a message has a wrong checksum or position; the client fetches it again
+ * ├── ChecksumError        each message is right, but the SHA-256 of all is wrong
+ * └── SourceChangedError   the file changed during its upload
  */
 
 import { status, type ServiceError } from "@grpc/grpc-js";
 
-import { type Job, JobState } from "./generated/mismo/analysis/v1/job.js";
-import type { JobError } from "./generated/mismo/analysis/v1/stage.js";
-import { decodeStatus, type FieldViolation, type StatusDetails } from "./rpc-status.js";
+import { type Job, JobState } from "../generated/mismo/analysis/v1/job.js";
+import type { JobError } from "../generated/mismo/analysis/v1/stage.js";
+import { decodeStatus, type FieldViolation, type StatusDetails } from "./status-details.js";
 
 const STATUS_DETAILS_KEY = "grpc-status-details-bin";
 const RUN_REPLACED = "RUN_REPLACED";
 
-/** What a stream ends with when the connection, the server or a proxy goes away in the middle of it. */
+/** Status codes of a stream whose connection, server or proxy went away. */
 const BROKEN_STREAM_CODES: ReadonlySet<status> = new Set([
   status.UNAVAILABLE,
   status.CANCELLED,
@@ -27,23 +27,23 @@ const BROKEN_STREAM_CODES: ReadonlySet<status> = new Set([
   status.UNKNOWN,
 ]);
 
-/** What a MismoError carries besides its code and message. */
+/** Parts of a MismoError besides its code and message. */
 export interface ErrorDetails extends StatusDetails {
   cause?: unknown;
 }
 
-/** A status with the details it carries. Decide by `reason`, never by `message`. */
+/** A gRPC status with its details. Programs decide by `reason`, never by `message`. */
 export class MismoError extends Error {
   override name = "MismoError";
   /** The gRPC code, such as `status.NOT_FOUND`. */
   readonly code: status;
   /** A stable UPPER_SNAKE name, such as JOB_NOT_FOUND; "" if the server named none. */
   readonly reason: string;
-  /** Facts that belong to the reason, such as `committed_bytes`. */
+  /** Values that belong to the reason, such as `committed_bytes`. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** The wrong fields, for invalid arguments. */
+  /** The invalid fields of the request. */
   readonly fieldViolations: readonly FieldViolation[];
-  /** Seconds after which the same call may succeed; undefined if the server named none. */
+  /** Seconds after which the client may repeat the call; undefined if the server gave no time. */
   readonly retryAfter: number | undefined;
 
   constructor(code: status, message: string, details: ErrorDetails = {}) {
@@ -55,34 +55,34 @@ export class MismoError extends Error {
     this.retryAfter = details.retryAfter;
   }
 
-  /** The gRPC code's name, such as NOT_FOUND. */
+  /** Name of the gRPC code, such as NOT_FOUND. */
   get codeName(): string {
     return status[this.code];
   }
 
-  /** The same call may succeed later: the server is away, or it said when to come back. */
+  /** The same call may succeed later: the server is unavailable, or it gave a time to retry. */
   get retryable(): boolean {
-    // Without RetryInfo it is gRPC itself that refuses, for a message past the size limit.
+    // Without RetryInfo it comes from gRPC itself, for a message over the size limit.
     if (this.code === status.RESOURCE_EXHAUSTED) return this.retryAfter !== undefined;
     return this.code === status.UNAVAILABLE;
   }
 
-  /** The stream was cut: the server did not end it by a decision of its own, which would have a reason. */
+  /** The connection broke: an error that the server itself sends has a reason. */
   get brokenStream(): boolean {
     return this.reason === "" && BROKEN_STREAM_CODES.has(this.code);
   }
 
-  /** The error that lives on a job or a stage, in the same form. */
+  /** Converts the error of a job or of a stage. */
   static ofJob(error: JobError): MismoError {
     const code = error.code in status ? (error.code as status) : status.UNKNOWN;
     return new MismoError(code, error.message, { reason: error.reason, metadata: error.metadata });
   }
 }
 
-/** The job ended without a result. */
+/** The job failed or was cancelled. */
 export class JobFailedError extends MismoError {
   override name = "JobFailedError";
-  /** The job as it ended. */
+  /** The ended job. */
   readonly job: Job;
 
   constructor(job: Job) {
@@ -95,7 +95,7 @@ export class JobFailedError extends MismoError {
   }
 }
 
-/** The job was run again: what follows would be another run's. Begin again with the new run, or give up. */
+/** The job was run again, so the rest would come from another run. Begin again to read the new run. */
 export class RunReplacedError extends MismoError {
   override name = "RunReplacedError";
 
@@ -104,7 +104,7 @@ export class RunReplacedError extends MismoError {
   }
 }
 
-/** A seek past the end of the track. The stream goes on as if it had not been asked for. */
+/** A seek went past the end of the track. The stream continues as before the seek. */
 export class SeekRefusedError extends MismoError {
   override name = "SeekRefusedError";
 
@@ -113,7 +113,7 @@ export class SeekRefusedError extends MismoError {
   }
 }
 
-/** A message does not fit its checksum or its position; the stream goes on from the last one that did. */
+/** A message has a wrong checksum or position. The client reads again after the last correct message. */
 export class StreamCorruptError extends MismoError {
   override name = "StreamCorruptError";
 
@@ -122,12 +122,12 @@ export class StreamCorruptError extends MismoError {
   }
 }
 
-/** All that arrived does not fit the SHA-256 that was announced, although every part fitted its own checksum. */
+/** The SHA-256 of all received bytes is wrong, although the checksum of each message is right. */
 export class ChecksumError extends MismoError {
   override name = "ChecksumError";
-  /** SHA-256 as announced, lower-case hex. */
+  /** SHA-256 that the server announced, lower-case hex. */
   readonly expected: string;
-  /** SHA-256 of what arrived, lower-case hex. */
+  /** SHA-256 of the received bytes, lower-case hex. */
   readonly actual: string;
 
   constructor(message: string, expected: string, actual: string) {
@@ -137,7 +137,7 @@ export class ChecksumError extends MismoError {
   }
 }
 
-/** The content is no longer the one whose upload began. */
+/** The content changed after its upload began. */
 export class SourceChangedError extends MismoError {
   override name = "SourceChangedError";
 
@@ -146,7 +146,7 @@ export class SourceChangedError extends MismoError {
   }
 }
 
-/** `error` as a MismoError if it came from a call; anything else is thrown as it is. */
+/** Converts an error of a call to a MismoError. Throws any other error unchanged. */
 export function toMismoError(error: unknown): MismoError {
   if (error instanceof MismoError) return error;
   if (error instanceof Error && "code" in error && "details" in error && "metadata" in error) {
@@ -155,7 +155,7 @@ export function toMismoError(error: unknown): MismoError {
   throw error;
 }
 
-/** From what grpc-js raised; its message stays, whatever else cannot be read. */
+/** Converts an error of grpc-js. Keeps its message if the details cannot be decoded. */
 function ofServiceError(error: ServiceError): MismoError {
   const [encoded] = error.metadata?.get(STATUS_DETAILS_KEY) ?? [];
   const decoded = encoded instanceof Uint8Array ? decodeStatus(encoded) : undefined;

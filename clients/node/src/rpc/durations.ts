@@ -1,15 +1,15 @@
-/** Seconds in this client, google.protobuf.Duration on the wire. */
+/** Converts between seconds and google.protobuf.Duration. */
 
-import type { Duration } from "./generated/google/protobuf/duration.js";
+import type { Duration } from "../generated/google/protobuf/duration.js";
 
 const NANOS = 1_000_000_000;
 
-/** The message for that many seconds; undefined stays undefined. Throws RangeError unless finite. */
+/** Converts seconds to a message; undefined stays undefined. Throws RangeError unless finite. */
 export function duration(value: number | undefined): Duration | undefined {
   return value === undefined ? undefined : toDuration(value);
 }
 
-/** The message for that many seconds. Throws RangeError unless finite. */
+/** Converts seconds to a message. Throws RangeError unless finite. */
 export function toDuration(value: number): Duration {
   if (!Number.isFinite(value)) throw new RangeError(`${value} is not a number of seconds`);
   const whole = Math.trunc(value);
@@ -18,12 +18,12 @@ export function toDuration(value: number): Duration {
   return Math.abs(nanos) === NANOS ? { seconds: whole + Math.sign(nanos), nanos: 0 } : { seconds: whole, nanos };
 }
 
-/** Seconds of a message. */
+/** Converts a message to seconds. */
 export function seconds(value: Duration): number {
   return value.seconds + value.nanos / NANOS;
 }
 
-/** The frame at a time, rounded down as the server does; exact, other than in floating point. */
+/** Returns the frame at a time, rounded down as the server does. Integer arithmetic keeps it exact. */
 export function frameAt(time: Duration, sampleRate: number): number {
   return Number(((BigInt(time.seconds) * BigInt(NANOS) + BigInt(time.nanos)) * BigInt(sampleRate)) / BigInt(NANOS));
 }

@@ -1,28 +1,28 @@
-/** Reads the waveforms of a job's stems, also while they grow. */
+/** Reads the waveforms of a job's stems, also while the job runs. */
 
 import { status } from "@grpc/grpc-js";
 
-import type { Connection } from "./connection.js";
-import { MismoError, RunReplacedError } from "./errors.js";
 import {
   ReadWaveformRequest,
   type ReadWaveformResponse,
   type WaveformInfo,
   type WaveformRange as RangeMessage,
-} from "./generated/mismo/analysis/v1/transfer_service.js";
+} from "../generated/mismo/analysis/v1/transfer_service.js";
+import type { Connection } from "../rpc/connection.js";
+import { MismoError, RunReplacedError } from "../rpc/errors.js";
+import { reconnectingStream } from "../rpc/reconnecting-stream.js";
+import { wholeNumber } from "../rpc/whole-number.js";
 import { RangeSet } from "./range-set.js";
-import { reconnectingStream } from "./reconnecting-stream.js";
-import { wholeNumber } from "./whole-number.js";
 
-/** What to read. */
+/** Options of reading the waveforms. */
 export interface ReadWaveformOptions {
   /** Some of the job's stems; all if empty. */
   stems?: readonly string[];
-  /** Frames that one pixel stands for (256): a multiple of 256, at most 1048576. */
+  /** Frames of one pixel (256): a multiple of 256, at most 1048576. */
   framesPerPixel?: number;
-  /** Go on with further pixels as they become final, until the stems are separated (false). */
+  /** Continue with further pixels as they become final, until the stems are separated (false). */
   follow?: boolean;
-  /** The run that the waveforms must come from; unset: the newest. */
+  /** The run that the waveforms must belong to; unset: the newest. */
   expectedRunId?: string;
   /** Ends the iteration with the signal's reason. */
   signal?: AbortSignal;
@@ -30,20 +30,20 @@ export interface ReadWaveformOptions {
 
 /** Consecutive pixels of one stem. */
 export interface WaveformPixels {
-  /** The same for all of a reading. */
+  /** Format of the waveforms; the same for all pixels. */
   readonly waveform: WaveformInfo;
   readonly stemIndex: number;
   readonly stemName: string;
   readonly startPixel: number;
-  /** For each pixel the lowest and the highest sample of its frames, mean over the channels: two numbers. */
+  /** Two values for each pixel: lowest and highest sample of its frames, of the mean over the channels. */
   readonly peaks: Int16Array;
 }
 
 const SAMPLE_BYTES = 2;
-/** Of one pixel: the lowest and the highest sample. */
+/** Bytes of one pixel: its lowest and its highest sample. */
 const PIXEL_BYTES = 2 * SAMPLE_BYTES;
 
-/** Yields every pixel once, in the order in which they became final. Throws MismoError, or the signal's reason. */
+/** Yields each pixel once, in the order in which they become final. Throws MismoError, or the signal's reason. */
 export async function* readWaveform(
   connection: Connection,
   jobId: string,
@@ -55,7 +55,7 @@ export async function* readWaveform(
   const framesPerPixel = wholeNumber("framesPerPixel", options.framesPerPixel ?? 0);
   let runId = options.expectedRunId ?? "";
   let waveform: WaveformInfo | undefined;
-  // A stream that is opened again begins with all that is final.
+  // A reopened stream begins with all final pixels again.
   const seen = new Map<number, RangeSet>();
   const messages = reconnectingStream<ReadWaveformResponse>({
     connection,
@@ -72,7 +72,7 @@ export async function* readWaveform(
   for await (const { info, ranges } of messages) {
     if (info !== undefined) {
       if (runId !== "" && info.runId !== runId) {
-        throw new RunReplacedError(`job ${jobId} was run again; read its waveforms anew`);
+        throw new RunReplacedError(`job ${jobId} was run again; read its waveforms again`);
       }
       runId = info.runId;
       waveform = info;
@@ -92,6 +92,7 @@ export async function* readWaveform(
 function toPixels(waveform: WaveformInfo, range: RangeMessage, start: number, end: number): WaveformPixels {
   const { stemIndex, startPixel } = range;
   const bytes = range.peaks.subarray((start - startPixel) * PIXEL_BYTES, (end - startPixel) * PIXEL_BYTES);
-  const peaks = Int16Array.from({ length: bytes.length / SAMPLE_BYTES }, (_, at) => bytes.readInt16LE(at * SAMPLE_BYTES));
+  const length = bytes.length / SAMPLE_BYTES;
+  const peaks = Int16Array.from({ length }, (_, index) => bytes.readInt16LE(index * SAMPLE_BYTES));
   return { waveform, stemIndex, stemName: waveform.stemNames[stemIndex] ?? "", startPixel: start, peaks };
 }

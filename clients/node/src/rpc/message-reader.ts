@@ -2,17 +2,17 @@
 
 import type { Readable } from "node:stream";
 
-/** What both kinds of streaming calls have in common. */
+/** The common part of server streams and bidirectional streams. */
 export interface ReadableCall extends Readable {
   cancel(): void;
 }
 
-/** No message came within the time allowed. */
+/** No message arrived within the timeout. */
 export class SilenceError extends Error {}
 
 /**
- * Reads a call message by message. What arrived before an error is handed out before the error is thrown;
- * grpc-js's own iterator would lose it. grpc-js reads at most 16 messages ahead.
+ * Reads a call message by message. Returns all messages that arrived before an error before it throws the error;
+ * the iterator of grpc-js would lose them. grpc-js reads at most 16 messages ahead.
  */
 export class MessageReader<T> {
   #error: Error | undefined;
@@ -32,15 +32,15 @@ export class MessageReader<T> {
     });
   }
 
-  /** The call has ended; there may be messages left to read. */
-  get over(): boolean {
+  /** The call has ended. Unread messages may remain. */
+  get isOver(): boolean {
     return this.#ended || this.#error !== undefined;
   }
 
   /**
-   * The next message; undefined once the call ended with OK. One reader at a time.
+   * Returns the next message; undefined once the call has ended with OK. One reader at a time.
    *
-   * Throws the call's error, or SilenceError if nothing comes for `timeout` seconds.
+   * Throws the call's error, or SilenceError if no message arrives for `timeout` seconds.
    */
   async next(timeout?: number): Promise<T | undefined> {
     for (;;) {
@@ -48,17 +48,17 @@ export class MessageReader<T> {
       if (message !== null) return message;
       if (this.#error !== undefined) throw this.#error;
       if (this.#ended) return undefined;
-      if (!(await this.#changed(timeout))) throw new SilenceError();
+      if (!(await this.#waitForChange(timeout))) throw new SilenceError();
     }
   }
 
-  /** Discards what still comes, so that the call can end. */
+  /** Discards the remaining messages, so that the call can end. */
   drain(): void {
     this.call.removeAllListeners("readable");
     this.call.resume();
   }
 
-  #changed(timeout: number | undefined): Promise<boolean> {
+  #waitForChange(timeout: number | undefined): Promise<boolean> {
     return new Promise((resolve) => {
       const timer = timeout === undefined ? undefined : setTimeout(() => settle(false), timeout * 1000);
       const settle = (changed: boolean): void => {
@@ -74,12 +74,12 @@ export class MessageReader<T> {
 const CLOSING_MS = 1000;
 
 /**
- * Closes our side of a call on which all was said, and gives the server a moment to end it. Cancelled at once, it
- * would look to the server like a client that vanished.
+ * Closes the client's side of a finished call and gives the server one second to end it. To the server, a call that is
+ * cancelled at once looks like a lost client.
  */
 export function closeGracefully(call: ReadableCall & { end(): unknown }, messages: MessageReader<unknown>): void {
   const timer = setTimeout(() => call.cancel(), CLOSING_MS);
-  // Nobody waits for it: a program may end before.
+  // The timer must not keep a finished program alive.
   timer.unref();
   call.once("status", () => clearTimeout(timer));
   messages.drain();

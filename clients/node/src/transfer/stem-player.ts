@@ -1,11 +1,8 @@
-/** Stems for a player: interleaved by time, limited by credit, with seek, over broken streams. */
+/** Streams stems to a player: interleaved by time, limited by credit, with seeks, across broken streams. */
 
 import { type ClientDuplexStream, status } from "@grpc/grpc-js";
 
-import type { Connection } from "./connection.js";
-import { seconds } from "./durations.js";
-import { MismoError, RunReplacedError, SeekRefusedError, StreamCorruptError, toMismoError } from "./errors.js";
-import { Encoding } from "./generated/mismo/analysis/v1/audio.js";
+import { Encoding } from "../generated/mismo/analysis/v1/audio.js";
 import {
   type EndOfStem,
   type NotReady as NotReadyMessage,
@@ -14,17 +11,20 @@ import {
   StreamOpen,
   type StreamStemsRequest,
   type StreamStemsResponse,
-} from "./generated/mismo/analysis/v1/transfer_service.js";
-import { Lifetime } from "./lifetime.js";
-import { closeGracefully, MessageReader } from "./message-reader.js";
+} from "../generated/mismo/analysis/v1/transfer_service.js";
+import type { Connection } from "../rpc/connection.js";
+import { seconds } from "../rpc/durations.js";
+import { MismoError, RunReplacedError, SeekRefusedError, StreamCorruptError, toMismoError } from "../rpc/errors.js";
+import { Lifetime } from "../rpc/lifetime.js";
+import { closeGracefully, MessageReader } from "../rpc/message-reader.js";
+import type { Attempts } from "../rpc/retry.js";
+import { wholeNumber } from "../rpc/whole-number.js";
 import { type AppliedSeek, PendingSeeks, type SentSeek } from "./pending-seeks.js";
-import type { Attempts } from "./retry.js";
 import { atFrame, atTime, type StartField, startField } from "./start-position.js";
 import { StemCredit } from "./stem-credit.js";
 import { isSameRun, type StemFormat, stemFormat } from "./stem-format.js";
 import { StemGeneration } from "./stem-generation.js";
 import type { NotReady, StemChunk, StemStreamOptions } from "./stem-stream.js";
-import { wholeNumber } from "./whole-number.js";
 
 type Call = ClientDuplexStream<StreamStemsRequest, StreamStemsResponse>;
 type ClientMessage = NonNullable<StreamStemsRequest["message"]>;
@@ -32,10 +32,10 @@ type ClientMessage = NonNullable<StreamStemsRequest["message"]>;
 /**
  * An async iterator of chunks. One consumer reads; seeks may come from anywhere at any time.
  *
- * A chunk counts as taken, and its credit goes back, when the next one is asked for: a consumer that pauses leaves at
- * most its credit unread, and the server waits. Chunks from before a seek are never handed out after it. After a broken
- * stream it goes on where each stem stopped, in the same run. The iteration ends when all stems were read to their end,
- * and begins again after another `seek`. Leaving a `for await` early cancels the call; the job lives on.
+ * A chunk counts as consumed when the next one is requested; then its credit returns to the server. While a consumer
+ * pauses, at most its credit stays unread and the server waits. A seek drops all earlier chunks. After a broken stream
+ * each stem continues at its next frame, in the same run. The iteration ends when all stems are read to their end, and
+ * another `seek` restarts it. Leaving a `for await` early cancels the call. The job continues.
  *
  * Throws MismoError (the job's own error if the job failed), RunReplacedError, StreamCorruptError, ChecksumError.
  */
@@ -44,16 +44,17 @@ export class StemPlayer implements AsyncIterableIterator<StemChunk>, AsyncDispos
   readonly #attempts: Attempts;
   readonly #credit: StemCredit;
   readonly #seeks = new PendingSeeks();
-  #turn: Promise<unknown> = Promise.resolve();
+  #lastTask: Promise<unknown> = Promise.resolve();
   #call: Call | undefined;
   #messages: MessageReader<StreamStemsResponse> | undefined;
   #format: StemFormat | undefined;
   #runId: string;
   #generation: StemGeneration;
   #finished = false;
-  /** Chunks that came while a seek was not answered: handed out if it is refused, else dropped. */
-  #held: StemChunk[] = [];
-  #inHand: StemChunk | undefined;
+  /** Chunks that arrived while a seek was pending: delivered if it is refused, dropped if it is applied. */
+  #undelivered: StemChunk[] = [];
+  /** The last delivered chunk, until it counts as consumed. */
+  #lastChunk: StemChunk | undefined;
   #notReady: NotReady | undefined;
   #staleBytes = 0;
   readonly #stemSha256: Record<string, string> = {};
@@ -73,41 +74,41 @@ export class StemPlayer implements AsyncIterableIterator<StemChunk>, AsyncDispos
     this.#lifetime.signal.addEventListener("abort", () => this.#abort());
   }
 
-  /** The generation of the chunks that are handed out: the number of the seek that was applied last. */
+  /** Generation of the delivered chunks: the number of the last applied seek. */
   get generation(): number {
     return this.#generation.number;
   }
 
-  /** Payload bytes of older generations that came and were dropped. */
+  /** Payload bytes of older generations that arrived and were dropped. */
   get staleBytes(): number {
     return this.#staleBytes;
   }
 
-  /** Why the stream waits for audio; undefined while it need not. */
+  /** Why the stream waits for audio; undefined while it does not. */
   get notReady(): NotReady | undefined {
     return this.#notReady;
   }
 
   /**
-   * SHA-256 of each stem's samples as its file stores them, lower-case hex by stem. Has a stem once the stream reached
-   * its end after the job succeeded.
+   * SHA-256 of each stem's samples as its file stores them, lower-case hex by stem name. Contains a stem once the
+   * stream has reached its end after the job succeeded.
    */
   get stemSha256(): Readonly<Record<string, string>> {
     return { ...this.#stemSha256 };
   }
 
-  /** The first frame of this stem that has not come since the last seek; undefined until the format is known. */
+  /** Returns the next frame of this stem to arrive; undefined until the format is known. */
   nextFrame(stemName: string): number | undefined {
     const index = this.#format?.stemNames.indexOf(stemName) ?? -1;
     return index < 0 ? undefined : this.#generation.nextFrame(index, this.#format!);
   }
 
-  /** The stems' format; waits until the track is decoded. Throws as `next` does. */
+  /** Returns the format of the stems; waits until the track is decoded. Throws as `next` does. */
   format(): Promise<StemFormat> {
-    return this.#inTurn(async () => {
+    return this.#runInOrder(async () => {
       while (this.#format === undefined) {
         if (this.#lifetime.closed) throw closedError();
-        await this.#advance();
+        await this.#handleNext();
       }
       return this.#format;
     });
@@ -118,12 +119,13 @@ export class StemPlayer implements AsyncIterableIterator<StemChunk>, AsyncDispos
   }
 
   next(): Promise<IteratorResult<StemChunk, undefined>> {
-    return this.#inTurn(async () => {
-      this.#takeInHand();
+    return this.#runInOrder(async () => {
+      this.#consumeLast();
       while (!this.#finished && !this.#lifetime.closed) {
-        const chunk = this.#held.length > 0 && this.#seeks.isEmpty ? this.#held.shift() : await this.#advance();
+        const canDeliver = this.#undelivered.length > 0 && this.#seeks.isEmpty;
+        const chunk = canDeliver ? this.#undelivered.shift() : await this.#handleNext();
         if (chunk !== undefined) {
-          this.#inHand = chunk;
+          this.#lastChunk = chunk;
           return { done: false, value: chunk };
         }
       }
@@ -132,22 +134,23 @@ export class StemPlayer implements AsyncIterableIterator<StemChunk>, AsyncDispos
   }
 
   /**
-   * Goes on at a frame, for all stems; what is on its way is dropped. Resolves with where the audio goes on, once the
-   * server has answered, which takes somebody who reads; with a later seek's answer if that one replaced this one.
+   * Continues all stems at a frame and drops the audio in flight. Resolves with the position where the audio continues
+   * once the server has answered, which requires that the stream is read. If a later seek replaces this one, it
+   * resolves with the answer to that one.
    *
-   * Throws RangeError at once. Rejects with SeekRefusedError past the end of the track: the stream then goes on as if
-   * nothing had been asked. A rejection that nobody handles does no harm.
+   * Throws RangeError at once. Rejects with SeekRefusedError past the end of the track; the stream then continues as
+   * before. The caller need not handle the rejection.
    */
   seek(frame: number): Promise<AppliedSeek> {
     return this.#seekTo(atFrame("frame", frame));
   }
 
-  /** The same in seconds, rounded down to a frame. */
+  /** Seeks to a time in seconds, rounded down to a frame; see `seek`. */
   seekToTime(time: number): Promise<AppliedSeek> {
     return this.#seekTo(atTime("time", time));
   }
 
-  /** Ends the stream; a read that waits ends its iteration. The job lives on. */
+  /** Ends the stream and the iteration of a waiting read. The job continues. */
   close(): void {
     this.#lifetime.close();
   }
@@ -166,33 +169,33 @@ export class StemPlayer implements AsyncIterableIterator<StemChunk>, AsyncDispos
     if (this.#lifetime.signal.aborted) this.#abort();
     this.#finished = false;
     this.#notReady = undefined;
-    // The next read opens another call at once, and sends the seek on it.
-    if (this.#messages?.over) this.#dropCall();
+    // The next read opens another call and sends the seek on it.
+    if (this.#messages?.isOver) this.#dropCall();
     if (this.#call !== undefined) this.#sendSeek(seek);
     return answered;
   }
 
-  /** One at a time, in the order of the calls. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(work, work).catch((error: unknown) => {
+  /** Runs one task at a time, in the order of the calls. */
+  #runInOrder<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#lastTask.then(work, work).catch((error: unknown) => {
       this.#seeks.rejectAll(error);
       throw error;
     });
-    this.#turn = result;
+    this.#lastTask = result;
     return result;
   }
 
-  #takeInHand(): void {
-    if (this.#inHand === undefined) return;
-    const { stemIndex, startFrame, frameCount, data, generation } = this.#inHand;
-    this.#inHand = undefined;
-    this.#credit.takeBytes(data.length);
+  #consumeLast(): void {
+    if (this.#lastChunk === undefined) return;
+    const { stemIndex, startFrame, frameCount, data, generation } = this.#lastChunk;
+    this.#lastChunk = undefined;
+    this.#credit.consumeBytes(data.length);
     if (generation !== this.#generation.number) return;
-    this.#credit.takeFrames(this.#generation.take(stemIndex, startFrame + frameCount, this.#format!));
+    this.#credit.consumeFrames(this.#generation.consume(stemIndex, startFrame + frameCount, this.#format!));
   }
 
-  /** Handles one message; undefined if it brought no audio, or if the stream was opened again. */
-  async #advance(): Promise<StemChunk | undefined> {
+  /** Handles one message; undefined if it has no chunk to deliver, or if the call broke. */
+  async #handleNext(): Promise<StemChunk | undefined> {
     const { signal } = this.#lifetime;
     let broken: MismoError;
     const messages = this.#messages ?? this.#connect();
@@ -212,7 +215,7 @@ export class StemPlayer implements AsyncIterableIterator<StemChunk>, AsyncDispos
     }
     this.#dropCall();
     try {
-      await this.#attempts.after(broken, signal, "stream");
+      await this.#attempts.waitAfter(broken, signal, "stream");
     } catch (error) {
       if (!this.#lifetime.closed) throw error;
     }
@@ -225,9 +228,9 @@ export class StemPlayer implements AsyncIterableIterator<StemChunk>, AsyncDispos
     const messages = new MessageReader<StreamStemsResponse>(call);
     this.#call = call;
     this.#messages = messages;
-    // What was not handed out comes again.
-    for (const chunk of this.#held.reverse()) this.#generation.unaccept(chunk);
-    this.#held = [];
+    // The new call sends the undelivered chunks again.
+    for (const chunk of this.#undelivered.reverse()) this.#generation.undoAccept(chunk);
+    this.#undelivered = [];
     this.#send({ $case: "open", value: this.#openMessage() });
     for (const seek of this.#seeks.sent) this.#sendSeek(seek);
     return messages;
@@ -261,8 +264,8 @@ export class StemPlayer implements AsyncIterableIterator<StemChunk>, AsyncDispos
   }
 
   #send(message: ClientMessage): void {
-    // Reading a call that has ended tells why.
-    if (!this.#messages?.over) this.#call?.write({ message });
+    // Reading an ended call throws its error.
+    if (!this.#messages?.isOver) this.#call?.write({ message });
   }
 
   #abort(): void {
@@ -292,7 +295,7 @@ export class StemPlayer implements AsyncIterableIterator<StemChunk>, AsyncDispos
         this.#handleNotReady(message.value);
         break;
       case "awaitingCredit":
-        // All that came was taken by now. What is left to grant waited for more to come with it.
+        // All received chunks are consumed. Grants the remaining credit, however small.
         this.#attempts.progressed();
         this.#returnCredit(true);
         break;
@@ -310,7 +313,7 @@ export class StemPlayer implements AsyncIterableIterator<StemChunk>, AsyncDispos
     this.#attempts.connected();
     const format = stemFormat(info);
     if (this.#format !== undefined && !isSameRun(format, this.#format)) {
-      throw new RunReplacedError(`job ${this.jobId} was run again; begin again with a new stream`);
+      throw new RunReplacedError(`job ${this.jobId} was run again; open a new stream`);
     }
     this.#format = format;
     this.#runId = format.runId;
@@ -319,7 +322,7 @@ export class StemPlayer implements AsyncIterableIterator<StemChunk>, AsyncDispos
   #handleChunk(message: ChunkMessage): StemChunk | undefined {
     const { stemIndex, startFrame, frameCount, data, generation } = message;
     if (generation < this.generation) {
-      this.#drop(data.length);
+      this.#discard(data.length);
       return undefined;
     }
     if (generation > this.generation) throw new StreamCorruptError(`generation ${generation} began without a seek`);
@@ -328,8 +331,8 @@ export class StemPlayer implements AsyncIterableIterator<StemChunk>, AsyncDispos
     this.#attempts.progressed();
     this.#notReady = undefined;
     const chunk = { stemIndex, stemName, startFrame, frameCount, data, generation };
-    if (this.#seeks.isEmpty && this.#held.length === 0) return chunk;
-    this.#held.push(chunk);
+    if (this.#seeks.isEmpty && this.#undelivered.length === 0) return chunk;
+    this.#undelivered.push(chunk);
     return undefined;
   }
 
@@ -338,8 +341,8 @@ export class StemPlayer implements AsyncIterableIterator<StemChunk>, AsyncDispos
     if (generation <= this.generation) return;
     this.#generation = new StemGeneration(generation, { $case: "startFrame", value: startFrame });
     this.#credit.restartFrames();
-    for (const chunk of this.#held) this.#drop(chunk.data.length);
-    this.#held = [];
+    for (const chunk of this.#undelivered) this.#discard(chunk.data.length);
+    this.#undelivered = [];
     this.#notReady = undefined;
     this.#seeks.applied({ generation, startFrame });
   }
@@ -362,9 +365,9 @@ export class StemPlayer implements AsyncIterableIterator<StemChunk>, AsyncDispos
     if (end.generation === this.generation) this.#generation.checkEnd(end, stemName, this.#format!);
   }
 
-  #drop(bytes: number): void {
+  #discard(bytes: number): void {
     this.#staleBytes += bytes;
-    this.#credit.takeBytes(bytes);
+    this.#credit.consumeBytes(bytes);
   }
 
   #stemName(index: number): string {
@@ -374,17 +377,16 @@ export class StemPlayer implements AsyncIterableIterator<StemChunk>, AsyncDispos
     return name;
   }
 
-  /** The server has sent everything, and no seek may change that. */
+  /** The server has sent everything, and no seek is pending. */
   #isAtEnd(): boolean {
-    return this.#generation.ended && this.#seeks.isEmpty && this.#held.length === 0;
+    return this.#generation.ended && this.#seeks.isEmpty && this.#undelivered.length === 0;
   }
 
   #finish(): undefined {
     if (this.#format === undefined) throw new StreamCorruptError("the stream did not begin with its format");
     this.#generation.checkComplete(this.#format);
     this.#finished = true;
-    // The server would wait for seeks, and the open call would keep a finished program alive. A later seek opens
-    // another call.
+    // An open call would keep a finished program alive. A later seek opens another call.
     if (this.#call !== undefined && this.#messages !== undefined) closeGracefully(this.#call, this.#messages);
     this.#call = this.#messages = undefined;
   }

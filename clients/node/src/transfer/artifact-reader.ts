@@ -1,32 +1,32 @@
-/** Reads a file of a job, byte for byte. */
+/** Reads an artifact of a job. */
 
 import { createHash } from "node:crypto";
 
-import type { Connection } from "./connection.js";
+import type { Artifact } from "../generated/mismo/analysis/v1/job.js";
+import { GetArtifactRequest, type GetArtifactResponse } from "../generated/mismo/analysis/v1/transfer_service.js";
+import type { Connection } from "../rpc/connection.js";
+import { ChecksumError, RunReplacedError, StreamCorruptError } from "../rpc/errors.js";
+import { reconnectingStream } from "../rpc/reconnecting-stream.js";
+import type { Attempts } from "../rpc/retry.js";
 import { crc32c } from "./crc32c.js";
-import { ChecksumError, RunReplacedError, StreamCorruptError } from "./errors.js";
-import type { Artifact } from "./generated/mismo/analysis/v1/job.js";
-import { GetArtifactRequest, type GetArtifactResponse } from "./generated/mismo/analysis/v1/transfer_service.js";
-import { reconnectingStream } from "./reconnecting-stream.js";
-import type { Attempts } from "./retry.js";
 
-/** Called with bytes done and bytes in all. */
+/** Called with the transferred and the total bytes. */
 export type OnBytes = (done: number, total: number) => void;
 
-/** Which artifact to read, and how. */
+/** Options of reading an artifact. */
 export interface ArtifactOptions {
-  /** The run that the file must come from; unset: the newest. */
+  /** The run that the file must belong to; unset: the newest. */
   expectedRunId?: string;
   onProgress?: OnBytes;
 }
 
-/** Reads one artifact; goes on where it stopped after a broken stream. */
+/** Reads one artifact. After a broken stream it continues at the next byte. */
 export class ArtifactReader {
-  /** Known once the first message came. */
+  /** Undefined until the first message has arrived. */
   artifact: Artifact | undefined;
-  /** The run that it comes from; "" until the first message came. */
+  /** The run of the artifact; the expected run or "" until the first message has arrived. */
   runId: string;
-  /** Bytes handed out. */
+  /** Bytes delivered. */
   offset = 0;
   readonly #attempts: Attempts;
   readonly #hash = createHash("sha256");
@@ -47,7 +47,7 @@ export class ArtifactReader {
     for (;;) {
       let broken: StreamCorruptError | undefined;
       try {
-        for await (const message of this.#messages(signal)) yield this.#take(message);
+        for await (const message of this.#messages(signal)) yield this.#handle(message);
       } catch (error) {
         if (!(error instanceof StreamCorruptError)) throw error;
         broken = error;
@@ -55,7 +55,7 @@ export class ArtifactReader {
       const total = this.artifact?.totalBytes ?? 0;
       if (broken === undefined && this.artifact !== undefined && this.offset >= total) return this.#verify();
       broken ??= new StreamCorruptError(`${this.name} ended after ${this.offset} of ${total} bytes`);
-      await this.#attempts.after(broken, signal, "stream");
+      await this.#attempts.waitAfter(broken, signal, "stream");
     }
   }
 
@@ -73,14 +73,14 @@ export class ArtifactReader {
     });
   }
 
-  #take(message: GetArtifactResponse): Buffer {
+  #handle(message: GetArtifactResponse): Buffer {
     const { data, offset } = message;
-    if (this.#isFirst) this.#takeFirst(message);
+    if (this.#isFirst) this.#handleFirst(message);
     if (crc32c(data) !== message.crc32c) {
-      throw new StreamCorruptError(`${this.name}: bytes at ${offset} do not fit their checksum`);
+      throw new StreamCorruptError(`${this.name}: the checksum of the bytes at ${offset} is wrong`);
     }
     if (data.length > 0 && offset !== this.offset) {
-      throw new StreamCorruptError(`${this.name} went on at byte ${offset} instead of ${this.offset}`);
+      throw new StreamCorruptError(`${this.name} continued at byte ${offset} instead of ${this.offset}`);
     }
     this.#attempts.progressed();
     this.offset += data.length;
@@ -89,7 +89,7 @@ export class ArtifactReader {
     return data;
   }
 
-  #takeFirst({ artifact, runId }: GetArtifactResponse): void {
+  #handleFirst({ artifact, runId }: GetArtifactResponse): void {
     if (artifact === undefined) throw new StreamCorruptError(`${this.name} did not begin with its description`);
     const isSame = artifact.totalBytes === this.artifact?.totalBytes && artifact.sha256 === this.artifact.sha256;
     if ((this.runId !== "" && runId !== this.runId) || (this.artifact !== undefined && !isSame)) {
@@ -103,9 +103,9 @@ export class ArtifactReader {
   #verify(): void {
     const expected = this.artifact!.sha256;
     const actual = this.#hash.digest("hex");
-    // An archive that the server makes while it is read has no checksum.
+    // An archive that the server builds while it sends it has no SHA-256.
     if (expected !== "" && actual !== expected) {
-      throw new ChecksumError(`${this.name} does not fit its SHA-256; fetch it again`, expected, actual);
+      throw new ChecksumError(`${this.name} has a wrong SHA-256; fetch it again`, expected, actual);
     }
   }
 }

@@ -1,27 +1,27 @@
-/** The connection to a server, replaced when it turns out to be dead, and the calls open on it. */
+/** The connection to a server and its open calls. A dead connection is replaced. */
 
 import { type CallOptions, Channel, type ClientUnaryCall, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 
+import { JobServiceClient } from "../generated/mismo/analysis/v1/job_service.js";
+import { SystemServiceClient } from "../generated/mismo/analysis/v1/system_service.js";
+import { TransferServiceClient } from "../generated/mismo/analysis/v1/transfer_service.js";
 import { MismoError, toMismoError } from "./errors.js";
-import { JobServiceClient } from "./generated/mismo/analysis/v1/job_service.js";
-import { SystemServiceClient } from "./generated/mismo/analysis/v1/system_service.js";
-import { TransferServiceClient } from "./generated/mismo/analysis/v1/transfer_service.js";
 import type { Settings } from "./options.js";
 
-/** The services over one channel. */
+/** Stubs of the services on one channel. */
 export interface Stubs {
   readonly jobs: JobServiceClient;
   readonly transfers: TransferServiceClient;
   readonly system: SystemServiceClient;
 }
 
-/** A call that can be cancelled and tells of its end. */
+/** A call that can be cancelled and emits its end. */
 export interface OpenCall {
   cancel(): void;
   once(event: "status", listener: () => void): unknown;
 }
 
-/** A method of a stub, as grpc-js has it. */
+/** A unary method of a grpc-js stub. */
 export type UnaryMethod<Response> = (
   stubs: Stubs,
   metadata: Metadata,
@@ -29,7 +29,7 @@ export type UnaryMethod<Response> = (
   callback: (error: ServiceError | null, response: Response) => void,
 ) => ClientUnaryCall;
 
-/** Connects when it is first used. */
+/** Connects at the first call. */
 export class Connection {
   #channel: Channel | undefined;
   #stubs: Stubs | undefined;
@@ -41,7 +41,7 @@ export class Connection {
     readonly settings: Settings,
   ) {}
 
-  /** The services. Throws MismoError (CANCELLED) once closed. */
+  /** Returns the stubs of the present channel. Throws MismoError (CANCELLED) once closed. */
   stubs(): Stubs {
     if (this.#closed) throw new MismoError(status.CANCELLED, "the client is closed");
     if (this.#stubs !== undefined) return this.#stubs;
@@ -57,7 +57,7 @@ export class Connection {
     return this.#stubs;
   }
 
-  /** Begins a stream; `close` cancels it. */
+  /** Begins a call, which `close` cancels. */
   open<Call extends OpenCall>(begin: (stubs: Stubs) => Call): Call {
     const call = begin(this.stubs());
     this.#open.add(call);
@@ -65,18 +65,18 @@ export class Connection {
     return call;
   }
 
-  /** What begins later gets a connection of its own: `dead` was silent. Calls open on it are left to it. */
-  renew(dead: Stubs): void {
+  /** Makes later calls use a new channel, unless `dead` was replaced already. Open calls stay on the old channel. */
+  replace(dead: Stubs): void {
     if (dead !== this.#stubs) return;
     this.#channel?.close();
     this.#channel = this.#stubs = undefined;
   }
 
   /**
-   * One unary call, again while the server is away or busy; `timeout` in seconds is for each try.
+   * Makes a unary call and repeats it while the server is unavailable or busy.
    *
-   * Every call of the contract may be repeated: reads change nothing, submits carry their request id, the
-   * others are idempotent. Throws MismoError, or the signal's reason.
+   * All unary calls of the API are safe to repeat: submits have a request id, the others are idempotent.
+   * Throws MismoError, or the signal's reason.
    */
   async unary<Response>(method: UnaryMethod<Response>, options: UnaryOptions = {}): Promise<Response> {
     const attempts = this.settings.callAttempts();
@@ -89,7 +89,7 @@ export class Connection {
         options.signal?.throwIfAborted();
         failed = toMismoError(error);
       }
-      await attempts.after(failed, options.signal, "call");
+      await attempts.waitAfter(failed, options.signal, "call");
     }
   }
 
@@ -108,7 +108,7 @@ export class Connection {
     });
   }
 
-  /** Cancels every open call; jobs live on. */
+  /** Cancels all open calls. Jobs continue. */
   close(): void {
     this.#closed = true;
     for (const call of this.#open) call.cancel();
@@ -117,9 +117,9 @@ export class Connection {
   }
 }
 
-/** For one call. */
+/** Options of one call. */
 export interface UnaryOptions {
-  /** Seconds for each try; the client's `callTimeout` if unset. */
+  /** Seconds for each attempt; the client's `callTimeout` if unset. */
   timeout?: number | undefined;
   /** Cancels the call and its retries; the promise rejects with the signal's reason. */
   signal?: AbortSignal | undefined;

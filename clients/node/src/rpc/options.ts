@@ -1,4 +1,4 @@
-/** How a client behaves. Times in seconds, sizes in bytes. */
+/** Settings of a client. Times in seconds, sizes in bytes. */
 
 import { type ChannelCredentials, type ChannelOptions, credentials } from "@grpc/grpc-js";
 
@@ -6,29 +6,29 @@ import { Attempts, CALL_RETRY, type OnRetry, type RetryPolicy, STREAM_RETRY } fr
 
 const MIB = 1 << 20;
 
-/** Settings of a client; every one has a default. */
+/** Options of `connect`; all have defaults. */
 export interface ConnectOptions {
-  /** For a unary call, each time it is tried (30 s). */
+  /** For each attempt of a unary call (30 s). */
   callTimeout?: number;
-  /** A ping after this long without traffic while a call is open (30 s; servers take 10 s and more). */
+  /** Time without traffic on an open call after which the client sends a ping (30 s; servers allow 10 s and more). */
   keepaliveTime?: number;
-  /** A connection that leaves a ping unanswered this long is given up (15 s). */
+  /** The client drops a connection that does not answer a ping for this long (15 s). */
   keepaliveTimeout?: number;
-  /** What may be on its way on the connection before grpc-js reads it (4 MiB). */
+  /** HTTP/2 flow-control window: the most bytes in flight before grpc-js reads them (4 MiB). */
   flowControlWindow?: number;
-  /** A message at most (16 MiB): one chunk, or a page of jobs. */
+  /** Largest message (16 MiB): a chunk or a page of jobs. */
   maxMessageBytes?: number;
-  /** For calls, and for streams that never brought anything (6 attempts). */
+  /** For calls, and for streams before their first message (6 attempts). */
   callRetry?: Partial<RetryPolicy>;
-  /** For streams that break later (12 attempts, enough for a server that restarts). */
+  /** For streams after their first message (12 attempts, enough for a server restart). */
   streamRetry?: Partial<RetryPolicy>;
-  /** Told of every wait before another try. */
+  /** Called before the wait for each further attempt. */
   onRetry?: OnRetry;
-  /** Without it the connection is not encrypted. */
+  /** Credentials of grpc-js; without them the connection is not encrypted. */
   credentials?: ChannelCredentials;
 }
 
-/** The same, complete. */
+/** ConnectOptions with all defaults applied. */
 export class Settings {
   readonly callTimeout: number;
   readonly credentials: ChannelCredentials;
@@ -51,20 +51,20 @@ export class Settings {
       "grpc.max_receive_message_length": maxMessageBytes,
       "grpc.max_send_message_length": maxMessageBytes,
       "grpc-node.flow_control_window": options.flowControlWindow ?? 4 * MIB,
-      // gRPC's own default waits up to two minutes before it looks for a restarted server again.
+      // The default of gRPC waits up to two minutes before it connects to a restarted server.
       "grpc.initial_reconnect_backoff_ms": 100,
       "grpc.max_reconnect_backoff_ms": 2000,
-      // Else a connection in place of a dead one would be the dead one again.
+      // Otherwise a new channel would reuse the dead connection of the old one.
       "grpc.use_local_subchannel_pool": 1,
     };
   }
 
-  /** For one call. */
+  /** Retries of one call. */
   callAttempts(): Attempts {
     return new Attempts(this.#callRetry, undefined, this.#onRetry);
   }
 
-  /** For one stream. */
+  /** Retries of one stream. */
   streamAttempts(): Attempts {
     return new Attempts(this.#callRetry, this.#streamRetry, this.#onRetry);
   }

@@ -1,26 +1,26 @@
-/** Chunks into a Writable, no faster than it takes them. */
+/** Writes chunks to a Writable with back-pressure. */
 
 import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
-import { ClosableIterator } from "./lifetime.js";
+import { ClosableIterator } from "../rpc/lifetime.js";
 
-/** How a Writable is treated. */
+/** How to write. */
 export interface WriteOptions {
-  /** End it after the last byte (true; standard output is never ended). With it a failure destroys it. */
+  /** End the Writable after the last byte, and destroy it after a failure (true; standard output stays open). */
   end?: boolean;
-  /** Stops; the promise rejects with the signal's reason. */
+  /** Stops the transfer; the promise rejects with the signal's reason. */
   signal?: AbortSignal;
 }
 
-/** Waits for `drain` whenever `target` is full, and for its end. Throws what `chunks` or `target` raise. */
+/** Waits for `drain` whenever `target` is full, and for its end. Throws the errors of `chunks` and of `target`. */
 export async function writeAll(
   chunks: (signal: AbortSignal) => AsyncGenerator<Buffer, void>,
   target: Writable,
   options: WriteOptions,
 ): Promise<void> {
   const source = new ClosableIterator(chunks, options.signal);
-  // The server may have nothing to send for a long time: a target that goes away ends the wait.
+  // The server may send nothing for a long time, so a closed target must end the wait.
   const stop = (): void => void source.return();
   target.once("close", stop);
   try {

@@ -1,4 +1,4 @@
-/** Server streams that are opened again when they break. */
+/** Reopens a server stream when it breaks. */
 
 import { type ClientReadableStream, status } from "@grpc/grpc-js";
 
@@ -7,22 +7,22 @@ import { MismoError, toMismoError } from "./errors.js";
 import { MessageReader, SilenceError } from "./message-reader.js";
 import type { Attempts } from "./retry.js";
 
-/** What `reconnectingStream` needs to know. */
+/** Arguments of `reconnectingStream`. */
 export interface ReconnectingStream<Message> {
   connection: Connection;
   attempts: Attempts;
   signal: AbortSignal;
-  /** Opens a call for what the consumer does not have yet; called for each attempt. */
+  /** Opens a call that continues after the last received message; called for each attempt. */
   begin: (stubs: Stubs) => ClientReadableStream<Message>;
-  /** Seconds without a message after which the call and its connection count as dead. Unset: no limit. */
+  /** Seconds without a message after which the connection counts as dead. Unset: no limit. */
   silenceTimeout?: number;
 }
 
 /**
- * The messages of one stream, over as many calls as it takes; ends when a call ends with OK. The consumer tells
- * `attempts` of its progress.
+ * Yields the messages of one stream over as many calls as needed; ends when a call ends with OK. The consumer calls
+ * `attempts.progressed` for each message that is new to it.
  *
- * Throws MismoError when no further attempt is made, or the signal's reason.
+ * Throws MismoError when no attempt is left, or the signal's reason.
  */
 export async function* reconnectingStream<Message>(
   stream: ReconnectingStream<Message>,
@@ -45,13 +45,13 @@ export async function* reconnectingStream<Message>(
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof SilenceError) {
-        connection.renew(stubs);
-        broken = new MismoError(status.UNAVAILABLE, `no message came for ${silenceTimeout} s`);
+        connection.replace(stubs);
+        broken = new MismoError(status.UNAVAILABLE, `no message arrived for ${silenceTimeout} s`);
       } else broken = toMismoError(error);
     } finally {
       signal.removeEventListener("abort", cancel);
       call.cancel();
     }
-    await attempts.after(broken, signal, "stream");
+    await attempts.waitAfter(broken, signal, "stream");
   }
 }

@@ -1,20 +1,20 @@
-/** A set of whole numbers, kept as ranges. */
+/** A set of integers, stored as ranges. */
 
-/** [start, end). */
+/** The integers from `start` to `end`, without `end`. */
 export type Range = readonly [start: number, end: number];
 
-/** Sorted, separate, not adjacent ranges. */
+/** Holds sorted ranges that neither overlap nor touch. */
 export class RangeSet {
   #ranges: Range[] = [];
 
-  /** Adds [start, end) and returns what of it was not there, in order. */
+  /** Adds [start, end) and returns the parts that are new, in order. */
   add(start: number, end: number): Range[] {
     const added: Range[] = [];
-    const kept: Range[] = [];
+    const ranges: Range[] = [];
     let [low, high, at] = [start, end, start];
     for (const range of this.#ranges) {
       if (range[1] < start || range[0] > end) {
-        kept.push(range);
+        ranges.push(range);
         continue;
       }
       if (range[0] > at) added.push([at, range[0]]);
@@ -23,8 +23,8 @@ export class RangeSet {
       high = Math.max(high, range[1]);
     }
     if (end > at) added.push([at, end]);
-    if (high > low) kept.push([low, high]);
-    this.#ranges = kept.sort((a, b) => a[0] - b[0]);
+    if (high > low) ranges.push([low, high]);
+    this.#ranges = ranges.sort((a, b) => a[0] - b[0]);
     return added;
   }
 }

@@ -1,43 +1,43 @@
-/** Reads one stem from a position on. */
+/** Reads one stem from a position to the end or to a limit. */
 
 import { status } from "@grpc/grpc-js";
 
-import type { Connection } from "./connection.js";
-import { crc32c } from "./crc32c.js";
-import { frameAt, toDuration } from "./durations.js";
-import { MismoError, RunReplacedError, StreamCorruptError } from "./errors.js";
-import type { Duration } from "./generated/google/protobuf/duration.js";
-import { Encoding } from "./generated/mismo/analysis/v1/audio.js";
+import type { Duration } from "../generated/google/protobuf/duration.js";
+import { Encoding } from "../generated/mismo/analysis/v1/audio.js";
 import {
   ReadStemRequest,
   type ReadStemResponse,
   type StreamInfo,
-} from "./generated/mismo/analysis/v1/transfer_service.js";
-import { reconnectingStream } from "./reconnecting-stream.js";
-import type { Attempts } from "./retry.js";
+} from "../generated/mismo/analysis/v1/transfer_service.js";
+import type { Connection } from "../rpc/connection.js";
+import { frameAt, toDuration } from "../rpc/durations.js";
+import { MismoError, RunReplacedError, StreamCorruptError } from "../rpc/errors.js";
+import { reconnectingStream } from "../rpc/reconnecting-stream.js";
+import type { Attempts } from "../rpc/retry.js";
+import { wholeNumber } from "../rpc/whole-number.js";
+import { crc32c } from "./crc32c.js";
 import { frameOf, type StartField, startField, type StartPosition } from "./start-position.js";
 import { isSameRun, type StemFormat, stemFormat } from "./stem-format.js";
-import { wholeNumber } from "./whole-number.js";
 
 const DEFAULT_CHUNK_BYTES = 256 * 1024;
 
-/** What to read of a stem. */
+/** Options of reading a stem. */
 export interface ReadStemOptions extends StartPosition {
   /** PCM_S16LE if unset. */
   encoding?: Encoding;
-  /** How many frames; 0 or unset: to the end. */
+  /** Frames to read; 0 or unset: to the end. */
   frameLimit?: number;
-  /** The same in seconds; instead of `frameLimit`. */
+  /** Seconds to read; excludes `frameLimit`. */
   timeLimit?: number;
-  /** Wait for what is not separated yet; otherwise it ends with MismoError, reason JOB_NOT_READY (false). */
+  /** Wait for segments that are not separated yet; otherwise throw MismoError, reason JOB_NOT_READY (false). */
   follow?: boolean;
   /** Most payload bytes of a chunk (256 KiB). */
   chunkBytes?: number;
-  /** The run that the audio must come from; unset: the newest. */
+  /** The run that the audio must belong to; unset: the newest. */
   expectedRunId?: string;
 }
 
-/** Consecutive frames of the stem, and the format of all of them. */
+/** Consecutive frames of the stem with their format. */
 export interface ReadChunk {
   readonly format: StemFormat;
   readonly startFrame: number;
@@ -47,9 +47,9 @@ export interface ReadChunk {
 
 type LimitField = { $case: "frameLimit"; value: number } | { $case: "timeLimit"; value: Duration };
 
-/** Reads one stem; goes on where it stopped after a broken stream. */
+/** Reads one stem. After a broken stream it continues at the next frame. */
 export class StemReader {
-  /** Known once the first message came. */
+  /** Undefined until the first message has arrived. */
   format: StemFormat | undefined;
   readonly #attempts: Attempts;
   readonly #start: StartField;
@@ -70,25 +70,25 @@ export class StemReader {
     this.#runId = options.expectedRunId ?? "";
   }
 
-  /** The frame that was asked for; undefined until the sample rate is known. */
+  /** The requested frame; undefined until the sample rate is known. */
   get startFrame(): number | undefined {
     return this.format && frameOf(this.#start, this.format.sampleRate);
   }
 
-  /** Throws MismoError, RunReplacedError, StreamCorruptError, or the signal's reason. */
+  /** Yields the chunks. Throws MismoError, RunReplacedError, StreamCorruptError, or the signal's reason. */
   async *chunks(signal: AbortSignal): AsyncGenerator<ReadChunk, void> {
     while (!this.#isComplete()) {
       let broken = new MismoError(status.UNAVAILABLE, "the stream ended before the stem did");
       try {
         for await (const message of this.#messages(signal)) {
-          const chunk = this.#take(message);
+          const chunk = this.#handle(message);
           if (chunk !== undefined) yield chunk;
         }
       } catch (error) {
         if (!(error instanceof StreamCorruptError)) throw error;
         broken = error;
       }
-      if (!this.#isComplete()) await this.#attempts.after(broken, signal, "stream");
+      if (!this.#isComplete()) await this.#attempts.waitAfter(broken, signal, "stream");
     }
   }
 
@@ -113,7 +113,7 @@ export class StemReader {
     });
   }
 
-  /** What is still to be read: as it was asked for, or in frames once some came. */
+  /** Returns the range that remains to be read: the requested one, or in frames once audio has arrived. */
   #remaining(): { start: StartField; limit: LimitField | undefined } {
     if (this.#nextFrame === undefined) return { start: this.#start, limit: this.#limit };
     const value = this.#nextFrame;
@@ -121,7 +121,7 @@ export class StemReader {
     return { start: { $case: "startFrame", value }, limit };
   }
 
-  /** The first frame that is not read. */
+  /** Returns the first frame after the requested ones. */
   #end(): number {
     const { sampleRate, totalFrames } = this.format!;
     if (this.#limit === undefined) return totalFrames;
@@ -133,33 +133,33 @@ export class StemReader {
     return this.format !== undefined && (this.#nextFrame ?? this.startFrame!) >= this.#end();
   }
 
-  #take(message: ReadStemResponse): ReadChunk | undefined {
+  #handle(message: ReadStemResponse): ReadChunk | undefined {
     const { startFrame, frameCount, data } = message;
-    if (message.info !== undefined) this.#takeInfo(message.info);
+    if (message.info !== undefined) this.#handleInfo(message.info);
     if (data.length === 0) return undefined;
     if (this.format === undefined) throw new StreamCorruptError("the stream did not begin with its format");
     if (crc32c(data) !== message.crc32c) {
-      throw new StreamCorruptError(`a chunk at frame ${startFrame} does not fit its checksum`);
+      throw new StreamCorruptError(`a chunk at frame ${startFrame} has a wrong checksum`);
     }
     if (this.#nextFrame !== undefined && startFrame !== this.#nextFrame) {
-      throw new StreamCorruptError(`the stem went on at frame ${startFrame} instead of ${this.#nextFrame}`);
+      throw new StreamCorruptError(`the stem continued at frame ${startFrame} instead of ${this.#nextFrame}`);
     }
     this.#attempts.progressed();
     this.#nextFrame = startFrame + frameCount;
     return { format: this.format, startFrame, frameCount, data };
   }
 
-  #takeInfo(info: StreamInfo): void {
+  #handleInfo(info: StreamInfo): void {
     const format = stemFormat(info);
     if (this.format !== undefined && !isSameRun(format, this.format)) {
-      throw new RunReplacedError(`job ${this.jobId} was run again; read its stem ${this.stemName} anew`);
+      throw new RunReplacedError(`job ${this.jobId} was run again; read its stem ${this.stemName} again`);
     }
     this.format = format;
     this.#runId = format.runId;
   }
 }
 
-/** Undefined: to the end. Throws RangeError. */
+/** Converts the limit; undefined: to the end. Throws RangeError. */
 function limitField({ frameLimit, timeLimit }: ReadStemOptions): LimitField | undefined {
   if (frameLimit !== undefined && timeLimit !== undefined) {
     throw new RangeError("frameLimit and timeLimit exclude each other");

@@ -1,27 +1,27 @@
-/** How long an iterator lives: until it is done, its consumer closes it, or a signal aborts it. */
+/** Iterators that end when they are done, when their consumer closes them, or when a signal aborts. */
 
-/** A signal that aborts with `outer`, and when the consumer closes. */
+/** A signal that aborts when `outer` aborts or when the consumer closes. */
 export class Lifetime {
   readonly #controller = new AbortController();
   #closed = false;
 
   constructor(outer?: AbortSignal) {
     if (outer?.aborted) this.#controller.abort(outer.reason);
-    // Bound to our own signal as well, so that a long-lived outer one does not collect listeners.
+    // The own signal removes the listener, so a long-lived outer signal does not collect listeners.
     else outer?.addEventListener("abort", () => this.#controller.abort(outer.reason), { signal: this.signal });
   }
 
-  /** For what runs on behalf of the iterator. */
+  /** Aborts all work of the iterator. */
   get signal(): AbortSignal {
     return this.#controller.signal;
   }
 
-  /** The consumer wants no more; that is no error. */
+  /** The consumer has closed the iterator, which is not an error. */
   get closed(): boolean {
     return this.#closed;
   }
 
-  /** Ends it. Has no effect on what an outer signal ended. */
+  /** Ends the iterator. Has no effect after the outer signal has aborted. */
   close(): void {
     if (this.signal.aborted) return;
     this.#closed = true;
@@ -30,8 +30,8 @@ export class Lifetime {
 }
 
 /**
- * An async iterator that can be closed while somebody waits for its next value: the wait then ends the
- * iteration, and the call behind it is cancelled. A bare generator would let both wait.
+ * An async iterator that can be closed while a read waits for its next value: closing ends the iteration and cancels
+ * the call. A plain generator would finish neither before the next value.
  */
 export class ClosableIterator<T> implements AsyncIterableIterator<T>, AsyncDisposable {
   readonly #lifetime: Lifetime;
@@ -54,14 +54,14 @@ export class ClosableIterator<T> implements AsyncIterableIterator<T>, AsyncDispo
       this.#lifetime.close();
     } catch (error) {
       const { closed } = this.#lifetime;
-      // It is over: an outer signal that lives on must not keep our listener.
+      // Removes the listener from the outer signal, which may live on.
       this.#lifetime.close();
       if (!closed) throw error;
     }
     return { done: true, value: undefined };
   }
 
-  /** Ends the iteration and cancels its call. `for await` does so when it is left early. */
+  /** Ends the iteration and cancels its call. `for await` calls it when the loop is left early. */
   async return(): Promise<IteratorResult<T, undefined>> {
     this.#lifetime.close();
     await this.#values.return().catch(() => undefined);

@@ -1,40 +1,40 @@
-/** The format of streamed stems, and the WAV header that belongs before them. */
+/** Format of streamed stems, and the WAV header of their PCM. */
 
-import { seconds } from "./durations.js";
-import { Encoding } from "./generated/mismo/analysis/v1/audio.js";
-import type { StreamInfo } from "./generated/mismo/analysis/v1/transfer_service.js";
-import { wholeNumber } from "./whole-number.js";
+import { Encoding } from "../generated/mismo/analysis/v1/audio.js";
+import type { StreamInfo } from "../generated/mismo/analysis/v1/transfer_service.js";
+import { seconds } from "../rpc/durations.js";
+import { wholeNumber } from "../rpc/whole-number.js";
 
-/** The stems of a stream. */
+/** Format of the stems of a stream. */
 export interface StemFormat {
   readonly jobId: string;
-  /** The run that the audio comes from; it stays the same while the stream lasts. */
+  /** The run of the audio; it does not change during a stream. */
   readonly runId: string;
   /** The model that separates the track. */
   readonly model: string;
   readonly encoding: Encoding;
-  /** `stemIndex` of a chunk counts through these. */
+  /** Indexed by the `stemIndex` of a chunk. */
   readonly stemNames: readonly string[];
-  /** Of each stem. */
+  /** Length of each stem. */
   readonly totalFrames: number;
   /** Hz. */
   readonly sampleRate: number;
   readonly channels: number;
-  /** Bits of a sample as a decoder gives it: 16, 24 or 32 (float) for PCM, 16 or 24 for FLAC. */
+  /** Bits of a decoded sample: 16, 24 or 32 (float) for PCM, 16 or 24 for FLAC. */
   readonly bitsPerSample: number;
-  /** FLAC: the stream header, to go before the first chunk of each stem. Empty for PCM. */
+  /** The FLAC stream header, which precedes the first chunk of each stem. Empty for PCM. */
   readonly codecHeader: Buffer;
-  /** Most payload bytes of a chunk; with FLAC one FLAC frame more. */
+  /** Most payload bytes of a chunk; FLAC chunks may have one FLAC frame more. */
   readonly chunkBytes: number;
   /** Most frames of a chunk. */
   readonly maxChunkFrames: number;
   /** Frames of one segment of the model, at `sampleRate`. */
   readonly segmentFrames: number;
-  /** Seconds of a pause after which the server ends the stream; undefined: never. The client opens it again. */
+  /** Seconds of a pause after which the server ends the stream, which the client reopens; undefined: never. */
   readonly idleTimeout: number | undefined;
 }
 
-/** From the first message of a stream. */
+/** Converts the first message of a stream. */
 export function stemFormat(info: StreamInfo): StemFormat {
   const { jobId, runId, model, encoding, stemNames, totalFrames, sampleRate, channels } = info;
   const { bitsPerSample, codecHeader, chunkBytes, maxChunkFrames, segmentFrames } = info;
@@ -45,7 +45,7 @@ export function stemFormat(info: StreamInfo): StemFormat {
   };
 }
 
-/** Whether a stream that was opened again continues the same run, in the same form. */
+/** Tells whether a reopened stream continues the same run in the same format. */
 export function isSameRun(a: StemFormat, b: StemFormat): boolean {
   return (
     a.runId === b.runId &&
@@ -58,7 +58,7 @@ export function isSameRun(a: StemFormat, b: StemFormat): boolean {
   );
 }
 
-/** What a frame of PCM is made of; a StemFormat and a job's `stemSet` have it. */
+/** Format of PCM frames. A StemFormat and the `stemSet` of a job have it. */
 export type PcmFormat = Pick<StemFormat, "encoding" | "sampleRate" | "channels">;
 
 const SAMPLE_BYTES: Partial<Record<Encoding, number>> = {
@@ -67,7 +67,7 @@ const SAMPLE_BYTES: Partial<Record<Encoding, number>> = {
   [Encoding.PCM_F32LE]: 4,
 };
 
-/** Bytes of one PCM frame, all channels. Throws RangeError for FLAC. */
+/** Returns the bytes of one PCM frame over all channels. Throws RangeError for FLAC. */
 export function frameBytes(format: Pick<PcmFormat, "encoding" | "channels">): number {
   const sampleBytes = SAMPLE_BYTES[format.encoding];
   if (sampleBytes === undefined) throw new RangeError(`${Encoding[format.encoding]} has no fixed frame size`);
@@ -79,7 +79,7 @@ const LARGEST_RIFF = 0xffff_ffff;
 const WAVE_FORMAT_PCM = 1;
 const WAVE_FORMAT_IEEE_FLOAT = 3;
 
-/** The 44 bytes before `frames` frames of PCM. Throws RangeError for FLAC and past 4 GiB. */
+/** Returns the 44-byte WAV header for `frames` frames of PCM. Throws RangeError for FLAC and over 4 GiB. */
 export function wavHeader(format: PcmFormat, frames: number): Buffer {
   const bytesPerFrame = frameBytes(format);
   const dataBytes = wholeNumber("frames", frames) * bytesPerFrame;

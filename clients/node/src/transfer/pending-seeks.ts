@@ -1,21 +1,21 @@
-/** The seeks of a stream that the server has not answered yet. */
+/** Seeks that the server has not answered yet. */
 
-import type { StreamCredit } from "./generated/mismo/analysis/v1/transfer_service.js";
+import type { StreamCredit } from "../generated/mismo/analysis/v1/transfer_service.js";
 import type { StartField } from "./start-position.js";
 
-/** Where the audio goes on after a seek. */
+/** Where the audio continues after a seek. */
 export interface AppliedSeek {
-  /** Carried by the chunks of this seek. */
+  /** The generation of the chunks after this seek. */
   readonly generation: number;
-  /** The frame that was asked for, or for FLAC the start of its FLAC frame. */
+  /** The requested frame; for FLAC the start of the FLAC frame that contains it. */
   readonly startFrame: number;
 }
 
-/** A seek, to be sent again on another call if this one breaks. */
+/** A seek, which is sent again on the next call if this one breaks. */
 export interface SentSeek {
   readonly generation: number;
   readonly start: StartField;
-  /** What it granted when it was sent last. */
+  /** The credit that it granted when it was last sent. */
   credit?: StreamCredit;
 }
 
@@ -24,7 +24,7 @@ interface PendingSeek extends SentSeek {
   readonly reject: (reason: unknown) => void;
 }
 
-/** In the order in which they were asked for. */
+/** Pending seeks in the order of their requests. */
 export class PendingSeeks {
   #pending: PendingSeek[] = [];
   #lastGeneration = 0;
@@ -37,27 +37,27 @@ export class PendingSeeks {
     return this.#pending;
   }
 
-  /** A seek with the next generation, and the promise of its answer. */
+  /** Adds a seek with the next generation. `answered` settles with the server's answer. */
   add(start: StartField): { seek: SentSeek; answered: Promise<AppliedSeek> } {
     this.#lastGeneration += 1;
     const generation = this.#lastGeneration;
     let settle!: Pick<PendingSeek, "resolve" | "reject">;
     const answered = new Promise<AppliedSeek>((resolve, reject) => (settle = { resolve, reject }));
-    // Whoever seeks need not wait for the answer.
+    // A caller that ignores the answer must not cause an unhandled rejection.
     answered.catch(() => undefined);
     const seek: PendingSeek = { generation, start, ...settle };
     this.#pending.push(seek);
     return { seek, answered };
   }
 
-  /** Resolves this seek and those before it, which it replaced. */
+  /** Resolves this seek and the earlier ones, which it replaced. */
   applied(applied: AppliedSeek): void {
     const isDone = ({ generation }: PendingSeek): boolean => generation <= applied.generation;
     for (const seek of this.#pending.filter(isDone)) seek.resolve(applied);
     this.#pending = this.#pending.filter((seek) => !isDone(seek));
   }
 
-  /** Rejects this seek alone; undefined if it is not pending. */
+  /** Rejects this seek and returns it; undefined if it is not pending. */
   refused(generation: number, reason: unknown): SentSeek | undefined {
     const seek = this.#pending.find((pending) => pending.generation === generation);
     this.#pending = this.#pending.filter((pending) => pending !== seek);
@@ -65,7 +65,7 @@ export class PendingSeeks {
     return seek;
   }
 
-  /** The stream has ended. */
+  /** Rejects all seeks when the stream has ended. */
   rejectAll(reason: unknown): void {
     for (const seek of this.#pending) seek.reject(reason);
     this.#pending = [];

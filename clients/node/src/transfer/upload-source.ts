@@ -1,4 +1,4 @@
-/** What is uploaded: read more than once, first for its checksum, then from wherever the server stopped. */
+/** Content of an upload, read once for its checksum and again from each position where an upload resumes. */
 
 import { createHash, randomUUID } from "node:crypto";
 import { createWriteStream } from "node:fs";
@@ -11,25 +11,25 @@ import { pipeline } from "node:stream/promises";
 const HASH_BLOCK_BYTES = 1 << 20;
 
 /**
- * A file's path, its bytes, or a stream of them. A stream can be read only once, so it goes through a
- * temporary file, which is removed when the upload ends.
+ * The path of a file, its bytes, or a stream of bytes. A stream can be read only once, so it is copied to a temporary
+ * file, which is removed.
  */
 export type UploadSource = string | Uint8Array | Readable | AsyncIterable<Uint8Array>;
 
-/** The content as it was when its upload began. */
+/** The content at the start of its upload. */
 export interface UploadContent {
   readonly filename: string;
   readonly totalBytes: number;
   /** Lower-case hex. */
   readonly sha256: string;
-  /** At most `length` bytes from `offset`; fewer only at the end. */
+  /** Reads at most `length` bytes from `offset`; fewer only at the end. */
   read(offset: number, length: number): Promise<Buffer>;
-  /** Its checksum now. */
+  /** Computes the SHA-256 of the present content. */
   hash(): Promise<string>;
   close(): Promise<void>;
 }
 
-/** Reads it once. Throws the errors of the file system or of the stream, or the signal's reason. */
+/** Opens and hashes the content. Throws the errors of the file system or of the stream, or the signal's reason. */
 export async function openSource(
   source: UploadSource,
   filename: string | undefined,
@@ -40,7 +40,7 @@ export async function openSource(
   const path = join(tmpdir(), `mismo-upload-${randomUUID()}`);
   try {
     await pipeline(source, createWriteStream(path, { flags: "wx", mode: 0o600 }), signal ? { signal } : {});
-    // The open file outlives its name: nothing is left behind, whatever becomes of this process.
+    // The file stays readable after its name is removed, and a crash leaves no file behind.
     return await openFile(path, filename ?? "", signal);
   } finally {
     await rm(path, { force: true });

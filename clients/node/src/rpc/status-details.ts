@@ -1,19 +1,19 @@
-/** Decodes the google.rpc.Status that every error of the server carries. */
+/** Decodes the google.rpc.Status of an error. */
 
+import type { Any } from "../generated/google/protobuf/any.js";
+import { BadRequest, ErrorInfo, RetryInfo } from "../generated/google/rpc/error_details.js";
+import { Status } from "../generated/google/rpc/status.js";
 import { seconds } from "./durations.js";
-import type { Any } from "./generated/google/protobuf/any.js";
-import { BadRequest, ErrorInfo, RetryInfo } from "./generated/google/rpc/error_details.js";
-import { Status } from "./generated/google/rpc/status.js";
 
-/** A wrong field of a request. */
+/** An invalid field of a request. */
 export interface FieldViolation {
   /** Path of the field, such as `options.stems.model`. */
   readonly field: string;
-  /** What is wrong and what is allowed. */
+  /** What is wrong, and which values are allowed. */
   readonly description: string;
 }
 
-/** What a status says besides its code and message. */
+/** The parts of a status besides its code and message. */
 export interface StatusDetails {
   reason?: string;
   metadata?: Readonly<Record<string, string>>;
@@ -28,7 +28,7 @@ export interface DecodedStatus {
   readonly details: StatusDetails;
 }
 
-/** Decodes a serialized google.rpc.Status; undefined if it is damaged. */
+/** Decodes a serialized google.rpc.Status; undefined if it cannot be decoded. */
 export function decodeStatus(encoded: Uint8Array): DecodedStatus | undefined {
   try {
     const { message, details } = Status.decode(encoded);

@@ -1,15 +1,15 @@
-/** Decides whether and when to try again: exponential, jittered, bounded. */
+/** Retries with exponential, jittered, bounded delays. */
 
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { MismoError, StreamCorruptError } from "./errors.js";
 
-/** Why a server ends the stream of a consumer that paused; it is opened again when the consumer goes on. */
+/** Reasons with which a server ends the stream of a paused consumer. The client reopens it. */
 const REOPENED_REASONS: ReadonlySet<string> = new Set(["STREAM_IDLE"]);
-/** Seconds; a server that asks for a longer wait gets this one. */
+/** Longest wait in seconds that a server can demand. */
 const LONGEST_RETRY_AFTER = 60;
 
-/** `attempts` in all; times in seconds. */
+/** `attempts` counts the first one too; times in seconds. */
 export interface RetryPolicy {
   attempts: number;
   initial: number;
@@ -17,25 +17,25 @@ export interface RetryPolicy {
   longest: number;
 }
 
-/** For calls, and for streams that never brought anything. */
+/** For calls, and for streams before their first message. */
 export const CALL_RETRY: RetryPolicy = { attempts: 6, initial: 0.1, factor: 2, longest: 3 };
-/** For streams that did: rides out a restart of the server. */
+/** For streams after their first message: long enough for a server restart. */
 export const STREAM_RETRY: RetryPolicy = { ...CALL_RETRY, attempts: 12 };
 
-/** Called before every wait, with the error and the seconds. */
+/** Called before every wait with the error and the seconds to wait. */
 export type OnRetry = (error: MismoError, delay: number) => void;
 
 /**
- * What failed. A stream can go on after more kinds of errors than a call can be repeated after; "resumable" is what
- * can go on after any.
+ * What failed. A stream may continue after more kinds of errors than a call may be repeated after; "resumable" may
+ * continue after any error.
  */
 export type FailureKind = "call" | "stream" | "resumable";
 
 /**
- * Seconds to wait after that many failures (counted from 1); `fraction` (0 to 1) sets the jitter.
+ * Returns the seconds to wait after this many failures (counted from 1); `fraction` (0 to 1) sets the jitter.
  *
- * Half of the wait is fixed, so that no retry comes at once; half is spread, so that the clients of a restarted
- * server do not all come together.
+ * Half of the delay is fixed, so that no retry is immediate. The other half is random, so that the clients of a
+ * restarted server do not reconnect all at once.
  */
 export function retryDelay(policy: RetryPolicy, failures: number, fraction: number): number {
   const whole = Math.min(policy.initial * policy.factor ** (failures - 1), policy.longest);
@@ -43,40 +43,40 @@ export function retryDelay(policy: RetryPolicy, failures: number, fraction: numb
 }
 
 /**
- * Counts the failures of one call, or of one stream since it last brought something.
+ * Counts the failures of one call, or of one stream since its last progress.
  *
- * A stream that never brought anything is given up as early as a unary call (`first`); for one that did, `then`
- * allows the time that a server needs to restart.
+ * A stream fails as early as a unary call (`first`) until the server answers it. From then on `afterConnected` applies,
+ * which allows for a server restart.
  */
 export class Attempts {
   #policy: RetryPolicy;
-  #then: RetryPolicy | undefined;
+  #afterConnected: RetryPolicy | undefined;
   #failures = 0;
 
   constructor(
     first: RetryPolicy,
-    then?: RetryPolicy,
+    afterConnected?: RetryPolicy,
     private readonly onRetry?: OnRetry,
   ) {
     this.#policy = first;
-    this.#then = then;
+    this.#afterConnected = afterConnected;
   }
 
-  /** The server answered: from now on `then` holds. */
+  /** The server answered: `afterConnected` applies from now on. */
   connected(): void {
-    if (this.#then === undefined) return;
-    this.#policy = this.#then;
-    this.#then = undefined;
+    if (this.#afterConnected === undefined) return;
+    this.#policy = this.#afterConnected;
+    this.#afterConnected = undefined;
   }
 
-  /** Something new arrived: failures before it no longer count. */
+  /** New data arrived: earlier failures no longer count. */
   progressed(): void {
     this.#failures = 0;
     this.connected();
   }
 
-  /** Waits until the next attempt is due. Throws `error` if none is left or worth it, or the signal's reason. */
-  async after(error: MismoError, signal: AbortSignal | undefined, kind: FailureKind): Promise<void> {
+  /** Waits until the next attempt is due. Throws `error` if no attempt is left or useful, or the signal's reason. */
+  async waitAfter(error: MismoError, signal: AbortSignal | undefined, kind: FailureKind): Promise<void> {
     this.#failures += 1;
     if (this.#failures >= this.#policy.attempts || !isWorthRetrying(error, kind)) throw error;
     const own = retryDelay(this.#policy, this.#failures, Math.random());
