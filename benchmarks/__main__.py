@@ -28,6 +28,7 @@ from benchmarks.cases import (
     seeking,
     start_up,
     throughput,
+    watch_jobs,
     watchers,
     whole_track,
 )
@@ -48,6 +49,7 @@ CASES: tuple[Case, ...] = (
     start_up.DEMO_CASE,
     throughput.CASE,
     watchers.CASE,
+    watch_jobs.CASE,
     delivery.CASE,
     loudness.CASE,
     player_beside_bulk.CASE,

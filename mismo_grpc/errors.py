@@ -17,7 +17,8 @@
     │   ├── ArtifactNotFoundError
     │   ├── JobNotReadyError
     │   ├── RunReplacedError              the job was submitted again; the client expects an earlier run
-    │   └── JobIdActiveError              the job_id belongs to a job with other content that has not ended
+    │   ├── JobIdActiveError              the job_id belongs to a job with other content that has not ended
+    │   └── CursorExpiredError            WatchJobs begins anew, without a cursor
     ├── AudioError                        the source is not audio that can be separated
     │   ├── UnsupportedAudioError
     │   ├── EmptyAudioError
@@ -151,6 +152,10 @@ class RunReplacedError(RequestError):
 
 class JobIdActiveError(RequestError):
     """A job of that job_id has not ended, and has another source or other options."""
+
+
+class CursorExpiredError(RequestError):
+    """What changed since the cursor is no longer known, or the cursor is of another job store."""
 
 
 class AudioError(MismoError):
@@ -310,6 +315,7 @@ WIRE: dict[type[MismoError], Wire] = {
     JobNotReadyError: Wire("JOB_NOT_READY", "FAILED_PRECONDITION", 409),
     RunReplacedError: Wire("RUN_REPLACED", "FAILED_PRECONDITION", 409),
     JobIdActiveError: Wire("JOB_ID_ACTIVE", "ALREADY_EXISTS", 409),
+    CursorExpiredError: Wire("CURSOR_EXPIRED", "OUT_OF_RANGE", 410),
     AudioError: Wire("AUDIO_UNREADABLE", "INVALID_ARGUMENT", 415),
     UnsupportedAudioError: Wire("UNSUPPORTED_AUDIO", "INVALID_ARGUMENT", 415),
     EmptyAudioError: Wire("EMPTY_AUDIO", "INVALID_ARGUMENT", 422),

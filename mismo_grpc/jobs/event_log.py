@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -120,7 +120,7 @@ async def watch_events(
     replay: bool,
     heartbeat: float,
     min_progress_interval: float,
-) -> AsyncIterator[WatchEvent]:
+) -> AsyncGenerator[WatchEvent]:
     """Yields a job's events until it has ended; intervals in seconds, `now` is the time of day of the events.
 
     Nothing is queued for a watcher: each turn takes what has come since, so a slow reader costs no memory

@@ -13,6 +13,7 @@ from mismo_grpc.broadcast import Broadcast
 from mismo_grpc.completion import run_to_completion
 from mismo_grpc.errors import DiskFullError, JobNotFoundError
 from mismo_grpc.jobs.callbacks import callbacks_due
+from mismo_grpc.jobs.change_feed import ChangeFeed
 from mismo_grpc.jobs.event_log import JobEventLog
 from mismo_grpc.jobs.events import Event, EventKind
 from mismo_grpc.jobs.job import Job, StageStatus
@@ -75,6 +76,10 @@ class JobRepository:
         """Called on the event loop with a job before and after each stored change."""
         self.on_accepted: list[Callable[[Job], None]] = []
         """Called on the event loop with each accepted job."""
+        self.change_feed = ChangeFeed(store, self.read, self.must_write, self._is_published)
+        """What watchers of all jobs read."""
+        self._withheld: set[str] = set()
+        """Runs that are stored, but whose result is not in its place yet."""
         self._new_id = new_id
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-read")
@@ -146,17 +151,21 @@ class JobRepository:
             job = replace(job, revision=active.job.revision + 1)
             event = Event(job.revision, self.now(), kind, body)
             callbacks = callbacks_due(active.job, job, event.time, self._new_id)
-            await write(self.store.save, job, callbacks)
+            segment = kind is EventKind.SEGMENT_READY
+            await write(self.store.save, job, callbacks, segment)
             if before_publishing is not None:
                 await before_publishing()
             before, active.job = active.job, job
-            if kind is EventKind.SEGMENT_READY and isinstance(body, tuple):
+            if segment and isinstance(body, tuple):
                 active.ready = active.ready.union(body)
             if job.state.ended:
                 self.active.pop(job.job_id, None)
                 self._keep_log(active)
             active.event_log.publish(event)
-            if kind is not EventKind.SEGMENT_READY:
+            if segment:
+                self.change_feed.progressed()
+            else:
+                self.change_feed.changed()
                 # New frames were announced to readers as they became final.
                 active.stems_changed.notify()
             for tell in self.on_change:
@@ -168,11 +177,38 @@ class JobRepository:
     async def accept(self, job: Job, request_id: str, fingerprint: str) -> None:
         """Stores a new run; one whose result was there already has ended, and its callbacks with it.
 
-        They are told by the caller, once the result's files are in their place.
+        Such a run and its callbacks are told with `publish_ended`, once the result's files are in their place.
         """
         now = self.now()
         callbacks = callbacks_due(None, job, now, self._new_id)
-        await self.write(self.store.accept, job, request_id, fingerprint, now, callbacks)
+        if job.state.ended:
+            self._withheld.add(job.run_id)
+        try:
+            await self.write(self.store.accept, job, request_id, fingerprint, now, callbacks)
+        except BaseException:
+            self._withheld.discard(job.run_id)
+            raise
+        finally:
+            self.change_feed.changed()
+
+    def publish_ended(self, run_id: str) -> None:
+        """Tells of an accepted run that has ended, and of its callbacks."""
+        self._withheld.discard(run_id)
+        self.change_feed.changed()
+        self.tell_callbacks()
+
+    async def remove(self, job_id: str) -> None:
+        """Removes a job from the store, on a full disk too."""
+        try:
+            await self.must_write(self.store.delete, job_id, self.now())
+        finally:
+            self.change_feed.changed()
+
+    def _is_published(self, job: Job) -> bool:
+        active = self.active.get(job.job_id)
+        if active is not None and active.job.run_id == job.run_id:
+            return active.job.revision >= job.revision
+        return job.run_id not in self._withheld
 
     def tell_callbacks(self) -> None:
         """Tells whoever sends callbacks that there are new ones."""

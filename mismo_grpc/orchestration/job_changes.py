@@ -150,7 +150,7 @@ class JobChanges:
                 return
             repository.ended_logs.pop(job.job_id, None)
             # The row first: a start removes files without a job, but cannot make those of a job that has none.
-            await repository.must_write(repository.store.delete, job.job_id, repository.now())
+            await repository.remove(job.job_id)
             await self._runs.forget(job.job_id, job.run_id)
 
 

@@ -35,6 +35,8 @@ class JobQueue:
 
     def position(self, active: ActiveJob) -> int:
         """A waiting job's position, from 1; 0 for one that does not wait."""
+        if active.task is not None:
+            return 0
         waiting = self.waiting()
         return 1 + waiting.index(active) if active in waiting else 0
 

@@ -18,6 +18,7 @@ from mismo_grpc.jobs.event_log import JobEventLog, JobView, WatchEvent, watch_ev
 from mismo_grpc.jobs.job import Job, JobRequest, JobState, Progress, Stage
 from mismo_grpc.jobs.page_token import decode_page_token, encode_page_token
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
+from mismo_grpc.jobs.watching import JobsEvent, WatchedJobs, watch_jobs
 from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.progress import progress_of, progress_of_ended
 from mismo_grpc.orchestration.queue import JobQueue
@@ -199,6 +200,19 @@ class Jobs:
             min_progress_interval=min_progress_interval,
         ):
             yield event
+
+    def watch_all(
+        self, watched: WatchedJobs, cursor: str, heartbeat: float, min_progress_interval: float
+    ) -> AsyncGenerator[JobsEvent]:
+        """The changes of all jobs that match; see `watch_jobs`. Close it."""
+        return watch_jobs(
+            self._repository,
+            self.view,
+            watched,
+            cursor=cursor,
+            heartbeat=heartbeat,
+            min_progress_interval=min_progress_interval,
+        )
 
     # Read
 

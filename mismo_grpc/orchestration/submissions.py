@@ -230,8 +230,10 @@ class Submissions:
         for tell in self._repository.on_accepted:
             tell(job)
         if job.state.ended:
-            await self._runs.publish(job.job_id, job.run_id)
-            self._repository.tell_callbacks()
+            try:
+                await self._runs.publish(job.job_id, job.run_id)
+            finally:
+                self._repository.publish_ended(job.run_id)
         else:
             self._repository.active[job.job_id] = ActiveJob(job, JobEventLog(job.revision))
             self._queue.fill()

@@ -1,4 +1,4 @@
-"""Keeps the disk in bounds: expired results, the budget, abandoned uploads, forgotten request ids."""
+"""Keeps the disk in bounds: expired results, the budget, abandoned uploads, forgotten request ids and removed jobs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mismo_grpc.errors import MismoError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import JobState
 from mismo_grpc.jobs.repository import JobRepository
+from mismo_grpc.jobs.store.change_records import REMOVED_JOBS_KEPT, REMOVED_JOBS_KEPT_SECONDS
 from mismo_grpc.jobs.store.port import EndedResult
 from mismo_grpc.results.retention import empty_trash, jobs_to_remove, remove_tree
 from mismo_grpc.results.runs import Runs
@@ -92,6 +93,9 @@ class Sweeper:
             await self._in_thread(repository.spare.refill)
         await self._sweep_uploads(now)
         await repository.write(repository.store.forget_requests, now - REQUESTS_KEPT_SECONDS)
+        await repository.write(
+            repository.store.forget_removed, now - REMOVED_JOBS_KEPT_SECONDS, REMOVED_JOBS_KEPT
+        )
         return removed
 
     async def _remove(self, job_id: str, run_id: str) -> bool:
@@ -101,7 +105,7 @@ class Sweeper:
             # It may run anew or be read since it was looked at.
             if current is None or current.run_id != run_id or run_id in self._runs.held_runs:
                 return False
-            await repository.must_write(repository.store.delete, job_id, repository.now())
+            await repository.remove(job_id)
             await self._runs.forget(job_id, run_id)
         log.info("result removed", job_id=job_id)
         return True

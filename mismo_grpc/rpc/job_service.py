@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -13,6 +14,7 @@ from mismo_grpc.errors import InvalidFieldError, JobNotFoundError
 from mismo_grpc.orchestration.service import DEFAULT_PAGE, MAX_PAGE, Jobs
 from mismo_grpc.rpc.job_messages import job_message, watch_message
 from mismo_grpc.rpc.job_requests import job_request, job_update, states_of
+from mismo_grpc.rpc.job_watching import watch_all
 from mismo_grpc.rpc.values import bounded_seconds
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -96,6 +98,13 @@ class JobService(JobServiceServicer):
         )
         async for event in events:
             yield watch_message(event, self._jobs.epoch)
+
+    async def WatchJobs(  # noqa: N802
+        self, request: pb.WatchJobsRequest, context: Context
+    ) -> AsyncGenerator[pb.WatchJobsResponse, None]:
+        async with aclosing(watch_all(self._jobs, request)) as messages:
+            async for message in messages:
+                yield message
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:  # noqa: N802
         job = await self._jobs.changes.cancel(_job_id(request.job_id), request.expected_run_id)

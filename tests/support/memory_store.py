@@ -9,16 +9,19 @@ from dataclasses import dataclass, field, replace
 from mismo_grpc.errors import RequestIdReusedError, StoreError
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
 from mismo_grpc.jobs.job import Job, JobState, Stage
+from mismo_grpc.jobs.store.change_records import Change, ChangeHead, ChangePage, RemovedJob
 from mismo_grpc.jobs.store.port import EndedResult, JobList, RequestRow, RunStanding
 from mismo_grpc.jobs.store.records import cache_key as cache_key_of
 from mismo_grpc.uploads.record import UploadRow
 
 _FOREVER = float("inf")
+START_ID = "0123456789abcdef"
 
 
 @dataclass
 class _Kept:
     job: Job
+    change: int
     callbacks: dict[str, CallbackRow] = field(default_factory=dict[str, CallbackRow])
 
 
@@ -30,6 +33,8 @@ class MemoryJobStore:
         self._jobs: dict[str, _Kept] = {}
         self._requests: dict[str, tuple[RequestRow, float]] = {}
         self._uploads: dict[str, UploadRow] = {}
+        self._last_change = self._forgotten = 0
+        self._removed: list[Change] = []
 
     def accept(
         self,
@@ -45,7 +50,11 @@ class MemoryJobStore:
             if there is not None and not there.job.state.ended and there.job.run_id != job.run_id:
                 raise StoreError(f"job {job.job_id} has not ended; it cannot run again yet")
             self._put_request(request_id, RequestRow(job.job_id, job.run_id, fingerprint), now)
-            self._jobs[job.job_id] = _Kept(job, {row.callback_id: row for row in callbacks})
+            if there is not None and not there.job.labels.items() <= job.labels.items():
+                self._put_removed(there.job, now)
+            self._jobs[job.job_id] = _Kept(
+                job, self._next_change(), {row.callback_id: row for row in callbacks}
+            )
 
     def put_request(self, request_id: str, job_id: str, run_id: str, fingerprint: str, now: float) -> None:
         """See JobStore."""
@@ -76,13 +85,15 @@ class MemoryJobStore:
                 del self._requests[key]
             return len(old)
 
-    def save(self, job: Job, callbacks: Sequence[CallbackRow] = ()) -> bool:
+    def save(self, job: Job, callbacks: Sequence[CallbackRow] = (), silent: bool = False) -> bool:
         """See JobStore."""
         with self._lock:
             kept = self._jobs.get(job.job_id)
             if kept is None or kept.job.run_id != job.run_id:
                 return False
             kept.job = job
+            if not silent:
+                kept.change = self._next_change()
             kept.callbacks.update((row.callback_id, row) for row in callbacks)
             return True
 
@@ -127,7 +138,66 @@ class MemoryJobStore:
             for key, (row, accepted_at) in self._requests.items():
                 if row.job_id == job_id and row.deleted is None:
                     self._requests[key] = (replace(row, deleted=deleted), accepted_at)
+            self._put_removed(kept.job, deleted_at)
             return True
+
+    def _put_removed(self, job: Job, now: float) -> None:
+        removed = RemovedJob(job.job_id, job.run_id, dict(job.labels), now)
+        self._removed.append(Change(self._next_change(), removed))
+
+    def _next_change(self) -> int:
+        self._last_change += 1
+        return self._last_change
+
+    def change_head(self) -> ChangeHead:
+        """See JobStore."""
+        with self._lock:
+            return ChangeHead(START_ID, self._last_change, self._forgotten)
+
+    def last_change_of(self, start_id: str) -> int | None:
+        """See JobStore."""
+        with self._lock:
+            return self._last_change if start_id == START_ID else None
+
+    def changes(
+        self,
+        after: int,
+        until: int | None = None,
+        states: Collection[JobState] = (),
+        labels: Mapping[str, str] | None = None,
+        limit: int = 100,
+    ) -> ChangePage:
+        """See JobStore."""
+        asked = dict(labels or {}).items()
+        with self._lock:
+            every = [Change(kept.change, kept.job) for kept in self._jobs.values()] + self._removed
+        last = _FOREVER if until is None else until
+        looked_at = sorted((c for c in every if after < c.number <= last), key=lambda change: change.number)
+        page = looked_at[:limit]
+        found = tuple(
+            change
+            for change in page
+            if asked <= change.subject.labels.items()
+            and (not states or isinstance(change.subject, RemovedJob) or change.subject.state in states)
+        )
+        position = page[-1].number if page else after
+        whole = until is not None and len(page) < limit
+        return ChangePage(found, max(position, until or 0) if whole else position, self._forgotten)
+
+    def forget_removed(self, before: float, keep: int) -> int:
+        """See JobStore."""
+        with self._lock:
+            old = [
+                c
+                for c in self._removed
+                if isinstance(c.subject, RemovedJob) and c.subject.removed_at < before
+            ]
+            old += self._removed[: max(0, len(self._removed) - keep)]
+            last = max((change.number for change in old), default=0)
+            kept = [change for change in self._removed if change.number > last]
+            forgotten = len(self._removed) - len(kept)
+            self._removed, self._forgotten = kept, max(self._forgotten, last)
+            return forgotten
 
     def find_result(
         self, source_sha256: str, cache_key: str, now: float = 0.0, stages: Collection[Stage] = ()

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.job import Job, JobState, Stage
+from mismo_grpc.jobs.store.change_records import ChangeHead, ChangePage
 
 JobList = list[Job]
 
@@ -85,9 +86,10 @@ class JobStore(Protocol):
         """Forgets the request ids accepted before this time; answers how many."""
         ...
 
-    def save(self, job: Job, callbacks: Sequence[CallbackRow] = ()) -> bool:
+    def save(self, job: Job, callbacks: Sequence[CallbackRow] = (), silent: bool = False) -> bool:
         """Stores a change of an accepted job together with the callbacks it causes.
 
+        A `silent` change takes no change number: watchers of all jobs do not read the job again because of it.
         False, and nothing is stored, if this run is no longer there: deleted or replaced meanwhile.
         """
         ...
@@ -112,8 +114,35 @@ class JobStore(Protocol):
         """Removes a job with its callbacks; False if there is none.
 
         Request ids that name it stay until they are forgotten, and answer with the job as it is now and `deleted_at`
-        (seconds since the epoch).
+        (seconds since the epoch). The removal is a change of its own.
         """
+        ...
+
+    def change_head(self) -> ChangeHead:
+        """Where the changes stand. Writes: this start of the server is stored before a cursor can name it."""
+        ...
+
+    def last_change_of(self, start_id: str) -> int | None:
+        """The highest change number that a cursor of a start can name; None if this store does not know that start."""
+        ...
+
+    def changes(
+        self,
+        after: int,
+        until: int | None = None,
+        states: Collection[JobState] = (),
+        labels: Mapping[str, str] | None = None,
+        limit: int = 100,
+    ) -> ChangePage:
+        """The changes with numbers over `after` and up to `until` (None: no end), in order.
+
+        Of jobs those in any of `states` (empty: all), of jobs and removed jobs those with all of `labels`. Looks at
+        `limit` rows at most, whether they match or not.
+        """
+        ...
+
+    def forget_removed(self, before: float, keep: int) -> int:
+        """Forgets jobs that were removed before this time, and all but the newest `keep`; answers how many."""
         ...
 
     def find_result(

@@ -1,41 +1,40 @@
 """The job store in one SQLite file: one writer, every commit on the disk before it is answered.
 
-Readers have connections of their own and never wait for the writer.
+A committed change number survives a power cut (`synchronous=FULL`, see sqlite_file). Where a store was put back to an
+older copy all the same, its starts tell: a cursor of what was lost names a start that the store does not know, or a
+change past the end of one that it knows.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import queue
+import secrets
 import sqlite3
-import threading
-from collections.abc import Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mismo_grpc.errors import RequestIdReusedError, StoreError
-from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
+from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.job import Job, JobState, Stage
+from mismo_grpc.jobs.store.change_records import STARTS_KEPT, ChangeHead, ChangePage
 from mismo_grpc.jobs.store.port import EndedResult, JobList, RequestRow, RunStanding
-from mismo_grpc.jobs.store.records import cache_key, job_from_json, job_to_json
-from mismo_grpc.jobs.store.sqlite_file import (
-    BUSY_TIMEOUT_SECONDS,
-    connect,
-    lock_file_of,
-    open_writer,
-    queries,
-    store_errors,
+from mismo_grpc.jobs.store.records import job_from_json
+from mismo_grpc.jobs.store.sqlite_connections import SqliteConnections
+from mismo_grpc.jobs.store.sqlite_rows import (
+    callback_of,
+    changes_of,
+    job_columns,
+    jobs_of,
+    label_text,
+    labels_text,
+    upload_of,
 )
 from mismo_grpc.uploads.record import UploadRow
 
-READERS = 4
-
-Row = tuple[Any, ...]
+MAX_CHANGE = 2**63 - 1
 
 
-class SqliteJobStore:
+class SqliteJobStore(SqliteConnections):
     """A JobStore and an UploadStore in the file `path`; its folder must exist. One process at a time may have it open.
 
     Raises StoreError, in words for the person who starts the server, if the file is damaged, was written by a
@@ -43,19 +42,8 @@ class SqliteJobStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._queries = queries()
-        self._write_lock = threading.Lock()
-        self._closed = False
-        self._idle_readers: queue.LifoQueue[sqlite3.Connection | None] = queue.LifoQueue()
-        self._lock_file = lock_file_of(path)
-        try:
-            self._writer = open_writer(path)
-        except BaseException:
-            os.close(self._lock_file)
-            raise
-        for _ in range(READERS):
-            self._idle_readers.put(None)
+        super().__init__(path)
+        self._start_id = secrets.token_hex(8)
 
     def accept(
         self,
@@ -71,10 +59,14 @@ class SqliteJobStore:
             if standing is not None and standing[0] != job.run_id and not JobState(standing[1]).ended:
                 raise StoreError(f"job {job.job_id} has not ended; it cannot run again yet")
             self._put_request(writer, request_id, job.job_id, job.run_id, fingerprint, now)
+            labels = {label_text(key, value) for key, value in job.labels.items()}
+            # Who watches for a label that the new run lacks would not hear of the job again.
+            if any(row[0] not in labels for row in self._do(writer, "labels_of", job_id=job.job_id)):
+                self._put_removed(writer, job.job_id, now)
             self._do(writer, "delete_job", job_id=job.job_id)
-            self._do(writer, "accept_job", **_columns(job))
-            for key, value in job.labels.items():
-                self._do(writer, "put_label", label=_label(key, value), job_id=job.job_id)
+            self._do(writer, "accept_job", **job_columns(job), change=self._next_change(writer))
+            for label in labels:
+                self._do(writer, "put_label", label=label, job_id=job.job_id)
             self._put_callbacks(writer, callbacks)
 
     def put_request(self, request_id: str, job_id: str, run_id: str, fingerprint: str, now: float) -> None:
@@ -114,11 +106,13 @@ class SqliteJobStore:
         with self._transaction() as writer:
             return self._do(writer, "forget_requests", before=before).rowcount
 
-    def save(self, job: Job, callbacks: Sequence[CallbackRow] = ()) -> bool:
+    def save(self, job: Job, callbacks: Sequence[CallbackRow] = (), silent: bool = False) -> bool:
         """See JobStore."""
         with self._transaction() as writer:
-            if self._do(writer, "save_job", **_columns(job)).rowcount == 0:
+            if self._do(writer, "save_job", **job_columns(job)).rowcount == 0:
                 return False
+            if not silent:
+                self._do(writer, "number_job", job_id=job.job_id, change=self._next_change(writer))
             self._put_callbacks(writer, callbacks)
             return True
 
@@ -129,7 +123,7 @@ class SqliteJobStore:
 
     def active(self) -> JobList:
         """See JobStore."""
-        return _jobs(self._read("active_jobs"))
+        return jobs_of(self._read("active_jobs"))
 
     def standing_runs(self) -> list[RunStanding]:
         """See JobStore."""
@@ -148,8 +142,63 @@ class SqliteJobStore:
     def delete(self, job_id: str, deleted_at: float) -> bool:
         """See JobStore."""
         with self._transaction() as writer:
+            if self._one(writer, "job_standing", job_id=job_id) is None:
+                return False
+            self._put_removed(writer, job_id, deleted_at)
             self._do(writer, "keep_deleted_job", job_id=job_id, deleted_at=deleted_at)
-            return self._do(writer, "delete_job", job_id=job_id).rowcount > 0
+            self._do(writer, "delete_job", job_id=job_id)
+            return True
+
+    def _put_removed(self, writer: sqlite3.Connection, job_id: str, now: float) -> None:
+        self._do(writer, "put_removed", job_id=job_id, now=now, change=self._next_change(writer))
+
+    def _next_change(self, writer: sqlite3.Connection) -> int:
+        self._do(writer, "record_start", start_id=self._start_id)
+        return self._do(writer, "next_change").fetchall()[0][0]
+
+    def change_head(self) -> ChangeHead:
+        """See JobStore."""
+        with self._transaction() as writer:
+            self._do(writer, "record_start", start_id=self._start_id)
+            return ChangeHead(self._start_id, *self._do(writer, "change_head").fetchall()[0])
+
+    def last_change_of(self, start_id: str) -> int | None:
+        """See JobStore."""
+        row = self._read_one("last_change_of", start_id=start_id)
+        return None if row is None else row[0]
+
+    def changes(
+        self,
+        after: int,
+        until: int | None = None,
+        states: Collection[JobState] = (),
+        labels: Mapping[str, str] | None = None,
+        limit: int = 100,
+    ) -> ChangePage:
+        """See JobStore."""
+        rows = self._read(
+            "changes",
+            after=after,
+            until=MAX_CHANGE if until is None else until,
+            states=json.dumps([int(state) for state in states]) if states else None,
+            labels=labels_text(labels),
+            limit=limit,
+        )
+        last = rows[-1][0] if rows else after
+        whole = len(rows) < limit and until is not None
+        # Read after the changes, so that a removal that was forgotten between the two is owned to.
+        _, forgotten = self._read("change_head")[0]
+        return ChangePage(changes_of(rows), max(last, until or 0) if whole else last, forgotten)
+
+    def forget_removed(self, before: float, keep: int) -> int:
+        """See JobStore."""
+        with self._transaction() as writer:
+            self._do(writer, "forget_starts", keep=STARTS_KEPT)
+            last = self._do(writer, "last_to_forget", before=before, keep=keep).fetchall()[0][0]
+            forgotten = self._do(writer, "forget_removed", last=last).rowcount
+            if forgotten:
+                self._do(writer, "raise_forgotten", last=last)
+            return forgotten
 
     def find_result(
         self, source_sha256: str, cache_key: str, now: float = 0.0, stages: Collection[Stage] = ()
@@ -173,7 +222,7 @@ class SqliteJobStore:
         """See JobStore."""
         authorities = json.dumps(list(passed_over))
         return [
-            _callback(row)
+            callback_of(row)
             for row in self._read("due_callbacks", now=now, limit=limit, passed_over=authorities)
         ]
 
@@ -198,7 +247,7 @@ class SqliteJobStore:
 
     def callbacks_of(self, job_id: str) -> list[CallbackRow]:
         """See JobStore."""
-        return [_callback(row) for row in self._read("callbacks_of", job_id=job_id)]
+        return [callback_of(row) for row in self._read("callbacks_of", job_id=job_id)]
 
     def jobs_with_pending_callbacks(self) -> frozenset[str]:
         """See JobStore."""
@@ -222,12 +271,12 @@ class SqliteJobStore:
     def get_upload(self, upload_id: str) -> UploadRow | None:
         """See UploadStore."""
         row = self._read_one("get_upload", upload_id=upload_id)
-        return None if row is None else _upload(row)
+        return None if row is None else upload_of(row)
 
     def find_upload_by_sha256(self, sha256: str) -> UploadRow | None:
         """See UploadStore."""
         row = self._read_one("find_upload_by_sha256", sha256=sha256)
-        return None if row is None else _upload(row)
+        return None if row is None else upload_of(row)
 
     def delete_upload(self, upload_id: str) -> bool:
         """See UploadStore."""
@@ -236,7 +285,7 @@ class SqliteJobStore:
 
     def stale_uploads(self, before: float) -> list[UploadRow]:
         """See UploadStore."""
-        return [_upload(row) for row in self._read("stale_uploads", before=before)]
+        return [upload_of(row) for row in self._read("stale_uploads", before=before)]
 
     def count_unfinished_uploads(self) -> int:
         """See UploadStore."""
@@ -245,72 +294,7 @@ class SqliteJobStore:
 
     def unfinished_uploads(self) -> list[UploadRow]:
         """See UploadStore."""
-        return [_upload(row) for row in self._read("unfinished_uploads")]
-
-    def close(self) -> None:
-        """Waits for what is under way, folds the log into the file, and lets go of it."""
-        with self._write_lock:
-            if self._closed:
-                return
-            self._closed = True
-            for _ in range(READERS):
-                with suppress(queue.Empty):
-                    reader = self._idle_readers.get(timeout=BUSY_TIMEOUT_SECONDS)
-                    if reader is not None:
-                        reader.close()
-            # Whoever still waits for a reader finds out that there is none.
-            for _ in range(READERS):
-                self._idle_readers.put(None)
-            try:
-                with store_errors():
-                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            finally:
-                self._writer.close()
-                os.close(self._lock_file)
-
-    @contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
-        with self._write_lock, store_errors():
-            self._refuse_closed()
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException:
-                # SQLite itself has rolled back after some errors, a full disk among them.
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
-
-    def _do(self, connection: sqlite3.Connection, query: str, **values: object) -> sqlite3.Cursor:
-        return connection.execute(self._queries[query], values)
-
-    def _one(self, connection: sqlite3.Connection, query: str, **values: object) -> Row | None:
-        rows = self._do(connection, query, **values).fetchall()
-        return rows[0] if rows else None
-
-    def _read(self, query: str, **values: object) -> list[Row]:
-        try:
-            reader = self._idle_readers.get(timeout=BUSY_TIMEOUT_SECONDS)
-        except queue.Empty:
-            raise StoreError("the job store is overloaded; try again") from None
-        try:
-            with store_errors():
-                self._refuse_closed()
-                if reader is None:
-                    reader = connect(self._path)
-                    reader.execute("PRAGMA query_only=ON")
-                return self._do(reader, query, **values).fetchall()
-        finally:
-            self._idle_readers.put(reader)
-
-    def _read_one(self, query: str, **values: object) -> Row | None:
-        rows = self._read(query, **values)
-        return rows[0] if rows else None
-
-    def _refuse_closed(self) -> None:
-        if self._closed:
-            raise StoreError("the job store is closed: the server is going down")
+        return [upload_of(row) for row in self._read("unfinished_uploads")]
 
     def list(
         self,
@@ -326,55 +310,7 @@ class SqliteJobStore:
             before_time=before_time,
             before_id=before_id,
             states=json.dumps([int(state) for state in states]) if states else None,
-            labels=json.dumps([_label(key, value) for key, value in (labels or {}).items()]),
+            labels=labels_text(labels),
             page_size=page_size,
         )
-        return _jobs(rows)
-
-
-def _columns(job: Job) -> dict[str, object]:
-    return {
-        "job_id": job.job_id,
-        "run_id": job.run_id,
-        "state": int(job.state),
-        "priority": int(job.priority),
-        "created_at": job.created_at,
-        "ended_at": job.ended_at,
-        "expires_at": job.expires_at,
-        "source_sha256": job.source_sha256,
-        "source_bytes": job.source_bytes,
-        "cache_key": cache_key(job),
-        "result_bytes": job.result_bytes,
-        "record": job_to_json(job),
-    }
-
-
-def _label(key: str, value: str) -> str:
-    # ASCII JSON, so that NUL characters and lone surrogates are safe in SQL text.
-    return json.dumps([key, value])
-
-
-def _jobs(rows: list[Row]) -> JobList:
-    return [job_from_json(row[0]) for row in rows]
-
-
-def _callback(row: Row) -> CallbackRow:
-    callback_id, job_id, run_id, stage, url, created_at, next_attempt_at, state, attempts, last_error = row
-    known = CallbackState(state)
-    return CallbackRow(
-        callback_id,
-        job_id,
-        run_id,
-        stage,
-        json.loads(url),
-        created_at,
-        next_attempt_at,
-        known,
-        attempts,
-        last_error,
-    )
-
-
-def _upload(row: Row) -> UploadRow:
-    upload_id, filename, total_bytes, sha256, complete, touched_at, boot = row
-    return UploadRow(upload_id, filename, total_bytes, sha256, bool(complete), touched_at, boot)
+        return jobs_of(rows)

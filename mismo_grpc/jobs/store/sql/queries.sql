@@ -6,10 +6,10 @@ SELECT run_id, state FROM jobs WHERE job_id = :job_id
 -- name: accept_job
 INSERT INTO jobs (
     job_id, run_id, state, priority, created_at, ended_at, expires_at,
-    source_sha256, source_bytes, cache_key, result_bytes, record
+    source_sha256, source_bytes, cache_key, result_bytes, record, change
 ) VALUES (
     :job_id, :run_id, :state, :priority, :created_at, :ended_at, :expires_at,
-    :source_sha256, :source_bytes, :cache_key, :result_bytes, :record
+    :source_sha256, :source_bytes, :cache_key, :result_bytes, :record, :change
 )
 
 -- name: save_job
@@ -41,6 +41,85 @@ WHERE (created_at, job_id) < (:before_time, :before_id)
     )
 ORDER BY created_at DESC, job_id DESC
 LIMIT :page_size
+
+-- name: next_change
+UPDATE change_feed SET last_change = last_change + 1 RETURNING last_change
+
+-- name: number_job
+UPDATE jobs SET change = :change WHERE job_id = :job_id
+
+-- name: record_start
+INSERT OR IGNORE INTO store_starts (start_id, first_change)
+SELECT :start_id, last_change + 1 FROM change_feed
+
+-- name: change_head
+SELECT last_change, forgotten_change FROM change_feed
+
+-- name: last_change_of
+SELECT coalesce(
+    (SELECT min(first_change) - 1 FROM store_starts AS later WHERE later.number > asked.number),
+    (SELECT last_change FROM change_feed)
+)
+FROM store_starts AS asked
+WHERE start_id = :start_id
+
+-- name: labels_of
+SELECT label FROM job_labels WHERE job_id = :job_id
+
+-- name: put_removed
+INSERT INTO removed_jobs (change, job_id, run_id, labels, removed_at)
+SELECT
+    :change, job_id, run_id,
+    (SELECT json_group_array(label) FROM job_labels WHERE job_labels.job_id = jobs.job_id), :now
+FROM jobs WHERE job_id = :job_id
+
+-- name: changes
+SELECT
+    change,
+    CASE
+        WHEN (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+            AND NOT EXISTS (
+                SELECT 1 FROM json_each(:labels) AS asked
+                WHERE NOT EXISTS (
+                    SELECT 1 FROM job_labels
+                    WHERE job_labels.label = asked.value AND job_labels.job_id = jobs.job_id
+                )
+            )
+        THEN record
+    END AS record,
+    NULL AS job_id, NULL AS run_id, NULL AS labels, NULL AS removed_at
+FROM jobs
+WHERE change > :after AND change <= :until
+UNION ALL
+SELECT
+    change, NULL, job_id, run_id,
+    CASE
+        WHEN NOT EXISTS (
+            SELECT 1 FROM json_each(:labels) AS asked
+            WHERE asked.value NOT IN (SELECT value FROM json_each(removed_jobs.labels))
+        )
+        THEN labels
+    END,
+    removed_at
+FROM removed_jobs
+WHERE change > :after AND change <= :until
+ORDER BY change
+LIMIT :limit
+
+-- name: last_to_forget
+SELECT max(
+    coalesce((SELECT max(change) FROM removed_jobs WHERE removed_at < :before), 0),
+    coalesce((SELECT change FROM removed_jobs ORDER BY change DESC LIMIT 1 OFFSET :keep), 0)
+)
+
+-- name: forget_removed
+DELETE FROM removed_jobs WHERE change <= :last
+
+-- name: raise_forgotten
+UPDATE change_feed SET forgotten_change = max(forgotten_change, :last)
+
+-- name: forget_starts
+DELETE FROM store_starts WHERE number <= (SELECT max(number) FROM store_starts) - :keep
 
 -- name: active_jobs
 SELECT record FROM jobs WHERE state < 3 ORDER BY created_at, job_id
