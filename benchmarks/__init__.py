@@ -1,1 +1,1 @@
-"""The project's figures: what it promises, measured on a real server (`make bench`)."""
+"""Measures on a real server what the project promises (`make bench`)."""

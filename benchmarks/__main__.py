@@ -58,11 +58,11 @@ CASES: tuple[Case, ...] = (
 )
 PLAIN_WIDTH = 160
 BUSY_LOAD = 0.5
-"""A load average above this before the start: others work here, and the figures will show it."""
+"""A load average above this before the start means that other processes will make the figures worse."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; exit status 0, 1 (not all met) or 2 (usage)."""
+    """Runs the command; returns exit status 0, 1 (a promise is not met) or 2 (usage)."""
     given = _parse(arguments)
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         rows = asyncio.run(_measure(given, chosen(given.names, with_demo=given.with_demo), console))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        console.print("stopped; everything that was started has been ended")
+        console.print("interrupted; all started processes have ended")
         return 1
     console.print(rich_table(rows))
     if given.json is not None:
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def chosen(names: Sequence[str], *, with_demo: bool) -> list[Case]:
-    """The cases to run, in the table's order; all but the optional ones if none are named."""
+    """Returns the cases to run, in the table's order; without names all but the optional ones."""
     if names:
         return [case for case in CASES if case.name in names]
     return [case for case in CASES if not case.optional or (with_demo and case is start_up.DEMO_CASE)]
@@ -99,30 +99,33 @@ def chosen(names: Sequence[str], *, with_demo: bool) -> list[Case]:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="cases to run (all; --list tells their names)"
+        "names", nargs="*", metavar="NAME", help="cases to run (all; --list shows their names)"
     )
-    parser.add_argument("--list", action="store_true", help="tell the cases and end")
+    parser.add_argument("--list", action="store_true", help="show the cases and exit")
     parser.add_argument(
         "--quick",
         action="store_true",
-        help=f"{EMBEDDED_MODEL}, fewer trials, shorter tracks: does it work? Its figures are not for publishing",
+        help=f"a smoke test with {EMBEDDED_MODEL}, fewer trials and shorter tracks; its figures are not for publishing",
     )
-    parser.add_argument("--with-demo", action="store_true", help="`make demo` in a fresh clone as well")
+    parser.add_argument("--with-demo", action="store_true", help="also run `make demo` in a fresh clone")
     parser.add_argument("--track", type=Path, default=DEMO_TRACK, help="any audio file (the demo track)")
     parser.add_argument(
         "--model",
         choices=[LOCAL_MODEL, EMBEDDED_MODEL],
-        help=f"what is measured ({LOCAL_MODEL}, with random weights; with --quick {EMBEDDED_MODEL})",
+        help=f"model to measure ({LOCAL_MODEL}, with random weights; with --quick {EMBEDDED_MODEL})",
     )
-    parser.add_argument("--device", default="auto", help="as of server.py (auto)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all single values too")
+    parser.add_argument("--device", default="auto", help="as for server.py (auto)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all single values to FILE")
     parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="the table, put between FILE's marks if it has them"
+        "--markdown",
+        type=Path,
+        metavar="FILE",
+        help="write the table to FILE, between its marks if it has them",
     )
     given = parser.parse_args(arguments)
     unknown = set(given.names) - {case.name for case in CASES}
     if unknown:
-        parser.error(f"no such case: {', '.join(sorted(unknown))}; --list tells their names")
+        parser.error(f"no such case: {', '.join(sorted(unknown))}; --list shows their names")
     if not given.list and not given.track.is_file():
         parser.error(f"there is no file {given.track}; name any audio file with --track")
     return given
@@ -156,7 +159,7 @@ async def _run(case: Case, bench: Bench, console: Console) -> list[Row]:
     try:
         async with asyncio.timeout(case.limit_seconds):
             rows = await case.run(bench)
-    except Exception as error:  # one case that fails must not take the others' figures with it
+    except Exception as error:  # a case that fails must not prevent the others
         reason = str(error) or type(error).__name__
         rows = [failed(case.name, case.summary, reason.splitlines()[0])]
         console.print(reason, style="red", markup=False)
@@ -171,14 +174,14 @@ async def _run(case: Case, bench: Bench, console: Console) -> list[Row]:
 
 
 def machine_facts(model: str, *, quick: bool) -> dict[str, str]:
-    """What the figures depend on."""
+    """Returns the facts that the figures depend on."""
     load = os.getloadavg()[0]
     facts = {
         "machine": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
         "software": f"Python {platform.python_version()}, commit {start_up.commit() or 'unknown'}",
         "model": f"{model}{', random weights' if model == LOCAL_MODEL else ''}",
         "load before": f"{load:.2f}"
-        + (" (others work on this machine: the figures will be worse for it)" if load > BUSY_LOAD else ""),
+        + (" (other processes are running: the figures will be worse)" if load > BUSY_LOAD else ""),
     }
     return {**facts, "mode": "quick: not for publishing"} if quick else facts
 

@@ -1,4 +1,4 @@
-"""What a case is, and what it is given to measure with."""
+"""A case of the benchmark, and the tools that it measures with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EMBEDDED_MODEL = "mismo_lite"
 
 @dataclass(frozen=True)
 class Bench:
-    """One run: `folder` goes away at its end, `cache` stays; `quick` asks for fewer and shorter trials."""
+    """One run of the benchmark: `folder` is removed at its end, `cache` stays; `quick`: fewer and shorter trials."""
 
     folder: Path
     cache: Path
@@ -33,21 +33,21 @@ class Bench:
     say: Callable[[str], None]
 
     def few(self, usual: int, quick: int) -> int:
-        """So many trials, or seconds of a track."""
+        """Returns the number of trials, or of seconds of a track: `quick` in a quick run, else `usual`."""
         return quick if self.quick else usual
 
     @property
     def demucs_repository(self) -> Path:
-        """The model as the `demucs` command reads it."""
+        """The folder with the model in the form that the `demucs` command reads."""
         return demucs_repository(self.model, self.cache)
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """For child processes: no settings, thread counts or hub of the caller's."""
+        """The environment of child processes, without the caller's settings, thread counts and hub."""
         return plain_environment(os.environ)
 
     def command(self, name: str) -> str:
-        """A command that was installed beside this Python."""
+        """Returns the path of a command that is installed beside this Python."""
         return str(Path(sys.executable).with_name(name))
 
     def server(
@@ -59,9 +59,9 @@ class Bench:
         warm: bool = True,
         link: Link | None = None,
     ) -> AbstractAsyncContextManager[Server]:
-        """A server of its own, with the jobs folder of that name; `warm`: once its model is in memory.
+        """Starts a server with the jobs folder named `jobs`; with `warm` it waits until the model is loaded.
 
-        With a `link` it runs on the host at the other end.
+        With a `link` the server runs on the host at the link's other end.
         """
         chosen = model or self.model
         return running_server(

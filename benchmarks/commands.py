@@ -1,4 +1,4 @@
-"""Child processes that end with what started them."""
+"""Child processes that end with the block that started them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# What the server reads from its environment besides MISMO_*.
+# Environment variables that the server reads besides MISMO_*.
 SERVER_VARIABLES = (
     "SERVER_PORT",
     "DEMUCS_MODEL",
@@ -32,11 +32,11 @@ TERMINATE_SECONDS = 10.0
 
 
 class CommandError(Exception):
-    """A command failed or took too long; the message ends with its last lines."""
+    """A command failed or took too long; the message ends with the last lines of its output."""
 
 
 def plain_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The same for everyone who is compared: all threads, no hub, no settings of the caller's."""
+    """Returns an environment that is equal for all compared programs: all threads, no hub, no caller settings."""
     dropped = {*THREAD_VARIABLES, *SERVER_VARIABLES}
     kept = {k: v for k, v in environment.items() if k not in dropped and not k.startswith("MISMO_")}
     return {**kept, "MISMO_HUB": "false", "HF_HUB_OFFLINE": "1"}
@@ -51,9 +51,9 @@ async def child(
     cwd: Path | None = None,
     piped: bool = False,
 ) -> AsyncGenerator[asyncio.subprocess.Process, None]:
-    """A process that ends with the block: SIGTERM first, SIGKILL if it does not heed it.
+    """Runs a process during the block; then sends SIGTERM, and SIGKILL if the process does not end.
 
-    It writes into `log`; `piped`: its standard output is read by the caller.
+    Its output goes to `log`; with `piped` the caller reads its standard output instead.
     """
     with log.open("ab") as file:
         process = await asyncio.create_subprocess_exec(
@@ -95,7 +95,7 @@ async def timed(
     *,
     cwd: Path | None = None,
 ) -> float:
-    """Runs a command to its end and answers the seconds it took; raises CommandError."""
+    """Runs a command to its end; returns the seconds it took. Raises CommandError."""
     begin = time.perf_counter()
     async with child(command, log, environment, cwd=cwd) as process:
         try:
@@ -112,6 +112,6 @@ async def timed(
 
 
 def last_lines(log: Path) -> str:
-    """The end of a log, to be put after a message."""
+    """Returns the last lines of a log, to append to a message."""
     lines = log.read_text(errors="replace").splitlines()[-LAST_LINES:] if log.exists() else []
     return "".join(f"\n    {line}" for line in lines)

@@ -1,9 +1,8 @@
-"""The peer of mismo_lite: a split into four stems by signal processing alone, with nothing learnt.
+"""The baseline for mismo_lite: a split into four stems by signal processing alone, without a trained model.
 
-Drums are what a median filter over frequency keeps (vertical lines in the spectrogram), the rest is harmonic:
-median filtering after Fitzgerald, "Harmonic/percussive separation using median filtering", DAFx 2010. Of the
-harmonic part, bass is what lies under 150 Hz, vocals what is 250 to 6,000 Hz and in the middle of the stereo
-image, other the rest.
+A median filter over frequency selects the drums (vertical lines in the spectrogram); the rest is harmonic: Fitzgerald,
+"Harmonic/percussive separation using median filtering", DAFx 2010. Of the harmonic part, bass is everything below
+150 Hz, vocals are 250 to 6,000 Hz in the middle of the stereo image, and other is the rest.
 """
 
 from __future__ import annotations
@@ -20,26 +19,26 @@ WINDOW, HOP = 4096, 1024
 MEDIAN_TIMES, MEDIAN_BINS = 17, 17
 BASS_HERTZ = 150.0
 VOICE_HERTZ = (250.0, 6000.0)
-PIECE_SECONDS, CONTEXT_SECONDS = 20, 1
-"""Long tracks are split piece by piece, with some context on both sides."""
+PART_SECONDS, CONTEXT_SECONDS = 20, 1
+"""Frames of the parts that long tracks are processed in, with some context on both sides."""
 
 Samples = npt.NDArray[np.float32]
 
 
 def dsp_split(mix: Samples) -> dict[str, Samples]:
-    """The stems of a mix [2, frames] at 44100 Hz, each [2, frames]; they add up to the mix."""
+    """Splits a mix [2, frames] at 44100 Hz into stems, each [2, frames], whose sum is the mix."""
     frames = mix.shape[1]
     stems = {name: np.zeros_like(mix) for name in STEMS}
-    piece, context = PIECE_SECONDS * SAMPLE_RATE, CONTEXT_SECONDS * SAMPLE_RATE
-    for start in range(0, frames, piece):
-        low, high = max(0, start - context), min(frames, start + piece + context)
-        end = min(frames, start + piece)
-        for name, audio in _split_piece(torch.from_numpy(mix[:, low:high])).items():
+    part, context = PART_SECONDS * SAMPLE_RATE, CONTEXT_SECONDS * SAMPLE_RATE
+    for start in range(0, frames, part):
+        low, high = max(0, start - context), min(frames, start + part + context)
+        end = min(frames, start + part)
+        for name, audio in _split_part(torch.from_numpy(mix[:, low:high])).items():
             stems[name][:, start:end] = audio[:, start - low : end - low]
     return stems
 
 
-def _split_piece(mix: torch.Tensor) -> dict[str, Samples]:
+def _split_part(mix: torch.Tensor) -> dict[str, Samples]:
     window = torch.hann_window(WINDOW)
     spectrum = torch.stft(mix, WINDOW, HOP, window=window, return_complex=True)
     loudness = spectrum.abs().mean(dim=0)

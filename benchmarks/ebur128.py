@@ -1,4 +1,4 @@
-"""The loudness of audio as the ffmpeg command measures it: the oracle of the tests and of the benchmark."""
+"""Measures loudness with the ffmpeg command: the reference of the tests and of the benchmark."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VALUE = re.compile(r"^lavfi\.r128\.(\w+)=(\S+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Ebur128:
-    """What ffmpeg's filter `ebur128` says; loudness to 0.001, peaks as amplitudes to 0.001."""
+    """The results of ffmpeg's filter `ebur128`; loudness to 0.001, peaks as amplitudes to 0.001."""
 
     integrated_lufs: float
     loudness_range_lu: float
@@ -25,7 +25,7 @@ class Ebur128:
 
 
 def ebur128(audio: npt.NDArray[np.float32], sample_rate: int, program: str = "ffmpeg") -> Ebur128:
-    """Measures audio [frames, channels]; raises subprocess.CalledProcessError where ffmpeg fails."""
+    """Measures audio [frames, channels]; raises subprocess.CalledProcessError if ffmpeg fails."""
     command = [program, "-v", "error", "-nostats"]
     command += ["-f", "f32le", "-ar", str(sample_rate), "-ac", str(audio.shape[1]), "-i", "-"]
     command += ["-af", "ebur128=peak=true+sample:metadata=1,ametadata=print:file=-", "-f", "null", "-"]

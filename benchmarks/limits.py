@@ -1,4 +1,4 @@
-"""Times that are promised as so many forwards of the model and a little more."""
+"""Time limits that are multiples of the model's forward pass, plus a constant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SLACK_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class Trial:
-    """What one trial took and what a forward took around it, in seconds."""
+    """The time of one trial, and of a forward pass around it, in seconds."""
 
     seconds: float
     forward_seconds: float
@@ -21,23 +21,23 @@ class Trial:
 
 @dataclass(frozen=True)
 class ForwardLimit:
-    """At most `forwards` × the forward + SLACK_SECONDS, in every trial."""
+    """The limit of every trial: `forwards` × the forward pass + SLACK_SECONDS."""
 
     forwards: float
     trials: Sequence[Trial]
 
     def limit(self, trial: Trial) -> float:
-        """Of one trial, by its own forward (seconds)."""
+        """Returns the limit of one trial in seconds, by its own forward pass."""
         return self.forwards * trial.forward_seconds + SLACK_SECONDS
 
     @property
     def met(self) -> bool:
-        """By all trials."""
+        """Whether all trials are within the limit."""
         return all(trial.seconds <= self.limit(trial) for trial in self.trials)
 
     @property
     def measured(self) -> str:
-        """The median, and the trial that came closest to its limit or past it."""
+        """The median, and the trial that was closest to its limit or exceeded it most."""
         median = statistics.median(trial.seconds for trial in self.trials)
         tightest = max(self.trials, key=lambda trial: trial.seconds / self.limit(trial))
         return (

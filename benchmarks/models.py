@@ -1,4 +1,4 @@
-"""The models that are measured: htdemucs in its real shapes with random weights, and mismo_lite."""
+"""The measured models: htdemucs with its real layer shapes and random weights, and mismo_lite."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mismo_grpc.separation.catalog import ModelCatalog
 
 SEED = 20
 WEIGHTS_VERSION = 1
-"""Goes up when what is written here changes."""
+"""Increase this when the written files change."""
 LOCAL_MODEL = "htdemucs"
 
 
 def htdemucs() -> Any:
-    """htdemucs as published in demucs 4, but for the weights, which are the same random ones at every call."""
+    """Builds htdemucs as published in demucs 4, but with random weights, the same at every call."""
     import torch
     from demucs import htdemucs as module
 
-    network: Any = module.HTDemucs  # its signature says that a segment is a whole number of seconds
+    network: Any = module.HTDemucs  # Any: its annotation allows only whole seconds for a segment
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         return network(
@@ -38,12 +38,12 @@ def htdemucs() -> Any:
 
 
 def server_model_dirs(model: str, cache: Path) -> Sequence[Path]:
-    """Folders that the server is given for a model: the very files that the `demucs` command reads."""
+    """Returns the server's model folders for a model: the same files that the `demucs` command reads."""
     return [demucs_repository(model, cache)] if model == LOCAL_MODEL else []
 
 
 def demucs_repository(model: str, cache: Path) -> Path:
-    """A folder for `demucs --repo`: MODEL.yaml and one .th file, written at the first call."""
+    """Returns a folder for `demucs --repo` with MODEL.yaml and one .th file, written at the first call."""
     if model == LOCAL_MODEL:
         folder, make = cache / f"{model}-{WEIGHTS_VERSION}", htdemucs
     else:
@@ -63,7 +63,7 @@ def _embedded_weights(model: str) -> Path:
 
 
 def _embedded(weights: Path) -> Any:
-    """From a safetensors file, which the `demucs` command would look for on the hub only."""
+    """Loads a network from a safetensors file, which the `demucs` command can read from the hub only."""
     from demucs import hf
 
     return hf.load_safetensors_model(weights)

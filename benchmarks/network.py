@@ -1,4 +1,4 @@
-"""A second host in this machine, at the other end of a cable of known speed (Linux, root, iproute2)."""
+"""A simulated second host on this machine, behind a link of limited speed (Linux, root, iproute2)."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ NEAR_ADDRESS, FAR_ADDRESS = "10.77.14.1", "10.77.14.2"
 
 @dataclass(frozen=True)
 class Link:
-    """A cable to another host; a command that begins with `prefix` runs over there, at `far_address`."""
+    """A link to another host; a command that begins with `prefix` runs on that host, at `far_address`."""
 
     prefix: tuple[str, ...]
     near_address: str
     far_address: str
 
     def received_bytes(self) -> int:
-        """What has come over from there so far: whole Ethernet frames, headers included."""
+        """Returns the bytes received from the other host so far, as whole Ethernet frames with headers."""
         return int(Path(f"/sys/class/net/{NEAR}/statistics/rx_bytes").read_text())
 
 
 def missing_for_a_link() -> str:
-    """Why no link can be made here; empty if one can."""
+    """Returns why no link can be created here; "" if one can."""
     if os.geteuid() != 0:
         return "needs root, for network namespaces"
     lacking = [name for name in ("ip", "tc") if shutil.which(name) is None]
@@ -40,7 +40,7 @@ def missing_for_a_link() -> str:
 
 @asynccontextmanager
 async def shaped_link(megabits: int) -> AsyncGenerator[Link]:
-    """A link of so many Mbit/s in each direction; raises CommandError if it cannot be made."""
+    """Creates a link of `megabits` Mbit/s in each direction; raises CommandError if that fails."""
     await _try("ip", "netns", "delete", NAMESPACE)
     shape = ("root", "tbf", "rate", f"{megabits}mbit", "burst", "128kb", "latency", "50ms")
     there = ("ip", "netns", "exec", NAMESPACE)

@@ -1,4 +1,4 @@
-"""What a player does, with a clock: submit, listen, seek."""
+"""Timed actions of a player: submit, receive audio, wait."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mismo.analysis.v1.job_pb2 import PRIORITY_NORMAL, Job, Priority
 from mismo_client import AsyncClient, StemPlayer
 
 PATIENCE_SECONDS = 120.0
-"""For anything that one or two segments should bring."""
+"""The longest wait for the result of one or two segments."""
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A player that has heard all stems of a job, `seconds` after the submit."""
+class FirstAudio:
+    """A player that has received audio of all stems of a job, `seconds` after the submit."""
 
     job: Job
     seconds: float
@@ -33,8 +33,8 @@ async def playing(
     playhead_frame: int,
     *,
     priority: Priority = PRIORITY_NORMAL,
-) -> AsyncGenerator[Heard, None]:
-    """Submits a track with a playhead and follows it until all stems can be heard; the job is deleted at the end."""
+) -> AsyncGenerator[FirstAudio, None]:
+    """Submits a track with a playhead and follows it until all stems have audio; deletes the job after the block."""
     client = server.client
     begin = time.perf_counter()
     submitted = await client.submit(track, playhead=playhead_frame / SAMPLE_RATE, priority=priority)
@@ -42,27 +42,27 @@ async def playing(
     try:
         player = client.stream_stems(job.job_id, start_frame=playhead_frame, follow=True)
         async with player:
-            await hear(player)
-            yield Heard(job, time.perf_counter() - begin)
+            await wait_for_audio(player)
+            yield FirstAudio(job, time.perf_counter() - begin)
     finally:
         await client.delete(job.job_id)
 
 
-async def hear(player: StemPlayer) -> None:
-    """Reads until every stem has brought a chunk of the current generation; raises TimeoutError."""
+async def wait_for_audio(player: StemPlayer) -> None:
+    """Reads until a chunk of the current generation has arrived for every stem; raises TimeoutError."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         missing = set((await player.format()).stem_names)
         async for chunk in player:
             missing.discard(chunk.stem_name)
             if not missing:
                 return
-    raise EOFError("the stream ended before every stem was heard")
+    raise EOFError("the stream ended before every stem had audio")
 
 
-async def settle(server: Server, short_track: Path) -> float:
-    """Waits until the device is idle by a job of one segment; answers the time of a forward (seconds).
+async def measure_forward(server: Server, short_track: Path) -> float:
+    """Runs a job of one segment, so that the device is idle afterwards; returns the time of a forward pass (seconds).
 
-    What a cancelled job left running is over by then, and the server's average is fresh.
+    Segments of cancelled jobs have then ended, and the server's moving average is up to date.
     """
     await finished(server.client, short_track, forget=True)
     return await server.forward_seconds()
@@ -71,7 +71,7 @@ async def settle(server: Server, short_track: Path) -> float:
 async def finished(
     client: AsyncClient, track: Path, *, forget: bool = False, limit_seconds: float = 600.0
 ) -> Job:
-    """A job that succeeded; `forget` deletes it, so that the next one is computed again."""
+    """Runs a job until it succeeded; `forget` deletes it, so that the next one is computed again."""
     submitted = await client.submit(track)
     try:
         async with asyncio.timeout(limit_seconds):
@@ -82,7 +82,7 @@ async def finished(
 
 
 async def wait_segments(client: AsyncClient, job_id: str, segments: int) -> None:
-    """Waits until so many segments of a job are done; raises TimeoutError, EOFError if the job ended before."""
+    """Waits until `segments` segments of a job are done; raises TimeoutError, EOFError if the job ended before."""
     async with asyncio.timeout(PATIENCE_SECONDS * max(1, segments)):
         async with aclosing(client.watch(job_id, min_progress_interval=0.0)) as events:
             async for event in events:

@@ -1,4 +1,4 @@
-"""A track as demucs itself separates it: `python -m benchmarks.reference REPOSITORY MODEL TRACK.wav TARGET.npz`."""
+"""Separates a track with demucs itself: `python -m benchmarks.reference REPOSITORY MODEL TRACK.wav TARGET.npz`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mismo_grpc.audio.decode import decode_to_file, open_mix
 
 
 def main(repository: str, model_name: str, track: str, target: str) -> None:
-    """Writes each stem, [frames, channels] float32, as demucs.api.Separator computes it but for shifts=0.
+    """Writes each stem, [frames, channels] float32, as demucs.api.Separator computes it, except for shifts=0.
 
-    Mean and deviation of the track are those of the decode (in float64, demucs: float32), so that what is
-    compared is `apply_model` on one and the same input.
+    The track's mean and deviation are those of the server's decoder (float64; demucs uses float32), so that both sides
+    run `apply_model` on the same input.
     """
     demucs_apply: Any = apply
     model: Any = get_model(model_name, Path(repository)).eval()

@@ -1,4 +1,4 @@
-"""A real server in a process of its own, on a free port."""
+"""A real server in its own process, on a free port."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GLANCE_SECONDS = 0.005
 
 @dataclass(frozen=True)
 class ServerPlan:
-    """How a server is started; its jobs lie in `folder`/`jobs`, sources may be anywhere in `folder`."""
+    """How to start a server; its jobs folder is `folder`/`jobs`, and sources can be anywhere in `folder`."""
 
     folder: Path
     jobs: str
@@ -35,21 +35,21 @@ class ServerPlan:
     precision: str
     environment: Mapping[str, str]
     link: Link | None = None
-    """To the host that it runs on; None: this one."""
+    """The link to the host that it runs on; None: this host."""
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """The address that it listens on."""
         return self.link.far_address if self.link else "127.0.0.1"
 
     @property
     def ready_file(self) -> Path:
-        """Where the server says that it is ready."""
+        """The path of the server's ready file."""
         return self.folder / f"{self.jobs}.ready.json"
 
     @property
     def log(self) -> Path:
-        """What the server wrote."""
+        """The path of the server's log."""
         return self.folder / f"{self.jobs}.log"
 
     @property
@@ -67,7 +67,7 @@ class ServerPlan:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server and a client of it; `start_seconds` from its spawn to its ready file.
+    """A running server and a client of it; `start_seconds` is the time from its spawn to its ready file.
 
     `target` is its gRPC address, `http` the URL of its gateway.
     """
@@ -81,7 +81,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Of the server's process."""
+        """The id of the server's process."""
         return self.process.pid
 
     async def kill(self) -> None:
@@ -91,26 +91,26 @@ class Server:
         await self.process.wait()
 
     async def model_info(self) -> Model:
-        """What the server says of its model."""
+        """Returns the server's description of its model."""
         return next(m for m in await self.client.models() if m.name == self.model)
 
     async def forward_seconds(self) -> float:
-        """How long the model takes for one segment here, by the server's own moving average; 0 before the first."""
+        """Returns the server's moving average of the time of one segment in seconds; 0 before the first segment."""
         model = await self.model_info()
         stride_seconds = model.segment_frames * 0.75 / model.sample_rate
         return stride_seconds / model.realtime_factor if model.realtime_factor else 0.0
 
     async def wait_warm(self) -> None:
-        """Waits until the model is in memory; raises TimeoutError."""
+        """Waits until the model is loaded; raises TimeoutError."""
         async with asyncio.timeout(WARM_SECONDS):
-            # There is a health watch for this too; asking needs no second stub.
+            # A health watch would do too, but polling needs no second stub.
             while (await self.model_info()).state != MODEL_STATE_WARM:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
 async def running_server(plan: ServerPlan, *, warm: bool) -> AsyncGenerator[Server, None]:
-    """A server that accepts jobs, stopped at the end of the block; raises CommandError if it does not start."""
+    """Runs a server during the block, once it accepts jobs; raises CommandError if it does not start."""
     plan.ready_file.unlink(missing_ok=True)
     begin = time.perf_counter()
     async with child(plan.command, plan.log, plan.environment) as process:

@@ -1,4 +1,4 @@
-"""Measured rows as a table: for a terminal, for the documentation, for programs."""
+"""Renders measured rows as a table for a terminal, for the documentation, and for programs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rich.text import Text
 
 HEADINGS = ("what", "reach", "measured", "met")
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
-"""Between these a document keeps its figures."""
+"""The marks around the figures in a document."""
 
 Figure = float | int | str | Sequence[float]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One promise and what came of it; `met` is None where nothing was promised."""
+    """One promise and its measured value; `met` is None if nothing was promised."""
 
     case: str
     what: str
@@ -31,12 +31,12 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """`met` in a word."""
+        """`met` as a word."""
         return {True: "yes", False: "no", None: ""}[self.met]
 
     @property
     def cells(self) -> tuple[str, str, str, str]:
-        """The row as it is printed."""
+        """The cells of the printed row."""
         return self.what, self.reach, self.measured, self.verdict
 
 
@@ -46,7 +46,7 @@ def failed(case: str, what: str, reason: str) -> Row:
 
 
 def rich_table(rows: Sequence[Row]) -> Table:
-    """For a terminal."""
+    """Renders the table for a terminal."""
     table = Table(show_lines=True)
     for heading in HEADINGS:
         table.add_column(heading)
@@ -60,7 +60,7 @@ def rich_table(rows: Sequence[Row]) -> Table:
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """For a document."""
+    """Renders the table for a document."""
     lines = [_line(HEADINGS), _line(["---"] * len(HEADINGS)), *(_line(row.cells) for row in rows)]
     return "\n".join(lines) + "\n"
 

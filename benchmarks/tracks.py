@@ -1,4 +1,4 @@
-"""Music of any length: one real track, over and over, as a 16-bit WAV file."""
+"""Writes tracks of any length by repeating one real track, as 16-bit WAV files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BLOCK_FRAMES = 1 << 18
 
 
 class Tracks:
-    """Cuts tracks from `source` (any audio file) into `folder`; a track is written once."""
+    """Writes tracks made of `source` (any audio file) to `folder`, each only once."""
 
     def __init__(self, source: Path, folder: Path) -> None:
         self.source = source
@@ -24,7 +24,7 @@ class Tracks:
         self._decoded: DecodedMix | None = None
 
     def wav(self, seconds: float) -> Path:
-        """A stereo track of that length at 44.1 kHz; written in blocks, so that it may be hours long."""
+        """Returns a stereo track of that length at 44.1 kHz; it is written in blocks, so it can be hours long."""
         path = self._folder / f"track-{seconds:g}s.wav"
         if not path.exists():
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-# gRPC reads its log level while it is imported; its INFO lines tell of clients that went away.
+# gRPC reads its log level when it is imported; at INFO it logs every client that disconnects.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from mismo_grpc.command import main

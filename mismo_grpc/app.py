@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 BLOCKING_THREADS = 32
 STREAM_PATIENCE_SECONDS = 1.0
-"""How long open streams may run on once the server stops."""
+"""How long open streams may continue once the server stops."""
 
 
 async def build_app(
@@ -43,12 +43,12 @@ async def build_app(
 ) -> App:
     """Opens the jobs folder and builds the whole server; nothing listens before `App.start`.
 
-    `serve_http` is off where somebody else listens and passes the requests on to `App.services`. `now` answers
-    seconds since the epoch. For `wrap_device` see `build_separation`.
-    Raises StoreError if the jobs folder cannot be used, OSError if the gRPC port is taken.
+    With `serve_http` false an external HTTP server serves `App.services`. `now` returns seconds since the epoch. For
+    `wrap_device` see `build_separation`. Raises StoreError if the jobs folder cannot be used, OSError if the gRPC port
+    is in use.
     """
     await asyncio.to_thread(check_address, settings.host, settings.grpc_port, "--grpc-port")
-    # Quick calls; the default is a handful of threads.
+    # For quick calls; asyncio's default has only a few threads.
     asyncio.get_running_loop().set_default_executor(
         ThreadPoolExecutor(BLOCKING_THREADS, thread_name_prefix="blocking")
     )
@@ -84,7 +84,7 @@ async def build_app(
 
 
 class App:
-    """One server: `start`, then `stop`. On the event loop. Made by `build_app`."""
+    """One server, built by `build_app`: call `start`, then `stop`, on the event loop."""
 
     def __init__(
         self,
@@ -121,16 +121,16 @@ class App:
         self.services = front_ends.services
         self.outbox = front_ends.outbox
         self.failed = failed
-        """Set when the server cannot go on; the log says why."""
+        """Set when the server has failed; the log says why."""
         self.grpc_port = 0
         self.http_port = 0
         self._serve_http = serve_http
         self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Brings everything up; returns once jobs are accepted.
+        """Starts everything; returns once the server accepts jobs.
 
-        Raises OSError if a port or the ready file cannot be used; everything is stopped then.
+        Raises OSError if a port or the ready file cannot be used, after stopping what had started.
         """
         settings, begin = self.settings, time.perf_counter()
         try:
@@ -160,7 +160,7 @@ class App:
             return await self.server.start()
         except RuntimeError as error:
             raise cannot_listen(
-                self.settings.host, self.settings.grpc_port, "taken a moment ago", "--grpc-port"
+                self.settings.host, self.settings.grpc_port, "another process took it just now", "--grpc-port"
             ) from error
 
     async def _listen_http(self) -> int:
@@ -181,13 +181,13 @@ class App:
         os.replace(temporary, path)
 
     async def stop(self) -> None:
-        """Stops in order, within the grace time: no new jobs, streams end, the segment in work ends, all is stored."""
+        """Stops in order, within the grace time: refuses jobs, ends streams, finishes the current segment."""
         begin = time.perf_counter()
         grace = self.settings.grace_seconds
         self.jobs.refuse()
         if self.settings.ready_file is not None:
             await asyncio.to_thread(self.settings.ready_file.unlink, missing_ok=True)
-        # The segment in work is finished and kept while streams play out and answers go out.
+        # The current segment is finished and stored while streams end and responses are sent.
         await asyncio.gather(
             self.http.stop(min(STREAM_PATIENCE_SECONDS, grace / 4)),
             self.outbox.stop(min(STREAM_PATIENCE_SECONDS, grace / 4)),
@@ -202,7 +202,7 @@ class App:
         # What they were at was cancelled with its job, and is done again at the next start.
         await self.analyses.close(0.0)
         await self.server.stop(max(0.1, grace / 4))
-        # What is not removed in time lies in the trash, for the next start.
+        # Files that are not removed in time stay in the trash until the next start.
         with suppress(TimeoutError):
             async with asyncio.timeout(grace / 4):
                 await self.runs.removed()
@@ -210,7 +210,7 @@ class App:
         try:
             await asyncio.to_thread(self.repository.close)
         except MismoError as error:
-            # Nothing is lost: what could not be folded into the file stays in its log.
-            log.error("the job store could not be closed well", reason=error.message)
+            # Nothing is lost: changes that are not in the database file yet stay in its write-ahead log.
+            log.error("the job store could not be closed cleanly", reason=error.message)
         self.executors.close()
         log.info("stopped", seconds=round(time.perf_counter() - begin, 3))

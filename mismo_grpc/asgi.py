@@ -1,4 +1,4 @@
-"""The server as an application of somebody else's uvicorn: HTTP comes from there, gRPC is brought up beside it.
+"""The server as an ASGI application: an external uvicorn serves HTTP, and the lifespan starts gRPC beside it.
 
 Settings come from the environment alone.
 """
@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any
 
-# gRPC reads its log level while it is imported; its INFO lines tell of clients that went away.
+# gRPC reads its log level when it is imported; at INFO it logs every client that disconnects.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 import structlog
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 
 def create_app() -> FastAPI:
-    """An application that starts the server with its lifespan and stops it within the grace time."""
+    """Builds an application whose lifespan starts the server, and stops it within the grace time."""
     return build_application(lifespan=_lifespan)
 
 
@@ -59,9 +59,9 @@ async def _lifespan(application: FastAPI) -> AsyncGenerator[None]:
 
 
 class _Stop:
-    """Stops the server once: at the first signal, or when uvicorn is done, whichever comes first.
+    """Stops the server once: at the first signal or when uvicorn ends the lifespan, whichever comes first.
 
-    uvicorn waits for its last connection before it tells the application, and would wait for a download of hours.
+    The signal is needed because uvicorn ends the lifespan only after its last connection, which may be a long download.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -72,19 +72,19 @@ class _Stop:
         self._stopping: asyncio.Task[None] | None = None
 
     def begin(self) -> asyncio.Task[None]:
-        """On the event loop."""
+        """Starts stopping, unless it has started; on the event loop only."""
         if self._stopping is None:
             exit_at_last(self._server.settings.grace_seconds, 0)
             self._stopping = asyncio.create_task(self._server.stop(), name="stop")
         return self._stopping
 
     async def done(self) -> None:
-        """Once everything is stopped and stored."""
+        """Waits until everything is stopped and stored."""
         await asyncio.shield(self.begin())
 
     @contextmanager
     def at_the_first_signal(self) -> Generator[None]:
-        """uvicorn's own handlers are called as before."""
+        """Calls uvicorn's own handler at each signal in the block, then starts stopping."""
         before = {number: signal.getsignal(number) for number in self.SIGNALS}
 
         def on_signal(number: int, frame: FrameType | None) -> None:
@@ -98,7 +98,7 @@ class _Stop:
             for number in self.SIGNALS:
                 signal.signal(number, on_signal)
         except ValueError:
-            # Not in the main thread: whoever runs uvicorn there stops it by other means.
+            # Python allows signal handlers in the main thread only; elsewhere uvicorn is stopped by other means.
             yield
             return
         try:
@@ -109,6 +109,6 @@ class _Stop:
 
 
 async def _watch(server: App) -> None:
-    """A server that cannot go on ends its uvicorn."""
+    """Ends uvicorn when the server has failed."""
     await server.failed.wait()
     signal.raise_signal(signal.SIGTERM)

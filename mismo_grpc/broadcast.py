@@ -1,4 +1,4 @@
-"""One wake-up for many waiters on the event loop."""
+"""Wakes many waiters on the event loop with one notification."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections import deque
 from collections.abc import Callable
 
 WAKE_AT_ONCE = 16
-"""Waiters that one notification wakes in one turn of the event loop; what else the loop has to do comes in between."""
+"""The most waiters woken in one turn of the event loop; the loop serves other callbacks before it wakes the next."""
 
 
 class Broadcast:
-    """Wakes any number of waiters; one whose condition already holds does not wait."""
+    """Wakes any number of waiters, each of which waits for its own condition."""
 
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Future[None], None] = {}
         self._due: deque[asyncio.Future[None]] = deque()
 
     def notify(self) -> None:
-        """Wakes everyone who waits; on the event loop only."""
+        """Makes every waiter check its condition again; call it on the event loop only."""
         waking = bool(self._due)
         self._due.extend(self._waiting)
         self._waiting.clear()
@@ -34,7 +34,10 @@ class Broadcast:
             asyncio.get_running_loop().call_soon(self._wake_some)
 
     async def wait(self, condition: Callable[[], bool], timeout: float | None) -> bool:
-        """Waits until `condition` holds, at most `timeout` seconds; answers whether it does."""
+        """Waits until `condition` is true, at most `timeout` seconds (None: no limit); returns whether it is.
+
+        Returns at once if it is true already.
+        """
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
         while not condition():

@@ -27,21 +27,21 @@ log = structlog.get_logger(__name__)
 PROGRAM = "mismo-server"
 
 LAST_MOMENT_SECONDS = 0.3
-"""Of the grace time, for the process to end."""
+"""The part of the grace time that is reserved for ending the process."""
 
 EPILOG = """\
 Every option can also be set in the environment (docs/settings.md), for example:
   MISMO_ALLOWED_PATH_PREFIXES='["/music"]' mismo-server --device cpu
-  mismo-server --grpc-port 0 --ready-file /tmp/mismo.json   # a free port, told in the file
-Stop it with Ctrl-C or SIGTERM: jobs that are not done go on at the next start.
+  mismo-server --grpc-port 0 --ready-file /tmp/mismo.json   # a free port, written to the file
+Stop it with Ctrl-C or SIGTERM: unfinished jobs continue at the next start.
 """
 
 
 def parse(arguments: Sequence[str]) -> Settings:
-    """Settings from the command line over those of the environment; exits with usage on a bad one."""
+    """Reads the settings; the command line overrides the environment. Prints usage and exits on an invalid one."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="mismo_grpc: separates tracks into stems and streams them while they are made.",
+        description="mismo_grpc: separates tracks into stems and streams them while they are being separated.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
@@ -51,12 +51,12 @@ def parse(arguments: Sequence[str]) -> Settings:
     parser.add_argument("--http-port", type=int, help="HTTP port, 0 picks a free one (8000)")
     parser.add_argument("--device", help="auto, cpu or cuda:N (auto)")
     parser.add_argument(
-        "--model", help="model of jobs that name none (htdemucs; mismo_lite where it is not available)"
+        "--model", help="model of jobs that name none (htdemucs; mismo_lite if it is not available)"
     )
     parser.add_argument(
         "--model-dir", dest="model_dirs", action="append", help="folder with further models; repeatable"
     )
-    parser.add_argument("--jobs-dir", help="where results and the job store lie (./jobs)")
+    parser.add_argument("--jobs-dir", help="folder of the results and the job store (./jobs)")
     parser.add_argument(
         "--allow-path",
         dest="allowed_path_prefixes",
@@ -64,10 +64,12 @@ def parse(arguments: Sequence[str]) -> Settings:
         help="folder that sources may be read from; repeatable",
     )
     parser.add_argument(
-        "--precision", choices=["auto", "fp32", "bf16"], help="arithmetic of the model (auto: measured)"
+        "--precision",
+        choices=["auto", "fp32", "bf16"],
+        help="arithmetic of the model (auto: the faster one, measured at start)",
     )
     parser.add_argument(
-        "--ready-file", help="gets {grpc_port, http_port, pid} as JSON once jobs are accepted"
+        "--ready-file", help="file that gets {grpc_port, http_port, pid} as JSON once the server accepts jobs"
     )
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
     parser.add_argument("--version", action="version", version=__version__)
@@ -80,7 +82,7 @@ def parse(arguments: Sequence[str]) -> Settings:
 
 
 class _LibraryLines(logging.Handler):
-    """What libraries log, as lines like our own."""
+    """Logs the records of libraries in the server's own format."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler."""
@@ -88,7 +90,7 @@ class _LibraryLines(logging.Handler):
 
 
 def configure_logging(level: str) -> None:
-    """One line an event on stderr: readable on a terminal, JSON elsewhere. Libraries are heard from warnings up."""
+    """Logs one line an event to stderr: readable on a terminal, JSON elsewhere. Libraries log warnings and above."""
     logging.basicConfig(level=logging.WARNING, handlers=[_LibraryLines()])
     renderer: Any = (
         structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
@@ -106,7 +108,7 @@ def configure_logging(level: str) -> None:
 
 
 class StopSignal:
-    """SIGTERM and SIGINT, from the first moment to the last; a second one changes nothing."""
+    """Handles SIGTERM and SIGINT for the whole life of the process; only the first signal has an effect."""
 
     NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
@@ -114,7 +116,7 @@ class StopSignal:
         self._asked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         for number in self.NUMBERS:
-            # asyncio's own handlers end with the loop, and what ends then is the process.
+            # Not asyncio's handlers: they are removed with the loop, and a later signal would kill the process.
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
@@ -124,18 +126,18 @@ class StopSignal:
             self._loop.call_soon_threadsafe(self._asked.set)
 
     async def wait(self) -> None:
-        """Returns once the process is asked to stop."""
+        """Waits for the first signal."""
         self._loop = asyncio.get_running_loop()
         await self._asked.wait()
 
     def ignore(self) -> None:
-        """For the last moments of the process."""
+        """Ignores both signals from now on, while the process ends."""
         for number in self.NUMBERS:
             signal.signal(number, signal.SIG_IGN)
 
 
 async def serve(settings: Settings, stopping: StopSignal) -> int:
-    """Runs the server until it is asked to stop; answers the exit status."""
+    """Runs the server until the first signal or a failure; returns the exit status."""
     app = await build_app(settings)
     await app.start()
     waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(app.failed.wait())]
@@ -149,13 +151,13 @@ async def serve(settings: Settings, stopping: StopSignal) -> int:
 
 
 def exit_at_last(grace_seconds: float, status: int) -> None:
-    """Ends the process before the grace time is over, whatever runs: a segment, a download, a library being loaded.
+    """Ends the process before the grace time is over, even during a segment, a download or the loading of a library.
 
-    Nothing that was told to a client is lost by that: all of it is stored when it is told.
+    No state that a client has seen is lost: it was stored before the client got it.
     """
 
     def give_up() -> None:
-        log.warning("the grace time is over; what is not done goes on at the next start")
+        log.warning("the grace time is over; unfinished jobs continue at the next start")
         _exit(status)
 
     timer = threading.Timer(max(0.0, grace_seconds - LAST_MOMENT_SECONDS), give_up)
@@ -170,7 +172,7 @@ def _exit(status: int) -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; exit status 0, 1 (the server failed) or 2 (usage)."""
+    """Runs the command; returns exit status 0, 1 (the server failed) or 2 (usage)."""
     settings = parse(sys.argv[1:] if arguments is None else arguments)
     keep_freed_memory()
     configure_logging(settings.log_level)
@@ -185,6 +187,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = 1
     stopping.ignore()
     if any(t.name.startswith(("device", "hub", "model")) and t.is_alive() for t in threading.enumerate()):
-        # A segment, a load or a download that outlasts the grace time cannot be interrupted; everything is stored.
+        # Does not join threads: a segment, a load or a download cannot be interrupted, and everything is stored.
         _exit(status)
     return status

@@ -1,4 +1,4 @@
-"""Waiting for work that must not be left half done."""
+"""Waits for work that must finish even if the caller is cancelled."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
     raise cancelled
 
 
-async def settled(tasks: Sequence[asyncio.Future[Any]]) -> None:
-    """Waits for tasks whose results nobody asks for any more."""
+async def wait_ended(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    """Waits until all tasks have ended, and discards their results and errors."""
     await asyncio.wait(tasks)
     for task in tasks:
         if not task.cancelled():

@@ -1,11 +1,11 @@
-"""Every error a user can meet, and what it means on the wire.
+"""Every error that a client can get, and its form in gRPC and HTTP.
 
     MismoError
-    ├── RequestError                      the request itself is wrong; nothing was started
+    ├── RequestError                      the request cannot be served; nothing was started
     │   ├── InvalidFieldError             a field's value is out of its range        (names the field)
     │   │   ├── RequestIdReusedError
     │   │   ├── InvalidJobIdError
-    │   │   └── PlayheadBeyondEndError    known only once the track is decoded: ends the job
+    │   │   └── PlayheadBeyondEndError    found only once the track is decoded: ends the job
     │   ├── NotSupportedYetError          an option of the contract that this version does not serve
     │   ├── UnsupportedContentTypeError       over HTTP
     │   ├── HostForbiddenError                over HTTP
@@ -31,18 +31,18 @@
     │   ├── UploadGapError
     │   ├── UploadTooLargeError
     │   └── UploadChecksumError
-    ├── CapacityError                     come back later
+    ├── CapacityError                     the server has no capacity now; try again later
     │   ├── QueueFullError
     │   ├── TooManyStreamsError
     │   ├── DiskFullError
     │   ├── OutOfMemoryError
     │   └── ServerDrainingError
     ├── StreamError
-    │   ├── JobFailedError                the job ended while its stems were read
-    │   ├── StreamInterruptedError        the stream can be opened again where it stopped
+    │   ├── JobFailedError                the job ended while its stems were being read
+    │   ├── StreamInterruptedError        the client can open the stream again where it stopped
     │   ├── StreamProtocolError           a message that the stream's state does not allow
-    │   └── StreamIdleError               the client left the stream standing for too long
-    └── EngineError                       our side failed
+    │   └── StreamIdleError               the client granted no credit, or read nothing, for too long
+    └── EngineError                       the server failed
         ├── SeparationFailedError
         ├── ModelLoadError
         ├── AnalysisFailedError
@@ -65,10 +65,9 @@ DOMAIN = "mismo.dj"
 
 
 class MismoError(Exception):
-    """Root of the tree; carries what a client may read.
+    """Root of the tree; everything in it is sent to the client.
 
-    `field` names the request field at fault, `metadata` goes into `google.rpc.ErrorInfo`,
-    `retry_after` is in seconds.
+    `field` names the request field at fault, `metadata` goes into `google.rpc.ErrorInfo`, `retry_after` is in seconds.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class MismoError(Exception):
 
 
 class RequestError(MismoError):
-    """The request cannot be served as it stands."""
+    """The request cannot be served in this form."""
 
 
 class InvalidFieldError(RequestError):
@@ -95,7 +94,7 @@ class InvalidFieldError(RequestError):
 
 
 class RequestIdReusedError(InvalidFieldError):
-    """The same request_id came with another payload."""
+    """The same request_id was used with another payload."""
 
 
 class InvalidJobIdError(InvalidFieldError):
@@ -103,31 +102,31 @@ class InvalidJobIdError(InvalidFieldError):
 
 
 class PlayheadBeyondEndError(InvalidFieldError):
-    """The playhead lies at or past the end of the track."""
+    """The playhead is at or past the end of the track."""
 
 
 class NotSupportedYetError(RequestError):
-    """The contract has it, this version does not."""
+    """The contract defines this option, but this version does not implement it."""
 
 
 class UnsupportedContentTypeError(RequestError):
-    """A body of a kind that the route does not take."""
+    """The route does not accept this content type."""
 
 
 class HostForbiddenError(RequestError):
-    """The server does not go by the name in Host, or the web page in Origin may not use it."""
+    """The server does not have the name in Host, or the web page in Origin may not use it."""
 
 
 class SourcePathForbiddenError(RequestError):
-    """File paths are off, or the real path lies outside the allowed roots."""
+    """Paths are switched off, or the resolved path is outside the allowed folders."""
 
 
 class SourceNotFoundError(RequestError):
-    """There is no such file to analyse."""
+    """There is no such source file."""
 
 
 class ModelUnavailableError(RequestError):
-    """The named model is unknown or its weights are not at hand."""
+    """The named model is unknown, or its weights are not on the server."""
 
 
 class JobNotFoundError(RequestError):
@@ -143,19 +142,19 @@ class ArtifactNotFoundError(RequestError):
 
 
 class JobNotReadyError(RequestError):
-    """What is asked for does not exist yet, or never will: the job ended without it."""
+    """The result does not exist yet, or never will because the job ended without it."""
 
 
 class RunReplacedError(RequestError):
-    """The job has another run by now than the client expects."""
+    """The job's current run is not the one that the client expects."""
 
 
 class JobIdActiveError(RequestError):
-    """A job of that job_id has not ended, and has another source or other options."""
+    """An active job has this job_id, with another source or other options."""
 
 
 class CursorExpiredError(RequestError):
-    """What changed since the cursor is no longer known, or the cursor is of another job store."""
+    """The server does not have all changes since the cursor any more, or the cursor is of another job store."""
 
 
 class AudioError(MismoError):
@@ -163,7 +162,7 @@ class AudioError(MismoError):
 
 
 class UnsupportedAudioError(AudioError):
-    """The content is of no format that is read here."""
+    """The server does not read this audio format."""
 
 
 class EmptyAudioError(AudioError):
@@ -171,19 +170,19 @@ class EmptyAudioError(AudioError):
 
 
 class CorruptAudioError(AudioError):
-    """The decoder gets nothing out of it."""
+    """The decoder cannot decode any audio from the file."""
 
 
 class NoAudioStreamError(AudioError):
-    """A media file without an audio stream."""
+    """The media file has no audio stream."""
 
 
 class TrackTooLongError(AudioError):
-    """More audio than this server takes in one track."""
+    """The track is longer than this server accepts."""
 
 
 class UploadError(MismoError):
-    """An upload cannot go on."""
+    """An upload cannot continue."""
 
 
 class UploadNotFoundError(UploadError):
@@ -191,7 +190,7 @@ class UploadNotFoundError(UploadError):
 
 
 class UploadIncompleteError(UploadError):
-    """The upload has not got all its bytes yet."""
+    """Bytes of the upload are still missing."""
 
 
 class UploadGapError(UploadError):
@@ -199,19 +198,19 @@ class UploadGapError(UploadError):
 
 
 class UploadTooLargeError(UploadError):
-    """More bytes than the limit or than was announced."""
+    """The upload has more bytes than the limit, or than were announced."""
 
 
 class UploadChecksumError(UploadError):
-    """A checksum does not fit the bytes that came."""
+    """A checksum does not match the received bytes."""
 
 
 class CapacityError(MismoError):
-    """Not now; the same call may succeed later."""
+    """The server has no capacity now; the same call may succeed later."""
 
 
 class QueueFullError(CapacityError):
-    """The queue has no place left."""
+    """The queue is full."""
 
 
 class TooManyStreamsError(CapacityError):
@@ -219,11 +218,11 @@ class TooManyStreamsError(CapacityError):
 
 
 class DiskFullError(CapacityError):
-    """No room for the result."""
+    """The disk has no room for the data."""
 
 
 class OutOfMemoryError(CapacityError):
-    """No memory for the model, also after a while."""
+    """There was not enough memory to load the model, also after waiting."""
 
 
 class ServerDrainingError(CapacityError):
@@ -231,15 +230,15 @@ class ServerDrainingError(CapacityError):
 
 
 class StreamError(MismoError):
-    """A stream cannot go on."""
+    """A stream cannot continue."""
 
 
 class StreamInterruptedError(StreamError):
-    """The stream ends though its job goes on; it can be opened again where it stopped."""
+    """The stream ended but its job continues; the client can open the stream again where it stopped."""
 
 
 class StreamProtocolError(StreamError):
-    """A message came that the stream's state does not allow."""
+    """The client sent a message that the stream's state does not allow."""
 
 
 class StreamIdleError(StreamError):
@@ -247,7 +246,7 @@ class StreamIdleError(StreamError):
 
 
 class JobFailedError(StreamError):
-    """The job ended while its stems were read; `form` is the wire form of the job's own error."""
+    """The job ended while its stems were being read; `form` is the wire form of the job's own error."""
 
     def __init__(self, message: str, form: Wire, *, metadata: Mapping[str, str] | None = None) -> None:
         super().__init__(message, metadata=metadata)
@@ -255,27 +254,27 @@ class JobFailedError(StreamError):
 
 
 class EngineError(MismoError):
-    """Our side failed."""
+    """The server failed."""
 
 
 class SeparationFailedError(EngineError):
-    """The model failed on a segment, again after a retry."""
+    """The model failed on a segment, and failed again in a retry."""
 
 
 class ModelLoadError(EngineError):
-    """The weights are there but cannot be loaded."""
+    """The model's weights exist but cannot be loaded."""
 
 
 class AnalysisFailedError(EngineError):
-    """The analysis cannot cope with this track, or lacks something that it needs."""
+    """The analysis failed on this track, or a part that it needs is missing."""
 
 
 class AnalysisTimeoutError(AnalysisFailedError):
-    """The analysis took longer than it may, and was ended."""
+    """The analysis exceeded its time limit and was ended."""
 
 
 class AnalysisCrashedError(AnalysisFailedError):
-    """The process of the analysis crashed, or the system ended it for want of memory."""
+    """The process of the analysis crashed, or the system killed it because memory ran out."""
 
 
 class StoreError(EngineError):
@@ -283,12 +282,12 @@ class StoreError(EngineError):
 
 
 class InternalError(EngineError):
-    """Anything that has no name of its own."""
+    """Any failure without an error class of its own."""
 
 
 @dataclass(frozen=True)
 class Wire:
-    """How one class of error looks to a client."""
+    """The form of one error class in gRPC and HTTP."""
 
     reason: str
     grpc_code: str
@@ -351,15 +350,12 @@ WIRE: dict[type[MismoError], Wire] = {
 
 
 def wire(error: MismoError) -> Wire:
-    """The wire form of an error; every class stands in `WIRE`."""
+    """Returns the wire form of an error; every class is in `WIRE`."""
     return error.form if isinstance(error, JobFailedError) else WIRE[type(error)]
 
 
 def check_run(job_id: str, expected_run_id: str, run_id: str) -> None:
-    """Holds a job's run against the one that a client expects; empty: any run.
-
-    Raises RunReplacedError if they differ.
-    """
+    """Raises RunReplacedError if a job's run is not the one that a client expects ("": any run)."""
     if expected_run_id and expected_run_id != run_id:
         raise RunReplacedError(
             f"job {job_id} was submitted again: its run is {run_id}, not {expected_run_id[:64]}; "
@@ -370,7 +366,7 @@ def check_run(job_id: str, expected_run_id: str, run_id: str) -> None:
 
 
 def disk_error(error: OSError) -> MismoError:
-    """What a failed write means to a client: a full disk can be mended, anything else is ours."""
+    """Converts an error of a file operation: to DiskFullError for a full disk or quota, else to InternalError."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError(
             "the server's disk is full: free some space or delete finished jobs, then try again"

@@ -1,6 +1,6 @@
-"""Threads by what they wait for, so that one kind of blocking work never holds up another.
+"""One thread pool for each kind of blocking work, so that no kind delays another.
 
-The default executor is left to quick calls; decoding, the job store and the devices have threads of their own.
+The default executor is for quick calls; decoding, the job store and the devices have threads of their own.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ T = TypeVar("T")
 PLAYER_THREADS = 16
 BULK_THREADS = 16
 CHECKSUM_THREADS = max(1, len(os.sched_getaffinity(0)) - 1)
-"""A hash takes a whole core: one core is left to the event loop and the players."""
+"""Hashing keeps a core busy: one core stays free for the event loop and the players."""
 MODEL_THREADS = 16
-"""More than jobs are open at once by default, so that a warm model is never waited for behind cold ones."""
+"""More than the default of open jobs, so that a job with a warm model never waits for another's model to load."""
 
 
 class InThread(Protocol):
-    """Calls a function that blocks in a thread, as `asyncio.to_thread` does."""
+    """Calls a blocking function in a thread, as `asyncio.to_thread` does."""
 
     def __call__(
         self, func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
@@ -38,12 +38,12 @@ class Threads:
         self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
 
     async def __call__(self, func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `func` answers or raises; waits for a free thread."""
+        """Waits for a free thread, calls `func` in it, and returns or raises what `func` does."""
         call = partial(func, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def close(self) -> None:
-        """Starts nothing more; what runs goes on."""
+        """Cancels the queued calls; the running ones finish, and nobody waits for them."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -52,7 +52,7 @@ class Executors:
 
     def __init__(self) -> None:
         self.player = Threads("player", PLAYER_THREADS)
-        """Opens stem files, reads and encodes them for players."""
+        """Opens, reads and encodes stem files for players."""
         self.bulk = Threads("bulk", BULK_THREADS)
         """Writes uploads and results, reads archives and bodies, removes trees."""
         self.checksum = Threads("checksum", CHECKSUM_THREADS)
@@ -61,6 +61,6 @@ class Executors:
         """Loads models."""
 
     def close(self) -> None:
-        """Ends all of them."""
+        """Closes all pools; see `Threads.close`."""
         for threads in (self.player, self.bulk, self.checksum, self.model):
             threads.close()

@@ -1,4 +1,4 @@
-"""Whether an address can be listened on, and the words for one that cannot."""
+"""Checks whether the server can listen on an address, and words the error if it cannot."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 
 def check_address(host: str, port: int, option: str) -> None:
-    """Raises OSError, in words for a person, if nothing can listen there; blocks on name look-up."""
+    """Raises an OSError with a readable message if the address cannot be listened on; blocks on name look-up."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -20,7 +20,7 @@ def check_address(host: str, port: int, option: str) -> None:
 
 
 def cannot_listen(host: str, port: int, reason: str | None, option: str) -> OSError:
-    """The error of an address that is taken or not this machine's."""
+    """Builds the error for an address that is in use or belongs to another machine."""
     return OSError(
         f"cannot listen on {host}:{port} ({reason}); choose another {option} (0: a free one) or --host"
     )

@@ -1,4 +1,4 @@
-"""All settings of the server, from the command line or the environment."""
+"""All settings of the server, read from the command line or the environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 USE_GPU_NAMES = ("MISMO_USE_GPU", "USE_GPU")
-"""Older names in the environment: false makes the device "auto" the CPU."""
+"""Older environment variables: false makes the device "auto" choose the CPU."""
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -29,11 +29,11 @@ _HOST_PATTERN = re.compile(r"(\*\.)?[^\W_]([\w.-]*\w)?\.?")
 
 
 class Settings(BaseSettings):
-    """One frozen value, passed to whatever needs it.
+    """The settings as one frozen object.
 
-    Every name can be given in the environment as `MISMO_<NAME>`; the older names of the
-    app server's contract (`DEMUCS_MODEL`, `JOBS_DIR`, ...) are honoured as well. Aliases list
-    environment names only, or the bare word (`MODEL`, `DEVICE`) would be read as well.
+    Every setting can be given in the environment as `MISMO_<NAME>`; the older names of the app server's contract
+    (`DEMUCS_MODEL`, `JOBS_DIR`, ...) work as well. Each alias is a full environment name, because otherwise pydantic
+    would also read the bare word (`MODEL`, `DEVICE`).
     """
 
     model_config = SettingsConfigDict(
@@ -41,26 +41,27 @@ class Settings(BaseSettings):
     )
 
     # Listening
-    host: str = Field(default="127.0.0.1", description="address both ports listen on; 0.0.0.0 for all")
-    grpc_port: int = Field(default=50051, ge=0, le=65535, description="0 picks a free one")
+    host: str = Field(
+        default="127.0.0.1", description="address that both ports listen on; 0.0.0.0: all addresses"
+    )
+    grpc_port: int = Field(default=50051, ge=0, le=65535, description="port of gRPC; 0 picks a free one")
     http_port: int = Field(
         default=8000,
         ge=0,
         le=65535,
         validation_alias=AliasChoices("MISMO_HTTP_PORT", "SERVER_PORT"),
-        description="0 picks a free one",
+        description="port of HTTP; 0 picks a free one",
     )
     http_allowed_hosts: list[str] = Field(
         default_factory=lambda: list[str](),
-        description="names and *.domain patterns by which HTTP clients may call this server (Host) besides "
-        "addresses, localhost, the machine's name and names without a dot, and hosts whose web pages may use it "
-        "(Origin); *: any",
+        description="host names and *.domain patterns allowed in the HTTP headers Host (besides addresses, localhost, "
+        "the machine's name and names without a dot) and Origin (besides the request's own host); *: any",
     )
     ready_file: Path | None = Field(
-        default=None, description="gets grpc_port, http_port and pid as JSON once jobs are accepted"
+        default=None, description="file that gets grpc_port, http_port and pid as JSON once jobs are accepted"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="the least severe log lines that are written"
+        default="info", description="lowest severity that is logged"
     )
 
     # Separation
@@ -75,11 +76,11 @@ class Settings(BaseSettings):
     model: str = Field(
         default="htdemucs",
         validation_alias=AliasChoices("MISMO_MODEL", "DEMUCS_MODEL"),
-        description="what a job gets that names no model; mismo_lite where its weights cannot be had",
+        description="model of jobs that name none; mismo_lite if its weights are not available",
     )
     model_dirs: list[Path] = Field(
         default_factory=lambda: list[Path](),
-        description="folders with <name>.yaml and .th or .safetensors files",
+        description="folders with further models: <name>.yaml and .th or .safetensors files",
     )
     keep_models_warm: bool = Field(
         default=True,
@@ -87,46 +88,58 @@ class Settings(BaseSettings):
         description="load the default model at start and keep models between jobs",
     )
     model_memory_bytes: int = Field(
-        default=4 * GIB, gt=0, description="warm models together; the least recently used goes first"
+        default=4 * GIB,
+        gt=0,
+        description="memory of all warm models together; the least recently used model is unloaded first",
     )
     hub: bool = Field(default=True, description="fetch missing weights from the model hub, in the background")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="of the forward; auto: bf16 where it is measured to be faster, else fp32"
+        default="auto",
+        description="arithmetic of the model; auto: bf16 if it measures faster on this device, else fp32",
     )
     max_batch: int = Field(
-        default=0, ge=0, le=64, description="segments a forward; 0: 1 on the CPU, 8 on CUDA"
+        default=0, ge=0, le=64, description="segments in one forward pass; 0: 1 on the CPU, 8 on CUDA"
     )
-    cpu_threads: int = Field(default=0, ge=0, description="threads of one forward on the CPU; 0: all cores")
+    cpu_threads: int = Field(
+        default=0, ge=0, description="threads of one forward pass on the CPU; 0: all cores"
+    )
     max_concurrent_jobs: int = Field(
         default=4,
         ge=1,
         validation_alias=AliasChoices("MISMO_MAX_CONCURRENT_JOBS", "MAX_CONCURRENT_ANALYSIS"),
-        description="jobs decoded and held open at once; others wait in the queue, highest priority first",
+        description="jobs that run at once; others wait in the queue, highest priority first",
     )
 
     # Jobs and files
     jobs_dir: Path = Field(
         default=Path("jobs"),
         validation_alias=AliasChoices("MISMO_JOBS_DIR", "JOBS_DIR"),
-        description="job store, uploads and results, a folder for each job",
+        description="folder of the job store, the uploads and the results",
     )
     queue_capacity: int = Field(default=256, ge=1, description="jobs queued or running at once")
     job_retention_hours: float = Field(
         default=24.0,
         gt=0,
         validation_alias=AliasChoices("MISMO_JOB_RETENTION_HOURS", "JOB_RETENTION_HOURS"),
-        description="a finished job and its files go after this long, unless it asked for another time",
+        description="retention: a finished job and its files are removed after this time, unless the job set its own",
     )
-    disk_budget_bytes: int = Field(default=0, ge=0, description="finished results kept at most; 0: no limit")
-    disk_reserve_bytes: int = Field(default=256 * MIB, ge=0, description="free space that is never used up")
+    disk_budget_bytes: int = Field(
+        default=0, ge=0, description="most space for finished results; 0: no limit"
+    )
+    disk_reserve_bytes: int = Field(
+        default=256 * MIB, ge=0, description="free space that results and uploads never use"
+    )
     stem_format: Literal["wav"] = Field(
         default="wav",
         validation_alias=AliasChoices("MISMO_STEM_FORMAT", "STEM_FORMAT"),
-        description="of the stem files in the jobs folder",
+        description="format of the stem files in the jobs folder",
     )
-    allow_file_paths: bool = Field(default=True, description="whether a job may name a file by its path")
+    allow_file_paths: bool = Field(
+        default=True, description="whether a job may name its track by a path on the server"
+    )
     allowed_path_prefixes: list[Path] = Field(
-        default_factory=lambda: list[Path](), description="roots that source paths may lie in; empty: none"
+        default_factory=lambda: list[Path](),
+        description="folders that source paths must be in; empty: no path is allowed",
     )
     max_upload_bytes: int = Field(
         default=2 * GIB,
@@ -135,18 +148,20 @@ class Settings(BaseSettings):
         description="one upload",
     )
     upload_idle_seconds: float = Field(
-        default=3600.0, gt=0, description="an unfinished upload is removed after this long"
+        default=3600.0, gt=0, description="an unfinished upload is removed after this time without a chunk"
     )
-    max_track_seconds: float = Field(default=6 * 3600.0, gt=0, description="longer tracks are refused")
+    max_track_seconds: float = Field(default=6 * 3600.0, gt=0, description="longest track that is accepted")
 
     # Streams and shutdown
     max_streams: int = Field(
-        default=2048, ge=1, description="server streams open at once, all kinds together"
+        default=2048, ge=1, description="most gRPC streams open at once, all kinds together"
     )
     stream_idle_seconds: float = Field(
-        default=120.0, gt=0, description="a stream whose client grants no credit this long ends"
+        default=120.0, gt=0, description="a stream ends when its client grants no credit for this time"
     )
-    grace_seconds: float = Field(default=4.0, gt=0, description="SIGTERM to exit, at most")
+    grace_seconds: float = Field(
+        default=4.0, gt=0, description="longest time from SIGTERM to the end of the process"
+    )
 
     # Callbacks
     callback_timeout: float = Field(
@@ -166,17 +181,18 @@ class Settings(BaseSettings):
         default=2.0,
         ge=0,
         validation_alias=AliasChoices("MISMO_CALLBACK_RETRY_DELAY", "CALLBACK_RETRY_DELAY"),
-        description="seconds before the first retry; doubles with each",
+        description="seconds before the first retry; doubles with each further one",
     )
     callback_secret: SecretStr = Field(
         default=SecretStr(""),
         validation_alias=AliasChoices("MISMO_CALLBACK_SECRET", "CALLBACK_SECRET"),
-        description="signs callbacks: X-Mismo-Signature is the HMAC-SHA256 of X-Mismo-Timestamp, a dot and the body",
+        description="key that signs callbacks: X-Mismo-Signature is the HMAC-SHA256 of X-Mismo-Timestamp, a dot and "
+        "the body",
     )
     callback_allowed_hosts: list[str] = Field(
         default_factory=lambda: list[str](),
         description="host names, *.domain patterns and address ranges that callbacks may go to; "
-        "empty: any but those where none ever goes",
+        "empty: any host that is not always forbidden, such as a cloud's metadata service",
     )
 
     @field_validator("device")
@@ -188,7 +204,7 @@ class Settings(BaseSettings):
                     allowed = TypeAdapter(bool).validate_python(said)
                 except ValidationError:
                     raise ValueError(
-                        f"{name} must be true or false; DEMUCS_DEVICE=cpu says it better"
+                        f"{name} must be true or false; or set DEMUCS_DEVICE=cpu instead"
                     ) from None
                 return value if allowed or value != "auto" else "cpu"
         return value

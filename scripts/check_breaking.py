@@ -1,9 +1,9 @@
 """Fails when protos/ breaks clients built against the main branch (buf's FILE rules).
 
-Compared with, in this order: the revision named by AGAINST, origin/main, main. Where there is none, or it
-is the very commit that is checked out, its parent: so a break is seen on main as well, by the commit that
-makes it. A reference without protos/VERSION, or with another major version in it, is another contract: nothing of
-it has to hold (decision 003).
+It compares with the first of these that exists: the revision named by AGAINST, origin/main, main. If that is the
+commit that is checked out, or none exists, it compares with the parent commit, so that a break on main is found by
+the commit that makes it. A reference without protos/VERSION, or with another major version in it, is another
+contract, which need not be kept (decision 003).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ VERSION_FILE = "protos/VERSION"
 
 
 def commit(revision: str) -> str | None:
-    """The commit a revision names here, or None."""
+    """Returns the commit that a revision names, or None."""
     found = subprocess.run(
         ["git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"],
         cwd=ROOT, capture_output=True, text=True, check=False,
@@ -31,9 +31,9 @@ def commit(revision: str) -> str | None:
 
 
 def reference() -> str | None:
-    """The commit whose contract must still hold, or None where there is none yet.
+    """Returns the commit whose contract must be kept, or None if there is none yet.
 
-    Exits when AGAINST names no commit.
+    Exits if AGAINST names no commit.
     """
     asked = os.environ.get("AGAINST")
     if asked:
@@ -43,7 +43,7 @@ def reference() -> str | None:
 
 
 def contract(revision: str) -> tarfile.TarFile | None:
-    """protos/ and buf.yaml as they were at a commit, or None if it had none."""
+    """Returns protos/ and buf.yaml of a commit, or None if it has none."""
     archive = subprocess.run(
         ["git", "archive", "--format=tar", revision, *CONTRACT], cwd=ROOT, capture_output=True, check=False
     )
@@ -51,12 +51,12 @@ def contract(revision: str) -> tarfile.TarFile | None:
 
 
 def major_version(content: str | None) -> str:
-    """The major version that the content of protos/VERSION names; "0" where there is no such file."""
+    """Returns the major version in the content of protos/VERSION; "0" if there is no such file."""
     return content.strip().split(".")[0] if content else "0"
 
 
 def version_of(revision: str) -> str | None:
-    """Content of protos/VERSION at a commit, or None if it had none."""
+    """Returns the content of protos/VERSION at a commit, or None if it has none."""
     shown = subprocess.run(
         ["git", "show", f"{revision}:{VERSION_FILE}"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -73,9 +73,7 @@ def main() -> None:
     ours = major_version((ROOT / VERSION_FILE).read_text())
     theirs = major_version(version_of(revision))
     if ours != theirs:
-        print(
-            f"breaking changes: {revision[:12]} has contract {theirs}, this is {ours}; nothing of it has to hold"
-        )
+        print(f"breaking changes: {revision[:12]} has contract {theirs}, this is {ours}; it need not be kept")
         return
     with landed, tempfile.TemporaryDirectory() as folder:
         landed.extractall(folder, filter="data")

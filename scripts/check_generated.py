@@ -1,4 +1,4 @@
-"""Fails when generated/ is not what buf makes of protos/ today."""
+"""Fails if generated/ differs from what buf generates from protos/."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def differences(committed: Path, fresh: Path) -> list[str]:
-    """Relative paths that are missing, left over or different, sorted, each with what is wrong."""
+    """Returns the relative paths that are missing, left over or different, sorted, each with the fault."""
     ours, theirs = _sources(committed), _sources(fresh)
     found = [f"{path}: missing" for path in theirs.keys() - ours.keys()]
     found += [f"{path}: no .proto makes it" for path in ours.keys() - theirs.keys()]
@@ -28,14 +28,14 @@ def _sources(root: Path) -> dict[str, bytes]:
 
 
 def main() -> None:
-    """Generates next to the checkout and compares."""
+    """Generates the stubs outside the checkout and compares them."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["buf", "generate", "--output", folder], cwd=ROOT, check=True)
         wrong = differences(ROOT / "generated", Path(folder, "generated"))
     if wrong:
-        print("generated/ does not fit protos/; run `make proto` and commit:", file=sys.stderr)
+        print("generated/ does not match protos/; run `make proto` and commit:", file=sys.stderr)
         sys.exit("\n".join(f"  {line}" for line in wrong))
-    print("generated/ is fresh")
+    print("generated/ is up to date")
 
 
 if __name__ == "__main__":

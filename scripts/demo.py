@@ -1,8 +1,8 @@
-"""The two-minute tour: starts a server, separates the track in examples/ over gRPC, plays the stems into ./out/.
+"""The two-minute demo: starts a server, separates the track in examples/ over gRPC, writes the stems to ./out/.
 
-make demo                                  # the shipped track, from its middle
-make demo ARGS='--track ~/song.mp3'        # one of yours
-make demo ARGS='--loudness'                # and how loud it is
+make demo                                  # the included track, from its middle
+make demo ARGS='--track ~/song.mp3'        # your own track
+make demo ARGS='--loudness'                # also its loudness
 """
 
 from __future__ import annotations
@@ -27,17 +27,19 @@ STOP_SECONDS = 10.0
 
 
 def main() -> int:
-    """Runs the demo; answers the client's exit status."""
+    """Runs the demo; returns the client's exit status."""
     parser = argparse.ArgumentParser(
-        description="Separates a track on a server of its own and plays the stems into a folder."
+        description="Starts a server, separates a track on it, and writes the stems to a folder."
     )
     parser.add_argument(
         "--track", type=Path, default=ROOT / "examples" / "demo_track.ogg", help="any audio file"
     )
-    parser.add_argument("--out", type=Path, default=Path("out"), help="where the stems go (./out)")
-    parser.add_argument("--playhead", default="0:15", help="where playback begins; the rest follows (0:15)")
-    parser.add_argument("--model", default="", help="a model's name; the server's default if not given")
-    parser.add_argument("--loudness", action="store_true", help="measure the track's loudness as well")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the stems (./out)")
+    parser.add_argument(
+        "--playhead", default="0:15", help="position to separate first; the rest follows (0:15)"
+    )
+    parser.add_argument("--model", default="", help="name of a model (the server's default)")
+    parser.add_argument("--loudness", action="store_true", help="also measure the track's loudness")
     arguments = parser.parse_args()
     track = arguments.track.expanduser().resolve()
     if not track.is_file():
@@ -100,7 +102,7 @@ def main() -> int:
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], ready: Path) -> int | None:
-    """The server's gRPC port; None if it ended or took too long."""
+    """Returns the server's gRPC port; None if the server ended or took too long."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         if ready.exists():
@@ -110,10 +112,10 @@ def wait_until_ready(server: subprocess.Popen[bytes], ready: Path) -> int | None
 
 
 def wait_until_warm(port: int) -> None:
-    """Waits for the default model, so that the demo shows what a player of a running server sees."""
+    """Waits for the default model, so that the demo shows the speed of a running server."""
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         request = health_pb2.HealthCheckRequest(service="mismo.analysis.v1.Model")
-        # The stub's type leaves Watch out.
+        # The stub's type omits Watch.
         health = cast("Any", health_pb2_grpc.HealthStub(channel))
         for state in health.Watch(request, timeout=START_SECONDS):
             if state.status == health_pb2.HealthCheckResponse.SERVING:
@@ -121,7 +123,7 @@ def wait_until_warm(port: int) -> None:
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and SIGKILL for a server that does not heed it."""
+    """Sends SIGTERM, and SIGKILL if the server does not end."""
     server.send_signal(signal.SIGTERM)
     try:
         server.wait(STOP_SECONDS)

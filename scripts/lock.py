@@ -1,8 +1,8 @@
-"""Writes requirements.lock and requirements-dev.lock: what pip picks today for the ranges of pyproject.toml.
+"""Writes requirements.lock and requirements-dev.lock: the versions that pip chooses now for pyproject.toml's ranges.
 
-The locks are plain `name==version` lines, so pip gets each file from wherever it is set up to look
-(docs/decisions/001-plain-lock.md). Packages that only the CUDA build of torch asks for are left out: torch
-pins those itself, and a machine without a GPU must not fetch them.
+The locks are plain `name==version` lines, so pip gets each file from the index that it is configured for
+(docs/decisions/001-plain-lock.md). Packages that only the CUDA build of torch requires are left out: torch pins them
+itself, and a machine without a GPU must not download them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _NAME = re.compile(r"^[A-Za-z0-9._-]+")
 
 
 def resolve(target: str, constraint: Path | None = None) -> dict[str, str]:
-    """What pip would install for `target` into an empty environment: normalised name -> public version.
+    """Returns what pip would install for `target` in an empty environment: {normalised name: public version}.
 
-    Raises subprocess.CalledProcessError when the ranges cannot be met together.
+    Raises subprocess.CalledProcessError if the ranges have no solution.
     """
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         command = [sys.executable, "-m", "pip", "install", "-qq", "--dry-run", "--ignore-installed"]
@@ -45,23 +45,23 @@ def resolve(target: str, constraint: Path | None = None) -> dict[str, str]:
 
 
 def normalised(name: str) -> str:
-    """The one spelling of a project's name (PEP 503)."""
+    """Normalises a project's name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def public(version: str) -> str:
-    """A version without its local part: `2.13.0+cpu` and `2.13.0+cu130` are both `2.13.0`."""
+    """Returns a version without its local part: `2.13.0+cpu` and `2.13.0+cu130` become `2.13.0`."""
     return version.partition("+")[0]
 
 
 def locked_names(lines: Iterable[str]) -> set[str]:
-    """The normalised names a lock (or a list of requirements) speaks of."""
+    """Returns the normalised names in a lock (or a list of requirements)."""
     matches = (_NAME.match(line) for line in lines if not line.startswith(("#", "-")))
     return {normalised(match.group()) for match in matches if match}
 
 
 def render(pins: dict[str, str], *includes: str) -> str:
-    """The text of a lock file."""
+    """Returns the text of a lock file."""
     lines = [f"-r {name}" for name in includes]
     lines += [f"{name}=={version}" for name, version in sorted(pins.items())]
     return HEADER + "\n".join(lines) + "\n"
@@ -74,7 +74,7 @@ def main() -> None:
     dev = resolve(".[dev]", constraint=BASE)
     changed = {name for name in base if dev.get(name) != base[name]}
     if changed:
-        sys.exit(f"the dev extra moves packages of the base: {', '.join(sorted(changed))}")
+        sys.exit(f"the dev extra changes versions of the base: {', '.join(sorted(changed))}")
     DEV.write_text(render({name: version for name, version in dev.items() if name not in base}, BASE.name))
     print(f"{BASE.name}: {len(base)} packages; {DEV.name}: {len(dev) - len(base)} more")
 

@@ -1,4 +1,4 @@
-"""Writes docs/settings.md and docs/errors.md from the code; `--check` only says whether they are fresh."""
+"""Writes docs/settings.md and docs/errors.md from the code; `--check` only checks whether they are up to date."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SETTINGS_HEAD = """# Settings
 
 Written by `make docs` from `mismo_grpc/settings.py`.
 
-`server.py` takes the common ones as flags (`server.py --help`); each can be given in the environment.
-A flag wins over the environment. Where a setting has several names, the first one found wins. Lists are
-JSON: `MISMO_ALLOWED_PATH_PREFIXES='["/music"]'`. An empty value counts as not given.
+`server.py` has flags for the common settings (`server.py --help`); every setting can be given in the environment.
+A flag overrides the environment. If a setting has several names, the first one that is set counts. Lists are
+JSON: `MISMO_ALLOWED_PATH_PREFIXES='["/music"]'`. An empty value counts as not set.
 
 """
 
@@ -30,22 +30,22 @@ ERRORS_HEAD = f"""# Errors
 
 Written by `make docs` from `mismo_grpc/errors.py`.
 
-Every failed call carries `google.rpc.ErrorInfo` with the reason below and the domain `{DOMAIN}`; invalid
-arguments also carry `BadRequest` with the field, and what may succeed later `RetryInfo`. A job that fails
-while it runs carries the same reason in its `error`. Decide by reason, never by message.
+Every failed call has a `google.rpc.ErrorInfo` with the reason below and the domain `{DOMAIN}`. An error about a field
+also has `BadRequest` with its name, and an error for which a retry helps has `RetryInfo`. A job that fails while it
+runs has the same reason in its `error`. Programs should decide by the reason, never by the message.
 
 """
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table; bars inside cells are escaped."""
+    """Renders a Markdown table; bars inside cells are escaped."""
     columns = list(head)
     lines = [columns, ["---"] * len(columns), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def environment_names(name: str, field: FieldInfo) -> list[str]:
-    """The environment variables that set a field, in the order they are looked at."""
+    """Returns the environment variables that set a field, the first one that is set counts."""
     alias = field.validation_alias
     choices = [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else []
     prefixed = f"{Settings.model_config.get('env_prefix', '')}{name}".upper()
@@ -54,7 +54,7 @@ def environment_names(name: str, field: FieldInfo) -> list[str]:
 
 
 def kind(annotation: Any) -> str:
-    """A field's type in words."""
+    """Returns a field's type in words."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " or ".join(f"`{choice}`" for choice in arguments)
@@ -67,7 +67,7 @@ def kind(annotation: Any) -> str:
 
 
 def limits(field: FieldInfo) -> Iterator[str]:
-    """A field's constraints in words."""
+    """Yields a field's constraints in words."""
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     for rule in field.metadata:
         for attribute, sign in signs.items():
@@ -78,7 +78,7 @@ def limits(field: FieldInfo) -> Iterator[str]:
 
 
 def quantity(value: object) -> str:
-    """A default the way a person writes it; whole mebibytes and gibibytes as such."""
+    """Formats a value for readers, with whole mebibytes and gibibytes as such."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int) and value >= MIB and value % MIB == 0:
@@ -87,13 +87,13 @@ def quantity(value: object) -> str:
 
 
 def default(field: FieldInfo) -> str:
-    """A field's default; an empty list or secret, or none, is a dash."""
+    """Returns a field's default; a dash for an empty list, an empty secret or None."""
     value: object = field.get_default(call_default_factory=True)
     return "–" if value in (None, [], SecretStr("")) else f"`{quantity(value)}`"
 
 
 def settings_page() -> str:
-    """docs/settings.md as it should be."""
+    """Returns the content of docs/settings.md."""
     rows = (
         (
             f"`{name}`",
@@ -108,7 +108,7 @@ def settings_page() -> str:
 
 
 def errors_page() -> str:
-    """docs/errors.md as it should be."""
+    """Returns the content of docs/errors.md."""
     rows = (
         (
             f"`{wire.reason}`",
@@ -128,17 +128,17 @@ PAGES = {ROOT / "docs/settings.md": settings_page, ROOT / "docs/errors.md": erro
 
 
 def stale() -> list[Path]:
-    """The pages that are not what the code says."""
+    """Returns the pages that differ from the code."""
     return [path for path, page in PAGES.items() if not path.exists() or path.read_text() != page()]
 
 
 def main(arguments: list[str]) -> None:
-    """Writes the pages, or with `--check` exits with an error that names the stale ones."""
+    """Writes the pages; with `--check` exits with an error that names the outdated ones."""
     if arguments == ["--check"]:
         if old := stale():
             names = ", ".join(str(path.relative_to(ROOT)) for path in old)
-            sys.exit(f"not what the code says: {names}; run `make docs` and commit")
-        print("docs/ fits the code")
+            sys.exit(f"outdated: {names}; run `make docs` and commit")
+        print("docs/ is up to date")
         return
     for path, page in PAGES.items():
         path.write_text(page())

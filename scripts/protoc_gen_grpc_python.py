@@ -1,8 +1,7 @@
 """A protoc plugin that lets buf run the gRPC Python generator of grpcio-tools.
 
-grpcio-tools carries that generator inside its own protoc, not as a plugin. This reads buf's
-CodeGeneratorRequest from stdin, lets grpcio-tools generate from the same descriptors, and
-answers with the files.
+grpcio-tools has that generator inside its own protoc, not as a plugin. This plugin reads buf's CodeGeneratorRequest
+from stdin, makes grpcio-tools generate from the same descriptors, and writes the files as the response.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from grpc_tools import protoc
 
 
 def main() -> None:
-    """Answers one CodeGeneratorRequest on stdin with a CodeGeneratorResponse on stdout."""
+    """Reads one CodeGeneratorRequest from stdin, writes a CodeGeneratorResponse to stdout."""
     request = plugin_pb2.CodeGeneratorRequest.FromString(sys.stdin.buffer.read())
     response = plugin_pb2.CodeGeneratorResponse()
     response.supported_features = plugin_pb2.CodeGeneratorResponse.FEATURE_PROTO3_OPTIONAL

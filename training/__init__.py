@@ -1,1 +1,1 @@
-"""Makes mismo_lite, the small embedded separation model: songs -> weights. Not needed to run a server."""
+"""Trains mismo_lite, the small embedded separation model. Not needed to run a server."""

@@ -1,4 +1,4 @@
-"""What happens to stems between a recording and a mix: equalisers, saturation, rooms, compression, MP3."""
+"""Augments stems with the effects of music production: equalisers, saturation, rooms, compression, MP3."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mismo_grpc.generation.score import KICK
 
 SAMPLE_RATE = 44100
 KICKS_FROM_DBFS = -30.0
-"""Level that added kicks are measured by where there is no drum to measure them by."""
+"""Reference level of added kicks if the drums are silent."""
 
 Audio = NDArray[np.float32]
 Rng = np.random.Generator
 
 
 def coloured(stem: Audio, rng: Rng, *, equaliser: bool, room: bool) -> Audio:
-    """A stem (frames, 2) through a random equaliser, a random room, or both; as many frames as came in."""
+    """Applies a random equaliser, a random room, or both to a stem (frames, 2); the length does not change."""
     frames = len(stem)
     response, tail = _room(rng) if room else (None, 0)
     size = _even_fft_size(frames + tail)
@@ -34,14 +34,14 @@ def coloured(stem: Audio, rng: Rng, *, equaliser: bool, room: bool) -> Audio:
 
 
 def echoed(stem: Audio, rng: Rng) -> Audio:
-    """A stem (frames, 2) with echoes of itself, each duller than the one before, at times from side to side."""
+    """Adds echoes to a stem (frames, 2), each duller than the one before, sometimes alternating between the sides."""
     delay = int(rng.uniform(0.12, 0.55) * SAMPLE_RATE)
     feedback, dullness = rng.uniform(0.2, 0.65), rng.uniform(0.2, 0.7)
     crossed = rng.random() < 0.3
     out = stem.copy()
     echo = stem * np.float32(rng.uniform(0.25, 0.8))
     for begin in range(delay, len(stem), delay):
-        # Of a one-pole low-pass two taps are enough to lose the brightness.
+        # Two taps of a one-pole low-pass are enough to reduce the brightness.
         echo = (1 - dullness) * echo + dullness * np.roll(echo, 1, axis=0)
         out[begin:] += echo[: len(out) - begin]
         echo = echo[:, ::-1] * np.float32(feedback) if crossed else echo * np.float32(feedback)
@@ -49,7 +49,7 @@ def echoed(stem: Audio, rng: Rng) -> Audio:
 
 
 def kicked(drums: Audio, rng: Rng) -> Audio:
-    """Drums (frames, 2) and a drum machine's kick on almost every beat of a tempo of its own, often the louder."""
+    """Adds a drum machine's kick, in a tempo of its own and often louder, to drums (frames, 2)."""
     strike = draw_kit(int(rng.choice(MACHINES)), SAMPLE_RATE, rng)[KICK].strike
     beat = 60 / rng.uniform(85, 175) * SAMPLE_RATE
     kicks = np.zeros(len(drums), dtype=np.float32)
@@ -64,7 +64,7 @@ def kicked(drums: Audio, rng: Rng) -> Audio:
 
 
 def saturated(stem: Audio, rng: Rng) -> Audio:
-    """Soft clipping at a random drive; as loud as before."""
+    """Clips a stem softly at a random drive; keeps its loudness."""
     peak = float(np.abs(stem).max())
     if peak < 1e-4:
         return stem
@@ -75,7 +75,7 @@ def saturated(stem: Audio, rng: Rng) -> Audio:
 
 
 def compressed(stems: list[Audio], rng: Rng) -> list[Audio]:
-    """Stems under the gain that a compressor on their sum would take: they still add up to the mix."""
+    """Applies the gain of a compressor on the stems' sum to each stem, so that they still add up to the mix."""
     mix: Audio = np.sum(stems, axis=0)
     block = 441
     blocks = -(-len(mix) // block)
@@ -94,7 +94,7 @@ def compressed(stems: list[Audio], rng: Rng) -> list[Audio]:
 
 
 def through_mp3(mix: Audio, rng: Rng) -> Audio:
-    """The mix (frames, 2) as an MP3 of 64 to 192 kbit/s gives it back, aligned; as many frames as came in."""
+    """Encodes the mix (frames, 2) as an MP3 of 64 to 192 kbit/s and decodes it, aligned and of equal length."""
     encoded = io.BytesIO()
     with av.open(encoded, "w", format="mp3") as container:
         stream = container.add_stream("libmp3lame", rate=SAMPLE_RATE, layout="stereo")
@@ -106,13 +106,13 @@ def through_mp3(mix: Audio, rng: Rng) -> Audio:
         container.mux(packets)
     encoded.seek(0)
     with av.open(encoded, "r") as container:
-        pieces = [frame.to_ndarray() for frame in container.decode(audio=0)]
-    decoded = np.concatenate(pieces, axis=1).T[: len(mix)]
+        drums = [frame.to_ndarray() for frame in container.decode(audio=0)]
+    decoded = np.concatenate(drums, axis=1).T[: len(mix)]
     return np.pad(decoded, ((0, len(mix) - len(decoded)), (0, 0))).astype(np.float32)
 
 
 def _equaliser(rng: Rng, size: int) -> NDArray[np.float32]:
-    """A smooth gain over frequency: a tilt, a few bells, and now and then a high or low cut."""
+    """Returns a smooth gain over frequency: a tilt, a few bells, and sometimes a high or low cut."""
     hertz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
     octaves = np.log2(np.maximum(hertz, 20.0) / 1000.0)
     decibels = rng.normal(0, 1.0) * octaves
@@ -128,11 +128,11 @@ def _equaliser(rng: Rng, size: int) -> NDArray[np.float32]:
 
 
 def _room(rng: Rng) -> tuple[Audio, int]:
-    """The response of a room: the direct sound, a few echoes and decaying noise, different left and right."""
+    """Returns a room's impulse response: direct sound, a few echoes and decaying noise, different left and right."""
     seconds = rng.uniform(0.15, 1.0)
     frames = int(seconds * SAMPLE_RATE)
     time = np.arange(frames)[:, None] / SAMPLE_RATE
-    # 60 dB down at its end; brighter rooms decay as fast as dull ones here.
+    # The tail falls by 60 dB; bright and dull rooms decay equally fast here.
     tail = rng.normal(size=(frames, 2)) * np.exp(-6.9 * time / seconds)
     tail /= np.sqrt(np.square(tail).sum(axis=0))
     response = tail * rng.uniform(0.1, 0.6)
@@ -143,6 +143,6 @@ def _room(rng: Rng) -> tuple[Audio, int]:
 
 
 def _even_fft_size(frames: int) -> int:
-    """The next size with small factors, which FFTs like."""
+    """Returns the next even size with small prime factors, for a fast FFT."""
     size = 1 << max(0, (frames - 1).bit_length() - 3)
     return -(-frames // size) * size

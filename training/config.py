@@ -24,12 +24,12 @@ CLASSES: dict[str, type[nn.Module]] = {
     "SpatialHDemucs": SpatialHDemucs,
 }
 TRAINED_AS: dict[str, type[nn.Module]] = {"SpatialHDemucs": MagnitudeHDemucs}
-"""In whose place a class is trained."""
+"""The class that is trained in place of each model class."""
 
 
 @dataclass(frozen=True)
 class LeaveOut:
-    """A stretch of a song, in seconds, that training never hears."""
+    """A part of a song, in seconds, that is never used in training."""
 
     song: str
     start_seconds: float
@@ -38,7 +38,7 @@ class LeaveOut:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """How training examples are put together; see the comments in mismo_lite.toml."""
+    """How training examples are made; see the comments in mismo_lite.toml."""
 
     crop_seconds: float
     rendered_probability: float
@@ -75,7 +75,7 @@ class PhaseConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """How errors count; see training.loss."""
+    """Parameters of the loss; see training.loss."""
 
     power: float
     stem_share: float
@@ -114,7 +114,7 @@ class Config:
 
     @property
     def qualified_class(self) -> str:
-        """The class as demucs' loader names it."""
+        """The qualified class name for demucs' loader."""
         return f"{CLASSES[self.model_class].__module__}.{self.model_class}"
 
 
@@ -124,7 +124,7 @@ def read_config(path: Path) -> Config:
 
 
 def parse_config(raw: dict[str, Any]) -> Config:
-    """A configuration as TOML gives it; KeyError or TypeError for a missing or unknown entry."""
+    """Parse a configuration from TOML data; KeyError or TypeError for a missing or unknown entry."""
     data = dict(raw["data"])
     data["leave_out"] = tuple(LeaveOut(**entry) for entry in data.get("leave_out", []))
     train = dict(raw["train"])
@@ -138,9 +138,9 @@ def parse_config(raw: dict[str, Any]) -> Config:
 
 
 def build_model(config: Config) -> nn.Module:
-    """A model of the configured shape with fresh weights, drawn from torch's global generator."""
+    """Build a model of the configured shape with new weights, drawn from torch's global generator."""
     made = CLASSES[config.model_class]
-    # The distance in other resolutions needs samples.
+    # The spectral distance in other resolutions needs samples.
     if not config.loss.spectral:
         made = TRAINED_AS.get(config.model_class, made)
     return made(**config.model)

@@ -1,4 +1,4 @@
-"""The course of a training run as a picture."""
+"""Draws the progress of a training run."""
 
 # matplotlib is an optional extra: types are checked with and without it.
 # pyright: reportMissingImports=false
@@ -21,7 +21,7 @@ pyplot = cast("Any", matplotlib.pyplot)
 
 
 def draw_curves(log: Path, picture: Path) -> None:
-    """Loss and validation SDR over steps, from log.jsonl to a PNG."""
+    """Draw loss and validation SDR over steps, from log.jsonl to a PNG."""
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     losses = {entry["step"]: entry["loss"] for entry in entries if "loss" in entry}
     scores = {entry["step"]: entry for entry in entries if "sdr" in entry}

@@ -1,7 +1,7 @@
-"""How good weights are: python -m training.evaluate --weights DIR --music DIR --song NAME ...
+"""Evaluate weights: python -m training.evaluate --weights DIR --music DIR --song NAME ...
 
-Plain SDR of every stem over a whole song, beside answers that need no training: silence (0 dB by definition), the
-mixture as every stem, a split by signal processing alone, and the best that a mask of this resolution could do.
+Plain SDR of every stem over a whole song, compared with methods without training: silence (0 dB by definition), the
+mixture as every stem, a split by signal processing alone, and the best possible mask of this resolution.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Method = Callable[[Audio, Audio], Mapping[str, Audio]]
 
 
 def by_model(model: nn.Module) -> Method:
-    """Separates the way demucs does it: overlap 0.25."""
+    """Separate as demucs does, with overlap 0.25."""
 
-    # demucs types the model as one of its own classes, which a loader cannot promise.
+    # demucs annotates the model as one of its own classes, which a loaded model need not be.
     demucs_apply: Any = apply
 
     def separate(mix: Audio, _: Audio) -> dict[str, Audio]:
@@ -49,7 +49,7 @@ def by_model(model: nn.Module) -> Method:
 
 
 def by_ideal_mask(mix: Audio, stems: Audio) -> dict[str, Audio]:
-    """The ratio of the true magnitudes as mask on the mixture, at the model's resolution."""
+    """Mask the mixture by the ratio of the true magnitudes, at the model's resolution."""
     window = torch.hann_window(WINDOW)
     estimates: dict[str, Audio] = {}
     spectra = torch.stft(
@@ -72,7 +72,10 @@ METHODS: dict[str, Method] = {
 
 
 def evaluate(song: Song, method: Method, seconds: tuple[float, float] | None = None) -> dict[str, float]:
-    """SDR of every stem that sounds; of a silent one, as "NAME (silent)", the estimate's level in dB of the mix."""
+    """Return the SDR of every stem with sound; for a silent one, as "NAME (silent)", the estimate's level in dB.
+
+    The level is relative to the mix.
+    """
     begin, end = (int(s * SAMPLE_RATE) for s in seconds) if seconds else (0, song.frames)
     stems = np.ascontiguousarray(song.stems[:, begin:end].transpose(0, 2, 1), dtype=np.float32)
     mix = stems.sum(axis=0)
@@ -87,7 +90,7 @@ def evaluate(song: Song, method: Method, seconds: tuple[float, float] | None = N
 
 
 def table(report: dict[str, dict[str, dict[str, float]]]) -> str:
-    """The report as a Markdown table: a line for every song and method, the mean over active stems last."""
+    """Render the report as a Markdown table: a line for every song and method, then the mean over active stems."""
     lines = [f"| song | method | {' | '.join(STEMS)} | mean |", "|---|---|" + "---|" * (len(STEMS) + 1)]
     totals: dict[str, dict[str, list[float]]] = {}
     for song, methods in report.items():
@@ -116,16 +119,18 @@ def main() -> None:
     )
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="folder of a bag, or the best.pt of a run")
-    parser.add_argument("--start", type=Path, help="what --weights began with, to be blended with them")
+    parser.add_argument(
+        "--start", type=Path, help="initial weights of the run of --weights, to blend with them"
+    )
     parser.add_argument("--music", type=Path, help="song folders with four .ogg stems")
-    parser.add_argument("--cache", type=Path, help="for decoded songs")
+    parser.add_argument("--cache", type=Path, help="folder for decoded songs")
     parser.add_argument("--song", action="append", default=[], help="only this one of --music; repeatable")
     parser.add_argument("--seconds", type=float, nargs=2, metavar=("FROM", "TO"), help="only this stretch")
-    parser.add_argument("--rendered", type=Path, help="what training.rendering made")
-    parser.add_argument("--peers", action="store_true", help="the methods without training as well")
+    parser.add_argument("--rendered", type=Path, help="folder of songs from training.rendering")
+    parser.add_argument("--peers", action="store_true", help="also evaluate the methods without training")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    # Otherwise a third of the time goes into mapping the tensors of a segment anew.
+    # Otherwise mapping the tensors of each segment again takes a third of the time.
     keep_freed_memory()
     torch.set_num_threads(args.threads)
     songs: list[Song] = []

@@ -1,6 +1,6 @@
-"""Write weights in the form that demucs' own loader reads: a safetensors file and a bag beside it.
+"""Write weights in the format of demucs' own loader: a safetensors file, and a bag beside it.
 
-The name of the file is the first 8 hex digits of its sha256, so weights never change under a name.
+The name of the file is the first 8 hex digits of its sha256, so the weights under a name never change.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from training.weights import BAG_NAME, blended, read_state
 
 
 def export_weights(config: Config, state: dict[str, torch.Tensor], folder: Path) -> Path:
-    """Write `state` as float16 safetensors and the bag into `folder`; older weights there are removed.
+    """Write `state` as float16 safetensors, and the bag, to `folder`; remove older weights there.
 
-    Returns the path of the safetensors file. The architecture travels in its metadata.
+    Returns the path of the safetensors file. Its metadata has the architecture.
     """
     tensors = {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in state.items()}
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
@@ -46,7 +46,7 @@ def export_weights(config: Config, state: dict[str, torch.Tensor], folder: Path)
 
 
 def _with_sorted_header(content: bytes) -> bytes:
-    """The same safetensors file with its header in a fixed order, so that equal weights get an equal name.
+    """Sort the header of a safetensors file, so that equal weights get an equal name.
 
     The format: 8 bytes of header length (little endian), a JSON header that may end in spaces, the tensors.
     """
@@ -57,7 +57,7 @@ def _with_sorted_header(content: bytes) -> bytes:
 
 
 def _encode_fraction(value: Any) -> dict[str, Any]:
-    """The way demucs writes a Fraction in JSON."""
+    """Encode a Fraction in JSON as demucs does."""
     if not isinstance(value, Fraction):
         raise TypeError(f"cannot encode {type(value).__name__}")
     return {"_type": "fraction", "numerator": value.numerator, "denominator": value.denominator}
@@ -70,7 +70,9 @@ def main() -> None:
     parser.add_argument(
         "--checkpoint", type=Path, help="best.pt of training.train; without it: untrained weights"
     )
-    parser.add_argument("--start", type=Path, help="what the checkpoint began with, to be blended with it")
+    parser.add_argument(
+        "--start", type=Path, help="initial weights of the checkpoint's run, to blend with it"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights and the bag")
     args = parser.parse_args()
     config = read_config(args.config)

@@ -1,7 +1,7 @@
-"""Train once without each song, and measure on the one left out: python -m training.leave_one_out ...
+"""Train once without each song, and evaluate on the song left out: python -m training.leave_one_out ...
 
-Every fold starts from the same pretrained weights, which heard no real song, and is judged on a song that
-neither phase heard. What is done is kept: stopped at any moment, the same command goes on.
+Every fold starts from the same pretrained weights, which used no real song, and is evaluated on a song that neither
+phase used. If it is stopped at any moment, the same command resumes.
 """
 
 from __future__ import annotations

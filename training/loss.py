@@ -1,4 +1,4 @@
-"""What training makes small."""
+"""The loss that training minimises."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from training.config import LossConfig
 
 SPECTRAL_SIZES = (512, 2048)
 QUIETEST = 0.1
-"""Of the mixture's RMS (-20 dB): a stem under it counts as one of this level."""
+"""The smallest stem level as a share of the mixture's RMS (-20 dB): a quieter stem counts as one of this level."""
 
 
 def error_loss(error: Tensor, stem: Tensor, config: LossConfig) -> Tensor:
-    """Mean over batch and stems of a power of the error, given as are the stems in parts of the mixture's RMS.
+    """Returns the mean over batch and stems of a power of the error.
 
-    Both are (batch, stems). Errors are of a whole crop, as in the SDR, and loud and quiet crops count alike. At a
-    `power` of 2 the best answer to what is uncertain is its mean, so that the stems still add up to the mixture; at 1
-    it is the likelier of all and nothing. `stem_share` is the exponent of the stem's own RMS in what the error is
-    measured by, the rest being the mixture's: at 0 a quiet stem under a loud bass hardly counts, at 1 the silent ones
-    outweigh all others, and whatever is uncertain is answered with less than its mean. With a `log_floor` above 0 the
-    error counts in nepers instead, log(error + log_floor): an error halved is worth the same in a loud stem, in a
-    quiet one and in silence, down to that floor; the other two play no part then.
+    `error` and `stem` are RMS values (batch, stems), relative to the mixture's RMS. Each error is that of a whole crop,
+    as in the SDR, and loud and quiet crops have equal weight. With `power` 2 the best estimate of uncertain content is
+    its mean, so that the stems still add up to the mixture; with 1 it is the likelier of all and nothing.
+
+    The error is divided by the stem's RMS to the power `stem_share`, and by the mixture's RMS for the rest: with 0 a
+    quiet stem under a loud bass hardly counts; with 1 the silent stems outweigh all others, and estimates of uncertain
+    content are below its mean. With `log_floor` above 0 the loss is log(error + log_floor) instead, in nepers: halving
+    an error has the same value in a loud stem, in a quiet one and in silence, down to that floor; `power` and
+    `stem_share` then have no effect.
     """
     if config.log_floor:
         return torch.log(error + config.log_floor).mean()
@@ -29,9 +31,9 @@ def error_loss(error: Tensor, stem: Tensor, config: LossConfig) -> Tensor:
 
 
 def separation_loss(estimate: Tensor, target: Tensor, config: LossConfig) -> Tensor:
-    """`error_loss` of samples (batch, stems, channels, frames).
+    """Returns `error_loss` for samples (batch, stems, channels, frames).
 
-    `spectral` is the weight of the L1 distance of the magnitudes in two resolutions, added to it.
+    It adds the L1 distance of the magnitudes in two resolutions, with the weight `spectral`.
     """
     mixture = target.sum(dim=1).square().mean(dim=(-1, -2)).sqrt()[:, None] + 1e-4
     error = ((estimate - target).square().mean(dim=(-1, -2)) + 1e-10).sqrt()
@@ -45,9 +47,9 @@ def separation_loss(estimate: Tensor, target: Tensor, config: LossConfig) -> Ten
 
 
 def _magnitudes(audio: Tensor, size: int) -> Tensor:
-    """Of (..., frames): (..., bins, times)."""
+    """Returns the magnitudes (..., bins, times) of samples (..., frames)."""
     window = torch.hann_window(size, device=audio.device)
     spectrum = torch.stft(audio.flatten(0, -2), size, size // 2, window=window, return_complex=True)
-    # The root has no gradient at zero.
+    # The gradient of the root is infinite at zero.
     magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-8).sqrt()
     return magnitude.reshape(*audio.shape[:-1], *magnitude.shape[-2:])

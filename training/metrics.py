@@ -1,4 +1,4 @@
-"""How good a stem is."""
+"""The quality measure of a stem."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Audio = NDArray[np.float32]
 def sdr(reference: Audio, estimate: Audio) -> float:
     """10 log10 of reference energy over error energy, in dB, over all frames and channels at once.
 
-    No scaling, no filter, no median over windows: silence has 0 dB. NaN for a silent reference.
+    Without scaling, filters or a median over windows; silence as the estimate has 0 dB. NaN for a silent reference.
     """
     energy = float(np.square(reference, dtype=np.float64).sum())
     error = float(np.square(reference - estimate, dtype=np.float64).sum())

@@ -1,4 +1,4 @@
-"""Compositions as Standard MIDI Files, and sound fonts that play them."""
+"""Writes compositions as Standard MIDI Files, and plays them with sound fonts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from mismo_grpc.generation.score import Part
 
 TICKS = 480
-"""To a beat."""
+"""Ticks in a beat."""
 DRUM_CHANNEL = 9
 MELODIC_CHANNELS = tuple(c for c in range(16) if c != DRUM_CHANNEL)
 
 
 def midi_file(parts: Sequence[Part], tempo: float) -> bytes:
-    """The parts as a MIDI file of format 0; `tempo` in beats a minute. At most 15 parts besides drums.
+    """Encodes the parts as a MIDI file of format 0; `tempo` in beats a minute. At most 15 parts besides drums.
 
     Layout: Standard MIDI Files 1.0, MIDI Manufacturers Association 1988 (RP-001).
     """
@@ -48,7 +48,7 @@ def midi_file(parts: Sequence[Part], tempo: float) -> bytes:
 
 
 def play(parts: Sequence[Part], tempo: float, font: Path, frames: int, *, room: bool) -> NDArray[np.float32]:
-    """The parts as FluidSynth plays them with a sound font: (frames, 2) at 44100 Hz.
+    """Plays the parts with FluidSynth and a sound font: (frames, 2) at 44100 Hz.
 
     Raises FileNotFoundError without the command `fluidsynth`, CalledProcessError if it fails.
     """

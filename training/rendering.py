@@ -1,8 +1,8 @@
-"""Render songs that nobody wrote: python -m training.rendering --out DIR --songs N --font FILE [--font FILE ...].
+"""Render generated songs: python -m training.rendering --out DIR --songs N --font FILE [--font FILE ...].
 
-Each song is composed from its seed, its instruments are played by FluidSynth with a sound font (some parts
-by the numpy voices of mismo_grpc.generation), its singers are formant synthesis or espeak-ng bent to the melody.
-It becomes one .npy file of four stems, as training.songs keeps decoded songs. What is there is not made again.
+Each song is composed from its seed. FluidSynth plays its instruments with a sound font (the numpy voices of
+mismo_grpc.generation play some parts); its singers are formant synthesis, or espeak-ng resampled to the melody. A song
+is one .npy file of four stems, like the decoded songs of training.songs. Existing files are not rendered again.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ NUMPY_MACHINES_SHARE = 0.75
 SPEECH_SHARE = 0.5
 """Of the sung parts."""
 STEM_LEVELS_DB = {"drums": -21.0, "bass": -21.0, "other": -24.0, "vocals": -23.0}
-"""RMS while sounding; about those of the real songs."""
+"""RMS while sounding, similar to the real songs."""
 
 
 def render_song(seed: int, seconds: float, fonts: list[Path]) -> NDArray[np.float16]:
-    """The stems of one song, (4, frames, 2) in the order of STEMS; the mix peaks at 0.9 or below."""
+    """Render the stems of one song, (4, frames, 2) in the order of STEMS; the mix peaks at 0.9 or below."""
     rng = np.random.default_rng([seed, 1])
     song = compose(Brief(seconds=seconds), seed)
     frames = int(seconds * SAMPLE_RATE)
@@ -56,7 +56,7 @@ def _stem(song: Composition, name: str, frames: int, fonts: list[Path], rng: np.
     if name == "vocals":
         return np.sum([_sung(part, song.tempo, frames, seed + i) for i, part in enumerate(parts)], axis=0)
     machine = name == "drums" and any(part.program in DRUM_MACHINES for part in parts)
-    # No font has a bass an octave under the bass guitar's.
+    # No sound font has a bass an octave below the bass guitar.
     sub = any(part.voice == "sub bass" for part in parts)
     if sub or rng.random() < (NUMPY_MACHINES_SHARE if machine else NUMPY_VOICES_SHARE):
         voices = [render_part(p, song.tempo, frames, SAMPLE_RATE, seed + i) for i, p in enumerate(parts)]

@@ -1,7 +1,7 @@
 """Try variants of the model for the same time each: python -m training.search --config FILE --variants FILE ...
 
-Every variant trains on rendered songs alone, as the phase pretrain does but at a steady learning rate, and is
-judged on rendered songs of other seeds and on the real songs, of which it heard nothing. Prints a Markdown table.
+Every variant trains on rendered songs alone, like the phase pretrain but at a constant learning rate. It is evaluated
+on rendered songs of other seeds and on the real songs, which it was not trained on. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from training.train import VALIDATION_BATCHES, VALIDATION_SEED, Trainer
 from training.weights import load_weights
 
 WARMUP_STEPS = 20
-"""At most: a variant has not many more than a hundred."""
+"""The most warm-up steps, because a variant makes hardly more than a hundred steps."""
 UNSET = "unset"
-"""As a value: the entry is left to demucs' default."""
+"""A value that leaves an entry at demucs' default."""
 
 
 def varied(
     raw: dict[str, Any], changes: dict[str, dict[str, Any]], learning_rate: float | None = None
 ) -> Config:
-    """The configuration with the entries of a variant changed, and a steady learning rate."""
+    """Return the configuration with the changes of a variant, and with a constant learning rate."""
     merged = {section: {**entries, **changes.get(section, {})} for section, entries in raw.items()}
     merged["model"] = {name: value for name, value in merged["model"].items() if value != UNSET}
     pretrain = dict(merged["train"]["pretrain"])
@@ -44,7 +44,7 @@ def varied(
 
 
 def speed(model: torch.nn.Module) -> float:
-    """Seconds of music separated in a second."""
+    """Measure how many seconds of music the model separates in a second."""
     music = 0.1 * torch.randn(1, 2, 6 * SAMPLE_RATE, generator=torch.Generator().manual_seed(1))
     times: list[float] = []
     with torch.no_grad():
@@ -52,7 +52,7 @@ def speed(model: torch.nn.Module) -> float:
             began = time.perf_counter()
             model(music)
             times.append(time.perf_counter() - began)
-    # Overlap 0.25: of six seconds, four and a half are new.
+    # With overlap 0.25, 4.5 s of each segment of 6 s are new.
     return 4.5 / min(times)
 
 

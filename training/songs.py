@@ -15,9 +15,9 @@ from training.config import DataConfig
 
 STEMS = ("drums", "bass", "other", "vocals")
 ECHOES = {"vocals": 1.0, "other": 0.5}
-"""Who has echoes, and how often for each time that the vocals have some."""
+"""The stems that get echoes, and their probability relative to that of the vocals."""
 OCTAVE_DOWN_SPEEDS = (0.4, 0.7)
-"""Around half as fast: the lowest notes of a real bass, at 40 to 80 Hz, become a sub-bass."""
+"""Speeds of about a half: they turn the lowest notes of a real bass, at 40 to 80 Hz, into a sub-bass."""
 SAMPLE_RATE = 44100
 SOUNDING_DBFS = -60.0
 DECODE_FRAMES = 10 * SAMPLE_RATE
@@ -27,9 +27,9 @@ Audio = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Song:
-    """One multitrack. `stems` is (4, frames, 2) float16 in the order of STEMS, memory-mapped;
-    `seconds_with_sound[i]` lists the whole seconds in which stem i sounds; `left_out` are frame ranges
-    that training may not use."""
+    """One multitrack song. `stems` is (4, frames, 2) float16 in the order of STEMS, memory-mapped;
+    `seconds_with_sound[i]` lists the whole seconds in which stem i sounds; `left_out` are frame ranges that training
+    must not use."""
 
     name: str
     stems: NDArray[np.float16]
@@ -41,7 +41,7 @@ class Song:
         return int(self.stems.shape[1])
 
     def allows(self, start: int, frames: int) -> bool:
-        """Whether [start, start + frames) lies inside the song and touches nothing left out."""
+        """Whether [start, start + frames) is inside the song and has no frame of `left_out`."""
         inside = start >= 0 and start + frames <= self.frames
         return inside and all(start + frames <= low or start >= high for low, high in self.left_out)
 
@@ -51,7 +51,7 @@ class Song:
 
 
 def open_rendered(folder: Path) -> list[Song]:
-    """Open every song that training.rendering put into `folder`; raises FileNotFoundError if there is none."""
+    """Open every song that training.rendering wrote to `folder`; raises FileNotFoundError if there is none."""
     paths = sorted(p for p in folder.glob("rendered-*.npy") if not p.name.endswith(".partial.npy"))
     if not paths:
         raise FileNotFoundError(f"no rendered-*.npy in {folder}; make some: python -m training.rendering")
@@ -64,10 +64,10 @@ def _open(path: Path, left_out: tuple[tuple[int, int], ...]) -> Song:
 
 
 def open_songs(music: Path, cache: Path, config: DataConfig, without: str = "") -> list[Song]:
-    """Open every folder of `music` that holds {vocals,drums,bass,other}.ogg, decoding into `cache` once.
+    """Open every folder of `music` that has {vocals,drums,bass,other}.ogg; each is decoded to `cache` once.
 
-    The song named `without` stays closed. Raises FileNotFoundError if there is none, ValueError for another rate
-    or channel count, or if no song is called `without`.
+    The song named `without` is left out. Raises FileNotFoundError if there is no song, ValueError for another sample
+    rate or channel count, or if no song has the name `without`.
     """
     cache.mkdir(parents=True, exist_ok=True)
     folders = sorted(p for p in music.iterdir() if all((p / f"{stem}.ogg").is_file() for stem in STEMS))
@@ -154,7 +154,7 @@ class Sampler:
             stems[loud] = stems[loud] * 10 ** (rng.uniform(0, config.loud_db) / 20)
         if rng.random() < config.compression_probability:
             stems = augment.compressed(stems, rng)
-        # The smallest peak that never clips nor amplifies: a model trained on clipped sums learns clipping.
+        # Scale down sums that would clip, and amplify none: a model trained on clipped sums learns clipping.
         peak = max(1.0, float(np.abs(np.sum(stems, axis=0)).max()))
         stems = [stem / peak for stem in stems]
         mix = np.sum(stems, axis=0)
@@ -219,7 +219,7 @@ class Sampler:
         for _ in range(1000):
             if rng.random() < self._config.sounding_probability:
                 second = int(rng.choice(song.seconds_with_sound[stem]))
-                # The sounding second may fall anywhere in the crop.
+                # The second with sound can be anywhere in the crop.
                 start = second * SAMPLE_RATE - int(rng.integers(max(1, frames - SAMPLE_RATE)))
             else:
                 start = int(rng.integers(song.frames - frames))

@@ -1,9 +1,9 @@
-"""Training on spectra: what the loss needs to know of an estimate, without a way back to samples.
+"""Computes the loss from spectra, without the inverse transform to samples.
 
-The spectral model multiplies a magnitude for each stem with the mixture's phase. Its error against the true spectrum is
-the error of that magnitude against the part of the true spectrum that is in phase with the mixture, and a rest that no
-magnitude can change. By Parseval's theorem the energies are those of the samples, up to what overlapping windows blur.
-The inverse transform and its gradient are not needed then.
+The spectral model multiplies a magnitude for each stem with the mixture's phase. Its error against the true spectrum
+consists of the error of that magnitude against the part of the true spectrum that is in phase with the mixture, and of
+a rest that no magnitude can change. By Parseval's theorem the energies equal those of the samples, except for the
+effect of overlapping windows. So the inverse transform and its gradient are not needed.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from mismo_grpc.separation.spatial import SpatialHDemucs
 
 
 class MagnitudeHDemucs(SpatialHDemucs):
-    """SpatialHDemucs that, while it is trained, answers with magnitudes (batch, stems, channels, bins, times).
+    """SpatialHDemucs that returns magnitudes (batch, stems, channels, bins, times) while it is trained.
 
-    In evaluation it answers with samples, as ever; weights are interchangeable with HDemucs'. The filter has no part
-    in training: 120 steps through it, each twice as long, gave nothing.
+    In evaluation it returns samples; its weights are interchangeable with HDemucs'. The filter is not used in training:
+    120 training steps through it, each taking twice as long, improved nothing.
     """
 
     @property
     def magnitudes_alone(self) -> bool:
-        """Whether the answer of this moment is magnitudes."""
+        """Whether it returns magnitudes now."""
         return bool(self.training and not self.cac and not self.hybrid and self.end_iters < 0)
 
     def _mask(self, z: Tensor, m: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ class MagnitudeHDemucs(SpatialHDemucs):
         return z if self.magnitudes_alone else cast("Tensor", super()._ispec(z, length, scale))
 
     def spectra(self, samples: Tensor) -> Tensor:
-        """Of (..., frames): complex (..., bins, times), as the model takes them."""
+        """Returns the complex spectra (..., bins, times) of samples (..., frames), as the model computes them."""
         spectra: Tensor = self._spec(samples)
         return spectra
 
@@ -53,7 +53,7 @@ class SpectralTarget:
 
 @torch.no_grad()
 def spectral_target(model: MagnitudeHDemucs, mix: Tensor, stems: Tensor) -> SpectralTarget:
-    """What there is to reach for mixes (batch, channels, frames) of stems (batch, stems, channels, frames)."""
+    """Returns the target for mixes (batch, channels, frames) of stems (batch, stems, channels, frames)."""
     mixed = model.spectra(mix)[:, None]
     true = model.spectra(stems)
     turn = mixed.conj() / (mixed.abs() + 1e-8)
@@ -69,7 +69,7 @@ def _energy(spectra: Tensor) -> Tensor:
 
 
 def relative_errors(magnitudes: Tensor, target: SpectralTarget) -> tuple[Tensor, Tensor]:
-    """RMS of the errors and of the true stems, each (batch, stems), in parts of the mixture's RMS."""
+    """Returns the RMS of the errors and of the true stems, each (batch, stems), relative to the mixture's RMS."""
     mixture = target.mixture + 1e-6 * magnitudes[0, 0].numel()
     error = (magnitudes - target.in_phase).square().sum(dim=(2, 3, 4)) + target.rest
     return (error / mixture + 1e-8).sqrt(), (target.stems / mixture).sqrt()

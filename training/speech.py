@@ -1,4 +1,4 @@
-"""Speech bent to a melody: espeak-ng says a syllable for each note, and resampling gives it the pitch."""
+"""Sings with espeak-ng: it speaks a word for each note, and resampling gives the word the note's pitch."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ WORDS = tuple(
     "la da na oh yeah hey ooh hallelujah mama radio dancing floor city water home believe remember you me".split()
 )
 PITCH_RANGE = (65.0, 600.0)
-"""Hz: what a voice can have."""
+"""The range of a voice's pitch in Hz."""
 
 
 @cache
 def say(word: str, voice: str, speed: int, pitch: int) -> tuple[Audio, float]:
-    """A word as espeak-ng says it (frames at 22050 Hz) and its pitch in Hz (0.0: none found).
+    """Speaks a word with espeak-ng; returns the samples at 22050 Hz and their pitch in Hz (0.0: none found).
 
     Raises FileNotFoundError without the command `espeak-ng`, CalledProcessError if it fails.
     """
@@ -36,7 +36,7 @@ def say(word: str, voice: str, speed: int, pitch: int) -> tuple[Audio, float]:
         check=True,
         capture_output=True,
     ).stdout
-    # A WAV stream of unknown length: 44 bytes of header, then 16-bit mono.
+    # The output is a WAV stream of unknown length: a header of 44 bytes, then 16-bit mono.
     integers = np.frombuffer(spoken[44 : 44 + (len(spoken) - 44) // 2 * 2], dtype="<i2")
     samples = integers.astype(np.float32) / np.float32(32768)
     sounding = np.flatnonzero(np.abs(samples) > 0.01)
@@ -47,7 +47,7 @@ def say(word: str, voice: str, speed: int, pitch: int) -> tuple[Audio, float]:
 
 
 def sing(part: Part, tempo: float, frames: int, sample_rate: int, rng: np.random.Generator) -> Audio:
-    """The part's notes, each with a word of its own, as (frames,)."""
+    """Sings the part's notes, each with a word of its own: (frames,)."""
     voice = str(rng.choice(VOICES)) + str(rng.choice(VARIANTS))
     pitch = int(rng.integers(20, 90))
     out = np.zeros(frames, dtype=np.float32)
@@ -62,7 +62,7 @@ def sing(part: Part, tempo: float, frames: int, sample_rate: int, rng: np.random
             continue
         wanted = 440 * 2 ** ((note.pitch - 69) / 12)
         ratio = wanted / spoken_pitch if spoken_pitch else 1.0
-        # More than a fifth away it sounds like a toy; the octave nearest to the voice is taken.
+        # Shifted by more than a fifth, speech sounds unnatural; so the octave nearest to the voice is used.
         octaves: float = np.log2(ratio)
         ratio *= 2.0 ** -round(octaves)
         sung = soxr.resample(spoken, ESPEAK_RATE * ratio, sample_rate, quality="LQ")
@@ -73,7 +73,7 @@ def sing(part: Part, tempo: float, frames: int, sample_rate: int, rng: np.random
 
 
 def _stretched(sung: Audio, length: int) -> Audio:
-    """Cut to the length with a fade; where too short, the loudest fifth of a second is held, back and forth."""
+    """Cuts to the length with a fade; extends by repeating the loudest fifth of a second forwards and backwards."""
     fade = 600
     if len(sung) < length:
         hold = min(len(sung), 6000)
@@ -90,7 +90,7 @@ def _stretched(sung: Audio, length: int) -> Audio:
 
 
 def _pitch_of(samples: Audio) -> float:
-    """The strongest period between 65 and 600 Hz of the loudest part, by autocorrelation."""
+    """Estimates the pitch of the loudest part, 65 to 600 Hz, by autocorrelation."""
     window = 4096
     middle = int(np.convolve(np.square(samples), np.ones(window), "same").argmax())
     piece = samples[max(0, middle - window // 2) :][:window]

@@ -1,4 +1,4 @@
-"""Draw what a separation looks like: python -m training.strips --weights DIR ... --picture FILE.png."""
+"""Draw the spectrograms of a separation: python -m training.strips --weights DIR ... --picture FILE.png."""
 
 # matplotlib is an optional extra: types are checked with and without it.
 # pyright: reportMissingImports=false
@@ -33,7 +33,7 @@ FLOOR_DB = -70.0
 def draw_strips(
     mix: NDArray[np.float32], stems: NDArray[np.float32], estimates: NDArray[np.float32], picture: Path
 ) -> None:
-    """The mix (2, frames) on top, then truth and estimate of each stem (4, 2, frames) side by side."""
+    """Draws the mix (2, frames) on top, then truth and estimate of each stem (4, 2, frames) side by side."""
     figure, axes = pyplot.subplots(
         len(STEMS) + 1, 2, figsize=(12, 10), sharex=True, sharey=True, layout="constrained"
     )
@@ -93,7 +93,9 @@ def main() -> None:
     parser.add_argument("--rendered", type=Path, help="folder of rendered songs; the first is drawn")
     parser.add_argument("--from", dest="begin", type=float, default=60.0, help="seconds")
     parser.add_argument("--seconds", type=float, default=12.0)
-    parser.add_argument("--start", type=Path, help="what --weights began with, to be blended with them")
+    parser.add_argument(
+        "--start", type=Path, help="initial weights of the run of --weights, to blend with them"
+    )
     parser.add_argument("--picture", type=Path, required=True)
     args = parser.parse_args()
     if args.music:

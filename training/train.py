@@ -1,7 +1,7 @@
 """Train mismo_lite: python -m training.train --config FILE --phase pretrain|finetune --out DIR ...
 
-Stopped at any moment it goes on from its last checkpoint with the same examples. It stops early when the
-validation no longer improves, and keeps the averaged weights of its best moment in OUT/best.pt.
+If it is stopped at any moment, it resumes from its last checkpoint with the same examples. It stops early when the
+validation no longer improves, and stores the averaged weights of its best evaluation in OUT/best.pt.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from training.spectral import MagnitudeHDemucs, relative_errors, spectral_target
 from training.weights import read_state
 
 VALIDATION_BATCHES = 6
-"""Drawn as training's are, from places of their own, and the same each time."""
+"""The number of validation batches: drawn like those of training, from other places, and always the same."""
 VALIDATION_SEED = 10**6
 
 
 def learning_rate(step: int, phase: PhaseConfig) -> float:
-    """Linear warm-up, then half a cosine down to the final rate."""
+    """Returns the learning rate: linear warm-up, then half a cosine down to the final rate."""
     if step < phase.warmup_steps:
         return phase.learning_rate * (step + 1) / phase.warmup_steps
     done = (step - phase.warmup_steps) / max(1, phase.steps - phase.warmup_steps)
@@ -45,7 +45,7 @@ def learning_rate(step: int, phase: PhaseConfig) -> float:
 
 @torch.no_grad()
 def update_average(average: dict[str, Tensor], model: nn.Module, step: int, decay: float) -> None:
-    """Move the running average of the weights towards `model`; faster in the first steps."""
+    """Moves the running average of the weights towards `model`; faster in the first steps."""
     keep = min(decay, (1 + step) / (10 + step))
     for name, tensor in model.state_dict().items():
         average[name].lerp_(tensor, 1 - keep)
@@ -54,7 +54,7 @@ def update_average(average: dict[str, Tensor], model: nn.Module, step: int, deca
 def batches(
     sampler: Sampler, first: int, last: int, size: int, loaders: int
 ) -> Iterator[tuple[Audio, Audio]]:
-    """The batches `first` to `last` - 1 in order, made ahead by `loaders` threads."""
+    """Yields the batches `first` to `last` - 1 in order; `loaders` threads prepare them ahead."""
     with ThreadPoolExecutor(loaders) as pool:
         ahead = [
             pool.submit(sampler.batch, step, size) for step in range(first, min(last, first + loaders + 1))
@@ -69,7 +69,7 @@ def batches(
 
 @dataclass
 class Progress:
-    """Where a run stands: what a checkpoint holds besides the weights."""
+    """The progress of a run: what a checkpoint has besides the weights."""
 
     step: int = 0
     best_sdr: float = -math.inf
@@ -77,7 +77,7 @@ class Progress:
 
 
 class Trainer:
-    """One run of one phase on one device; `validation` are batches it is judged by."""
+    """One run of one phase on one device; `validation` has the batches that it is evaluated on."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Trainer:
         self._device = device
         self._out = out
         self._validation = validation
-        # On a CPU with bf16 instructions a step took as long as in fp32, and a run that fp32 brought home ran away.
+        # On a CPU with bf16 instructions a step was not faster than in fp32, and a run diverged that converges in fp32.
         self._bf16 = device.type == "cuda" and measured_precision(device) == "bf16"
         torch.manual_seed(config.train.seed)
         self.model = build_model(config).to(device)
@@ -103,9 +103,9 @@ class Trainer:
         self.progress = Progress()
 
     def start_from(self, weights: Path) -> None:
-        """Begins with the weights of another run: its best.pt, or the folder they were exported to.
+        """Starts with the weights of another run: its best.pt, or the folder they were exported to.
 
-        What they lack, or have in another shape, begins as drawn. Raises ValueError if nothing fits.
+        Tensors that they lack, or have in another shape, keep their random values. Raises ValueError if none matches.
         """
         state = read_state(weights)
         own = self.model.state_dict()
@@ -122,7 +122,7 @@ class Trainer:
         self._average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
     def resume(self) -> bool:
-        """Takes up the checkpoint of OUT, if there is one."""
+        """Resumes from the checkpoint in OUT; returns whether there was one."""
         path = self._out / "checkpoint.pt"
         if not path.exists():
             return False
@@ -136,10 +136,10 @@ class Trainer:
     def run(
         self, sampler: Sampler, seconds: float = math.inf, saved: Callable[[], None] = lambda: None
     ) -> None:
-        """Trains to the end of the phase, or until the validation has not improved for its patience.
+        """Trains to the end of the phase, or until the validation has not improved for the configured patience.
 
-        Or for so many seconds, the making of the batches included; then no schedule lowers the learning rate.
-        `saved` is called after each evaluation, when OUT holds the log and the weights of that moment.
+        With `seconds` it trains for that time, including the preparation of batches, without a schedule of the learning
+        rate. `saved` is called after each evaluation, when OUT has the log and the weights of that evaluation.
         """
         began = time.monotonic()
         settings, phase, progress = self._config.train, self._phase, self.progress
@@ -181,14 +181,14 @@ class Trainer:
         return error_loss(*relative_errors(estimate, spectral_target(self.model, mix, stems)), config)
 
     def _forward(self, mix: Tensor) -> Tensor:
-        # Where a processor only emulates bf16, a step would take ten times as long.
+        # On a processor that only emulates bf16, a step would take ten times as long.
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._bf16):
             estimate: Tensor = self.model(mix.to(self._device))
         return estimate.float()
 
     @torch.no_grad()
     def _evaluate(self, log: TextIO) -> None:
-        """Mean SDR of the averaged weights over the stems that sound."""
+        """Evaluates the averaged weights by their mean SDR over the stems with sound."""
         current = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.model.load_state_dict(self._average)
         self.model.eval()
@@ -227,7 +227,7 @@ def _write(log: TextIO, **entry: object) -> None:
 
 
 def main() -> None:
-    """Command line: train, or go on with the training that --out holds."""
+    """Command line: train, or resume the training in --out."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -237,19 +237,23 @@ def main() -> None:
         "--out", type=Path, required=True, help="for checkpoint.pt, best.pt, log.jsonl, curves.png"
     )
     parser.add_argument("--music", type=Path, help="song folders with four .ogg stems")
-    parser.add_argument("--leave-out", default="", metavar="SONG", help="a folder of --music not to be heard")
-    parser.add_argument("--cache", type=Path, help="for decoded songs (1.2 GB for six); default: OUT/cache")
-    parser.add_argument("--rendered", type=Path, help="what training.rendering made")
-    parser.add_argument("--validation", type=Path, help="rendered songs of other seeds, to be judged by")
+    parser.add_argument("--leave-out", default="", metavar="SONG", help="a folder of --music to leave out")
+    parser.add_argument(
+        "--cache", type=Path, help="folder for decoded songs (1.2 GB for six); default: OUT/cache"
+    )
+    parser.add_argument("--rendered", type=Path, help="folder of songs from training.rendering")
+    parser.add_argument(
+        "--validation", type=Path, help="folder of rendered songs of other seeds for validation"
+    )
     parser.add_argument(
         "--start", type=Path, help="best.pt of a run to start from, or a folder of exported weights"
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
-    # Not with the others: matplotlib is an extra, and the loop itself does without it.
+    # Imported here, because matplotlib is an optional extra that training does not need.
     from training.curves import draw_curves
 
-    # Otherwise up to half of the time goes into mapping the tensors of a step anew.
+    # Otherwise mapping the tensors of each step again takes up to half of the time.
     keep_freed_memory()
     config = read_config(args.config)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Weights on disk: a run's best.pt or the folder of a bag, and what lies between two of them."""
+"""Reads weights from a run's best.pt or the folder of a bag, and blends two sets of weights."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ BAG_NAME = "mismo_lite"
 
 
 def load_bag(folder: Path) -> nn.Module:
-    """The one model of the bag in `folder`, read by demucs' own loader."""
+    """Loads the single model of the bag in `folder` with demucs' own loader."""
     bag = yaml.safe_load((folder / f"{BAG_NAME}.yaml").read_text(encoding="utf-8"))
     (signature,) = bag["models"]
     return load_safetensors_model(folder / f"{signature}.safetensors").eval()
 
 
 def read_state(weights: Path) -> dict[str, Tensor]:
-    """The weights in a training run's best.pt, or in the folder of a bag."""
+    """Reads the weights in a training run's best.pt, or in the folder of a bag."""
     if weights.is_dir():
         return dict(load_bag(weights).state_dict())
     state: dict[str, Tensor] = torch.load(weights, map_location="cpu", weights_only=True)
@@ -31,16 +31,16 @@ def read_state(weights: Path) -> dict[str, Tensor]:
 
 
 def blended(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """`share` of the way from `start` to `end`; what only `end` has is taken as it is.
+    """Interpolates from `start` (`share` 0) to `end` (1); tensors that only `end` has are used unchanged.
 
-    A model fine-tuned on little keeps more of what it knew before if it goes only part of the way: Wortsman et al.,
-    "Robust fine-tuning of zero-shot models", CVPR 2022.
+    A model that is fine-tuned on little data keeps more of its earlier knowledge with a `share` below 1: Wortsman et
+    al., "Robust fine-tuning of zero-shot models", CVPR 2022.
     """
     return {name: torch.lerp(start[name], to, share) if name in start else to for name, to in end.items()}
 
 
 def load_weights(config: Config, weights: Path, start: Path | None = None) -> nn.Module:
-    """A bag, or a training run's best.pt; given what it began with, as far from there as `blend` says."""
+    """Loads a bag, or a training run's best.pt; with the run's initial weights `start`, blended as `blend` says."""
     if weights.is_dir() and start is None:
         return load_bag(weights)
     state = read_state(weights)

@@ -1,8 +1,8 @@
-"""A process that uploads tracks and downloads archives, beside whoever is measured.
+"""A process that uploads tracks and downloads archives while another client is measured.
 
-`python -m benchmarks.cases.bulk_process TARGET send COUNT MEGABYTES` sends uploads, all at the same time, up to their
-last byte and does not finish them; it prints their ids as JSON. `... TARGET finish MEGABYTES URL ID...` finishes
-them, all at the same time, and reads the archive at URL over and over meanwhile; it prints how many archives.
+`python -m benchmarks.cases.bulk_process TARGET send COUNT MEGABYTES` sends all bytes of COUNT uploads at the same time,
+does not finish the uploads, and prints their ids as JSON. `... TARGET finish MEGABYTES URL ID...` finishes them at the
+same time, reads the archive at URL repeatedly meanwhile, and prints how many archives it read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LIMIT_SECONDS = 300.0
 
 
 async def send(stub: transfer_service_pb2_grpc.TransferServiceAsyncStub, megabytes: int) -> str:
-    """One upload, without its finish; answers its id."""
+    """Sends one upload without finishing it; returns its id."""
 
     async def messages() -> AsyncIterator[UploadAudioRequest]:
         yield UploadAudioRequest(header=UploadHeader(total_bytes=megabytes * len(CHUNK)))
@@ -41,7 +41,7 @@ async def send(stub: transfer_service_pb2_grpc.TransferServiceAsyncStub, megabyt
 async def finish(
     stub: transfer_service_pb2_grpc.TransferServiceAsyncStub, upload_id: str, megabytes: int
 ) -> None:
-    """The end of an upload; raises ValueError if it is not complete."""
+    """Finishes an upload; raises ValueError if it is then not complete."""
 
     async def messages() -> AsyncIterator[UploadAudioRequest]:
         yield UploadAudioRequest(header=UploadHeader(upload_id=upload_id, total_bytes=megabytes * len(CHUNK)))
@@ -53,7 +53,7 @@ async def finish(
 
 
 async def read_archives(url: str, until: asyncio.Task[None]) -> int:
-    """Reads an archive over and over; answers how many were read to their end."""
+    """Reads an archive repeatedly until a task ends; returns how many times it was read completely."""
     count = 0
     async with httpx2.AsyncClient(timeout=LIMIT_SECONDS) as http:
         while not until.done():
@@ -68,7 +68,7 @@ async def read_archives(url: str, until: asyncio.Task[None]) -> int:
 async def finish_all(
     stub: transfer_service_pb2_grpc.TransferServiceAsyncStub, megabytes: int, url: str, ids: Sequence[str]
 ) -> int:
-    """All uploads are finished and archives read meanwhile; answers how many."""
+    """Finishes all uploads while it reads archives; returns how many archives it read."""
 
     async def together() -> None:
         async with asyncio.TaskGroup() as group:
@@ -82,7 +82,7 @@ async def finish_all(
 
 
 async def main(target: str, what: str, *rest: str) -> None:
-    """Does one of the two; raises TimeoutError."""
+    """Runs the command `what`, send or finish; raises TimeoutError."""
     async with asyncio.timeout(LIMIT_SECONDS), grpc.aio.insecure_channel(target) as channel:
         stub: transfer_service_pb2_grpc.TransferServiceAsyncStub = (
             transfer_service_pb2_grpc.TransferServiceStub(channel)

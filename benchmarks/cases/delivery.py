@@ -1,4 +1,4 @@
-"""What it costs to bring four finished stems to a client: base64 callback against streams, on loopback and a cable."""
+"""The cost of delivering four finished stems: base64 callback against streams, over loopback and a limited link."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 @dataclass
 class Delivered:
-    """Four stems at the client: `payload` bytes in `seconds`, of which `sizes` are the stems' own."""
+    """One delivery of four stems: `payload` bytes in `seconds`; `sizes` has the decoded size of each stem."""
 
     payload: int
     seconds: float
@@ -42,7 +42,7 @@ class Delivered:
 
 
 async def run(bench: Bench) -> list[Row]:
-    """A finished track of 180 s, brought over three times by each way."""
+    """Delivers a finished track of 180 s three times in each way."""
     track = bench.tracks.wav(bench.few(180, 30))
     rows: list[Row] = []
     async with bench.server(f"{NAME}-loopback", model=EMBEDDED_MODEL) as server:
@@ -161,7 +161,7 @@ async def _by_stream(server: Server, track: Path, encoding: Encoding) -> Deliver
 
 
 def _frames(data: bytes, pcm: bool) -> int:
-    """Frames of a stem once it is decoded: bare samples, or a file that tells its format."""
+    """Returns the number of frames of a stem in bytes: raw samples, or a file with a header."""
     if pcm:
         return len(data) // 4
     samples, _ = soundfile.read(io.BytesIO(data), dtype="int16")
@@ -169,7 +169,7 @@ def _frames(data: bytes, pcm: bool) -> int:
 
 
 async def _by_callback(server: Server, track: Path, receiver: _Receiver) -> Delivered:
-    """The result is there already, so the job ends as it is submitted."""
+    """Measures a callback; the result exists already, so the job ends as soon as it is submitted."""
     receiver.came = asyncio.get_running_loop().create_future()
     async with httpx2.AsyncClient(base_url=server.http, timeout=PATIENCE_SECONDS) as http:
         job_id = f"callback-{time.monotonic_ns()}"

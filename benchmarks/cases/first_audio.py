@@ -1,19 +1,19 @@
-"""How long after a submit a player hears all stems, wherever its playhead is."""
+"""Measures the time from submit until a player has audio of all stems, for several playheads."""
 
 from __future__ import annotations
 
 from benchmarks.case import Bench, Case
 from benchmarks.limits import SLACK_SECONDS, ForwardLimit, Trial
-from benchmarks.playing import playing, settle
+from benchmarks.playing import measure_forward, playing
 from benchmarks.table import Row
 
-# Of one segment's forward.
+# Limits as multiples of one segment's forward pass.
 ONE_SEGMENT, TWO_SEGMENTS = 1.3, 2.3
 NAME = "first_audio"
 
 
 async def run(bench: Bench) -> list[Row]:
-    """Playheads at the start, in the middle of a stride, and where two segments overlap; each several times."""
+    """Tries playheads at the start, in the middle of a stride, and where two segments overlap; each several times."""
     track = bench.tracks.wav(bench.few(180, 60))
     short = bench.tracks.wav(3)
     one: list[Trial] = []
@@ -23,7 +23,7 @@ async def run(bench: Bench) -> list[Row]:
         segment_frames = (await server.model_info()).segment_frames
         stride = segment_frames * 3 // 4
         last = (bench.few(180, 60) * 44_100) // stride - 2
-        before = await settle(server, short)
+        before = await measure_forward(server, short)
         for number in range(rounds):
             place = last * (number + 1) // rounds * stride
             for trials, frame in (
@@ -33,7 +33,7 @@ async def run(bench: Bench) -> list[Row]:
             ):
                 async with playing(server, track, frame) as heard:
                     pass
-                after = await settle(server, short)
+                after = await measure_forward(server, short)
                 trials.append(Trial(heard.seconds, (before + after) / 2))
                 before = after
                 bench.say(f"playhead {frame / 44_100:6.1f} s: {heard.seconds:.2f} s, forward {after:.2f} s")

@@ -1,4 +1,4 @@
-"""A server whose power is cut, and one that is killed, while clients hold it to its word: what is wrong afterwards."""
+"""Cuts the power of a server, and kills one, while clients use it; counts the wrong, lost and failed jobs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _with_kills(folder: Path, models: Path) -> tuple[ServerProcess, Callable[[],
 
 
 async def run_power_cuts(bench: Bench) -> list[Row]:
-    """40 cuts, on a file system that forgets what was not synced."""
+    """40 power cuts, on a file system that loses what was not synced."""
     what = "power cuts"
     if reason := missing():
         return [failed("power_cuts", what, reason)]

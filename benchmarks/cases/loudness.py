@@ -1,4 +1,4 @@
-"""Loudness as a worker of the pool measures it: how fast, in how much memory, and how far from ffmpeg."""
+"""Measures the loudness analysis in a worker of the pool: its speed, its memory, and its difference to ffmpeg."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODULES = ("mismo_grpc.analysis.loudness",)
 
 
 async def run(bench: Bench) -> list[Row]:
-    """A track of four minutes in a worker that starts and in one that runs; the whole real track against ffmpeg."""
+    """Analyses a track of four minutes in a new and in a running worker, and compares the real track with ffmpeg."""
     long = await asyncio.to_thread(_decoded, bench.tracks.wav(TRACK_SECONDS), bench.folder / "long.f32")
     source = await asyncio.to_thread(_decoded, bench.tracks.source, bench.folder / "source.f32")
     cold: list[float] = []
@@ -100,7 +100,7 @@ async def _measure(pool: AnalysisPool, mix: DecodedMix) -> LoudnessResult:
 
 
 def _apart(mix: DecodedMix) -> dict[str, float]:
-    """How far each measure is from ffmpeg's, in LU or dB; what only one of them has is infinitely far."""
+    """Returns each measure's difference to ffmpeg's, in LU or dB; infinite if only one of them has the measure."""
     ours = analyse_loudness(mix.path, mix.frames, mix.channels, mix.sample_rate)
     theirs = ebur128(open_mix(mix), mix.sample_rate)
     pairs = {

@@ -1,4 +1,4 @@
-"""Whether a server's memory grows with the track."""
+"""Measures whether a server's memory grows with the length of the track."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from benchmarks.case import EMBEDDED_MODEL, Bench, Case
-from benchmarks.playing import settle
+from benchmarks.playing import measure_forward
 from benchmarks.table import Row
 from mismo.analysis.v1.job_pb2 import JOB_STATE_SUCCEEDED
 
@@ -20,7 +20,7 @@ BYTES_A_SECOND = 44_100 * (4 + 8 + 4 * 4)
 
 
 async def run(bench: Bench) -> list[Row]:
-    """A short track and a long one, each on a fresh server, each played to its end while it is made."""
+    """Separates a short and a long track, each on a new server, each streamed to its end meanwhile."""
     short, long = bench.few(240, 60), bench.few(3600, 300)
     need = int(long * BYTES_A_SECOND * 1.2)
     if shutil.disk_usage(bench.folder).free < need:
@@ -42,18 +42,18 @@ async def run(bench: Bench) -> list[Row]:
 
 
 async def _peak(bench: Bench, seconds: int) -> int:
-    """The most that the server held, from its start to the end of the job (bytes)."""
+    """Returns the server's largest memory from its start to the end of the job (bytes)."""
     track = await asyncio.to_thread(bench.tracks.wav, seconds)
     name = f"{NAME}-{seconds}"
     try:
         async with bench.server(name, model=EMBEDDED_MODEL) as server:
-            await settle(server, bench.tracks.wav(3))
+            await measure_forward(server, bench.tracks.wav(3))
             watched = Peak(server.pid)
             sampling = asyncio.create_task(watched.sample())
             try:
                 async with asyncio.timeout(LIMIT_SECONDS):
                     job = (await server.client.submit(track)).job
-                    # 256 KiB chunks keep the client's own work small; nothing is kept.
+                    # 256 KiB chunks keep the client's own load small; the client stores nothing.
                     player = server.client.stream_stems(job.job_id, follow=True, chunk_bytes=256 << 10)
                     async with player:
                         async for _ in player:
@@ -71,25 +71,25 @@ async def _peak(bench: Bench, seconds: int) -> int:
 
 
 class Peak:
-    """The largest RssAnon of a process that was seen."""
+    """Samples the RssAnon of a process; `bytes` is the largest value."""
 
     def __init__(self, pid: int) -> None:
         self._status = Path(f"/proc/{pid}/status")
         self.bytes = 0
 
     async def sample(self) -> None:
-        """Looks until it is cancelled."""
+        """Samples until it is cancelled."""
         while True:
             self.bytes = max(self.bytes, rss_anon(self._status))
             await asyncio.sleep(SAMPLE_SECONDS)
 
 
 def rss_anon(status: Path) -> int:
-    """Anonymous memory of a process, from its /proc/PID/status (bytes)."""
+    """Returns the anonymous memory of a process in bytes, from its /proc/PID/status."""
     for line in status.read_text().splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024
-    raise ValueError(f"{status} tells no RssAnon; this case needs Linux 4.5 or later")
+    raise ValueError(f"{status} has no RssAnon; this case needs Linux 4.5 or later")
 
 
 CASE = Case(NAME, "peak memory of an hour against four minutes", run, limit_seconds=1800.0)

@@ -1,4 +1,4 @@
-"""A HIGH job submitted while a LOW one runs: how soon it is heard, and what the LOW one loses."""
+"""Submits a HIGH job while a LOW one runs; measures the time to its first audio, and what the LOW job loses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from benchmarks.case import Bench, Case
 from benchmarks.limits import SLACK_SECONDS, ForwardLimit, Trial
-from benchmarks.playing import PATIENCE_SECONDS, playing, settle, wait_segments
+from benchmarks.playing import PATIENCE_SECONDS, measure_forward, playing, wait_segments
 from benchmarks.server import Server
 from benchmarks.table import Row
 from mismo.analysis.v1.job_pb2 import PRIORITY_HIGH, PRIORITY_LOW
@@ -17,14 +17,14 @@ SEGMENTS = 2
 
 
 async def run(bench: Bench) -> list[Row]:
-    """HIGH jobs that come at different moments of a LOW job's segment."""
+    """Submits HIGH jobs at different moments of a LOW job's segment."""
     trials = bench.few(6, 2)
     long = bench.tracks.wav(bench.few(300, 600))
     other = bench.tracks.wav(bench.few(180, 60))
     short = bench.tracks.wav(3)
     heard_after: list[Trial] = []
     async with bench.server(NAME) as server:
-        forward = await settle(server, short)
+        forward = await measure_forward(server, short)
         low = await server.client.submit(long, priority=PRIORITY_LOW)
         seen = Announcements()
         watching = asyncio.create_task(seen.watch(server, low.job.job_id))
@@ -38,7 +38,7 @@ async def run(bench: Bench) -> list[Row]:
                     pass
                 forward = await server.forward_seconds()
                 heard_after.append(Trial(heard.seconds, forward))
-                # Between two segments nothing of the LOW job may be taken back or made twice.
+                # The LOW job must not lose or repeat a finished segment meanwhile.
                 await wait_segments(server.client, low.job.job_id, done + 2)
                 ready = (await server.client.get(low.job.job_id)).stem_set.ready
                 seen.lost += sum(
@@ -71,7 +71,7 @@ async def run(bench: Bench) -> list[Row]:
 
 
 class Announcements:
-    """The frame ranges that a job told as finished."""
+    """The finished frame ranges that a job's events announced."""
 
     def __init__(self) -> None:
         self.ranges: list[tuple[int, int]] = []
@@ -79,7 +79,7 @@ class Announcements:
         self.lost = 0
 
     async def watch(self, server: Server, job_id: str) -> None:
-        """Listens until it is cancelled."""
+        """Watches the job until it is cancelled."""
         async with asyncio.timeout(PATIENCE_SECONDS * 10), aclosing(server.client.watch(job_id)) as events:
             async for event in events:
                 for told in event.segment_ready.ranges:

@@ -1,4 +1,4 @@
-"""The same samples as demucs makes offline, and the same bytes whatever happens on the way."""
+"""Checks that the stems equal those of offline demucs, and that their bytes do not depend on order or interruptions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Result:
 
 
 async def run(bench: Bench) -> list[Row]:
-    """A track as apply_model separates it, and as the server does: plainly, from a playhead, over a kill -9."""
+    """Separates a track with apply_model and with the server: normally, from a playhead, and across a kill -9."""
     seconds = bench.few(30, 15)
     track = bench.tracks.wav(seconds)
     reference = await _reference(bench, track)
@@ -108,12 +108,12 @@ async def _reference(bench: Bench, track: Path) -> dict[str, Samples]:
 
 async def _separate(server: Server, track: Path, playhead: float | None = None) -> Result:
     submitted = await server.client.submit(track, encoding=ENCODING_PCM_F32LE, playhead=playhead)
-    assert not submitted.cache_hit, "a result of before was taken over: nothing was measured"
+    assert not submitted.cache_hit, "an earlier result was reused: nothing was measured"
     return await _result(server.client, submitted.job.job_id)
 
 
 async def _result(client: AsyncClient, job_id: str) -> Result:
-    """Waits, reads all stems as stored, and deletes the job, so that the next one is computed again."""
+    """Waits for the job, reads all stems as stored, and deletes it, so that the next one is computed again."""
     async with asyncio.timeout(LIMIT_SECONDS):
         job = await client.wait(job_id)
     digest = hashlib.sha256()
@@ -130,14 +130,14 @@ async def _result(client: AsyncClient, job_id: str) -> Result:
 
 
 def _compare(reference: dict[str, Samples], stems: dict[str, Samples]) -> tuple[float, str]:
-    """(dB of the worst stem, what is to be said of the length)."""
+    """Returns (SNR of the worst stem in dB, a note on the lengths)."""
     if reference.keys() != stems.keys() or any(reference[n].shape != stems[n].shape for n in stems):
         return float("-inf"), "other stems or another length"
     return min(snr_db(reference[name], stems[name]) for name in stems), "equal length"
 
 
 def snr_db(reference: Samples, estimate: Samples) -> float:
-    """Signal to noise, with the reference as the signal."""
+    """Returns the signal-to-noise ratio in dB, with the reference as the signal."""
     signal = float(np.sum(np.square(reference, dtype=np.float64)))
     noise = float(np.sum(np.square(reference.astype(np.float64) - estimate)))
     return float("inf") if noise == 0.0 else 10 * float(np.log10(signal / noise))

@@ -1,4 +1,4 @@
-"""A player of finished stems while uploads are hashed and archives are read: how much later its chunks come."""
+"""Measures the delay of a player's chunks while the server hashes uploads and serves archives."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ PATIENCE_SECONDS = 300.0
 
 
 class Player:
-    """Grants a chunk's bytes at a time over StreamStems and notes how long each takes to come, in seconds."""
+    """Grants the bytes of one chunk at a time over StreamStems and records how long each takes to arrive (seconds)."""
 
     def __init__(self, target: str, job_id: str) -> None:
         self._target = target
         self._job_id = job_id
 
     async def play(self, until: asyncio.Future[Any]) -> list[float]:
-        """From the track's beginning, over and over."""
+        """Plays the track from its beginning repeatedly until a future is done; returns the delays."""
         took: list[float] = []
         async with grpc.aio.insecure_channel(self._target) as channel:
             stub = transfer_service_pb2_grpc.TransferServiceStub(channel)
@@ -66,7 +66,7 @@ class Player:
 
 
 async def run(bench: Bench) -> list[Row]:
-    """Alone, then beside ten uploads, then beside their hashing (the server was started again) and archives."""
+    """Plays alone, then beside ten uploads, then (after a restart) beside their hashing and archives."""
     seconds, megabytes = bench.few(10, 3), bench.few(MEGABYTES, 40)
     async with bench.server(NAME, model=EMBEDDED_MODEL) as server:
         job = await finished(server.client, bench.tracks.wav(bench.few(120, 30)))
@@ -75,7 +75,7 @@ async def run(bench: Bench) -> list[Row]:
         sending = asyncio.create_task(_bulk(bench, server, "send", str(UPLOADS), str(megabytes)))
         beside_uploads = await player.play(sending)
         ids = json.loads(await sending)
-    # Whoever takes an upload up after a restart reads and hashes what is there.
+    # The server hashes the received bytes of an upload again when it is resumed after a restart.
     async with bench.server(NAME, model=EMBEDDED_MODEL) as server:
         player = Player(server.target, job.job_id)
         alone = await player.play(asyncio.ensure_future(asyncio.sleep(seconds)))
@@ -96,7 +96,7 @@ async def run(bench: Bench) -> list[Row]:
 
 
 async def _bulk(bench: Bench, server: Server, *arguments: str) -> bytes:
-    """Runs the other process; answers what it printed. It yields the processor to the server and the player."""
+    """Runs the bulk process at a low CPU priority; returns its output."""
     log = bench.folder / "bulk.log"
     command = ["nice", sys.executable, "-m", "benchmarks.cases.bulk_process", server.target, *arguments]
     async with child(command, log, bench.environment, cwd=ROOT, piped=True) as process:

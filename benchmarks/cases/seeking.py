@@ -1,4 +1,4 @@
-"""Seeks: into the part that is not separated yet, and in a finished job; when the new audio comes, and how much old
+"""Seeks into the part that is not separated yet, and in a finished job; measures the time to new audio, and the stale
 audio before it."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.case import Bench, Case
 from benchmarks.limits import SLACK_SECONDS, ForwardLimit, Trial
-from benchmarks.playing import PATIENCE_SECONDS, finished, hear, settle, wait_segments
+from benchmarks.playing import PATIENCE_SECONDS, finished, measure_forward, wait_for_audio, wait_segments
 from benchmarks.server import Server
 from benchmarks.table import Row
 from mismo.analysis.v1.audio_pb2 import ENCODING_FLAC, ENCODING_PCM_S16LE
@@ -25,7 +25,7 @@ FINISHED_LIMIT_SECONDS = 0.05
 
 
 async def run(bench: Bench) -> list[Row]:
-    """Seeks at different moments of the running segment, with the whole credit on its way."""
+    """Seeks at different moments of the running segment, with all credit granted."""
     trials = bench.few(6, 2)
     seconds = bench.few(300, 900)
     track = bench.tracks.wav(seconds)
@@ -35,23 +35,23 @@ async def run(bench: Bench) -> list[Row]:
     async with bench.server(NAME) as server:
         segment_frames = (await server.model_info()).segment_frames
         stride = segment_frames * 3 // 4
-        forward = await settle(server, short)
+        forward = await measure_forward(server, short)
         job = (await server.client.submit(track)).job
         try:
             player = server.client.stream_stems(job.job_id, follow=True, credit_bytes=CREDIT_BYTES)
             async with player:
-                await hear(player)
+                await wait_for_audio(player)
                 for trial in range(trials):
                     done = (await server.client.get(job.job_id)).progress.segments_done
                     await wait_segments(server.client, job.job_id, done + 1)
                     await asyncio.sleep(forward * trial / trials)
-                    # Far ahead, and where one segment is enough: the running one is what it waits for besides.
+                    # A place far ahead that needs one segment: the seek waits for the running segment and this one.
                     place = (trial + 1) * (seconds * 44_100 // stride) // (trials + 1)
                     old = player.stale_bytes
                     begin = time.perf_counter()
                     await player.seek(place * stride + segment_frames // 2)
                     async with asyncio.timeout(PATIENCE_SECONDS):
-                        await hear(player)
+                        await wait_for_audio(player)
                     seconds_heard = time.perf_counter() - begin
                     forward = await server.forward_seconds()
                     heard_after.append(Trial(seconds_heard, forward))
@@ -94,11 +94,11 @@ async def _in_a_finished_job(bench: Bench, server: Server) -> list[Row]:
                 job.job_id, encoding=encoding, credit_bytes=CREDIT_BYTES, chunk_bytes=chunk_bytes
             )
             async with player:
-                await hear(player)
+                await wait_for_audio(player)
                 for number in range(bench.few(FINISHED_SEEKS, 8)):
                     begin = time.perf_counter()
                     await player.seek((number * 17 % (seconds - 5)) * 44_100)
-                    await hear(player)
+                    await wait_for_audio(player)
                     took.append(time.perf_counter() - begin)
             p50, p95 = (float(np.percentile(took, percent)) for percent in (50, 95))
             rows.append(

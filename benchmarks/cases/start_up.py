@@ -1,4 +1,4 @@
-"""How soon a server takes jobs, and a fresh clone shows what it can do."""
+"""Measures how soon a server accepts jobs, and how long `make demo` takes in a fresh clone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEMO_LIMIT_SECONDS = 1500.0
 
 
 async def run(bench: Bench) -> list[Row]:
-    """From the spawn of `python server.py` to its ready file, several times."""
+    """Measures the time from the spawn of `python server.py` to its ready file, several times."""
     ready: list[float] = []
     warm: list[float] = []
     for number in range(bench.few(5, 2)):
@@ -41,10 +41,10 @@ async def run(bench: Bench) -> list[Row]:
 
 
 async def run_demo(bench: Bench) -> list[Row]:
-    """`make demo` in a clone of the last commit, from packages that were fetched beforehand."""
+    """Runs `make demo` in a clone of the last commit, with packages that were downloaded before."""
     clone, wheels, log = bench.folder / "clone", bench.folder / "wheels", bench.folder / "demo.log"
     await timed(["git", "clone", "--quiet", str(ROOT), str(clone)], log, bench.environment, 120.0)
-    # hatchling and editables build the project's own package; pip fetches them aside.
+    # hatchling and editables build the project's own package; pip downloads them separately.
     download = [
         sys.executable,
         "-m",
@@ -78,7 +78,7 @@ async def run_demo(bench: Bench) -> list[Row]:
 
 
 def commit() -> str:
-    """The commit that is measured, marked if files differ from it; empty outside of a clone."""
+    """Returns the measured commit, marked if files differ from it; "" outside a clone."""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 

@@ -1,4 +1,4 @@
-"""How fast a finished job's stems come to a Python client on the same machine."""
+"""Measures how fast a Python client on the same machine receives a finished job's stems."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REACH_MB_A_SECOND = 300
 
 
 async def run(bench: Bench) -> list[Row]:
-    """All four stems over StreamStems, then one after the other over ReadStem; PCM16, nothing is kept."""
+    """Reads all four stems over StreamStems, then one after the other over ReadStem, as PCM16, and discards them."""
     track = bench.tracks.wav(bench.few(240, 60))
     async with bench.server(NAME, model=EMBEDDED_MODEL) as server:
         job = await finished(server.client, track)
@@ -71,14 +71,14 @@ def _expected_bytes(job: Job) -> int:
 
 
 async def _rates(way: Callable[[], Awaitable[int]], expected: int, rounds: int) -> list[float]:
-    """MB/s of each round; the first one, which finds caches cold, is not counted."""
+    """Returns the MB/s of each round, without the first one, whose caches are cold."""
     rates: list[float] = []
     for _ in range(rounds + 1):
         begin = time.perf_counter()
         got = await way()
         rates.append(got / 1e6 / (time.perf_counter() - begin))
         if got != expected:
-            raise ValueError(f"{got} bytes came instead of {expected}")
+            raise ValueError(f"received {got} bytes instead of {expected}")
     return rates[1:]
 
 

@@ -1,9 +1,9 @@
 """A process that watches one job over many streams.
 
-`python -m benchmarks.cases.watch_process TARGET JOB STREAMS CHANNELS` prints a line once every stream had its
-snapshot, and a JSON object when the job has ended: the delay of every stage and segment_ready event from the
-server's clock to ours (seconds, one machine), how many streams saw the end, and the fewest and most ready
-frames that a stream was told of.
+`python -m benchmarks.cases.watch_process TARGET JOB STREAMS CHANNELS` prints a line once every stream has its snapshot,
+and a JSON object when the job has ended: the delay of every stage and segment_ready event from the server's timestamp
+to its arrival here (seconds, same machine), how many streams received the end, and the fewest and most ready frames
+that a stream received.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LIMIT_SECONDS = 300.0
 
 
 class Watchers:
-    """All streams and what they heard."""
+    """All streams and the events that they received."""
 
     def __init__(self, streams: int) -> None:
         self._unopened = streams
@@ -33,7 +33,7 @@ class Watchers:
         self.terminals = 0
 
     async def watch(self, stub: job_service_pb2_grpc.JobServiceAsyncStub, job_id: str) -> None:
-        """One stream, to the job's end."""
+        """Watches one stream until the job ends."""
         frames = 0
         async for event in stub.WatchJob(WatchJobRequest(job_id=job_id)):
             now = time.time()
@@ -44,7 +44,7 @@ class Watchers:
                 if not self._unopened:
                     self.opened.set()
             elif kind == "segment_ready":
-                # Merged or not: in the end every stream must have been told of the same frames.
+                # Events may be merged, but in the end every stream must have received the same ready frames.
                 frames += sum(r.end_frame - r.start_frame for r in event.segment_ready.ranges)
                 self._note(event, now)
             elif kind == "stage":
@@ -59,8 +59,8 @@ class Watchers:
 
 
 async def main(target: str, job_id: str, streams: int, channels: int) -> None:
-    """Opens, tells, listens, reports; raises TimeoutError."""
-    # A pool of its own for each: channels to the same address would share one connection.
+    """Opens the streams, watches and reports; raises TimeoutError."""
+    # A subchannel pool for each channel: otherwise channels to the same address share one connection.
     options = [("grpc.use_local_subchannel_pool", 1)]
     open_channels = [grpc.aio.insecure_channel(target, options=options) for _ in range(channels)]
     watchers = Watchers(streams)
@@ -83,7 +83,7 @@ async def main(target: str, job_id: str, streams: int, channels: int) -> None:
 
 
 def arguments(values: Sequence[str]) -> tuple[str, str, int, int]:
-    """As on the command line."""
+    """Parses the command line."""
     target, job_id, streams, channels = values
     return target, job_id, int(streams), int(channels)
 

@@ -1,4 +1,4 @@
-"""Many watchers of a running job: what they cost the calls of others, and how late they hear."""
+"""Measures what many watchers of a running job cost the calls of others, and the delay of their events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.case import ROOT, Bench, Case
 from benchmarks.commands import CommandError, child, last_lines
-from benchmarks.playing import settle, wait_segments
+from benchmarks.playing import measure_forward, wait_segments
 from benchmarks.server import Server
 from benchmarks.table import Row
 from mismo.analysis.v1.job_pb2 import PRIORITY_LOW
@@ -25,11 +25,11 @@ CLOSING_SECONDS = 30.0
 
 
 async def run(bench: Bench) -> list[Row]:
-    """500 WatchJob streams from a second process while the model works; GetJob from this one."""
+    """Opens 500 WatchJob streams from a second process while the model runs, and calls GetJob from this process."""
     seconds = bench.few(25, 8)
     track = bench.tracks.wav(bench.few(300, 1200))
     async with bench.server(NAME) as server:
-        await settle(server, bench.tracks.wav(3))
+        await measure_forward(server, bench.tracks.wav(3))
         job = (await server.client.submit(track, priority=PRIORITY_LOW)).job
         await wait_segments(server.client, job.job_id, 1)
         log = bench.folder / "watchers.log"
@@ -74,7 +74,7 @@ async def run(bench: Bench) -> list[Row]:
 
 
 async def _call_for(server: Server, job_id: str, seconds: float) -> list[float]:
-    """Calls GetJob for a while; answers how long each took (seconds)."""
+    """Calls GetJob repeatedly for `seconds`; returns the duration of each call in seconds."""
     took: list[float] = []
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline:

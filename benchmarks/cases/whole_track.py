@@ -1,4 +1,4 @@
-"""A whole track against the `demucs` command: same weights, both from start to files on disk."""
+"""Compares a whole track with the `demucs` command: same weights, both from start to files on disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import soundfile
 
 from benchmarks.case import Bench, Case
 from benchmarks.commands import timed
-from benchmarks.playing import settle
+from benchmarks.playing import measure_forward
 from benchmarks.server import Server
 from benchmarks.table import Row
 
@@ -23,7 +23,7 @@ LIMIT_SECONDS = 900.0
 
 
 async def run(bench: Bench) -> list[Row]:
-    """Rounds of the demucs command, our client on a warm server, and our server and client from nothing."""
+    """Runs rounds of the demucs command, of the client with a warm server, and of the client with a cold server."""
     seconds = bench.few(180, 30)
     track = bench.tracks.wav(seconds)
     repository = await asyncio.to_thread(lambda: bench.demucs_repository)
@@ -34,7 +34,7 @@ async def run(bench: Bench) -> list[Row]:
         demucs.append(await _demucs(bench, track, repository, number))
         bench.say(f"demucs command: {demucs[-1]:.1f} s")
         async with bench.server(f"{NAME}-warm{number}") as server:
-            await settle(server, bench.tracks.wav(3))
+            await measure_forward(server, bench.tracks.wav(3))
             warm.append(await _mismo(bench, server, track, f"warm{number}"))
         bench.say(f"mismo separate, warm: {warm[-1]:.1f} s")
         begin = time.perf_counter()
@@ -68,7 +68,7 @@ async def _mismo(bench: Bench, server: Server, track: Path, name: str) -> float:
 
 
 def _check(folder: Path, track: Path) -> None:
-    """Both must have done the whole work."""
+    """Checks that the output is complete."""
     stems = sorted(folder.glob("*.wav"))
     frames = {soundfile.info(path).frames for path in stems}
     if len(stems) != 4 or frames != {soundfile.info(track).frames}:

@@ -1,4 +1,4 @@
-"""CRC-32C (Castagnoli) of what was written, to be compared when it is read again."""
+"""CRC-32C (Castagnoli) checksums of written data, which readers compare later."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BLOCK_BYTES = 1 << 20
 
 
 def crc32c(data: bytes, before: int = 0) -> int:
-    """The checksum of all bytes so far: those that gave `before`, then `data`."""
+    """Returns the checksum of `data`; `before` is the checksum of the bytes that precede it."""
     return cast("int", google_crc32c.extend(before, data))
 
 

@@ -1,4 +1,4 @@
-"""A source file decoded to float32 at the rate that is asked for, in bounded memory."""
+"""Decodes a source file to float32 at a given sample rate, in bounded memory."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ __all__ = [
 ]
 
 MIX_CHANNELS = 2
-"""Channels that every track is separated with, whatever its source has."""
+"""Every track is separated in this many channels, however many its source has."""
 BLOCK_FRAMES = 65_536
 _HASH_BYTES = 1 << 20
 
 Samples = npt.NDArray[np.float32]
 
 
-class DecodeStopped(Exception):  # noqa: N818 - nothing went wrong: the caller asked for it
-    """`should_stop` turned true; nothing was left behind."""
+class DecodeStopped(Exception):  # noqa: N818 - no error: the caller asked for it
+    """`should_stop` returned true; the target file was removed."""
 
 
 @dataclass(frozen=True)
 class DecodedMix:
     """A decoded track: `path` holds raw little-endian float32 [frames, channels].
 
-    `mean` and `std` (unbiased) are of the mean over channels, `peak` of the absolute samples. NaN and infinite
-    samples were written as 0 and counted. `source_sha256` is of the source's bytes, None if not asked for;
-    `crc32c` of the bytes at `path`.
+    `mean` and `std` (unbiased) are statistics of the mean over channels; `peak` is the largest absolute sample. NaN
+    and infinite samples were written as 0 and counted. `source_sha256` is the hash of the source's bytes, None if
+    it was not requested; `crc32c` is the checksum of the bytes at `path`.
     """
 
     path: Path
@@ -73,11 +73,12 @@ def decode_blocks(
     block_frames: int = BLOCK_FRAMES,
     tally: DecodeTally | None = None,
 ) -> Generator[Samples]:
-    """All samples of a file as C-contiguous blocks [1 to `block_frames` frames, channels], at `sample_rate` Hz.
+    """Yields all samples of a file in C-contiguous blocks [1 to `block_frames` frames, channels], at `sample_rate` Hz.
 
-    `channels` is 1 or 2: mono is doubled, stereo averaged, more are mixed to stereo as ffmpeg does. Without
-    resampling the frames are exactly those of ffmpeg's decoder; with it they are `n * sample_rate / source_rate`,
-    rounded, at least 1. NaN and infinite samples become 0; `tally` counts them. Blocks may be read-only.
+    `channels` is 1 or 2: mono is duplicated, stereo is averaged, more channels are first mixed to stereo as ffmpeg
+    does. Without resampling the frame count is exactly that of ffmpeg's decoder; with resampling it is
+    `n * sample_rate / source_rate`, rounded, at least 1. NaN and infinite samples become 0; `tally` counts them.
+    Blocks may be read-only.
 
     Raises EmptyAudioError, UnsupportedAudioError, CorruptAudioError, NoAudioStreamError; OSError where the file
     cannot be read.
@@ -112,17 +113,18 @@ def decode_to_file(
     check_room: Callable[[int], object] = lambda _: None,
     hash_source: bool = True,
 ) -> DecodedMix:
-    """Decodes a file to raw float32 [frames, channels] at `target`, which appears only when it is whole.
+    """Decodes a file to raw float32 [frames, channels] at `target`, which appears only when it is complete.
 
-    Between blocks, `should_stop` is asked and `check_room` is told how many bytes are written next, at most
-    BLOCK_FRAMES frames: a source need not say how long it is, and a few bytes may be hours of silence. What it
-    raises ends the decoding. The source is hashed beside the decoding unless told otherwise. One writer a target.
+    Before each block, of at most BLOCK_FRAMES frames, it calls `should_stop`, and `check_room` with the number of
+    bytes that it will write. The disk is checked block by block because a source need not declare its length, and a
+    few bytes can encode hours of silence. An exception from `check_room` ends the decoding. The source is hashed on
+    another thread meanwhile unless `hash_source` is false. Only one writer a target is allowed.
 
-    Raises what `decode_blocks` and `check_room` do; DecodeStopped; TrackTooLongError at the first frame past
-    `max_frames`; OSError where the target cannot be written. Whatever is raised, no file is left.
+    Raises what `decode_blocks` and `check_room` raise; DecodeStopped; TrackTooLongError at the first frame past
+    `max_frames`; OSError if the target cannot be written. After any error no file remains.
     """
     tally, stats, checksum = DecodeTally(), RunningStats(), 0
-    with _hashing(source if hash_source else None) as digest, _whole_or_nothing(target) as file:
+    with _hashing(source if hash_source else None) as digest, _replaced_when_complete(target) as file:
         for block in decode_blocks(source, sample_rate, channels, tally=tally):
             if should_stop():
                 raise DecodeStopped
@@ -155,9 +157,9 @@ def decode_to_file(
 
 
 def open_mix(decoded: DecodedMix) -> np.memmap[tuple[int, int], np.dtype[np.float32]]:
-    """The decoded samples [frames, channels], read-only and mapped, so that only what is touched takes memory.
+    """Maps the decoded samples [frames, channels] read-only; only the pages that are read take memory.
 
-    Raises ValueError if the file is not of the size it was written with.
+    Raises ValueError if the file no longer has the size that was written.
     """
     expected = decoded.frames * decoded.channels * 4
     if decoded.path.stat().st_size != expected:
@@ -186,7 +188,7 @@ def _at_rate(blocks: Iterator[NativeBlock], sample_rate: int, tally: DecodeTally
     if stream is None:
         return
     rest: Samples = stream.resample_chunk(np.zeros((0, width), np.float32), last=True)
-    # Half a frame rounds up, and a track of one frame stays one.
+    # Half a frame rounds up, and a track of one frame keeps that frame.
     wanted = max(1, (2 * taken * sample_rate + native_rate) // (2 * native_rate)) - given
     yield rest[:wanted]
     if wanted > len(rest):
@@ -210,10 +212,10 @@ def _in_channels(samples: Samples, channels: int) -> Samples:
 
 
 @contextmanager
-def _whole_or_nothing(target: Path) -> Generator[BinaryIO]:
-    """A file that takes its name when the block ends well and vanishes when it does not.
+def _replaced_when_complete(target: Path) -> Generator[BinaryIO]:
+    """Opens a temporary file; renames it to `target` when the block succeeds, removes it when the block fails.
 
-    What a killed process left under the temporary name is overwritten by the next attempt.
+    If a process is killed, the next attempt overwrites its temporary file.
     """
     partial = target.with_name(f"{target.name}.part")
     try:
@@ -227,7 +229,7 @@ def _whole_or_nothing(target: Path) -> Generator[BinaryIO]:
 
 @contextmanager
 def _hashing(source: Path | None) -> Generator[Callable[[], str | None]]:
-    """Hashes a file on another thread; the value given waits for the result. Raises OSError from there."""
+    """Hashes a file on another thread; the yielded function waits for the hash and raises the thread's OSError."""
     if source is None:
         yield lambda: None
         return

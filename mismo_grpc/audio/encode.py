@@ -1,7 +1,7 @@
-"""Samples as the bytes of a PCM encoding, and back.
+"""Converts samples to the bytes of a PCM encoding, and back.
 
-Scales: integer samples are `x * (2**(bits-1) - 1)` cut towards zero, as demucs writes its files, so that
-files of the same samples are equal; they are read as `v / 2**(bits-1)`, as every decoder does.
+Scaling: a sample x is written as the integer `x * (2**(bits-1) - 1)`, truncated towards zero, as demucs writes its
+files, so that files of the same samples are equal. An integer v is read as `v / 2**(bits-1)`, as every decoder does.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def sample_bytes(encoding: Encoding) -> int:
 
 
 def to_pcm(samples: npt.NDArray[np.float32], encoding: Encoding) -> npt.NDArray[np.uint8]:
-    """Samples [frames, channels], nominally in [-1, 1], as interleaved bytes [frames * channels * size].
+    """Encodes samples [frames, channels], nominally in [-1, 1], as interleaved bytes [frames * channels * size].
 
-    Integers are clamped to full scale and NaN becomes 0; floats are left as they are (and not copied
-    where they lie in order). Raises ValueError for FLAC.
+    Integer encodings are clamped to full scale, and NaN becomes 0. Floats stay as they are, without a copy if the
+    samples are contiguous. Raises ValueError for FLAC.
     """
     if encoding is Encoding.PCM_F32LE:
         return _as_bytes(np.ascontiguousarray(samples, dtype="<f4"))
@@ -52,9 +52,9 @@ def to_pcm(samples: npt.NDArray[np.float32], encoding: Encoding) -> npt.NDArray[
 
 
 def from_pcm(buffer: PcmBuffer, encoding: Encoding, channels: int) -> npt.NDArray[np.float32]:
-    """Interleaved bytes as samples [frames, channels]; for PCM_F32LE a view of the buffer, not a copy.
+    """Decodes interleaved bytes to samples [frames, channels]; for PCM_F32LE a view of the buffer, not a copy.
 
-    Raises ValueError where the buffer holds no whole frames, and for FLAC.
+    Raises ValueError if the buffer does not hold a whole number of frames, and for FLAC.
     """
     if encoding is Encoding.PCM_F32LE:
         return _typed(buffer, "<f4", channels).astype(np.float32, copy=False)
@@ -66,9 +66,9 @@ def from_pcm(buffer: PcmBuffer, encoding: Encoding, channels: int) -> npt.NDArra
 
 
 def pcm_integers(buffer: PcmBuffer, encoding: Encoding, channels: int) -> PcmIntegers:
-    """Interleaved bytes as integers [frames, channels] for a lossless codec.
+    """Converts interleaved bytes to integers [frames, channels] for a lossless codec.
 
-    16 bits as int16; 24 bits, and floats brought to 24 bits, as int32 in [-2**23, 2**23).
+    16 bits become int16; 24 bits, and floats scaled to 24 bits, become int32 in [-2**23, 2**23).
     Raises ValueError as `from_pcm` does.
     """
     if encoding is Encoding.PCM_S16LE:
@@ -81,15 +81,16 @@ def pcm_integers(buffer: PcmBuffer, encoding: Encoding, channels: int) -> PcmInt
 
 
 def pcm_s16(buffer: PcmBuffer, encoding: Encoding, channels: int) -> npt.NDArray[np.int16]:
-    """Interleaved bytes as 16-bit integers [frames, channels]; floats are clamped, others a view of the buffer.
+    """Converts interleaved bytes to 16-bit integers [frames, channels].
 
-    Of 24 bits the upper 16. Raises ValueError as `from_pcm` does.
+    Floats are scaled and clamped; 24 bits keep their upper 16. Integer encodings give a view of the buffer, not a
+    copy. Raises ValueError as `from_pcm` does.
     """
     if encoding is Encoding.PCM_S24LE:
         rows = _rows_s24(buffer, channels)
         if len(rows) == 0:
             return np.zeros((0, channels), "<i2")
-        # Every other way to these bytes copies all of them, at many times the cost.
+        # A strided view: every other access to these bytes copies all of them, at many times the cost.
         return np.ndarray((len(rows), channels), "<i2", rows, offset=1, strides=(3 * channels, 3))
     if encoding is Encoding.PCM_F32LE:
         return _scaled(from_pcm(buffer, encoding, channels), 2**15 - 1).astype("<i2")
@@ -99,10 +100,10 @@ def pcm_s16(buffer: PcmBuffer, encoding: Encoding, channels: int) -> npt.NDArray
 
 
 def convert_pcm(buffer: PcmBuffer, from_encoding: Encoding, to_encoding: Encoding, channels: int) -> bytes:
-    """PCM bytes in another PCM encoding.
+    """Converts PCM bytes to another PCM encoding.
 
-    16 bits widen to 24 exactly and 24 narrow to their upper 16, so there and back is the same;
-    everything else goes by way of float32. Raises ValueError as `from_pcm` does.
+    16 bits widen to 24 exactly, and 24 bits narrow to their upper 16, so a round trip is lossless. Every other
+    conversion goes through float32. Raises ValueError as `from_pcm` does.
     """
     if from_encoding is to_encoding:
         return bytes(buffer)
@@ -141,7 +142,7 @@ def _rows_s24(buffer: PcmBuffer, channels: int) -> npt.NDArray[np.uint8]:
 
 
 def _high_s24(buffer: PcmBuffer, channels: int) -> npt.NDArray[np.int32]:
-    """24-bit samples in the upper bytes of int32, so that the sign needs no care."""
+    """Puts 24-bit samples into the upper bytes of int32; shifting right then extends the sign."""
     packed = _rows_s24(buffer, channels).reshape(-1, 3)
     high = np.zeros((len(packed), 4), np.uint8)
     high[:, 1:] = packed

@@ -1,8 +1,8 @@
-"""FLAC with random access: any run of blocks can be encoded on its own, in any order, on any thread.
+"""Encodes FLAC with random access: any sequence of blocks on its own, in any order, on any thread.
 
-An encoder counts blocks from 0 in each run, so the number in each block's header is rewritten and both
-checksums are made anew. The checksum over a whole block is linear: what a changed header does to it is
-found by arithmetic modulo its polynomial, without looking at the payload.
+FFmpeg's encoder numbers the blocks of each call from 0, so the number in each block's header is rewritten and both
+checksums are recomputed. The checksum over a whole block is linear: the effect of a changed header on it follows
+from arithmetic modulo its polynomial, without reading the payload.
 Format: RFC 9639, sections 8 (metadata) and 9 (frames).
 """
 
@@ -35,32 +35,33 @@ class FlacBlocks:
 
     def __init__(self, sample_rate: int, channels: int, bits: Literal[16, 24] = 16) -> None:
         if channels not in (1, 2) or bits not in (16, 24) or not 0 < sample_rate <= MAX_SAMPLE_RATE:
-            raise ValueError(f"no FLAC of {channels} channels, {bits} bits, {sample_rate} Hz here")
+            raise ValueError(f"cannot encode FLAC with {channels} channels, {bits} bits, {sample_rate} Hz")
         self.sample_rate = sample_rate
         self.channels = channels
         self.bits = bits
 
     def stream_header(self, total_frames: int) -> bytes:
-        """What a stream begins with, whichever of its blocks comes first: 42 bytes.
+        """Returns the 42 bytes that begin a stream, whichever block follows first.
 
-        The checksum of the samples is left out (zero), as they are not known yet.
+        The MD5 of the samples is zero (unknown), because the samples are not known yet.
         """
         sizes = struct.pack(">HH", BLOCK_FRAMES, BLOCK_FRAMES) + bytes(6)
-        # The field has 36 bits, and 0 means unknown: what is too long for it is left unknown.
+        # The field has 36 bits, and 0 means unknown: a longer stream is declared unknown.
         total = total_frames if total_frames < 1 << 36 else 0
         shape = self.sample_rate << 44 | (self.channels - 1) << 41 | (self.bits - 1) << 36 | total
         content = sizes + shape.to_bytes(8, "big") + bytes(16)
         return b"fLaC" + (0x80 << 24 | len(content)).to_bytes(4, "big") + content
 
     def encode(self, pcm: PcmIntegers, first_block: int) -> bytes:
-        """The blocks of `encode_blocks` joined."""
+        """Returns the blocks of `encode_blocks` joined."""
         return b"".join(self.encode_blocks(pcm, first_block))
 
     def encode_blocks(self, pcm: PcmIntegers, first_block: int) -> list[bytes]:
-        """Samples [frames, channels] as whole FLAC frames, one for each BLOCK_FRAMES frames.
+        """Encodes samples [frames, channels] as whole FLAC frames, one for each BLOCK_FRAMES frames.
 
-        `first_block` is the stream's block that the samples begin with. Only the stream's last block may be
-        shorter. 16 bits are int16; 24 bits are int32 in [-2**23, 2**23). Raises ValueError otherwise.
+        `first_block` is the number in the stream of the block that the samples begin with. Only the stream's last
+        block may be shorter. 16-bit samples must be int16, 24-bit samples int32 in [-2**23, 2**23). Raises
+        ValueError otherwise.
         """
         frames = pcm.shape[0] if pcm.ndim == 2 else 0
         blocks = -(-frames // BLOCK_FRAMES)
@@ -84,11 +85,11 @@ class FlacBlocks:
         frame = av.AudioFrame.from_ndarray(samples, encoder.format.name, encoder.layout)
         frame.sample_rate = self.sample_rate
         frame.pts = 0
-        # The last packet is empty: it brings the checksum of this run's samples, of no use to the stream.
+        # The last packet is empty: it carries the checksum of this call's samples, which the stream does not need.
         packets = cast("list[Any]", [*encoder.encode(frame), *encoder.encode(None)])
         encoded = [content for content in map(bytes, packets) if content]
         if len(encoded) != blocks:
-            raise RuntimeError(f"the FLAC encoder made {len(encoded)} blocks of {blocks}")
+            raise RuntimeError(f"the FLAC encoder returned {len(encoded)} blocks instead of {blocks}")
         return encoded
 
     def _encoder(self) -> AudioCodecContext:
@@ -108,9 +109,9 @@ class FlacBlocks:
 
 
 def _renumbered(block: bytes, number: int) -> bytes:
-    """The same block under another number (RFC 9639, 9.1.5)."""
+    """Returns the same block with another number in its header (RFC 9639, 9.1.5)."""
     number_end = 4 + _coded_length(block[4])
-    # A size or a rate that has no code of its own follows the number.
+    # A block size or a sample rate without a code of its own follows the number.
     size_code, rate_code = block[2] >> 4, block[2] & 0xF
     extra = {6: 1, 7: 2}.get(size_code, 0) + {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
     header_end = number_end + extra
@@ -124,12 +125,12 @@ def _renumbered(block: bytes, number: int) -> bytes:
 
 
 def _coded_length(first: int) -> int:
-    """Bytes of a number that begins with this byte."""
+    """Returns the length in bytes of a coded number that begins with this byte."""
     return 1 if first < 0x80 else 8 - (first ^ 0xFF).bit_length()
 
 
 def _coded_number(number: int) -> bytes:
-    """Coded as UTF-8 would, but up to 31 bits."""
+    """Codes a number as UTF-8 codes a character, but with up to 31 bits."""
     if number < 0x80:
         return bytes((number,))
     tail: list[int] = []
@@ -161,7 +162,7 @@ def _crc(content: Iterable[int], table: tuple[int, ...], width: int) -> int:
 
 
 def _powers() -> array[int]:
-    """x**n modulo x**16 + x**15 + x**2 + 1 for every n below `_PERIOD`, where it comes round to 1 again."""
+    """Returns x**n modulo x**16 + x**15 + x**2 + 1 for every n below `_PERIOD`, where the sequence repeats."""
     powers, value = array("H"), 1
     for _ in range(_PERIOD):
         powers.append(value)
@@ -177,7 +178,7 @@ _POWERS: Final = _powers()
 
 
 def _shifted(checksum: int, bits: int) -> int:
-    """What a checksum becomes when `bits` zero bits follow."""
+    """Returns the checksum of the same content followed by `bits` zero bits."""
     result = 0
     for i in range(16):
         if checksum >> i & 1:

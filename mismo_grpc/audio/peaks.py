@@ -1,7 +1,7 @@
-"""The outline of a track: the lowest and the highest sample of every few frames, for whoever draws it.
+"""Waveforms for drawing a track: the lowest and the highest sample of every few frames.
 
-A sample is the mean of a frame's channels at 16 bits, cut towards zero; so the files are what audiowaveform
-(github.com/bbc/audiowaveform, doc/DataFormat.md) makes of the same samples, to the last bit.
+A sample is the mean of a frame's channels at 16 bits, truncated towards zero. The files are therefore equal, to the
+last bit, to those that audiowaveform (github.com/bbc/audiowaveform, doc/DataFormat.md) makes of the same samples.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 FRAMES_PER_PIXEL = 256
-"""Of the finest level; the coarser ones are merged from it."""
+"""Frames a pixel of the finest level; the coarser levels are merged from it."""
 ZOOM_LEVELS = {1: 16384, 2: 4096, 3: 1024}
 """Frames a point of each zoom level of the waveforms in callbacks."""
 
 _DAT_VERSION = 2
 _DAT_HEADER = struct.Struct("<iIiiIi")
-"""Version, flags (0: 16 bits), sample rate, frames a pixel, pixels, channels."""
+"""Header fields: version, flags (0: 16 bits), sample rate, frames a pixel, pixels, channels."""
 _PIXEL_BYTES = 4
 _JSON_PIXELS = 1 << 12
-"""Written at once: a millisecond in which no other Python thread gets on."""
+"""Pixels formatted in one go: about a millisecond, in which no other Python thread can run."""
 
 
 Peaks = npt.NDArray[np.int16]
@@ -41,7 +41,7 @@ class Waveform:
     peaks: Peaks
 
     def at(self, frames_per_pixel: int) -> Waveform:
-        """A coarser level; raises ValueError unless its pixels are made of whole ones of this level."""
+        """Returns a coarser level; raises ValueError unless `frames_per_pixel` is a multiple of this level's."""
         factor, rest = divmod(frames_per_pixel, self.frames_per_pixel)
         if factor < 1 or rest:
             raise ValueError(f"{frames_per_pixel} is no multiple of {self.frames_per_pixel} frames a pixel")
@@ -53,7 +53,7 @@ class Waveform:
         return Waveform(self.sample_rate, frames_per_pixel, np.stack([low, high], axis=1))
 
     def to_dat(self) -> bytes:
-        """As an audiowaveform .dat file, version 2 with one channel of 16 bits."""
+        """Encodes an audiowaveform .dat file, version 2 with one channel of 16 bits."""
         header = _DAT_HEADER.pack(
             _DAT_VERSION, 0, self.sample_rate, self.frames_per_pixel, len(self.peaks), 1
         )
@@ -61,13 +61,13 @@ class Waveform:
 
     @classmethod
     def from_dat(cls, content: bytes) -> Waveform:
-        """What `to_dat` wrote; raises ValueError for anything else."""
+        """Reads what `to_dat` wrote; raises ValueError for anything else."""
         sample_rate, frames_per_pixel, _ = _parse_header(content, len(content))
         peaks = np.frombuffer(content, "<i2", offset=_DAT_HEADER.size).reshape(-1, 2)
         return cls(sample_rate, frames_per_pixel, peaks.astype(np.int16, copy=False))
 
     def write_json(self, file: TextIO) -> None:
-        """The same in audiowaveform's JSON, block by block: as one string it would be many times its size."""
+        """Writes audiowaveform's JSON block by block; as one Python string it would take many times the memory."""
         file.write(
             f'{{"version":{_DAT_VERSION},"channels":1,"sample_rate":{self.sample_rate},'
             f'"samples_per_pixel":{self.frames_per_pixel},"bits":16,"length":{len(self.peaks)},"data":['
@@ -82,10 +82,10 @@ class Waveform:
 def waveforms_document(
     waveforms: Mapping[str, Waveform], levels: Sequence[int] = tuple(ZOOM_LEVELS)
 ) -> list[dict[str, object]]:
-    """`waveforms` of a callback: an entry a stem and zoom level, coarsest first.
+    """Returns the field `waveforms` of a callback: one entry for each stem and zoom level, coarsest first.
 
-    `data` is the larger of the two peaks' sizes, 0 to 1 with four decimals. Points are 16384 frames apart at level 1,
-    4096 at 2, 1024 at 3. Raises KeyError for any other level.
+    `data` is the larger magnitude of the two peaks, 0 to 1 with four decimals. Points are 16384 frames apart at
+    level 1, 4096 at 2, 1024 at 3. Raises KeyError for any other level.
     """
     document: list[dict[str, object]] = []
     for stem, waveform in waveforms.items():
@@ -97,21 +97,22 @@ def waveforms_document(
 
 
 class PeakFile:
-    """The peaks of `tracks` tracks of `frames` frames that come part by part, in any order and more than once.
+    """The peaks of `tracks` tracks of `frames` frames; frames may be added in any order and more than once.
 
-    All is in a file, which a killed process leaves as far as it had come. It holds 32767 - low and high + 32768
-    as unsigned numbers: what was never written is then 0, and of any two the larger is right. One writer at a time.
+    The peaks are stored in a file, so a killed process loses none that it added. The file holds 32767 - low and
+    high + 32768 as unsigned numbers: an unwritten pixel is then 0, and merging is taking the larger. One writer at
+    a time.
     """
 
     def __init__(self, path: Path, tracks: int, frames: int) -> None:
-        """Takes up the file at `path`, or begins a new one; raises OSError if there is no room for it."""
+        """Opens the existing file at `path`, or creates one; raises OSError if there is no room for it."""
         self._path = path
         self._tracks = tracks
         self._frames = frames
         self._pixels = -(-frames // FRAMES_PER_PIXEL)
         self._descriptor = -1
-        self.fresh = False
-        """Whether the file is new and not yet kept: whatever was written before is missing in it."""
+        self.incomplete = False
+        """Whether the file is new and not yet marked complete: peaks of samples written earlier are missing."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             if os.fstat(descriptor).st_size == self._bytes:
@@ -120,8 +121,8 @@ class PeakFile:
             os.close(descriptor)
         except FileNotFoundError:
             pass
-        self.fresh = True
-        self._descriptor = os.open(self._fresh_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self.incomplete = True
+        self._descriptor = os.open(self._incomplete_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             self.clear()
         except BaseException:
@@ -133,24 +134,24 @@ class PeakFile:
         return self._tracks * self._pixels * _PIXEL_BYTES
 
     @property
-    def _fresh_path(self) -> Path:
+    def _incomplete_path(self) -> Path:
         return self._path.with_name(f"{self._path.name}.new")
 
     def clear(self) -> None:
-        """Forgets all peaks; raises OSError if there is no room."""
+        """Discards all peaks; raises OSError if there is no room."""
         os.ftruncate(self._descriptor, 0)
-        # Reserved now, so that a full disk shows before any work is done.
+        # Reserves the room now, so that a full disk fails the job before any work is done.
         os.posix_fallocate(self._descriptor, 0, max(1, self._bytes))
         os.ftruncate(self._descriptor, self._bytes)
 
-    def keep(self) -> None:
-        """Says that a fresh file now has all that was written before; from here on it is taken up."""
-        if self.fresh:
-            os.replace(self._fresh_path, self._path)
-            self.fresh = False
+    def mark_complete(self) -> None:
+        """Marks a new file as complete: it has the peaks of all samples written so far, and is reused when reopened."""
+        if self.incomplete:
+            os.replace(self._incomplete_path, self._path)
+            self.incomplete = False
 
     def add(self, track: int, start: int, samples: npt.NDArray[np.int16]) -> None:
-        """Takes frames of a track, [frames, channels], from frame `start` on.
+        """Adds frames of a track, [frames, channels], that begin at frame `start`.
 
         Raises ValueError for frames outside the track, OSError if the file cannot be written.
         """
@@ -165,7 +166,7 @@ class PeakFile:
         pixel, inside = divmod(start, FRAMES_PER_PIXEL)
         cuts: npt.NDArray[np.intp] = np.arange(-inside, count, FRAMES_PER_PIXEL, dtype=np.intp)
         cuts[0] = 0
-        # Dividing keeps the order, so it can wait until few are left.
+        # Division preserves the order of sums, so only the minima and maxima need dividing.
         new = np.empty((len(cuts), 2), "<u2")
         new[:, 0] = 32767 - _divided(np.minimum.reduceat(sums, cuts), channels)
         new[:, 1] = 32768 + _divided(np.maximum.reduceat(sums, cuts), channels)
@@ -174,11 +175,11 @@ class PeakFile:
         self._pwrite(np.maximum(new, old).tobytes(), offset)
 
     def waveform(self, track: int, sample_rate: int) -> Waveform:
-        """What is known of a track at the finest level, 4 bytes a pixel; frames that never came are silent."""
+        """Returns a track's waveform at the finest level, 4 bytes a pixel; frames not added yet count as silence."""
         return Waveform(sample_rate, FRAMES_PER_PIXEL, self.read(track, 0, self._pixels))
 
     def read(self, track: int, first_pixel: int, pixel_count: int) -> Peaks:
-        """A part of `waveform(track).peaks`; a pixel is right once all its frames were added.
+        """Reads a part of `waveform(track).peaks`; a pixel is final once all its frames were added.
 
         Raises ValueError for pixels outside the track, EOFError if the file was cut.
         """
@@ -259,6 +260,6 @@ def _pread_all(descriptor: int, size: int, offset: int) -> bytes:
 
 
 def _divided(sums: npt.NDArray[np.integer], channels: int) -> npt.NDArray[np.int32]:
-    """As integers are divided in C: towards zero."""
+    """Divides integers as C does, truncating towards zero."""
     wide = sums.astype(np.int32)
     return np.sign(wide) * (np.abs(wide) // channels)

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of a track that is seen once, block by block."""
+"""Mean and standard deviation of a track in one pass, block by block."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 
 class RunningStats:
-    """Statistics over blocks [frames, channels] in float64 (Chan, Golub and LeVeque 1979).
+    """Accumulates statistics over blocks [frames, channels] in float64 (Chan, Golub and LeVeque 1979).
 
-    Mean and deviation are of the mean over channels, as `demucs.api.Separator` takes them; the peak is of every
-    sample.
+    Mean and deviation are those of the mean over channels, as in `demucs.api.Separator`; the peak is the largest
+    absolute sample of any channel.
     """
 
     def __init__(self) -> None:
@@ -23,11 +23,11 @@ class RunningStats:
 
     @property
     def std(self) -> float:
-        """Unbiased, as torch's default; 0 for fewer than two frames."""
+        """The unbiased standard deviation, torch's default; 0 for fewer than two frames."""
         return math.sqrt(self._squares / (self.frames - 1)) if self.frames > 1 else 0.0
 
     def add(self, block: npt.NDArray[np.float32]) -> None:
-        """Takes the next block; blocks without frames change nothing."""
+        """Adds the next block; a block without frames changes nothing."""
         count = len(block)
         if count == 0:
             return
@@ -37,7 +37,7 @@ class RunningStats:
         reference /= block.shape[1]
         mean = float(reference.mean())
         reference -= mean
-        # Not `reference @ reference`: BLAS splits it over threads and waits for them while a model has the cores.
+        # Not `reference @ reference`: BLAS splits it over threads and waits for them while a model uses all cores.
         squares = float(np.square(reference, out=reference).sum())
         total = self.frames + count
         apart = mean - self.mean

@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes; its name says nothing."""
+"""Identifies a file's container by its first bytes; the file name is not used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SYNC_SEARCH_BYTES = 64 * 1024
 
 
 class AudioContainer(StrEnum):
-    """The file formats that are read."""
+    """The file formats that the server reads."""
 
     WAV = "wav"
     RF64 = "rf64"
@@ -30,7 +30,7 @@ class AudioContainer(StrEnum):
 
 
 _TAGGED = frozenset({AudioContainer.MP3, AudioContainer.ADTS, AudioContainer.FLAC})
-"""Their demuxers read an ID3 tag themselves."""
+"""The demuxers of these containers read an ID3 tag themselves."""
 SUPPORTED = "wav, flac, mp3, m4a/aac, ogg, opus, aiff, caf, webm"
 
 _W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
@@ -38,15 +38,15 @@ _MP4_ATOMS = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"
 
 
 def sniff(path: Path) -> AudioContainer:
-    """The container of a file, by its content; raises as `locate` does."""
+    """Identifies the container of a file by its content; raises as `locate` does."""
     return locate(path)[0]
 
 
 def locate(path: Path) -> tuple[AudioContainer, int]:
-    """The container of a file, and how many bytes of tags come before it that its demuxer does not expect.
+    """Returns the container of a file, and the number of bytes of tags to skip because its demuxer rejects them.
 
-    Raises EmptyAudioError for a file without bytes, UnsupportedAudioError for one of no format that is
-    read here, OSError where it cannot be read.
+    Raises EmptyAudioError for a file without bytes, UnsupportedAudioError for any other format than those of
+    AudioContainer, OSError if the file cannot be read.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -54,7 +54,7 @@ def locate(path: Path) -> tuple[AudioContainer, int]:
             raise EmptyAudioError("The file is empty; send one with audio in it.")
         start = 0
         while (tag_bytes := _id3_bytes(head)) > 0:
-            # Usual before MP3, ADTS and FLAC, seen before every other format, and seen twice.
+            # ID3 tags usually precede MP3, ADTS and FLAC, but some files have them before other formats, or twice.
             start += tag_bytes
             file.seek(start)
             head = file.read(_HEAD_BYTES)
@@ -65,7 +65,7 @@ def locate(path: Path) -> tuple[AudioContainer, int]:
         if by_frames is not None:
             return by_frames, 0
         if start and not head:
-            return AudioContainer.MP3, 0  # Cut off inside its tag: what is missing is for the decoder to say.
+            return AudioContainer.MP3, 0  # The file ends inside its tag: the decoder reports what is missing.
     raise UnsupportedAudioError(f"The content is no audio format that is read here; send one of {SUPPORTED}.")
 
 
@@ -92,7 +92,7 @@ def _by_magic(head: bytes) -> AudioContainer | None:
 
 
 def _id3_bytes(head: bytes) -> int:
-    """Length of the ID3v2 tag that `head` begins with; 0 if there is none (ID3v2.4, section 3.1)."""
+    """Returns the length of the ID3v2 tag that `head` begins with; 0 if there is none (ID3v2.4, section 3.1)."""
     if len(head) < 10 or head[:3] != b"ID3" or head[3] not in (2, 3, 4) or max(head[6:10]) > 0x7F:
         return 0
     size = 0
@@ -103,7 +103,7 @@ def _id3_bytes(head: bytes) -> int:
 
 
 def _by_frames(file: BinaryIO, start: int) -> AudioContainer | None:
-    """MP3 or ADTS, which have no magic bytes: two frames of a kind in a row, or one that ends the file."""
+    """Detects MP3 or ADTS, which have no magic bytes: by two successive frames of one kind, or one ending the file."""
     file.seek(start)
     window = file.read(_SYNC_SEARCH_BYTES)
     at = window.find(0xFF)
@@ -114,7 +114,7 @@ def _by_frames(file: BinaryIO, start: int) -> AudioContainer | None:
             rest = file.read(7)
             following = _frame(rest)
             if not rest or rest.startswith(b"TAG") or (following and following.kind == found.kind):
-                # Reading past the end gives nothing as well: a frame must not be cut off.
+                # Reads the frame's last byte: a frame that the end of the file cuts off does not count.
                 file.seek(start + at + found.size - 1)
                 if file.read(1):
                     return found.container
@@ -123,7 +123,7 @@ def _by_frames(file: BinaryIO, start: int) -> AudioContainer | None:
 
 
 class _Frame(NamedTuple):
-    """A frame's header: `kind` is what all frames of a stream share."""
+    """A frame's header; `kind` holds the fields that are equal in all frames of a stream."""
 
     container: AudioContainer
     kind: int
@@ -145,10 +145,10 @@ _MPEG1_HZ = (44100, 48000, 32000)
 
 
 def _frame(header: bytes) -> _Frame | None:
-    """The frame that starts with these 7 bytes, if one does."""
+    """Parses the frame header in these 7 bytes; None if there is none."""
     if len(header) < 7 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
-    layer = 4 - (header[1] >> 1 & 3)  # 4 is reserved in MPEG audio, and what ADTS has there.
+    layer = 4 - (header[1] >> 1 & 3)  # 4 is reserved in MPEG audio; ADTS has 4.
     if layer == 4:
         return _adts_frame(header)
     version = header[1] >> 3 & 3  # 0: MPEG 2.5, 1: reserved, 2: MPEG 2, 3: MPEG 1.
@@ -166,7 +166,7 @@ def _frame(header: bytes) -> _Frame | None:
 
 
 def _adts_frame(header: bytes) -> _Frame | None:
-    """ISO 13818-7, 6.2: sync of 12 bits, layer 0, a sampling index up to 12, the length with its header."""
+    """Parses ISO 13818-7, 6.2: 12 sync bits, layer 0, a sampling index up to 12, the length including the header."""
     size = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
     if header[1] & 0xF6 != 0xF0 or header[2] >> 2 & 0xF > 12 or size < 7:
         return None

@@ -1,7 +1,7 @@
-"""A source file opened with FFmpeg's libraries: what it holds, and its samples at their own rate.
+"""Opens a source file with FFmpeg's libraries: its properties, and its samples at their own rate.
 
-One road for every format, so that frame counts are those of ffmpeg's own decoder: encoder delay and padding
-(Xing/LAME tags, edit lists, Opus pre-skip, granule positions) are cut off by the libraries themselves.
+Every format is decoded the same way, so frame counts are those of ffmpeg's own decoder: the libraries remove encoder
+delay and padding (Xing/LAME tags, edit lists, Opus pre-skip, granule positions).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mismo_grpc.errors import CorruptAudioError, NoAudioStreamError, Unsupported
 MIN_SAMPLE_RATE = 1_000
 MAX_SAMPLE_RATE = 768_000
 
-# The demuxer is named, so that content that only looks like audio cannot reach another one (playlists, for one).
+# FFmpeg is given the demuxer's name, so that disguised content (a playlist, for example) cannot select another.
 _DEMUXERS = {
     AudioContainer.WAV: "wav",
     AudioContainer.RF64: "wav",
@@ -43,14 +43,14 @@ _DEMUXERS = {
     AudioContainer.MATROSKA: "matroska",
 }
 _COUNTED = frozenset({AudioContainer.WAV, AudioContainer.RF64, AudioContainer.W64, AudioContainer.AIFF})
-"""Containers of plain samples, whose length in bytes is a number of frames."""
+"""Containers of uncompressed samples, whose length in bytes gives the number of frames."""
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's headers say.
+    """The properties in a file's headers.
 
-    `frames` is at `sample_rate` and None where only decoding can tell; `duration_seconds` may be an estimate.
+    `frames` counts frames at `sample_rate`; None if only decoding can tell. `duration_seconds` may be an estimate.
     """
 
     container: AudioContainer
@@ -63,7 +63,7 @@ class AudioInfo:
 
 @dataclass
 class DecodeTally:
-    """What went wrong on the way and was passed over."""
+    """Counts the faults that decoding ignored."""
 
     nonfinite_samples: int = 0
     broken_packets: int = 0
@@ -78,7 +78,7 @@ class NativeBlock(NamedTuple):
 
 @dataclass(frozen=True)
 class OpenSource:
-    """An open file and the stream of it that is heard; valid inside `open_source` only."""
+    """An open file and its selected audio stream; valid inside `open_source` only."""
 
     info: AudioInfo
     container: InputContainer
@@ -89,12 +89,12 @@ class OpenSource:
 def open_source(path: Path) -> Generator[OpenSource]:
     """Opens a file by its content and closes it at the end.
 
-    Raises EmptyAudioError, UnsupportedAudioError, CorruptAudioError, NoAudioStreamError; OSError where the
-    file cannot be read.
+    Raises EmptyAudioError, UnsupportedAudioError, CorruptAudioError, NoAudioStreamError; OSError if the file
+    cannot be read.
     """
     kind, start = locate(path)
     try:
-        # The prefix keeps a name with a colon from being taken for a protocol; tags may be in any charset.
+        # The prefix prevents FFmpeg from reading a name with a colon as a protocol; tags may be in any charset.
         container = av.open(
             f"file:{path}",
             format=_DEMUXERS[kind],
@@ -108,7 +108,7 @@ def open_source(path: Path) -> Generator[OpenSource]:
     with container:
         if not container.streams.audio:
             raise NoAudioStreamError(f"The {kind} file has no audio stream; send one that has.")
-        stream = _heard(container)
+        stream = _played_stream(container)
         if stream is None:
             raise UnsupportedAudioError(
                 f"The {kind} file's codec is not known here; send one of {SUPPORTED}."
@@ -118,16 +118,16 @@ def open_source(path: Path) -> Generator[OpenSource]:
 
 
 def probe(path: Path) -> AudioInfo:
-    """What a file's headers say, without decoding it; raises as `open_source` does."""
+    """Reads a file's headers without decoding it; raises as `open_source` does."""
     with open_source(path) as source:
         return source.info
 
 
 def native_blocks(source: OpenSource, block_frames: int, tally: DecodeTally) -> Iterator[NativeBlock]:
-    """All samples of the stream in blocks of `block_frames` (the last one shorter), mono or stereo.
+    """Yields all samples of the stream in blocks of `block_frames` (the last one shorter), mono or stereo.
 
-    More channels are mixed down as ffmpeg does. Broken packets are passed over and counted. A stream that
-    changes its rate or channels on the way goes on in those it began with. The blocks are read-only.
+    More channels are mixed down as ffmpeg does. Broken packets are skipped and counted. If a stream changes its rate
+    or channels, the rest is converted to those it began with. The blocks are read-only.
     """
     joiner: _Joiner | None = None
     for frame in _frames(source, tally):
@@ -139,27 +139,27 @@ def native_blocks(source: OpenSource, block_frames: int, tally: DecodeTally) -> 
 
 
 class _Joiner:
-    """Decoded frames of any size, format and layout as equal blocks of interleaved float32."""
+    """Converts decoded frames of any size, format and layout to equal blocks of interleaved float32."""
 
     def __init__(self, first: av.AudioFrame, block_frames: int) -> None:
         _check_rate(first.sample_rate)
         self._rate = first.sample_rate
         self._channels = min(first.layout.nb_channels, 2)
-        # One or two channels stay what they are, whatever they are called.
+        # One or two channels keep their layout, whatever its name.
         self._layout = first.layout.name if first.layout.nb_channels <= 2 else "stereo"
         self._block_frames = block_frames
         self._shape = _shape(first)
-        self._resampler = self._fresh()
+        self._resampler = self._new_resampler()
 
-    def _fresh(self) -> AudioResampler:
+    def _new_resampler(self) -> AudioResampler:
         return AudioResampler("flt", self._layout, self._rate, self._block_frames)
 
     def push(self, frame: av.AudioFrame) -> Iterator[NativeBlock]:
-        """Takes a decoded frame; gives what blocks are full."""
+        """Adds a decoded frame; yields the blocks that are full."""
         if _shape(frame) != self._shape:
             yield from self.flush()
             self._shape = _shape(frame)
-            self._resampler = self._fresh()
+            self._resampler = self._new_resampler()
         yield from self._resampled(frame)
 
     def flush(self) -> Iterator[NativeBlock]:
@@ -174,7 +174,7 @@ class _Joiner:
                 f"Its channels ({self._shape[1]}) cannot be mixed to stereo; send a stereo file."
             ) from error
         for block in joined:
-            # A view of the block's own memory, which the view keeps alive.
+            # A view of the block's memory; the view keeps that memory alive.
             plane = cast("bytes", block.planes[0])
             samples = np.frombuffer(plane, np.float32, block.samples * self._channels)
             yield NativeBlock(self._rate, samples.reshape(-1, self._channels))
@@ -192,7 +192,7 @@ def _frames(source: OpenSource, tally: DecodeTally) -> Iterator[av.AudioFrame]:
         except StopIteration:
             return
         except FFmpegError:
-            break  # The file ends in the middle; what the decoder still holds is good.
+            break  # The file is cut off; the frames that the decoder still buffers are good.
         try:
             frames = packet.decode()
         except FFmpegError:
@@ -209,17 +209,17 @@ def _frames(source: OpenSource, tally: DecodeTally) -> Iterator[av.AudioFrame]:
 
 
 def _check_rate(hz: int) -> None:
-    # Past these a few bytes would become hours, or hours a few bytes; and the resampler gives up.
+    # Beyond these rates resampling would turn a few bytes into hours of audio, or the reverse, or would fail.
     if not MIN_SAMPLE_RATE <= hz <= MAX_SAMPLE_RATE:
         raise UnsupportedAudioError(
             f"The sample rate is {hz} Hz; send audio of {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz."
         )
 
 
-def _heard(container: InputContainer) -> AudioStream | None:
-    """The stream that ffmpeg would play; None if there is a decoder for none of them.
+def _played_stream(container: InputContainer) -> AudioStream | None:
+    """Selects the stream that ffmpeg would play; None if no stream has a decoder.
 
-    A default one goes before others, more channels before fewer, the first of equals before the rest.
+    Default streams are preferred, then more channels, then the earliest stream.
     """
 
     def rank(stream: AudioStream) -> tuple[bool, int]:

@@ -1,4 +1,4 @@
-"""WAV headers of files whose final size is known before their samples are."""
+"""WAV headers for files whose final size is known before their samples."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from mismo_grpc.audio.encode import Encoding, sample_bytes
 
 _PCM, _IEEE_FLOAT = 1, 3
 _UNKNOWN = 0xFFFF_FFFF
-"""What RF64 has in each 32-bit size field; the true sizes stand in its ds64 chunk (EBU Tech 3306)."""
+"""The value of each 32-bit size field in RF64; the true sizes are in its ds64 chunk (EBU Tech 3306)."""
 _DS64_BYTES = 28
 
 
 def wav_header(encoding: Encoding, frames: int, sample_rate: int, channels: int) -> bytes:
-    """Everything before the samples of a WAV file of `frames` frames.
+    """Returns everything before the samples of a WAV file of `frames` frames.
 
-    Its length depends on the encoding alone and is even: a JUNK chunk keeps the place that ds64 needs where
-    the file passes 4 GiB and becomes RF64. Where the samples are an odd number of bytes (24 bits, mono) the
-    file ends with a zero byte that the writer adds. Raises ValueError for FLAC.
+    The length of the header depends on the encoding alone and is even: a JUNK chunk reserves the place of the ds64
+    chunk, which replaces it in files over 4 GiB (RF64). If the samples are an odd number of bytes (24 bits, mono),
+    the writer must append a zero byte. Raises ValueError for FLAC.
     """
     width = sample_bytes(encoding)
     block = channels * width
@@ -34,7 +34,7 @@ def wav_header(encoding: Encoding, frames: int, sample_rate: int, channels: int)
     )
     middle = _chunk(b"fmt ", fmt)
     if is_float:
-        # A format other than PCM says how long its extension is, and how many frames there are.
+        # A format other than PCM needs the length of its extension, and a fact chunk with the number of frames.
         middle = _chunk(b"fmt ", fmt + b"\0\0") + _chunk(b"fact", struct.pack("<I", min(frames, _UNKNOWN)))
     header_bytes = 12 + 8 + _DS64_BYTES + len(middle) + 8
     riff_bytes = header_bytes - 8 + data_bytes + data_bytes % 2

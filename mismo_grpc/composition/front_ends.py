@@ -1,4 +1,4 @@
-"""What speaks to clients: the gRPC server, the HTTP gateway, the outbox of callbacks."""
+"""Builds the parts that talk to clients: the gRPC server, the HTTP gateway, the outbox of callbacks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from mismo_grpc.settings import Settings
 
 @dataclass(frozen=True)
 class FrontEnds:
-    """Nothing listens or sends before it is started."""
+    """The parts that talk to clients; none listens or sends before it is started."""
 
     grpc: GrpcServer
     http: HttpServer
@@ -43,7 +43,7 @@ def build_front_ends(
     orchestration: OrchestrationParts,
     metrics: Metrics,
 ) -> FrontEnds:
-    """Connects the front ends with the objects behind them, and the metrics and health with what changes them."""
+    """Builds the front ends and connects them, metrics and health to the objects that they report on."""
     repository, engines, jobs = persistence.repository, separation.engines, orchestration.jobs
     guard = UrlGuard(Resolver(), settings.callback_allowed_hosts)
     bodies = Bodies(persistence.runs, read_waveforms, executors.bulk)

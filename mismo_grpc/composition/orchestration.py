@@ -1,4 +1,4 @@
-"""What carries out jobs: admission, queue, runner, the job service, retention."""
+"""Builds the parts that execute jobs: admission, queue, runner, the job service, retention."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CPU_CORES = len(os.sched_getaffinity(0))
 
 @dataclass(frozen=True)
 class OrchestrationParts:
-    """Nothing runs before `jobs.recover`."""
+    """The parts that execute jobs; nothing runs before `jobs.recover`."""
 
     stem_files: StemFileCache
     decoder: TrackDecoder
@@ -52,7 +52,7 @@ def build_orchestration(
     separation: SeparationParts,
     epoch: str,
 ) -> OrchestrationParts:
-    """`epoch` names this start of the server."""
+    """Builds the parts; `epoch` identifies this start of the server."""
     repository, runs, disk = persistence.repository, persistence.runs, persistence.disk
     default_ttl = settings.job_retention_hours * 3600
     boot = boot_id()

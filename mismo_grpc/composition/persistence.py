@@ -1,4 +1,4 @@
-"""What lies in the jobs folder: the job store, the files of runs, uploads."""
+"""Opens the jobs folder: the job store, the files of runs, the uploads."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Persistence:
 def open_persistence(
     settings: Settings, executors: Executors, disk: Disk, now: Callable[[], float]
 ) -> Persistence:
-    """Opens the jobs folder and puts right what a crash or an older version left; blocks.
+    """Opens the jobs folder and repairs the state that a crash or an older version left; blocks.
 
-    `now` answers seconds since the epoch. Raises StoreError if the folder cannot be used.
+    `now` returns seconds since the epoch. Raises StoreError if the folder cannot be used.
     """
     state = settings.jobs_dir / STATE_FOLDER
     try:
@@ -73,13 +73,13 @@ def open_persistence(
         store.close()
         raise
     if recovered != Recovered():
-        log.info("job folders put right", **asdict(recovered))
+        log.info("the jobs folder was repaired", **asdict(recovered))
     return Persistence(store, repository, disk, runs, uploads, spooled_uploads)
 
 
 def _make_folder(state: Path) -> None:
     state.mkdir(parents=True, exist_ok=True)
-    # A power cut right after the first start must not lose the folder with all that it holds.
+    # Without this, a power cut soon after the first start could lose the folder and all its content.
     sync(state.parent)
     with suppress(PermissionError):
         sync(state.parent.parent)
@@ -87,7 +87,7 @@ def _make_folder(state: Path) -> None:
 
 def _unusable(jobs_dir: Path, error: OSError) -> StoreError:
     return StoreError(
-        f"the jobs folder {jobs_dir} cannot be used ({error.strerror}); set JOBS_DIR to one that can"
+        f"the jobs folder {jobs_dir} cannot be used ({error.strerror}); set JOBS_DIR to a writable folder"
     )
 
 

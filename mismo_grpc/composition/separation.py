@@ -1,4 +1,4 @@
-"""What separates: the models, the scheduler, and the engine that is brought up behind the open port."""
+"""Builds the parts that separate: the models, the scheduler, and the host that starts the engine in the background."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from mismo_grpc.settings import Settings
 
 @dataclass(frozen=True)
 class SeparationParts:
-    """The engine is not built before `engines.start`."""
+    """The parts that separate; the engine is built only by `engines.start`."""
 
     catalog: ModelCatalog
     pace: SegmentPace
     scheduler: Scheduler
     engines: EngineHost
     default_model: Callable[[], str]
-    """The model of a job that names none."""
+    """Returns the model of jobs that name none."""
 
 
 def build_separation(
@@ -38,10 +38,10 @@ def build_separation(
     on_failure: Callable[[], None],
     wrap_device: Callable[[Device], Device],
 ) -> SeparationParts:
-    """Builds all but the engine, which imports torch.
+    """Builds all parts but the engine, which imports torch.
 
-    `on_segment` gets a model's name and the seconds of each segment, in any thread; `on_failure` is called if there
-    can be no engine; `wrap_device` gets each device and answers what the engine uses in its place.
+    `on_segment` is called in any thread with a model's name and the seconds of each segment; `on_failure` is called if
+    the engine cannot be built; `wrap_device` gets each device and returns the one that the engine uses in its place.
     """
     catalog = ModelCatalog(settings.model_dirs)
     pace = SegmentPace()

@@ -1,1 +1,1 @@
-"""Callbacks that survive a restart, and the guard that keeps them away from where they must not go."""
+"""Delivers callbacks, which survive a restart, and refuses addresses that no callback may go to."""

@@ -1,7 +1,7 @@
-"""Which addresses no callback goes to, however they are written; pure.
+"""Decides which addresses callbacks never go to, in any notation; pure functions.
 
-Loopback and private networks are fine: the app server is usually there. What is refused are addresses that
-are no single machine, and those where clouds hand out credentials.
+Loopback and private networks are allowed: the app server is usually there. Refused are addresses that do not belong
+to a single machine, and those of cloud metadata services, which give out credentials.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOOPBACK = ip_address("::1")
 _REFUSED: tuple[tuple[str, tuple[Network, ...]], ...] = tuple(
     (reason, tuple(map(ip_network, networks)))
     for reason, networks in (
-        # These first: some of them lie in the ranges below.
+        # These come first: some of them are in the ranges below.
         (
             "a cloud's metadata service",
             (
@@ -51,7 +51,7 @@ _REFUSED: tuple[tuple[str, tuple[Network, ...]], ...] = tuple(
                 "192.88.99.0/24",
                 "198.51.100.0/24",
                 "203.0.113.0/24",
-                # What is left once ::1 and the forms that hold an IPv4 address are taken out.
+                # ::1 and the forms that contain an IPv4 address have been handled before.
                 "::/8",
                 "100::/8",
                 "200::/7",
@@ -73,13 +73,13 @@ _REFUSED: tuple[tuple[str, tuple[Network, ...]], ...] = tuple(
 )
 
 _HOLD_IPV4_LAST = (ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96"), ip_network("::/96"))
-"""IPv4-mapped, NAT64, and the old IPv4-compatible addresses: the last 32 bits are the one that is reached."""
+"""IPv4-mapped, NAT64 and the old IPv4-compatible addresses: connections go to the IPv4 address in the last 32 bits."""
 _6TO4 = ip_network("2002::/16")
 _TEREDO = ip_network("2001::/32")
 
 
 def refusal(address: Address) -> str:
-    """What kind of forbidden address it is, or "" for one that may be called; wrapped ones are unwrapped first."""
+    """Names the kind of forbidden address, "" for an allowed one; IPv4 addresses inside IPv6 ones are checked too."""
     for reached in unwrapped(address):
         if reached == _LOOPBACK:
             continue
@@ -90,7 +90,7 @@ def refusal(address: Address) -> str:
 
 
 def unwrapped(address: Address) -> Iterator[Address]:
-    """The addresses that are reached through an IPv6 address that holds IPv4 ones; otherwise itself."""
+    """Yields the IPv4 addresses contained in an IPv6 address; any other address itself."""
     if isinstance(address, IPv4Address) or address == _LOOPBACK or address == ip_address("::"):
         yield address
         return

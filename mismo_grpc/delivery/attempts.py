@@ -1,4 +1,4 @@
-"""What one attempt to deliver a callback came to, and what follows from it; pure."""
+"""The outcome of one attempt to deliver a callback, and the next state that follows; pure functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
 
 MAX_REASON_CHARS = 300
 PASSING_REFUSALS = frozenset({404, 408, 409, 421, 425, 429})
-"""Answers of the 400s that another attempt may turn: the receiver is not up yet, or overloaded."""
+"""Client errors (4xx) that are worth another attempt: the receiver is still starting, or overloaded."""
 
 
 class Verdict(StrEnum):
@@ -22,7 +22,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended and, if it failed, why; the reason holds no secret and no query."""
+    """How an attempt ended and, if it failed, why; the reason contains no secret and no query string."""
 
     verdict: Verdict
     reason: str = ""
@@ -30,13 +30,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """`retries` attempts after the first, the first of them `delay` seconds later, then twice as long each time."""
+    """Allows `retries` attempts after the first: one after `delay` seconds, each further one after twice the wait."""
 
     retries: int = 3
     delay: float = 2.0
 
     def after(self, row: CallbackRow, outcome: Outcome, now: float) -> CallbackRow:
-        """A callback as it stands after an attempt that ended at `now`, in seconds since the epoch."""
+        """Returns the callback's state after an attempt that ended at `now` (seconds since the epoch)."""
         attempts = row.attempts + 1
         state, next_attempt_at = CallbackState.PENDING, row.next_attempt_at
         if outcome.verdict is Verdict.DELIVERED:
@@ -55,7 +55,7 @@ class RetryPolicy:
 
 
 def outcome_of_status(status: int) -> Outcome:
-    """What an answer with this HTTP status means."""
+    """Returns the outcome of an attempt that the receiver answered with this HTTP status."""
     if 200 <= status < 300:
         return Outcome(Verdict.DELIVERED)
     if 300 <= status < 400:

@@ -1,7 +1,7 @@
-"""The JSON that tells how a job ended, as a stream of bytes of known length.
+"""Builds the JSON that reports how a job ended, as a stream of bytes of known length.
 
-Stems in base64 are made from their files block by block while they are sent: a body costs a few blocks of memory,
-however long the track. Callbacks have a frame around the part that `GET /jobs/{id}/stems` answers with.
+Stems are encoded to base64 from their files block by block while they are sent, so a body takes a few blocks of
+memory, however long the track. A callback's body has an envelope around what `GET /jobs/{id}/stems` returns.
 """
 
 from __future__ import annotations
@@ -30,72 +30,72 @@ from mismo_grpc.storage.run_files import RunFiles
 T = TypeVar("T")
 
 FOUR_STEMS = ("bass", "drums", "other", "vocals")
-"""Keys that clients look for in every result; those of stems that were not asked for are null."""
+"""Keys that clients expect in every result; the keys of stems that were not requested are null."""
 READ_BYTES = 3 << 18
-"""Read at once; a multiple of 3, so that the blocks' base64 can be strung together."""
+"""Bytes of one block; a multiple of 3, so that the blocks' base64 can be concatenated."""
 
 Waveforms = Callable[[RunFiles, Sequence[str]], list[dict[str, object]]]
-"""The waveforms of a run's stems; blocks."""
+"""Returns the waveforms of a run's stems; blocks on the disk."""
 
 
 @dataclass(frozen=True)
 class _StemFile:
-    """An open file that goes into the body as base64."""
+    """An open file that the body contains as base64."""
 
     descriptor: int
     size: int
 
 
 class Body:
-    """JSON text of `length` bytes. Use it as a context manager, or `close` it: it holds files open."""
+    """JSON text of `length` bytes. It keeps files open: use it as a context manager, or call `close`."""
 
     def __init__(self, parts: Sequence[bytes | _StemFile], in_thread: InThread) -> None:
         self._parts = parts
         self._call_in_thread = in_thread
         self._closed = False
-        self._at_work: set[asyncio.Future[Any]] = set()
+        self._pending: set[asyncio.Future[Any]] = set()
         self.length = sum(len(part) if isinstance(part, bytes) else -(-part.size // 3) * 4 for part in parts)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The blocks in order; may be asked for again. Raises OSError if a file cannot be read to its end.
+        """Yields the blocks in order; can be repeated. Raises OSError if a file cannot be read to its end.
 
-        The next one is read while one is sent: on a busy machine a thread waits long for its turn.
+        It reads one block ahead of the sender, because a thread may wait long to run on a busy machine.
         """
         reads = self._reads()
-        ahead = self._begin(next(reads, None))
+        ahead = self._start_read(next(reads, None))
         while ahead is not None:
             block = await asyncio.shield(ahead)
-            ahead = self._begin(next(reads, None))
+            ahead = self._start_read(next(reads, None))
             yield block
 
     async def read_into(self, consume: Callable[[bytes], object]) -> None:
-        """Hands every block to a function that may take its time, all in one thread. Raises OSError."""
+        """Passes every block to `consume`, which may block, in one thread. Raises OSError."""
         stopped = threading.Event()
 
-        def hand_over() -> None:
+        def consume_blocks() -> None:
             for read in self._reads():
                 if stopped.is_set():
                     return
                 consume(read())
 
         try:
-            await asyncio.shield(self._in_thread(hand_over))
+            await asyncio.shield(self._in_thread(consume_blocks))
         finally:
             stopped.set()
 
-    def _begin(self, read: Callable[[], bytes] | None) -> asyncio.Future[bytes] | None:
+    def _start_read(self, read: Callable[[], bytes] | None) -> asyncio.Future[bytes] | None:
         return None if read is None else self._in_thread(read)
 
     def _in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
         task = asyncio.ensure_future(self._call_in_thread(work))
-        self._at_work.add(task)
-        task.add_done_callback(self._worked)
+        self._pending.add(task)
+        task.add_done_callback(self._read_ended)
         return task
 
-    def _worked(self, task: asyncio.Future[Any]) -> None:
-        self._at_work.discard(task)
+    def _read_ended(self, task: asyncio.Future[Any]) -> None:
+        self._pending.discard(task)
         if not task.cancelled():
-            # Whoever waits for it gets its error; perhaps nobody does any more.
+            # Marks the error as retrieved: if the waiter is gone, asyncio would log it.
             task.exception()
         if self._closed:
             self.close()
@@ -110,9 +110,9 @@ class Body:
                     yield partial(_base64, part, offset)
 
     def close(self) -> None:
-        """Lets go of the files, or has the last thread that still reads one do so; closing twice is fine."""
+        """Closes the files, at once or after the last read that is in progress; can be called twice."""
         self._closed = True
-        if self._at_work:
+        if self._pending:
             return
         for part in self._parts:
             if isinstance(part, _StemFile):
@@ -129,7 +129,7 @@ class Body:
 
 
 class Bodies:
-    """Makes the bodies of jobs; the caller holds the run meanwhile."""
+    """Builds the bodies of jobs; the caller must hold the run meanwhile (`Runs.held`)."""
 
     def __init__(self, runs: Runs, waveforms: Waveforms, in_thread: InThread = asyncio.to_thread) -> None:
         """Files are opened and read by `in_thread`."""
@@ -188,13 +188,13 @@ class Bodies:
 
 
 class _Stems:
-    """The stems of one job on their way into a body; what does not get there is closed again."""
+    """Opens the stems of one job for a body; closes them again if the body is not built."""
 
     def __init__(self, runs: Runs, job: Job, in_thread: InThread) -> None:
         self._in_thread = in_thread
         self._files = runs.files(job.run_id)
         self._public = RunFiles(runs.jobs_dir.absolute() / job.job_id)
-        """Where clients find the files: the link."""
+        """The folder whose paths clients get: the link to the job's run."""
         self._job = job
         self._names = job.layout.stem_names if job.layout is not None else ()
         self._open: dict[str, _StemFile] = {}
@@ -229,7 +229,7 @@ class _Stems:
         return data
 
     def _stem(self, name: str, mode: DeliveryMode) -> str:
-        """The stem's path, its link, or the mark that its base64 will take the place of."""
+        """Returns the stem's path, its link, or a placeholder that its base64 replaces."""
         path = self._files.stem(name)
         try:
             if mode is not DeliveryMode.CALLBACK:
@@ -261,7 +261,7 @@ def timestamp(seconds: float) -> str:
 
 
 def _body(document: Mapping[str, object], files: Mapping[str, _StemFile], in_thread: InThread) -> Body:
-    """The document as JSON with files in the places of their marks, which come in the files' order."""
+    """Renders the document as JSON with files in place of their placeholders, which occur in the files' order."""
     rest = json.dumps(document, separators=(",", ":")).encode("ascii")
     parts: list[bytes | _StemFile] = []
     for mark, file in files.items():

@@ -1,7 +1,7 @@
-"""Where callbacks may go: the URL as it is submitted, and the addresses its host has when it is called.
+"""Checks where callbacks may go: the URL when it is submitted, and its host's addresses before every attempt.
 
-What counts is what a host resolves to, not how it is written. The connection goes to an address that was checked
-here; nobody asks for the name a second time, which could be answered differently.
+The check is on the addresses that a host resolves to, not on how it is written. The connection goes to an address
+that was checked here: resolving the name a second time could give another address (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mismo_grpc.errors import InvalidFieldError
 MAX_URL_CHARS = 2048
 MAX_HOST_CHARS = 253
 MAX_ADDRESSES = 16
-"""Of one host; the rest is not tried."""
+"""The most addresses of one host that are tried."""
 
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -29,12 +29,12 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 class ForbiddenAddressError(Exception):
-    """A callback's host is at an address where none may go; trying again does not help."""
+    """A callback's host has a forbidden address; a retry does not help."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A URL taken apart; `host` is ASCII, `path` includes the query."""
+    """A parsed URL; `host` is ASCII, `path` includes the query."""
 
     scheme: str
     host: str
@@ -43,13 +43,13 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """Host and port as they stand in a URL, and in log lines: no path, no query."""
+        """Host and port as in a URL, also for log lines: without path and query."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 class AllowedHosts:
-    """Host names, `*.domain` patterns and address ranges; none: every host that is not forbidden."""
+    """A list of host names, `*.domain` patterns and address ranges; an empty list allows every host."""
 
     def __init__(self, entries: Sequence[str] = ()) -> None:
         self._networks: list[Network] = []
@@ -77,7 +77,7 @@ class AllowedHosts:
         )
 
     def may_cover(self, host: str) -> bool:
-        """`covers` as far as it can be told before the host is looked up."""
+        """Whether `covers` can be true for this host; needs no name look-up."""
         return bool(self._networks) or self.covers(host, ())
 
 
@@ -89,7 +89,7 @@ class UrlGuard:
         self._allowed = AllowedHosts(allowed_hosts)
 
     def check_callback_url(self, url: str, field: str = "callback_url") -> Target:
-        """Takes a URL apart; looks no name up and does not block. Raises InvalidFieldError, which names the remedy."""
+        """Parses and checks a URL without looking up its host; does not block. Raises InvalidFieldError."""
         target = parse_url(url, field)
         addresses = _numeric(target)
         try:
@@ -99,9 +99,9 @@ class UrlGuard:
         return target
 
     async def addresses(self, target: Target) -> list[str]:
-        """The addresses to call, each of them checked, in the order to try them; the caller bounds the wait.
+        """Looks up the host and returns its checked addresses in the order to try them; the caller bounds the wait.
 
-        Raises ForbiddenAddressError if a single one is forbidden, OSError if the host has none.
+        Raises ForbiddenAddressError if any address is forbidden, OSError if the host has none.
         """
         found = [ip_address(text) for text in await self._resolve(target.host, target.port)]
         if not found:
@@ -129,7 +129,7 @@ class UrlGuard:
 
 
 def parse_url(url: str, field: str = "callback_url") -> Target:
-    """A callback URL's parts; raises InvalidFieldError unless it is a plain http or https URL."""
+    """Parses a callback URL; raises InvalidFieldError unless it is a plain http or https URL."""
 
     def wrong(fault: str) -> InvalidFieldError:
         return InvalidFieldError(f"{field}: {fault}", field=field)
@@ -160,16 +160,16 @@ def parse_url(url: str, field: str = "callback_url") -> Target:
 
 def _is_address(host: str) -> bool:
     try:
-        # A zone (fe80::1%eth0) is of no use to anyone else.
+        # An address with a zone (fe80::1%eth0) means something only on the machine that wrote it.
         return "%" not in host and bool(ip_address(host))
     except ValueError:
         return False
 
 
 def _numeric(target: Target) -> list[Address]:
-    """The addresses of a host that is written in numbers, in any of the ways the system takes; none for a name."""
+    """Returns the addresses of a numeric host, in any notation that the system accepts; none for a name."""
     try:
-        # The flag keeps it from asking a name server, so it does not block.
+        # With this flag it asks no name server, so it does not block.
         found = socket.getaddrinfo(
             target.host, target.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
         )
@@ -179,5 +179,5 @@ def _numeric(target: Target) -> list[Address]:
 
 
 def _plain(name: str) -> str:
-    """A name of the settings as hosts are compared: ASCII, lower case, without the final dot."""
+    """Normalises a name from the settings as hosts are normalised: ASCII, lower case, no final dot."""
     return httpx2.URL(f"http://{name}/").raw_host.decode("ascii").lower().rstrip(".")

@@ -1,7 +1,7 @@
-"""The outbox: carries every stored callback to its end, in order within a job and side by side across jobs.
+"""The outbox: delivers every stored callback, in order within a job, concurrently across jobs.
 
-What is due stands in the job store, so nothing is lost with the process; an attempt that a crash cuts off was not
-made, and is made again. A receiver may therefore get a callback twice: `X-Mismo-Callback-ID` tells.
+Callbacks are stored with the jobs, so a crash loses none. An attempt that a crash interrupts is not counted and is
+repeated; a receiver may therefore get a callback twice and can detect that by `X-Mismo-Callback-ID`.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from mismo_grpc.results.runs import Runs
 log = structlog.get_logger(__name__)
 
 SLOTS = 8
-"""Callbacks under way at once."""
+"""The most callbacks sent at once."""
 SLOTS_AN_AUTHORITY = 6
-"""Of them, to one host and port: one that hangs leaves some for the others."""
-LOOKED_AT = 32
-"""Due callbacks looked at in one step: more than are under way, so that one of them can begin if any can."""
+"""The most callbacks sent at once to one host and port, so that a hanging receiver leaves slots for others."""
+DUE_AT_ONCE = 32
+"""Due callbacks read in one step: more than SLOTS, so that at least one can start if any can."""
 IDLE_SECONDS = 60.0
-"""The time of day may be set forward: then what is due is found by then."""
+"""Longest wait between two searches: if the clock is set forward, due callbacks are found after at most this time."""
 STORE_RETRY_SECONDS = 2.0
 
 
 class Outbox:
-    """Sends the callbacks of the repository's store: `start`, then `stop`. On the event loop.
+    """Sends the callbacks of the repository's store: call `start`, then `stop`, on the event loop.
 
-    `on_outcome` is told "delivered", "retried" or "failed" of every attempt whose outcome is stored, `on_bytes` the
-    length of every body that arrived.
+    It calls `on_outcome` with "delivered", "retried" or "failed" after every attempt whose outcome is stored, and
+    `on_bytes` with the length of every delivered body.
     """
 
     def __init__(
@@ -64,24 +64,24 @@ class Outbox:
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._slots_taken: Counter[str] = Counter()
         self._ended: set[str] = set()
-        """Those that came to an end while the store was asked: its answer may be older than that."""
+        """Callbacks whose attempts ended during a search: the search may still return them as due."""
 
     @property
     def sending_count(self) -> int:
-        """Callbacks under way."""
+        """The number of callbacks being sent."""
         return len(self._sending)
 
     def start(self) -> None:
-        """Takes up what is due, also from before a restart, and whatever comes."""
+        """Starts sending callbacks as they become due, including those stored before a restart."""
         self._repository.on_callbacks.append(self.wake)
         self._running = asyncio.create_task(self._run(), name="outbox")
 
     def wake(self) -> None:
-        """Has the outbox look for what is due now."""
+        """Makes the outbox search for due callbacks now."""
         self._woken.set()
 
     async def stop(self, grace: float) -> None:
-        """Takes up nothing more, and cuts off what is still under way after `grace` seconds; it is sent next time."""
+        """Starts no more attempts; cancels those that run after `grace` seconds, to repeat them after a restart."""
         if self._running is None:
             return
         running, self._running = self._running, None
@@ -102,31 +102,31 @@ class Outbox:
         while True:
             self._woken.clear()
             try:
-                pause = await self._take_up()
+                pause = await self._start_due()
             except Exception:
-                # Whatever it is, callbacks go on.
-                log.error("the outbox cannot look for what is due; it tries again", exc_info=True)
+                # An unexpected error must not end the delivery of callbacks.
+                log.error("the outbox cannot search for due callbacks; it tries again", exc_info=True)
                 pause = STORE_RETRY_SECONDS
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._woken.wait()
 
-    async def _take_up(self) -> float:
-        """Starts what is due as far as there are slots; answers in how many seconds to look again at the latest."""
+    async def _start_due(self) -> float:
+        """Starts due callbacks while slots are free; returns the seconds until the next search is needed."""
         if len(self._sending) >= SLOTS:
-            # The next one to end wakes us.
+            # The next attempt that ends wakes the outbox.
             return IDLE_SECONDS
         repository, now = self._repository, self._repository.now()
-        while await self._begin_some(now):
+        while await self._start_batch(now):
             pass
         soon = await repository.read(repository.store.next_callback_time, now)
         return IDLE_SECONDS if soon is None else min(max(0.0, soon - repository.now()), IDLE_SECONDS)
 
-    async def _begin_some(self, now: float) -> bool:
-        """Starts what is due to some authorities; answers whether there may be more that can begin."""
+    async def _start_batch(self, now: float) -> bool:
+        """Starts one batch of due callbacks; returns whether another search may find more that can start."""
         full = [authority for authority, count in self._slots_taken.items() if count >= SLOTS_AN_AUTHORITY]
         self._ended.clear()
-        due = await self._repository.read(self._repository.store.due_callbacks, now, LOOKED_AT, full)
+        due = await self._repository.read(self._repository.store.due_callbacks, now, DUE_AT_ONCE, full)
         begun = 0
         for row in due:
             authority = row.authority
@@ -135,11 +135,11 @@ class Outbox:
                 continue
             if len(self._sending) >= SLOTS:
                 return False
-            self._begin(row, authority)
+            self._start(row, authority)
             begun += 1
-        return begun > 0 and len(due) == LOOKED_AT
+        return begun > 0 and len(due) == DUE_AT_ONCE
 
-    def _begin(self, row: CallbackRow, authority: str) -> None:
+    def _start(self, row: CallbackRow, authority: str) -> None:
         task = asyncio.create_task(self._deliver(row), name=f"callback {row.callback_id}")
         self._sending[row.callback_id] = task
         self._slots_taken[authority] += 1
@@ -157,8 +157,8 @@ class Outbox:
     async def _deliver(self, row: CallbackRow) -> None:
         with self._runs.held(row.run_id):
             outcome = await self._attempt(row)
-        # No await in between: an attempt that came to its end is stored, also if the server stops now.
-        await self._settle(row, outcome)
+        # No await in between: the outcome of a finished attempt is stored even if the server stops now.
+        await self._store_outcome(row, outcome)
 
     async def _attempt(self, row: CallbackRow) -> Outcome:
         try:
@@ -170,10 +170,10 @@ class Outbox:
         except ArtifactNotFoundError as error:
             return Outcome(Verdict.GIVE_UP, error.message)
         except (MismoError, OSError) as error:
-            return Outcome(Verdict.TRY_AGAIN, f"the body cannot be made ({error})")
+            return Outcome(Verdict.TRY_AGAIN, f"the body cannot be built ({error})")
         except Exception:
             log.error("a callback failed unexpectedly", job_id=row.job_id, stage=row.stage, exc_info=True)
-            return Outcome(Verdict.TRY_AGAIN, "the server failed on it; its log says why")
+            return Outcome(Verdict.TRY_AGAIN, "the server failed to send it; its log says why")
 
     async def _body(self, row: CallbackRow) -> Body:
         job = await self._repository.find(row.job_id)
@@ -181,25 +181,25 @@ class Outbox:
             raise ArtifactNotFoundError("the job was deleted, or has run again")
         return await self._bodies.callback(job, row.stage, row.created_at)
 
-    async def _settle(self, row: CallbackRow, outcome: Outcome) -> None:
-        settled = self._policy.after(row, outcome, self._repository.now())
+    async def _store_outcome(self, row: CallbackRow, outcome: Outcome) -> None:
+        updated = self._policy.after(row, outcome, self._repository.now())
         while True:
             try:
-                there = await run_to_completion(
-                    self._repository.must_write(self._repository.store.save_callback, settled)
+                stored = await run_to_completion(
+                    self._repository.must_write(self._repository.store.save_callback, updated)
                 )
                 break
             except MismoError as error:
                 log.error(
-                    "how a callback went cannot be stored; it is tried again",
+                    "the outcome of a callback cannot be stored; it is tried again",
                     job_id=row.job_id,
                     reason=error.message,
                 )
                 await asyncio.sleep(STORE_RETRY_SECONDS)
-        if there:
-            self._tell(settled)
+        if stored:
+            self._log_outcome(updated)
 
-    def _tell(self, row: CallbackRow) -> None:
+    def _log_outcome(self, row: CallbackRow) -> None:
         about = {"job_id": row.job_id, "stage": row.stage, "attempt": row.attempts, "to": row.authority}
         if row.state is CallbackState.DELIVERED:
             log.info("callback delivered", **about)

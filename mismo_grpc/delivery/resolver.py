@@ -1,4 +1,4 @@
-"""Name look-ups that hold up nobody else: a name server that does not answer costs one thread until it gives up."""
+"""Looks up names in threads of their own, so that a name server that does not answer blocks nothing else."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import threading
 from collections.abc import Callable, Sequence
 
 LOOKUPS = 16
-"""Under way at once at most; further ones wait their turn."""
+"""The most look-ups at once; further ones wait."""
 
 
 def look_up(host: str, port: int) -> list[str]:
-    """The addresses of a host as text, in the order to try them; blocks. Raises socket.gaierror."""
+    """Returns the addresses of a host as text, in the order to try them; blocks. Raises socket.gaierror."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class Resolver:
-    """Asks the system for a host's addresses; `lookup` is the blocking question. One event loop only.
+    """Looks up a host's addresses; `lookup` is the blocking call. For one event loop only.
 
-    The threads are daemons and not of a pool, which would be waited for when the server stops.
+    It uses daemon threads instead of a pool, because the process waits for a pool's threads when it ends.
     """
 
     def __init__(self, lookup: Callable[[str, int], Sequence[str]] = look_up) -> None:
@@ -28,12 +28,12 @@ class Resolver:
         self._turns = asyncio.Semaphore(LOOKUPS)
 
     async def __call__(self, host: str, port: int) -> list[str]:
-        """The addresses of a host; the caller bounds the wait. Raises OSError (socket.gaierror) if there are none."""
+        """Returns the addresses of a host; the caller bounds the wait. Raises OSError (socket.gaierror) for none."""
         loop = asyncio.get_running_loop()
         await self._turns.acquire()
         answer: asyncio.Future[list[str]] = loop.create_future()
 
-        def settle(found: list[str] | None, error: Exception | None) -> None:
+        def resolve(found: list[str] | None, error: Exception | None) -> None:
             self._turns.release()
             if answer.cancelled():
                 return
@@ -50,12 +50,12 @@ class Resolver:
             except OSError as trouble:
                 error = trouble
             except Exception as trouble:
-                # UnicodeError, for a name that cannot be asked for.
+                # UnicodeError, for a name that cannot be encoded for DNS.
                 error = socket.gaierror(socket.EAI_NONAME, str(trouble))
             try:
-                loop.call_soon_threadsafe(settle, found, error)
+                loop.call_soon_threadsafe(resolve, found, error)
             except RuntimeError:
-                # The server has stopped meanwhile.
+                # The event loop was closed meanwhile.
                 return
 
         try:

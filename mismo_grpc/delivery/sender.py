@@ -1,4 +1,4 @@
-"""One attempt to deliver one callback, bounded in time, whatever the other side does."""
+"""Makes one attempt to deliver one callback, bounded in time whatever the receiver does."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from mismo_grpc.errors import InvalidFieldError
 from mismo_grpc.jobs.callbacks import CallbackRow
 
 ANSWER_BYTES = 4096
-"""Read of an answer's body, so that its sender is not cut off; nobody looks at it."""
+"""Bytes of a response's body that are read and discarded, so that the receiver can finish sending it."""
 ANSWER_SECONDS = 1.0
 _BROKEN = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException)
 
 
 class Sender:
-    """Posts callbacks; `timeout` in seconds is for all of an attempt, `secret` ("": none) signs the bodies.
+    """Posts callbacks; `timeout` (seconds) bounds a whole attempt, `secret` ("": none) signs the bodies.
 
-    `now` is the time of day in seconds since the epoch. `tls` makes the context that https is checked by.
+    `now` returns seconds since the epoch. `tls` creates the context that verifies https certificates.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Sender:
         self._tls: ssl.SSLContext | None = None
 
     async def attempt(self, row: CallbackRow, body: Body) -> Outcome:
-        """Sends the body once. What goes wrong is in the outcome; only a cancellation is raised."""
+        """Sends the body once. Every failure is in the outcome; only a cancellation is raised."""
         try:
             target = parse_url(row.url)
         except InvalidFieldError as error:
@@ -59,7 +59,7 @@ class Sender:
             async with asyncio.timeout(self._timeout):
                 await self._post(target, row, body, answered.append)
         except (ForbiddenAddressError, OSError, *_BROKEN) as error:
-            # Once the status is there, the rest does not matter.
+            # Once the status has arrived, a later failure does not matter.
             if not answered:
                 return self._failed(target, error)
         return outcome_of_status(answered[0])
@@ -136,6 +136,6 @@ async def _read_some(response: httpcore2.Response) -> None:
 
 
 def _words(error: Exception) -> str:
-    """What an error says, without the control characters that a peer may have put into it."""
+    """Returns an error's text without control characters, which a peer may have put there."""
     text = " ".join(str(error).split()) or type(error).__name__
     return "".join(char if char.isascii() and char.isprintable() else "?" for char in text)

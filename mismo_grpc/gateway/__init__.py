@@ -1,1 +1,1 @@
-"""HTTP for older clients: the same jobs as over gRPC, in the shapes that those clients know."""
+"""HTTP for older clients: the same jobs as over gRPC, in the formats that those clients know."""

@@ -1,4 +1,4 @@
-"""The HTTP application: its routes over the services, errors in one shape, bytes counted."""
+"""The HTTP application: its routes, middleware, error handlers, and the count of sent bytes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from mismo_grpc.errors import InvalidFieldError
 from mismo_grpc.gateway import files, jobs, system, waveforms
 from mismo_grpc.gateway.errors import add_error_handlers, error_response
 from mismo_grpc.gateway.hosts import KnownHosts
-from mismo_grpc.gateway.lingering import Lingering
+from mismo_grpc.gateway.lingering_close import LingeringClose
 from mismo_grpc.gateway.overload import BoundedRequests
 from mismo_grpc.gateway.services import Services
 
 DESCRIPTION = """\
-Separates tracks into stems. This is the HTTP side, for clients that submit, poll and take callbacks; over gRPC
-(`mismo.analysis.v1`) the stems stream while they are made.
+Separates tracks into stems. This is the HTTP API, for clients that submit, poll and receive callbacks; over gRPC
+(`mismo.analysis.v1`) the stems stream while they are being separated.
 
-Errors have one shape: `{"error": {"code", "message", "field", "retryable", "metadata"}}`.
+Every error has the form `{"error": {"code", "message", "field", "retryable", "metadata"}}`.
 """
 
 
 def build_application(services: Services | None = None, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
-    """The application; without `services` the lifespan puts them into `app.state.services`."""
+    """Builds the application; without `services` the lifespan must set `app.state.services`."""
     app = FastAPI(
         title="mismo_grpc", version=__version__, description=DESCRIPTION, lifespan=lifespan, redoc_url=None
     )
@@ -44,12 +44,12 @@ def build_application(services: Services | None = None, lifespan: Lifespan[FastA
     app.add_middleware(_CountedBytes)
     app.add_middleware(BoundedRequests)
     app.add_middleware(KnownHosts)
-    app.add_middleware(Lingering)
+    app.add_middleware(LingeringClose)
     return app
 
 
 class _CountedBytes:
-    """Counts what goes out of the routes of jobs."""
+    """Counts the bytes of the responses of the routes of jobs."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

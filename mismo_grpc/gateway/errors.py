@@ -1,9 +1,9 @@
-"""Every error as JSON in one shape, whatever raised it.
+"""Converts every error to JSON in one form, whatever raised it.
 
     {"error": {"code": "INVALID_FIELD", "message": "...", "field": "options.stems",
                "retryable": false, "metadata": {}}}
 
-`field` is null where no field is at fault. A retryable error of known delay has a Retry-After header.
+`field` is null if no field is at fault. A retryable error with a known delay has a Retry-After header.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def error_body(
     retryable: bool = False,
     metadata: Mapping[str, str] | None = None,
 ) -> dict[str, object]:
-    """The one shape of an error."""
+    """Builds the JSON of an error."""
     return {
         "error": {
             "code": code,
@@ -45,13 +45,13 @@ def error_body(
 
 
 def error_response(error: MismoError) -> JSONResponse:
-    """An error of ours with its status."""
+    """Builds the response for a MismoError, with its HTTP status."""
     form = wire(error)
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
     if form.http_status in (408, 413):
-        # What the client still sends is not read.
+        # The rest of the request's body is not read, so the connection cannot be reused.
         headers["Connection"] = "close"
     body = error_body(
         form.reason, error.message, field=error.field, retryable=form.retryable, metadata=error.metadata
@@ -60,7 +60,7 @@ def error_response(error: MismoError) -> JSONResponse:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Routes every exception of a handler through the one shape."""
+    """Makes every exception of a handler a response in this form."""
 
     async def ours(_: Request, error: Exception) -> Response:
         assert isinstance(error, MismoError)
@@ -71,15 +71,15 @@ def add_error_handlers(app: FastAPI) -> None:
         code = HTTP_CODES.get(error.status_code, "INVALID_REQUEST")
         message = str(error.detail)
         if error.status_code == 404:
-            message = f"there is nothing at {request.url.path[:200]}; /docs lists what there is"
+            message = f"there is nothing at {request.url.path[:200]}; /docs lists all routes"
         if error.status_code == 405:
-            message = f"{request.method} is not served here; /docs lists what is"
+            message = f"{request.method} is not allowed here; /docs lists all routes"
         return JSONResponse(error_body(code, message), error.status_code, error.headers)
 
     async def unforeseen(request: Request, error: Exception) -> Response:
         incident = uuid.uuid4().hex
         log.error("a request failed", path=request.url.path, incident=incident, exc_info=error)
-        message = "the server failed on this request; its log says why under this incident"
+        message = "the server failed on this request; its log has the details under this incident id"
         return JSONResponse(error_body("INTERNAL", message, metadata={"incident": incident}), 500)
 
     app.add_exception_handler(MismoError, ours)

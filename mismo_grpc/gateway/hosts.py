@@ -1,12 +1,12 @@
-"""Which names the server answers to, and whose web pages may use it.
+"""Checks the host names in requests, so that foreign web pages cannot use the server.
 
-The server asks nobody for a password, so a page that somebody else put into the operator's browser must not reach it.
-Such a page has two ways. It sends a request across origins: the browser then names the page in `Origin`. Or its own
-name is made to resolve to the server's address (DNS rebinding): to the browser the server is the page's own origin,
-and `Host` holds the page's name.
+The server requires no password, so a foreign page in the operator's browser must not reach it. Such a page has two
+ways. It sends a cross-origin request: the browser then names the page's origin in `Origin`. Or the page's own host name
+is changed to resolve to the server's address (DNS rebinding): the browser then takes the server for the page's own
+origin, and `Host` has the page's host name.
 
-A page needs a name of the public DNS for that. Addresses, localhost and names without a dot (of a container, of a
-machine in the same network) are none, so they pass unlisted.
+An attacker needs a name in the public DNS for that. Addresses, localhost and names without a dot (of a container, of
+a machine in the same network) are not in it, so they are allowed without being listed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@/?#\s]+))(?::\d{1,5})
 
 
 class ServerNames:
-    """What the server is called: the host it listens on, the machine's name, and `allowed`; `*` allows any."""
+    """The server's names: the host it listens on, the machine's name, and those in `allowed`; `*` allows any."""
 
     def __init__(self, listens_on: str, allowed: Sequence[str]) -> None:
         machine = socket.gethostname().lower()
@@ -40,7 +40,7 @@ class ServerNames:
         self._listed = AllowedHosts(allowed) if allowed and not self._any else None
 
     def check(self, headers: Headers) -> None:
-        """Raises HostForbiddenError, which names the header; a request without `Host` comes from no browser."""
+        """Raises HostForbiddenError, which names the header. A request without `Host` passes: no browser sends one."""
         if self._any:
             return
         hosts = headers.getlist("host")
@@ -75,7 +75,7 @@ class ServerNames:
 
 
 class KnownHosts:
-    """Answers requests that `ServerNames` refuses, on every route."""
+    """Middleware that rejects requests which fail `ServerNames.check`, on every route."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -96,7 +96,7 @@ class KnownHosts:
 
 
 def _name(authority: str) -> str:
-    """The host of `host[:port]`, in lower case and without the final dot; "" if that is none."""
+    """Returns the host of `host[:port]`, in lower case and without the final dot; "" if it is malformed."""
     parts = _AUTHORITY.fullmatch(authority)
     return (parts[1] or parts[2]).lower().removesuffix(".") if parts else ""
 

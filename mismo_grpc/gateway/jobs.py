@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit, look, list, delete."""
+"""Jobs over HTTP: submit, get, list, delete."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from mismo_grpc.errors import InvalidFieldError, MismoError, UnsupportedContentTypeError
-from mismo_grpc.gateway.intake import body_chunks, whole_body
 from mismo_grpc.gateway.multipart import FormReader
+from mismo_grpc.gateway.request_body import body_chunks, whole_body
 from mismo_grpc.gateway.services import Services, services_of
 from mismo_grpc.gateway.submission import MAX_JSON_BYTES, Submission, from_form, from_json
 from mismo_grpc.gateway.views import STATUSES, accepted, job_view
 from mismo_grpc.jobs.job import Source, SourceKind
 
 FORM_OVERHEAD_BYTES = 1 << 20
-"""What a form may have besides its file."""
+"""The fields that a form may have besides its file."""
 FIELDS = {"source.path": "file_path", "source.upload_id": "file", "job_id": "track_hash"}
-"""Fields by the name that this API gives them."""
+"""The names of fields in errors, mapped to the names in this API."""
 
 router = APIRouter(tags=["jobs"])
 
@@ -52,7 +52,7 @@ SUBMIT_DOC: dict[str, Any] = {
 
 @router.post("/jobs", openapi_extra=SUBMIT_DOC, summary="Submit a track by its path (JSON) or whole (form)")
 async def submit(request: Request) -> dict[str, object]:
-    """Answers once the job is stored; what happens to it is told by callback, or to whoever looks."""
+    """Responds once the job is stored; callbacks and `GET /jobs/{job_id}` report its progress."""
     services = services_of(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     with _fields_named_as_here():
@@ -84,7 +84,7 @@ async def _accept(services: Services, submission: Submission, source: Source) ->
 
 @asynccontextmanager
 async def _for_once(services: Services, upload_id: str) -> AsyncGenerator[None]:
-    """The job has the file under a name of its own by the end, or was refused: the upload goes either way."""
+    """Discards the upload when the block ends: by then the job has linked the file, or was refused."""
     try:
         yield
     finally:
@@ -93,7 +93,7 @@ async def _for_once(services: Services, upload_id: str) -> AsyncGenerator[None]:
 
 @contextmanager
 def _fields_named_as_here() -> Generator[None]:
-    """Errors about a field name it as this API does."""
+    """Makes errors use this API's name of their field."""
     try:
         yield
     except MismoError as error:
@@ -124,14 +124,14 @@ async def list_jobs(
 
 @router.get("/jobs/{job_id}", summary="One job: status, progress, stages, error, callbacks")
 async def get_job(request: Request, job_id: str) -> dict[str, object]:
-    """`progress` is 0 to 1; `error` is null unless the job failed."""
+    """`progress` is a number from 0 to 1; `error` is null unless the job failed."""
     services = services_of(request)
     job = await services.jobs.get(job_id)
     return job_view(services.jobs.view(job), await services.jobs.callbacks_of(job_id))
 
 
-@router.delete("/jobs/{job_id}", summary="End a job, forget it and remove its files")
+@router.delete("/jobs/{job_id}", summary="Cancel a job, delete it and remove its files")
 async def delete_job(request: Request, job_id: str) -> dict[str, object]:
-    """A second time there is nothing left: 404."""
+    """A repeated call gets 404."""
     await services_of(request).jobs.changes.delete(job_id)
     return {"job_id": job_id, "status": "deleted"}

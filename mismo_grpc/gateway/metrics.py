@@ -1,4 +1,4 @@
-"""What Prometheus asks for: counters that events raise, and gauges that are read when somebody looks."""
+"""Metrics for Prometheus: counters that events increment, and gauges that are read at each scrape."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEGMENT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16)
 
 @dataclass(frozen=True)
 class Gauges:
-    """What is read when somebody looks; cheap, on the event loop. Bytes by the name of the device."""
+    """The values of the gauges at a scrape; cheap to read, on the event loop. Memory in bytes by device name."""
 
     queued: int
     running: int
@@ -32,7 +32,7 @@ class Gauges:
 
 
 class Metrics:
-    """All figures of one server; `registry` is its own, so that two servers in a process do not mix."""
+    """All metrics of one server; it has its own `registry`, so that two servers in a process do not mix."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -44,13 +44,13 @@ class Metrics:
             "stage_seconds", "Duration of a job's stage", ["stage", "state"], buckets=SECONDS
         )
         self._first = histogram(
-            "first_audio_seconds", "From submit to the first final frames", buckets=SECONDS
+            "first_audio_seconds", "Time from submit to the first final frames", buckets=SECONDS
         )
         self._playhead = histogram(
             "playhead_audio_seconds", "From submit to the final frame at the playhead", buckets=SECONDS
         )
         self._segments = histogram(
-            "segment_seconds", "One segment through the model", ["model"], buckets=SEGMENT_SECONDS
+            "segment_seconds", "Duration of one segment in the model", ["model"], buckets=SEGMENT_SECONDS
         )
         self._bytes = counter("bytes_sent", "Audio and results sent, by way", ["way"])
         self._callbacks = counter("callbacks", "Attempts of callbacks, by outcome", ["outcome"])
@@ -60,13 +60,13 @@ class Metrics:
             self._callbacks.labels(outcome)
 
     def on_accepted(self, job: Job) -> None:
-        """A job was accepted; one that takes over an earlier result has ended with that."""
+        """Counts an accepted job, and its end if it reuses an earlier result and so has ended already."""
         self._accepted.labels(job.priority.name.lower()).inc()
         if job.state.ended:
             self._ended.labels(job.state.name.lower()).inc()
 
     def on_change(self, before: Job, job: Job, event: Event) -> None:
-        """A job has changed."""
+        """Counts what the change of a job means."""
         status = event.body
         if before.time_to_first_audio is None and job.time_to_first_audio is not None:
             self._first.observe(job.time_to_first_audio)
@@ -81,19 +81,19 @@ class Metrics:
                 self._stages.labels(*labels).observe(status.ended_at - status.started_at)
 
     def on_segment(self, model: str, seconds: float) -> None:
-        """A segment went through the model; any thread may tell."""
+        """Records the duration of a segment; can be called in any thread."""
         self._segments.labels(model).observe(seconds)
 
     def on_bytes(self, way: str, count: int) -> None:
-        """Payload went out by "grpc", "http" or "callback"."""
+        """Counts payload bytes sent by `way`: "grpc", "http" or "callback"."""
         self._bytes.labels(way).inc(count)
 
     def on_callback(self, outcome: str) -> None:
-        """An attempt of a callback ended: "delivered", "retried" or "failed"."""
+        """Counts an attempt of a callback by its outcome: "delivered", "retried" or "failed"."""
         self._callbacks.labels(outcome).inc()
 
     def text(self, gauges: Gauges) -> bytes:
-        """Everything in Prometheus' text format, with the gauges as they are now."""
+        """Returns all metrics in Prometheus' text format, with the given gauges."""
         registry = CollectorRegistry()
         registry.register(_GaugeCollector(gauges))
         return generate_latest(self.registry) + generate_latest(registry)

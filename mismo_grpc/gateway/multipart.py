@@ -1,4 +1,4 @@
-"""A multipart form as it comes in: fields into memory, one file onto the disk, both bounded."""
+"""Reads a multipart form as a stream: fields into memory, one file to the disk, both bounded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_HEADERS = 8
 
 @dataclass
 class Form:
-    """The text fields of a form, and the name that came with its file (None: no file)."""
+    """The text fields of a form, and the filename of its file (None: no file)."""
 
     fields: dict[str, str] = field(default_factory=dict[str, str])
     filename: str | None = None
@@ -35,7 +35,7 @@ class _Part:
 
 
 class FormReader:
-    """Reads one form; the part called `file_field` goes to `file` while it comes."""
+    """Reads one form; the part named `file_field` is written to `file` as it arrives."""
 
     def __init__(self, content_type: str, file_field: str, file: SpooledUpload) -> None:
         """Raises RequestError if the content type names no boundary."""
@@ -65,13 +65,13 @@ class FormReader:
         self._complete = False
 
     async def read(self, chunks: AsyncIterator[bytes]) -> Form:
-        """The whole form; raises RequestError, InvalidFieldError, and what the file and the chunks raise."""
+        """Reads the whole form; raises RequestError, InvalidFieldError, and what the file and the chunks raise."""
         async for chunk in chunks:
             try:
                 self._parser.write(chunk)
             except MultipartParseError as error:
                 raise RequestError(f"the body is not a well-formed multipart form ({error})") from error
-            # What one chunk of the body holds of the file; the parser itself keeps nothing.
+            # The part of the file in this chunk of the body; the parser buffers nothing.
             if self._to_file:
                 data, self._to_file = bytes(self._to_file), bytearray()
                 await self._file.append(data)
@@ -99,7 +99,7 @@ class FormReader:
             raise RequestError("each part needs a Content-Disposition of form-data with a name")
         filename = options.get(b"filename")
         if name in self._form.fields or (name == self._file_field and self._form.filename is not None):
-            raise InvalidFieldError(f"{name} came twice; send it once", field=name)
+            raise InvalidFieldError(f"{name} was sent twice; send it once", field=name)
         if len(self._form.fields) >= MAX_FIELDS:
             raise RequestError(f"at most {MAX_FIELDS} fields in a form")
         if name == self._file_field and filename is None:
@@ -108,7 +108,7 @@ class FormReader:
             )
         if name != self._file_field and filename is not None:
             raise InvalidFieldError(
-                f"{name} is not a file; the track goes into the part {self._file_field}", field=name
+                f"{name} must not be a file; send the track in the part {self._file_field}", field=name
             )
         self._part = _Part(name, None if filename is None else _text(filename, f"the filename of {name}"))
 

@@ -1,4 +1,4 @@
-"""No more requests at once than there is room for; whoever watches the server is answered all the same."""
+"""Limits the requests that are served at once; health, readiness and metrics are always served."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from mismo_grpc.errors import CapacityError
 from mismo_grpc.gateway.errors import error_response
 
 MAX_REQUESTS = 512
-"""In work at once: bodies that come in, downloads that go out."""
+"""The most requests served at once, including uploads and downloads in progress."""
 ALWAYS_ANSWERED = ("/health", "/ready", "/metrics")
 
 
 class BoundedRequests:
-    """Answers 503 to what comes past MAX_REQUESTS."""
+    """Middleware that responds with 503 to requests over MAX_REQUESTS."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -25,7 +25,7 @@ class BoundedRequests:
             await self._app(scope, receive, send)
             return
         if self._in_work >= MAX_REQUESTS:
-            error = CapacityError("too many requests are in work; try again shortly", retry_after=1)
+            error = CapacityError("the server is serving too many requests; try again shortly", retry_after=1)
             await error_response(error)(scope, receive, send)
             return
         self._in_work += 1

@@ -1,4 +1,4 @@
-"""Files of a job over HTTP: whole or in part (RFC 9110, section 14), held against removal meanwhile."""
+"""Serves a job's files over HTTP, whole or as a range (RFC 9110, section 14); a file being sent is not removed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mismo_grpc.results.artifacts import ArtifactReader
 
 BLOCK_BYTES = 256 << 10
 STALLED_SECONDS = 120.0
-"""A client that takes nothing for so long loses its download; it can go on with a range."""
+"""A download ends if its client reads nothing for this time; the client can continue with a range."""
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 
 
@@ -28,11 +28,11 @@ async def file_response(
     *,
     filename: str,
 ) -> Response:
-    """The file that `opening` gives, or the one range of it that the request asks for.
+    """Builds the response with the file that `opening` gives, or with the range of it that the request names.
 
-    Several ranges at once are answered with the whole file, as RFC 9110 allows. The ETag, which goes with
-    If-None-Match and If-Range, is of the run and the name; Repr-Digest (RFC 9530) is of the whole content where its
-    checksum is known. Raises what opening raises.
+    A request for several ranges gets the whole file, as RFC 9110 allows. The ETag, for If-None-Match and If-Range,
+    consists of the run id and the name. Repr-Digest (RFC 9530) is the hash of the whole content, if it is known.
+    Raises what opening raises.
     """
     stack = AsyncExitStack()
     reader = await stack.enter_async_context(opening)
@@ -55,7 +55,7 @@ async def file_response(
             start, end = _span(wanted[1], wanted[2], total)
             if start >= end:
                 await stack.aclose()
-                message = f"Range: the file has {total} bytes; ask for some of them"
+                message = f"Range: the file has {total} bytes; request a range within them"
                 body = error_body("RANGE_NOT_SATISFIABLE", message, field="Range")
                 return JSONResponse(body, 416, {"Content-Range": f"bytes */{total}"})
             status = 206
@@ -71,7 +71,7 @@ async def file_response(
 
 
 class HeldResponse(StreamingResponse):
-    """A stream that lets go of its file however it ends, and ends if its client reads nothing for too long."""
+    """A streaming response that always closes its file, and ends if its client reads nothing for too long."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ async def _blocks(reader: ArtifactReader, start: int, end: int) -> AsyncGenerato
 
 
 def _span(first: str, last: str, total: int) -> tuple[int, int]:
-    """[start, end) of a range; empty if it holds nothing of the file."""
+    """Returns [start, end) of a range; empty if the range has no byte of the file."""
     if not first:
         return max(0, total - int(last)), total
     end = total if not last else min(total, int(last) + 1)

@@ -1,4 +1,4 @@
-"""uvicorn on the event loop that is already running, without its signal handlers."""
+"""Runs uvicorn on the running event loop, without uvicorn's signal handlers."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 HEADER_SECONDS = 20.0
-"""A connection that has sent no whole request head by then is closed."""
+"""A connection is closed if no complete request head arrives in this time."""
 KEEP_ALIVE_SECONDS = 15
-"""A connection on which nothing comes after an answer is closed by then; the next head has this time and its own."""
+"""A connection is closed if no next request begins in this time after a response; HEADER_SECONDS then applies too."""
 FLUSH_SECONDS = 120.0
-"""What a closed connection's client has not taken by then is dropped."""
+"""After this time the data that a closed connection's client has not read is dropped."""
 BACKLOG = 256
 MAX_CONNECTIONS = 1024
-"""Open at once; past that the oldest without a request gives way to a new one."""
+"""The most open connections; over that a new one replaces the oldest idle one."""
 
 
 class _Protocol(H11Protocol):
-    """Closes connections whose request head dribbles in or whose client takes nothing: uvicorn waits without end."""
+    """Closes connections that send their request head too slowly or read nothing; uvicorn would wait forever."""
 
     idle_since: float = 0.0
-    """When the wait for the head began, on the loop's clock in seconds."""
+    """When the wait for a request head began, in seconds of the loop's clock."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -50,7 +50,7 @@ class _Protocol(H11Protocol):
     @property
     def idle(self) -> bool:
         """Whether no request is being served."""
-        # uvicorn's annotation leaves out that there is no cycle before the first request.
+        # uvicorn's annotation omits that there is no cycle before the first request.
         cycle = cast("RequestResponseCycle | None", self.cycle)
         return cycle is None or cycle.response_complete or self.transport.is_closing()
 
@@ -66,7 +66,7 @@ class _Protocol(H11Protocol):
         idle = [other for other in others if other.idle]
         oldest = min(idle, key=attrgetter("idle_since"), default=None)
         if oldest is not None:
-            # At once, or the next connection finds it here again.
+            # Removed now, because `connection_lost` comes later and the next connection would choose it again.
             self.connections.discard(oldest)
             oldest.transport.abort()
 
@@ -77,18 +77,18 @@ class _Server(uvicorn.Server):
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tells when it is over."""
+        """Sets `listening` when uvicorn has started."""
         await super().startup(sockets)
         self.listening.set()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """The process has handlers of its own."""
+        """Installs no signal handlers: the process has its own."""
         yield
 
 
 class HttpServer:
-    """Listens from `start` until `stop`, on the running loop."""
+    """The HTTP server, from `start` until `stop`, on the running loop."""
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
         self._app = app
@@ -98,7 +98,7 @@ class HttpServer:
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
-        """Listens; answers the port, which port 0 leaves to the system. Raises OSError if it is taken."""
+        """Starts listening; returns the port (the system chooses one for port 0). Raises OSError if it is in use."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = await asyncio.to_thread(_listen, family, self._host, self._port)
         config = uvicorn.Config(
@@ -122,7 +122,7 @@ class HttpServer:
         return int(listener.getsockname()[1])
 
     async def stop(self, grace: float) -> None:
-        """Takes no more requests; what is still being answered after `grace` seconds is cut."""
+        """Accepts no more requests; ends those that are still being served after `grace` seconds."""
         if self._server is None or self._serving is None:
             return
         self._server.config.timeout_graceful_shutdown = max(1, round(grace))

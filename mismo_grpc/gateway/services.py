@@ -1,4 +1,4 @@
-"""What the routes call: the same objects as the gRPC services."""
+"""The objects that the routes call; the gRPC services use the same ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mismo_grpc.uploads.uploads import Uploads
 
 @dataclass(frozen=True)
 class Services:
-    """Everything a route needs; `check_url` raises InvalidFieldError for a callback URL that is refused."""
+    """Everything that a route needs; `check_url` raises InvalidFieldError for a forbidden callback URL."""
 
     jobs: Jobs
     uploads: Uploads
@@ -34,6 +34,6 @@ class Services:
 
 
 def services_of(request: Request) -> Services:
-    """The services behind a request."""
+    """Returns the services of the request's application."""
     services: Services = request.app.state.services
     return services

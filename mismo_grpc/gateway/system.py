@@ -15,9 +15,9 @@ from mismo_grpc.gateway.services import services_of
 router = APIRouter(tags=["system"])
 
 
-@router.get("/health", summary="Whether jobs are accepted; the model may still be loading")
+@router.get("/health", summary="200 if jobs are accepted; the model may still be loading")
 async def health(request: Request) -> Response:
-    """503 once the server shuts down, and while nothing can be separated: accepted jobs wait."""
+    """503 while the server shuts down, and while nothing can be separated: accepted jobs then wait."""
     jobs = services_of(request).jobs
     if jobs.draining:
         body = error_body("SERVER_DRAINING", "the server is shutting down; try again shortly", retryable=True)
@@ -35,7 +35,7 @@ async def health(request: Request) -> Response:
     )
 
 
-@router.get("/ready", summary="200 once the default model is in memory")
+@router.get("/ready", summary="200 once the default model is loaded")
 async def ready(request: Request) -> Response:
     """Before that, and while the server shuts down, 503."""
     services = services_of(request)
@@ -43,20 +43,20 @@ async def ready(request: Request) -> Response:
     if engine.failure:
         return JSONResponse(_not_separating(engine.failure), 503)
     if services.jobs.draining or not engine.model_is_warm:
-        message = "the model is not in memory yet; jobs are accepted and wait for it"
+        message = "the model is not loaded yet; jobs are accepted and wait for it"
         if engine.model_failure:
-            message = f"the model is not in memory ({engine.model_failure}); it is tried again"
+            message = f"the model is not loaded ({engine.model_failure}); loading is tried again"
         return JSONResponse(error_body("NOT_READY", message, retryable=True), 503, {"Retry-After": "1"})
     model = await asyncio.to_thread(services.status.default_model)
     return JSONResponse({"status": "ready", "model": model})
 
 
 def _not_separating(failure: str) -> dict[str, object]:
-    message = f"nothing can be separated until the server is started anew, jobs wait for that: {failure}"
+    message = f"nothing can be separated until the server is restarted; jobs wait for that: {failure}"
     return error_body("NOT_SEPARATING", message)
 
 
-@router.get("/metrics", summary="Figures for Prometheus")
+@router.get("/metrics", summary="Metrics for Prometheus")
 async def metrics(request: Request) -> Response:
     """In Prometheus' text format."""
     services = services_of(request)

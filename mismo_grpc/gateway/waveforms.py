@@ -1,4 +1,4 @@
-"""The waveform of a job over HTTP, for clients that poll: what of it is final, while the job runs and after."""
+"""The waveform of a job over HTTP, for clients that poll: the final pixels, while the job runs and afterwards."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mismo_grpc.streaming.waveform_reader import (
 
 MAX_BODY_BYTES = 4 << 20
 PIXEL_BYTES = 14
-"""Of a pixel in JSON at most: two numbers of 6 characters and their commas."""
+"""The most bytes of a pixel in JSON: two numbers of 6 characters, and their commas."""
 
 router = APIRouter(tags=["stems"])
 
@@ -38,13 +38,13 @@ _RANGE = {
         "peaks": {
             "type": "array",
             "items": _INTEGER,
-            "description": "of each pixel the lowest and the highest sample, -32768 to 32767",
+            "description": "the lowest and the highest sample of each pixel, -32768 to 32767",
         },
     },
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The pixels whose frames are all final, in ranges that do not touch",
+        "description": "The pixels whose frames are all final, in ranges that are not adjacent",
         "content": {
             "application/json": {
                 "schema": {
@@ -56,10 +56,10 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
                         "total_frames": _INTEGER,
                         "frames_per_pixel": _INTEGER,
                         "total_pixels": _INTEGER,
-                        "complete": {"type": "boolean", "description": "all pixels are there"},
+                        "complete": {"type": "boolean", "description": "whether all pixels are final"},
                         "stems": {
                             "type": "object",
-                            "description": "by the name of the stem",
+                            "description": "the ranges by stem name",
                             "additionalProperties": {"type": "array", "items": _RANGE},
                         },
                     },
@@ -77,7 +77,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
             }
         },
     },
-    304: {"description": "Nothing has become final since the answer with the ETag of If-None-Match"},
+    304: {"description": "No pixel has become final since the response with the ETag of If-None-Match"},
     404: {"description": "There is no such job or stem, or the finished job has no waveforms"},
     409: {"description": "The track is not decoded yet, or the job failed or was cancelled"},
 }
@@ -89,12 +89,12 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 async def waveform(
     request: Request,
     job_id: str,
-    stems: Annotated[str, Query(description="names with commas between them; empty: all")] = "",
+    stems: Annotated[str, Query(description="stem names, separated by commas; empty: all")] = "",
     frames_per_pixel: Annotated[int, Query(description="a multiple of 256 up to 1048576")] = 1024,
 ) -> Response:
-    """The ETag changes when more is final: a poll with If-None-Match costs nothing until then.
+    """The ETag changes when more pixels are final; until then a request with If-None-Match gets 304.
 
-    Of a long track at a small `frames_per_pixel` the answer would pass 4 MiB: 422, and the message says what fits.
+    If the whole waveform at this `frames_per_pixel` is over 4 MiB, the response is 422, and its message says what fits.
     """
     check_frames_per_pixel(frames_per_pixel)
     async with services_of(request).jobs.open_waveform(job_id) as growing:
@@ -114,19 +114,19 @@ async def waveform(
 
 
 def _check_size(reader: WaveformReader, total_frames: int) -> None:
-    """By the whole waveform, so that who begins to poll comes to its end."""
+    """Checks the size of the whole waveform, so that a client that begins to poll can continue to the end."""
     most = MAX_BODY_BYTES // PIXEL_BYTES // max(1, len(reader.stem_names))
     if reader.total_pixels > most:
         fits = -(-total_frames // most)
         fits += -fits % 256
         raise InvalidFieldError(
-            f"frames_per_pixel: the answer would pass 4 MiB; ask for {fits} or more, or for fewer stems",
+            f"frames_per_pixel: the response would be over 4 MiB; use {fits} or more, or request fewer stems",
             field="frames_per_pixel",
         )
 
 
 def _etag(run_id: str, reader: WaveformReader, final: RangeSet) -> str:
-    """What is final never changes within a run."""
+    """Builds the ETag; the number of final frames suffices, because final pixels never change within a run."""
     shown = (run_id, reader.stem_names, reader.frames_per_pixel, list(final))
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:32]
 
@@ -134,7 +134,7 @@ def _etag(run_id: str, reader: WaveformReader, final: RangeSet) -> str:
 def _document(
     growing: GrowingWaveform, reader: WaveformReader, final: RangeSet, parts: Sequence[PeakRange]
 ) -> bytes:
-    """The answer; blocks, but no other Python thread for longer than a part takes."""
+    """Builds the response; blocks, but holds other Python threads up only for the time of one part."""
     head = {
         "job_id": growing.job_id,
         "run_id": growing.run_id,
@@ -152,7 +152,7 @@ def _document(
 
 
 def _ranges(parts: Sequence[PeakRange]) -> str:
-    """The parts of one stem in order; those that touch become one range."""
+    """Renders the parts of one stem in order; adjacent parts become one range."""
     text: list[str] = []
     end = -1
     for part in parts:

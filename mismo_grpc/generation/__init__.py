@@ -1,1 +1,1 @@
-"""Music made from nothing: a composer of songs and the voices that play them."""
+"""Generates songs: a composer, and the voices that play its compositions."""

@@ -1,4 +1,4 @@
-"""How each kind of instrument plays over chords: basses, chords, arpeggios, leads and sung lines."""
+"""Writes the notes of each kind of instrument over chords: basses, chords, arpeggios, leads and sung lines."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Player = Callable[[Sequence[Bar], Key, Rng], list[Note]]
 """Writes the notes of one instrument over the given bars."""
 
 BASS_LOW, BASS_HIGH = 28, 48
-"""E1 to C3: the strings of a bass guitar, and a little over them."""
+"""E1 to C3: the open strings of a bass guitar, and a little above them."""
 SUB_LOW = 23
-"""B0, 31 Hz: what clubs are built for."""
+"""B0, 31 Hz: a sub-bass."""
 
 BASS_RHYTHMS = (
     "x.......x.......",
@@ -87,7 +87,7 @@ def play_bass(bars: Sequence[Bar], key: Key, rng: Rng) -> list[Note]:
 
 
 def play_sub(bars: Sequence[Bar], key: Key, rng: Rng) -> list[Note]:
-    """The roots, an octave under a bass guitar's, long and mostly bound to each other."""
+    """The roots, an octave below a bass guitar's, long and mostly legato."""
     rhythm = str(rng.choice(SUB_RHYTHMS))
     hold = float(rng.choice((0.6, 0.9, 1.02)))
     leaps = float(rng.choice((0.0, 0.0, 0.15)))
@@ -101,7 +101,7 @@ def play_sub(bars: Sequence[Bar], key: Key, rng: Rng) -> list[Note]:
 
 
 def play_chords(bars: Sequence[Bar], key: Key, rng: Rng) -> list[Note]:
-    """Whole chords in a rhythm, or held for the bar; a strummed one is spread over some 20 ms."""
+    """Whole chords in a rhythm, or held for the bar; the notes of a strummed chord begin within about 20 ms."""
     rhythm = str(rng.choice(CHORD_RHYTHMS))
     hold = float(rng.choice((0.4, 0.9, 1.0)))
     centre = int(rng.integers(52, 68))
@@ -124,7 +124,7 @@ def play_pad(bars: Sequence[Bar], key: Key, rng: Rng) -> list[Note]:
 
 
 def play_arpeggio(bars: Sequence[Bar], key: Key, rng: Rng) -> list[Note]:
-    """The notes of the chord one after the other, up, down, both ways or in a fixed disorder."""
+    """The notes of the chord one after the other: up, down, both ways, or in a fixed random order."""
     centre = int(rng.integers(58, 76))
     step_length = int(rng.choice((1, 2, 2)))
     octaves = int(rng.choice((1, 2)))
@@ -146,7 +146,7 @@ def play_arpeggio(bars: Sequence[Bar], key: Key, rng: Rng) -> list[Note]:
 
 
 def play_lead(bars: Sequence[Bar], key: Key, rng: Rng) -> list[Note]:
-    """A melody: phrases of two bars that mostly move by step and come to rest on a note of the chord."""
+    """A melody: phrases of two bars that mostly move by step and end on a note of the chord."""
     return _melody(bars, key, rng, low=60, high=84, sung=False)
 
 
@@ -180,11 +180,11 @@ def _melody(bars: Sequence[Bar], key: Key, rng: Rng, *, low: int, high: int, sun
             continue
         steps = _steps(rhythms[index % 2], bar)
         if last_of_phrase:
-            # The end of a phrase is held, and then there is a breath.
+            # The last note of a phrase is held; a breath follows.
             steps = steps[: max(1, int(len(steps) * rng.uniform(0.4, 1.0)))]
         for i, (step, length) in enumerate(steps):
             leap = rng.choice((-3, -2, -1, 0, 1, 2, 3, 4), p=(0.05, 0.1, 0.27, 0.12, 0.27, 0.1, 0.05, 0.04))
-            # Far from the middle the line turns back.
+            # Far from the middle of its range the line turns back.
             drift = (len(scale) / 2 - place) / len(scale)
             place = int(np.clip(place + leap + np.rint(drift * 2), 0, len(scale) - 1))
             pitch = scale[place]
@@ -198,9 +198,9 @@ def _melody(bars: Sequence[Bar], key: Key, rng: Rng, *, low: int, high: int, sun
 
 
 def _steps(rhythm: str, bar: Bar) -> list[tuple[int, float]]:
-    """Sixteenths at which a rhythm strikes inside a bar, with the beats up to the next stroke."""
+    """Returns the sixteenths of a bar at which a rhythm has notes, each with the beats until the next one."""
     steps = [i for i, mark in enumerate(rhythm[: bar.beats * 4]) if mark == "x"]
-    # A short bar may end before the first stroke.
+    # A short bar may end before the first note.
     return [(step, (end - step) / 4) for step, end in pairwise([*steps, bar.beats * 4])]
 
 
@@ -211,7 +211,7 @@ def _note(bar: Bar, step: float, beats: float, pitch: int, velocity: int, rng: R
 
 
 def _into(pitch_class: int, low: int) -> int:
-    """The lowest pitch of the class that is not under `low`."""
+    """Returns the lowest pitch of a pitch class that is at least `low`."""
     return low + (pitch_class - low) % 12
 
 

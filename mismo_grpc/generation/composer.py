@@ -54,12 +54,12 @@ FORMS = (
 )
 INTENSITY = {"intro": 0.25, "verse": 0.55, "chorus": 0.9, "break": 0.2, "outro": 0.35}
 SINGING = {"intro": 0.1, "verse": 0.95, "chorus": 0.95, "break": 0.4, "outro": 0.3}
-"""Chance that there is singing in a section."""
+"""The probability that a section has singing."""
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """Something that plays: its voice, the General MIDI programs that sound like it, and how it may play."""
+    """An instrument: its voice, the General MIDI programs that sound like it, and the ways it can play."""
 
     voice: str
     programs: tuple[int, ...]
@@ -90,9 +90,9 @@ DRUM_MACHINES = (24, 25)
 
 @dataclass(frozen=True)
 class Brief:
-    """What a song must be like; None and empty leave it to the seed.
+    """The requirements of a song; for fields that are None or empty the seed decides.
 
-    `tempo` in beats a minute, `key` as in "A minor", `chords` one symbol for each bar, over and over.
+    `tempo` is in beats a minute, `key` as in "A minor", `chords` has one symbol for each bar and is repeated.
     """
 
     seconds: float
@@ -102,7 +102,7 @@ class Brief:
 
 
 def compose(brief: Brief, seed: int) -> Composition:
-    """A song of at least the asked length, ending with a whole bar; the same seed gives the same song.
+    """Composes a song of at least the requested length, in whole bars; the same seed gives the same song.
 
     Raises InvalidFieldError that names the field: seconds, tempo, key or chords.
     """
@@ -115,7 +115,7 @@ def compose(brief: Brief, seed: int) -> Composition:
     if brief.tempo is not None:
         tempo = brief.tempo
     if chords and not brief.key:
-        # A song over given chords begins, mostly, with its tonic.
+        # A song over given chords mostly begins with its tonic.
         key = Key(chords[0].root, "minor" if 3 in chords[0].intervals else "major")
     beats_in_bar = 3 if rng.random() < 0.06 else 4
     bars = _bars(math.ceil(brief.seconds * tempo / 60 / beats_in_bar), beats_in_bar, key, chords, rng)
@@ -196,7 +196,7 @@ def _others(bars: Sequence[Bar], key: Key, rng: np.random.Generator) -> list[Par
     for place, index in enumerate(band):
         instrument = ACCOMPANISTS[int(index)]
         player = instrument.players[int(rng.integers(len(instrument.players)))]
-        # The first of the band carries the song, the others come in where it grows fuller.
+        # The first instrument plays throughout; the others join where the arrangement is fuller.
         threshold = 0.0 if place == 0 else float(rng.uniform(0.2, 0.7))
         playing = [bar for bar in bars if bar.intensity >= threshold] or list(bars)
         notes = player(playing, key, rng)

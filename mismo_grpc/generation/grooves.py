@@ -1,6 +1,6 @@
-"""Drum patterns: sixteen steps to a bar, one line for each piece of the kit.
+"""Drum patterns: sixteen steps a bar, one line for each drum.
 
-`x` is a hit, `o` a soft one, `?` one that comes half of the time.
+`x` is a hit, `o` a soft hit, `?` a hit with probability 1/2.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ VELOCITIES = MappingProxyType({"x": 104, "o": 62, "?": 84})
 
 @dataclass(frozen=True)
 class Groove:
-    """A style of drumming: the tempi it fits (beats a minute), its lines, and the swing of its sixteenths.
+    """A style of drumming: its range of tempi (beats a minute), its lines, and the swing of its sixteenths.
 
-    `swing` is the share of an eighth by which its second sixteenth comes late; `electronic` is the chance that
-    it is played by a drum machine and synthesisers.
+    `swing` is the delay of every second sixteenth as a share of an eighth; `electronic` is the probability that a drum
+    machine and synthesisers play it.
     """
 
     name: str
@@ -149,36 +149,36 @@ GROOVES = (
 def play_bar(
     groove: Groove, start: float, beats: int, intensity: float, rng: np.random.Generator
 ) -> list[Note]:
-    """The notes of one bar that begins at beat `start`; the emptier the arrangement, the fewer lines play."""
+    """Returns the notes of a bar that begins at beat `start`; the lower `intensity`, the fewer lines play."""
     lines = dict(groove.lines)
     if intensity > 0.6:
         lines |= groove.extras
     elif intensity < 0.3:
-        # A quiet bar keeps its time-keeper, and at times the kick.
-        lines = {piece: line for piece, line in lines.items() if piece not in (SNARE, CLAP)}
+        # A quiet bar has the line that keeps time, and sometimes the kick.
+        lines = {drum: line for drum, line in lines.items() if drum not in (SNARE, CLAP)}
         if rng.random() < 0.5:
             lines.pop(KICK, None)
     notes: list[Note] = []
-    for piece, line in lines.items():
+    for drum, line in lines.items():
         for step in range(min(STEPS, beats * 4)):
             mark = line[step]
             if mark == "." or (mark == "?" and rng.random() < 0.5):
                 continue
             late = groove.swing * 0.25 if step % 2 else 0.0
-            notes.append(_hit(start + step / 4 + late, piece, VELOCITIES[mark], rng))
+            notes.append(_hit(start + step / 4 + late, drum, VELOCITIES[mark], rng))
     return notes
 
 
 def play_fill(start: float, beats: int, rng: np.random.Generator) -> list[Note]:
     """A fill over the last beat or two of a bar that begins at beat `start`."""
     length = int(rng.choice((1, 2)))
-    pieces = (SNARE, HIGH_TOM, MID_TOM, LOW_TOM)
+    drums = (SNARE, HIGH_TOM, MID_TOM, LOW_TOM)
     first = int(rng.integers(0, 2))
     notes: list[Note] = []
     for step in range(length * 4):
-        piece = pieces[min(3, first + step * 3 // (length * 4))]
+        drum = drums[min(3, first + step * 3 // (length * 4))]
         if rng.random() < 0.85:
-            notes.append(_hit(start + beats - length + step / 4, piece, 78 + 6 * step // length, rng))
+            notes.append(_hit(start + beats - length + step / 4, drum, 78 + 6 * step // length, rng))
     return notes
 
 
@@ -187,7 +187,7 @@ def crash(start: float, rng: np.random.Generator) -> Note:
     return _hit(start, CRASH, 108, rng)
 
 
-def _hit(start: float, piece: int, velocity: int, rng: np.random.Generator) -> Note:
-    # People are some 10 ms off the grid, and no two strokes are alike.
+def _hit(start: float, drum: int, velocity: int, rng: np.random.Generator) -> Note:
+    # Human drummers deviate by about 10 ms, and no two of their hits are alike.
     human = max(0.0, start + float(rng.normal(0.0, 0.008)))
-    return Note(human, 0.2, piece, int(np.clip(rng.normal(velocity, 7), 1, 127)))
+    return Note(human, 0.2, drum, int(np.clip(rng.normal(velocity, 7), 1, 127)))

@@ -1,4 +1,4 @@
-"""Instruments that sound for as long as they are held: waves whose spectrum a filter moves.
+"""Instruments that sound as long as a note is held: waves through a moving filter.
 
 Each function draws a `Timbre` from the General MIDI program, the sample rate and randomness.
 """
@@ -27,7 +27,7 @@ _HOP_SECONDS = 0.01
 
 
 def synth_bass(program: int, rate: int, rng: Rng) -> Timbre:
-    """A synthesiser's bass: a saw or a square through a resonant low-pass, or a sine bent by another one."""
+    """A synthesiser's bass: a saw or a square through a resonant low-pass, or a sine modulated by another one."""
     if rng.random() < 0.3:
         index, decay = rng.uniform(0.5, 3.0), rng.uniform(0.08, 0.4)
         ratio = float(rng.choice((1.0, 2.0, 3.0)))
@@ -47,7 +47,7 @@ def synth_bass(program: int, rate: int, rng: Rng) -> Timbre:
         clock = np.arange(_rows(frames, rate)) * _HOP_SECONDS
         opened = np.maximum(cutoff, 1.5 * hz) * (1 + rise * (0.4 + strength) * np.exp(-clock / decay))
         wave = _filtered_wave(hz, width, opened, q, (0.0,), frames, rate, rng)
-        # A sine at the pitch itself keeps the bottom where the filter is nearly shut.
+        # A sine at the pitch keeps the low end when the filter is nearly closed.
         wave += np.float32(below) * np.sin(2 * np.pi * hz * seconds_of(frames, rate)).astype(np.float32)
         return fade_in(wave, 0.003, rate)
 
@@ -59,7 +59,7 @@ def sub_bass(program: int, rate: int, rng: Rng) -> Timbre:
     triangle = float(rng.choice((0.0, 0.0, 1.0)))
     drive, octave = rng.uniform(0.2, 1.8), rng.uniform(0.0, 0.4)
     attack = float(rng.choice((0.005, 0.02, rng.uniform(0.05, 0.3))))
-    # Two oscillators that are not quite in tune make it swell and sink.
+    # Two slightly detuned oscillators make the level rise and fall.
     beating, second = rng.uniform(0.1, 0.8), float(rng.choice((0.0, 0.0, rng.uniform(0.2, 0.7))))
 
     def tone(pitch: int, strength: float, frames: int, rng: Rng) -> Mono:
@@ -72,7 +72,7 @@ def sub_bass(program: int, rate: int, rng: Rng) -> Timbre:
 
 
 def organ(program: int, rate: int, rng: Rng) -> Timbre:
-    """A drawbar organ through a turning speaker; a church's (19) has ranks of pipes a little out of tune."""
+    """A drawbar organ through a rotating speaker; a church organ (19) has slightly detuned ranks of pipes."""
     church = program == 19
     # The pitches of the nine drawbars (16', 5 1/3', 8', 4', 2 2/3', 2', 1 3/5', 1 1/3', 1'), the 8' being 1.
     ratios = np.array([0.5, 1.5, 1, 2, 3, 4, 5, 6, 8])
@@ -97,7 +97,7 @@ def organ(program: int, rate: int, rng: Rng) -> Timbre:
 
 
 def strings(program: int, rate: int, rng: Rng) -> Timbre:
-    """A string section: several saws that never quite agree, and bows that take their time."""
+    """A string section: several detuned saws with a slow attack."""
     attack = rng.uniform(0.03, 0.12) if program == 48 else rng.uniform(0.12, 0.35)
     cutoff, spread = rng.uniform(2200, 5000), rng.uniform(4, 11)
 
@@ -111,7 +111,7 @@ def strings(program: int, rate: int, rng: Rng) -> Timbre:
 
 
 def brass(program: int, rate: int, rng: Rng) -> Timbre:
-    """A brass section: the louder, the brighter, which is what makes brass."""
+    """A brass section: the louder, the brighter."""
     attack, spread = rng.uniform(0.03, 0.08), rng.uniform(3, 9)
     cutoff, q = rng.uniform(900, 1800), rng.uniform(0.8, 1.6)
 
@@ -127,7 +127,7 @@ def brass(program: int, rate: int, rng: Rng) -> Timbre:
 
 
 def pad(program: int, rate: int, rng: Rng) -> Timbre:
-    """A pad: wide, slow, its filter opening and closing over seconds."""
+    """A pad: wide and slow, with a filter that opens and closes over seconds."""
     width = float(rng.choice((0.0, 0.5, rng.uniform(0.1, 0.4))))
     attack, spread = rng.uniform(0.15, 0.7), rng.uniform(5, 16)
     cutoff, swing, speed = rng.uniform(500, 1800), rng.uniform(0.3, 1.0), rng.uniform(0.1, 0.5)
@@ -145,7 +145,7 @@ def pad(program: int, rate: int, rng: Rng) -> Timbre:
 
 
 def synth(program: int, rate: int, rng: Rng) -> Timbre:
-    """A synthesiser's keys: a square (80), a saw (81) or several, through a filter that falls with each note."""
+    """A synthesiser's keys: a square (80), a saw (81) or several, through a filter that closes during each note."""
     width = 0.5 if program == 80 else float(rng.choice((0.0, 0.0, rng.uniform(0.1, 0.4))))
     spread = rng.uniform(3, 14)
     detuned = (0.0,) if rng.random() < 0.4 else (-spread, spread)
@@ -171,7 +171,7 @@ def _filtered_wave(
     rate: int,
     rng: Rng,
 ) -> Mono:
-    """Saws (`width` 0) or pulses of that width through a low-pass, a few cents apart.
+    """Saws (`width` 0) or pulses of that width, detuned by a few cents, through a low-pass.
 
     `cutoff` has one value for each 10 ms, or a single one.
     """
@@ -188,5 +188,5 @@ def _filtered_wave(
 
 
 def _rows(frames: int, rate: int) -> int:
-    """How many moments 10 ms apart it takes to cover the frames."""
+    """Returns how many 10 ms steps cover the frames."""
     return frames // round(_HOP_SECONDS * rate) + 2

@@ -1,4 +1,4 @@
-"""Drum kits: skins, cymbals and small percussion, acoustic or from a drum machine."""
+"""Drum kits: drums, cymbals and small percussion, acoustic or from a drum machine."""
 
 from __future__ import annotations
 
@@ -39,31 +39,31 @@ from mismo_grpc.generation.waves import (
 )
 
 Strike = Callable[[float, Rng], Mono]
-"""One hit of a strength (0 to 1), for as long as it rings; no two are alike."""
+"""Plays one hit of a strength (0 to 1) until it has decayed; no two hits are alike."""
 
 MACHINES = (24, 25)
 """General MIDI kits that are drum machines: electronic and TR-808."""
 JAZZ, BRUSHES = 32, 40
 CHOKED_BY = MappingProxyType({OPEN_HAT: (CLOSED_HAT, PEDAL_HAT)})
-"""What silences a piece that still rings: a hi-hat is one pair of cymbals."""
+"""Which hits silence which ringing drums: a hi-hat is one pair of cymbals."""
 
-# Modes of an ideal round skin over its lowest: zeros of the Bessel functions, Fletcher & Rossing, The Physics of
-# Musical Instruments, 2nd edition, table 3.1.
+# Modes of an ideal circular membrane relative to the lowest: zeros of the Bessel functions, Fletcher & Rossing, The
+# Physics of Musical Instruments, 2nd edition, table 3.1.
 _SKIN = np.array([1.0, 1.594, 2.136, 2.296, 2.653, 2.918])
 # The six square waves that the metallic sounds of the TR-808 are made of, in Hz (Roland TR-808 service notes, 1981).
 _METAL = np.array([205.3, 304.4, 369.6, 522.7, 540.0, 800.0])
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One instrument of a kit: its hit and where it stands (-1 left to 1 right)."""
+class Drum:
+    """One instrument of a kit: its hit and its pan (-1 left to 1 right)."""
 
     strike: Strike
     pan: float
 
 
-def draw_kit(program: int, rate: int, rng: Rng) -> MappingProxyType[int, Piece]:
-    """The pieces of a kit by percussion key, drawn from the seed."""
+def draw_kit(program: int, rate: int, rng: Rng) -> MappingProxyType[int, Drum]:
+    """The drums of a kit by percussion key, drawn from the seed."""
     machine = program in MACHINES
     side = 1.0 if rng.random() < 0.5 else -1.0
     hat = _cymbal(rate, rng, machine=machine, low=rng.uniform(5500, 8000), size=0.5)
@@ -71,31 +71,31 @@ def draw_kit(program: int, rate: int, rng: Rng) -> MappingProxyType[int, Piece]:
     ride = _cymbal(rate, rng, machine=machine, low=rng.uniform(2500, 4500), size=0.8)
     closed, opened = rng.uniform(0.05, 0.12), rng.uniform(0.4, 0.9)
     toms = rng.uniform(75, 100)
-    pieces = {
-        KICK: Piece(_kick(program, rate, rng), 0.0),
-        SNARE: Piece(_snare(program, rate, rng), 0.05 * side),
-        SIDE_STICK: Piece(_side_stick(rate, rng), 0.1 * side),
-        CLAP: Piece(_clap(rate, rng), 0.1),
-        CLOSED_HAT: Piece(lambda strength, take: hat(strength, closed, take), 0.35 * side),
-        PEDAL_HAT: Piece(lambda strength, take: hat(strength * 0.7, closed * 0.7, take), 0.35 * side),
-        OPEN_HAT: Piece(lambda strength, take: hat(strength, opened, take), 0.35 * side),
-        CRASH: Piece(lambda strength, take: crash(strength, 2.2, take), -0.5 * side),
-        RIDE: Piece(_ride(ride, rate, rng), -0.4 * side),
-        LOW_TOM: Piece(_tom(toms, rate, rng, machine=machine), -0.45 * side),
-        MID_TOM: Piece(_tom(toms * 1.35, rate, rng, machine=machine), -0.1 * side),
-        HIGH_TOM: Piece(_tom(toms * 1.8, rate, rng, machine=machine), 0.3 * side),
-        TAMBOURINE: Piece(_tambourine(rate, rng), -0.3 * side),
-        COWBELL: Piece(_cowbell(rate, rng, machine=machine), 0.25 * side),
-        SHAKER: Piece(_shaker(rate, rng), 0.5 * side),
+    drums = {
+        KICK: Drum(_kick(program, rate, rng), 0.0),
+        SNARE: Drum(_snare(program, rate, rng), 0.05 * side),
+        SIDE_STICK: Drum(_side_stick(rate, rng), 0.1 * side),
+        CLAP: Drum(_clap(rate, rng), 0.1),
+        CLOSED_HAT: Drum(lambda strength, take: hat(strength, closed, take), 0.35 * side),
+        PEDAL_HAT: Drum(lambda strength, take: hat(strength * 0.7, closed * 0.7, take), 0.35 * side),
+        OPEN_HAT: Drum(lambda strength, take: hat(strength, opened, take), 0.35 * side),
+        CRASH: Drum(lambda strength, take: crash(strength, 2.2, take), -0.5 * side),
+        RIDE: Drum(_ride(ride, rate, rng), -0.4 * side),
+        LOW_TOM: Drum(_tom(toms, rate, rng, machine=machine), -0.45 * side),
+        MID_TOM: Drum(_tom(toms * 1.35, rate, rng, machine=machine), -0.1 * side),
+        HIGH_TOM: Drum(_tom(toms * 1.8, rate, rng, machine=machine), 0.3 * side),
+        TAMBOURINE: Drum(_tambourine(rate, rng), -0.3 * side),
+        COWBELL: Drum(_cowbell(rate, rng, machine=machine), 0.25 * side),
+        SHAKER: Drum(_shaker(rate, rng), 0.5 * side),
     }
-    return MappingProxyType(pieces)
+    return MappingProxyType(drums)
 
 
 def _kick(program: int, rate: int, rng: Rng) -> Strike:
     machine = program in MACHINES
     low = rng.uniform(32, 80) if machine else rng.uniform(48, 66)
     high, sweep = low + rng.uniform(60, 320), rng.uniform(0.012, 0.035)
-    # A drum machine's kick is often as long as a beat, and rests where a bass does or deeper.
+    # A drum machine's kick is often as long as a beat, and ends at the pitch of a bass or lower.
     length = rng.uniform(0.45, 1.3) if machine and rng.random() < 0.7 else rng.uniform(0.16, 0.35)
     click, push = rng.uniform(0.05, 0.4), rng.uniform(0.8, 2.5)
     soft = program in (JAZZ, BRUSHES)
@@ -123,7 +123,7 @@ def _snare(program: int, rate: int, rng: Rng) -> Strike:
         frames = int((4.0 if brushed else 3.0) * wires * rate)
         clock = seconds_of(frames, rate)
         loud = take.uniform(0.5, 1.0, len(modes)) * 0.7 ** np.arange(len(modes))
-        # A struck skin is tighter at first; the short decay hides that it does not glide back here.
+        # The pitch of a struck membrane glides down at first; the short decay hides that this is left out here.
         skin = ring(
             low * modes * take.uniform(0.99, 1.01), 0.16 / np.sqrt(modes), loud, -np.pi / 2, frames, rate
         )
@@ -167,14 +167,14 @@ def _clap(rate: int, rng: Rng) -> Strike:
 def _cymbal(
     rate: int, rng: Rng, *, machine: bool, low: float, size: float
 ) -> Callable[[float, float, Rng], Mono]:
-    """Struck metal: (strength, seconds it rings, randomness) to sound; nothing much of it is under `low` Hz."""
+    """A cymbal: maps (strength, decay in seconds, randomness) to sound, with little energy below `low` Hz."""
     if machine:
         # Odd harmonics of squares, as far as they are in the band.
         number = np.arange(1, 100, 2)
         partials = (_METAL[:, None] * size * 2 * rng.uniform(0.9, 1.1) * number).reshape(-1)
         loud = np.tile(1 / number, len(_METAL))
     else:
-        # A plate has more modes the higher one listens, and their order is as good as none.
+        # A plate's modes are denser at higher frequencies and practically random.
         partials = low * 0.5 + (16000 - low * 0.5) * rng.random(160) ** 1.3
         loud = rng.exponential(0.03, 160)
     loud = loud * band(low, 14000, 3)(partials)
@@ -184,7 +184,7 @@ def _cymbal(
 
     def strike(strength: float, seconds: float, take: Rng) -> Mono:
         frames = int(1.1 * seconds * rate)
-        # High modes die first, and a plate passes its energy up before it does.
+        # High modes decay first, after energy has moved up to them.
         decays = seconds * (1.3 - 0.6 * partials / 16000)
         turns = take.uniform(0, 2 * np.pi, len(partials))
         metal = ring(partials * take.uniform(0.997, 1.003), decays, loud, turns, frames, rate)
@@ -233,7 +233,7 @@ def _tambourine(rate: int, rng: Rng) -> Strike:
         loud = take.uniform(0.02, 0.08, len(jingles))
         metal = ring(jingles, length, loud, take.uniform(0, 6.3, len(jingles)), frames, rate)
         shaken = noise(frames, band(6000, 14000), rate, take) * np.exp(-5 * clock / length)
-        # The jingles meet twice: once going, once coming back.
+        # The jingles hit twice: on the way out and on the way back.
         again = 1 + 0.8 * np.exp(-(((clock - 0.035) / 0.008) ** 2))
         return _shaped(((metal + 0.15 * shaken) * again).astype(np.float32), strength, 0.003, rate)
 
@@ -270,10 +270,10 @@ def _shaker(rate: int, rng: Rng) -> Strike:
 
 
 def _swept(low: float, high: float, seconds: float, clock: Curve) -> Curve:
-    """The cycles that a pitch has gone through which falls from `high` to `low` Hz."""
+    """Returns the phase in cycles of a pitch that falls from `high` to `low` Hz."""
     return low * clock + (high - low) * seconds * (1 - np.exp(-clock / seconds))
 
 
 def _shaped(sound: Mono, strength: float, rise: float, rate: int) -> Mono:
-    """A hit at its loudness, without a step at either end."""
+    """Scales a hit to its loudness and fades both ends."""
     return fade_out(fade_in(np.float32(strength**1.5) * sound, rise, rate), 0.02, rate)

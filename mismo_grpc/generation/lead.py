@@ -15,8 +15,8 @@ from mismo_grpc.generation.waves import Curve, Mono, Rng, Spectra, band, noise, 
 
 @dataclass(frozen=True)
 class _Sound:
-    """The tone of an instrument: `even` is how much there is of the even harmonics, `slope` how fast all fall,
-    `formant` where the body resonates (Hz, 0: nowhere), `breath` how much air is heard, `attack` in seconds."""
+    """The tone of an instrument: `even` is the level of the even harmonics, `slope` how fast all harmonics fall,
+    `formant` the body's resonance (Hz, 0: none), `breath` the level of breath noise, `attack` in seconds."""
 
     even: float
     slope: float
@@ -45,7 +45,7 @@ _OTHERWISE = _Sound(1.0, 1.0, 1000.0, 0.0, 0.02)
 
 
 def play_melody(notes: Sequence[Played], program: int, frames: int, rate: int, rng: Rng) -> Mono:
-    """The notes as one instrument plays them, one at a time: (frames,)."""
+    """Plays the notes one at a time on one instrument: (frames,)."""
     sound = _SOUNDS.get(program, _OTHERWISE)
     blown = sound.breath > 0
     manner = Manner(

@@ -1,4 +1,4 @@
-"""A melody as one voice performs it: a pitch that glides and trembles, a loudness, a spectrum for each moment."""
+"""Performs a melody with one voice: a pitch with glides and vibrato, a loudness, and a spectrum over time."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from mismo_grpc.generation.waves import Curve, Mono, Rng, Spectra, chunks, oscillate
 
 HOP_SECONDS = 0.01
-"""Between the moments for which pitch, loudness and spectrum are known."""
+"""Seconds between two moments; pitch, loudness and spectrum are computed for each moment."""
 TAIL_SECONDS = 0.25
-"""How long after its end a note may still be heard."""
+"""Seconds that a note may still sound after its end."""
 _JOINED_SECONDS = 0.07
 _CHUNK_MOMENTS = 1000
 
 
 @dataclass(frozen=True)
 class Played:
-    """A note in its place: [begin, end) in frames, a MIDI pitch or percussion key, a loudness (0 to 1)."""
+    """A note in frames, [begin, end), with a MIDI pitch or percussion key and a loudness (0 to 1)."""
 
     begin: int
     end: int
@@ -30,10 +30,10 @@ class Played:
 
 @dataclass(frozen=True)
 class Manner:
-    """How a voice goes from note to note: times in seconds, depths in semitones, `speed` in Hz.
+    """How a voice moves from note to note: times in seconds, depths in semitones, `speed` in Hz.
 
-    `glide` is the way to the next pitch, `scoop` how far below a first note begins, `vibrato` sets in after `delay`;
-    `drift` is how unsteady the pitch is.
+    `glide` is the time to reach the next pitch, `scoop` how far below its pitch a first note begins; `vibrato` starts
+    after `delay`; `drift` is the random variation of the pitch.
     """
 
     attack: float
@@ -48,14 +48,14 @@ class Manner:
 
 @dataclass(frozen=True)
 class Contour:
-    """A melody as performed, one value for each moment: `pitch` (MIDI, in fractions) and `level` (0 to 1)."""
+    """A performed melody with one value for each moment: `pitch` (fractional MIDI) and `level` (0 to 1)."""
 
     pitch: Curve
     level: Curve
 
 
 def one_at_a_time(notes: Sequence[Played]) -> list[Played]:
-    """The notes cut where the next begins; of those that begin within 10 ms of each other the last is kept."""
+    """Ends each note where the next begins; of notes that begin within 10 ms of each other only the last remains."""
     line: list[Played] = []
     for note, following in zip(notes, [*notes[1:], None], strict=True):
         end = note.end if following is None else min(note.end, following.begin)
@@ -81,7 +81,7 @@ def perform(notes: Sequence[Played], frames: int, manner: Manner, rate: int, rng
         tremble = np.clip((age - manner.delay) / 0.3, 0, 1) * manner.vibrato
         tremble = tremble * np.sin(2 * np.pi * manner.speed * rng.uniform(0.93, 1.07) * age)
         pitch[first:end] = note.pitch + (origin - note.pitch) * np.exp(-age / manner.glide) + tremble
-        # After the last note the pitch stays where it was, or the glide to the next would start from nowhere.
+        # After a note the pitch stays, so that the glide to the next note starts from it.
         pitch[end:] = pitch[end - 1]
         begun = level[max(0, first - 1)] if joined else 0.0
         rise = begun + (note.loudness - begun) * np.minimum(1, age / manner.attack)
@@ -97,10 +97,10 @@ def perform(notes: Sequence[Played], frames: int, manner: Manner, rate: int, rng
 def trace(
     contour: Contour, spectra: Callable[[slice, Curve, NDArray[np.int64]], Spectra], frames: int, rate: int
 ) -> Mono:
-    """The sound of a contour.
+    """Renders the sound of a contour.
 
-    `spectra` is asked for stretches of moments: it gets the slice, the pitch there in Hz, and the numbers of the
-    harmonics wanted, and gives (moments, harmonics).
+    `spectra` is called for slices of moments, with the slice, its pitch in Hz and the numbers of the harmonics; it
+    returns (moments, harmonics).
     """
     hop = hop_frames(rate)
     hz = 440 * 2 ** ((contour.pitch - 69) / 12)
@@ -119,7 +119,7 @@ def trace(
         turned = float(phase[-1] % 1.0)
         number = np.arange(1, 1 + max(1, int(top / hz[span].min())))
         made = spectra(span, hz[span], number)
-        # Harmonics go out before they reach the top, or vibrato would switch them on and off.
+        # Harmonics fade out below the highest frequency; otherwise vibrato would switch them on and off.
         room = np.clip((top - np.outer(hz[span], number)) / (0.1 * top), 0, 1)
         loud = (made * (room * contour.level[span, None])).astype(np.complex64)
         out[begin : begin + length] = oscillate(loud, hop, phase)
@@ -127,7 +127,7 @@ def trace(
 
 
 def follow_level(air: Mono, level: Curve, rate: int) -> Mono:
-    """The signal at the loudness of each moment, in place."""
+    """Scales the signal to the loudness of each moment, in place."""
     moments = np.arange(len(level)) * hop_frames(rate)
     for begin, end in chunks(len(air)):
         air[begin:end] *= np.interp(np.arange(begin, end), moments, level).astype(np.float32)
@@ -140,6 +140,6 @@ def hop_frames(rate: int) -> int:
 
 
 def _smoothed(level: Curve) -> Curve:
-    """Without corners, and never earlier than it was."""
+    """Smooths a level without moving any change earlier."""
     window = np.array([1.0, 2.0, 1.0]) / 4
     return np.convolve(level, window)[: len(level)]

@@ -1,4 +1,4 @@
-"""What a composer writes and a voice plays: notes in beats, gathered in parts."""
+"""The score, which a composer writes and voices play: parts with notes in beats."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Note:
 class Part:
     """One instrument's notes, sorted by start.
 
-    `stem` is one of STEMS, `voice` what a synthesiser calls it, `program` the General MIDI program (0 to 127; for
-    drums the kit), `level` in dB, `pan` from -1 (left) to 1 (right).
+    `stem` is one of STEMS, `voice` the name of a voice of `synthetic`, `program` the General MIDI program (0 to 127;
+    for drums the kit), `level` in dB, `pan` from -1 (left) to 1 (right).
     """
 
     stem: str
@@ -68,5 +68,5 @@ class Composition:
 
     @property
     def seconds(self) -> float:
-        """Length in seconds, without what still rings after the last beat."""
+        """Length in seconds, without the decay after the last beat."""
         return self.beats * 60 / self.tempo

@@ -1,7 +1,7 @@
-"""A singer: pulses of the glottis through the resonances of a throat that forms syllables.
+"""A singer: glottal pulses through the resonances of a vocal tract that forms syllables.
 
 The vowels are those of Peterson & Barney, "Control methods used in a study of the vowels", J. Acoust. Soc. Am. 24
-(1952), table II. Above the third formant stand those of an even tube of the throat's length, and the whole is a
+(1952), table II. The formants above the third are those of a uniform tube of the vocal tract's length, and all are a
 cascade of resonators: Fant, Acoustic Theory of Speech Production (1960).
 """
 
@@ -55,7 +55,7 @@ WOMEN = MappingProxyType(
 )
 """The same, averages over 28 women."""
 LOWEST_WOMAN = 57
-"""A melody whose middle is at this MIDI pitch or above is sung by a woman."""
+"""A melody whose middle is at this MIDI pitch or above gets a woman's voice."""
 DIPHTHONGS = ("ɑi", "ɔi", "ɛi", "ɔu", "ɑu")
 
 # Bandwidths as in D. H. Klatt, "Software for a cascade/parallel formant synthesizer", J. Acoust. Soc. Am. 67 (1980).
@@ -66,7 +66,7 @@ _TUBE_HZ = MappingProxyType({"man": 1000.0, "woman": 1207.0})
 
 @dataclass(frozen=True)
 class Consonant:
-    """A noise before a vowel: its band in Hz, its length and its loudness beside the vowel."""
+    """A noise before a vowel: its band in Hz, its length, and its loudness relative to the vowel."""
 
     low: float
     high: float
@@ -86,7 +86,7 @@ CONSONANTS = MappingProxyType(
     }
 )
 NASAL = "m"
-"""A consonant that is hummed: the vowel opens from closed lips."""
+"""A nasal consonant: the vowel opens from closed lips."""
 _NASAL = (280.0, 1100.0, 2300.0)
 _TONGUE_SECONDS = 0.04
 _INHALE_SECONDS = 0.3
@@ -94,12 +94,12 @@ _INHALE_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class Singer:
-    """A voice as drawn from the seed.
+    """A voice drawn from the seed.
 
-    `women` tells the table, `throat` scales all formants, `slope` is how fast the harmonics of its source fall (1 is
-    6 dB an octave), `ring` (0 to 1) draws the fourth and fifth formants together as trained singers do (Sundberg,
-    J. Acoust. Soc. Am. 55, 1974), `breath` is how much air is heard. The last three are what it sings with:
-    `manner`, and its syllables' vowels (one, or two of the table that it goes through) and consonants ("" for none).
+    `women` selects the table, `throat` scales all formants, `slope` is how fast the source's harmonics fall (1 is 6 dB
+    an octave), `ring` (0 to 1) moves the fourth and fifth formants together as trained singers do (Sundberg,
+    J. Acoust. Soc. Am. 55, 1974), `breath` is the level of breath noise. The others determine how it sings: `manner`,
+    and the vowels (one, or two for a diphthong) and consonants ("" for none) of its syllables.
     """
 
     women: bool
@@ -113,7 +113,7 @@ class Singer:
 
 
 def draw_singer(middle: float, rng: Rng) -> Singer:
-    """A singer for a melody around the MIDI pitch `middle`."""
+    """Draws a singer for a melody around the MIDI pitch `middle`."""
     manner = Manner(
         attack=rng.uniform(0.02, 0.06),
         release=rng.uniform(0.03, 0.08),
@@ -138,7 +138,7 @@ def draw_singer(middle: float, rng: Rng) -> Singer:
 
 
 def sing(notes: Sequence[Played], singer: Singer, frames: int, rate: int, rng: Rng) -> Mono:
-    """The notes, one at a time and a syllable on each, as (frames,)."""
+    """Sings the notes one at a time, with a syllable on each: (frames,)."""
     line = one_at_a_time(notes)
     consonants = [str(c) for c in rng.choice(singer.consonants, len(line))]
     vowels = [str(v) for v in rng.choice(singer.vowels, len(line))]
@@ -149,11 +149,11 @@ def sing(notes: Sequence[Played], singer: Singer, frames: int, rate: int, rng: R
 
     def spectra(span: slice, hz: Curve, number: NDArray[np.int64]) -> Spectra:
         frequencies = np.outer(hz, number)
-        # Pulses lose some 12 dB an octave and gain 6 on their way from the lips; a soft voice is duller.
+        # Glottal pulses fall by about 12 dB an octave, and radiation from the lips adds 6; a soft voice is duller.
         slope = singer.slope + 0.5 * (0.7 - contour.level[span, None])
         source = shimmer[span, None] * number**-slope
         sound = (-1j * source) * throat_gain(frequencies, formants[span])
-        # Vowels whose formants miss the harmonics would be too soft; a singer makes up for most of that.
+        # Vowels whose formants lie between harmonics would be too soft; singers compensate for most of that.
         power = np.sqrt(np.sum(np.abs(sound) ** 2, axis=1, keepdims=True))
         return (sound / power**0.7).astype(np.complex64)
 
@@ -164,7 +164,7 @@ def sing(notes: Sequence[Played], singer: Singer, frames: int, rate: int, rng: R
 
 
 def throat_gain(frequencies: Curve, formants: Curve) -> NDArray[np.complex128]:
-    """What a cascade of formants (moments, up to 7) does to (moments, harmonics) frequencies; 1 at 0 Hz."""
+    """Returns the gain of a cascade of formants (moments, up to 7) at frequencies (moments, harmonics); 1 at 0 Hz."""
     fallen: NDArray[np.complex128] = np.ones(frequencies.shape, dtype=np.complex128)
     squared = frequencies**2
     for formant, bandwidth in zip(formants.T, _BANDWIDTHS, strict=False):
@@ -181,7 +181,7 @@ def _formants_over(
     moments: int,
     rate: int,
 ) -> Curve:
-    """The formants at each moment, (moments, 7): they move on to each vowel as the tongue does, in some 40 ms."""
+    """Returns the formants at each moment, (moments, 7); they move to each vowel in about 40 ms, as the tongue does."""
     table = WOMEN if singer.women else MEN
     hop = hop_frames(rate)
     lower = np.tile(np.array(table["ʌ"], dtype=float), (moments, 1))
@@ -199,7 +199,7 @@ def _formants_over(
         moved = np.clip(2 * age / length - 1, 0, 1)
         goal = opening + (closing - opening) * moved
         lower[first:until] = goal + (origin - goal) * np.exp(-age / _TONGUE_SECONDS)
-    # (2 k - 1) quarter waves of a tube: the fourth formant is the seventh quarter.
+    # The resonances of a tube are at (2 k - 1) quarter waves, so the fourth formant is at seven quarters.
     upper = _TUBE_HZ["woman" if singer.women else "man"] * (np.arange(4, 8) - 0.5)
     upper[0] *= 1 - 0.12 * singer.ring
     upper[1] *= 1 - 0.22 * singer.ring
@@ -209,7 +209,7 @@ def _formants_over(
 def _articulated(
     notes: Sequence[Played], consonants: Sequence[str], frames: int, rate: int, rng: Rng
 ) -> tuple[Mono, list[Played]]:
-    """The noises of consonants and of breaths taken, and the notes from where their vowels begin."""
+    """Returns the noises of consonants and breaths, and the notes with the beginnings of their vowels."""
     out = np.zeros(frames, dtype=np.float32)
     sounds = {
         name: noise(int(c.seconds * rate), band(c.low, c.high), rate, rng) for name, c in CONSONANTS.items()

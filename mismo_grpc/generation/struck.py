@@ -1,4 +1,4 @@
-"""Instruments that are struck or plucked and then left to ring: partials that die away, each at its own pace.
+"""Instruments that are struck or plucked and then decay: each partial with its own decay time.
 
 Each function draws a `Timbre` from the General MIDI program, the sample rate and randomness.
 """
@@ -29,7 +29,7 @@ from mismo_grpc.generation.waves import (
 )
 
 _KARPLUS_RATE = 44100.0
-"""The clock of the string's delay line; the decay of its harmonics belongs to it, whatever the sample rate."""
+"""The sample rate of the string's delay line; its harmonics decay as at this rate, whatever the output's rate is."""
 
 # Partials of tuned bars, by General MIDI program: Fletcher & Rossing, The Physics of Musical Instruments,
 # 2nd edition, chapter 19. Beside them how fast the pitch itself fades (seconds at middle C).
@@ -62,7 +62,7 @@ def guitar(program: int, rate: int, rng: Rng) -> Timbre:
     cutoff *= rng.uniform(0.75, 1.35)
     sustain = (0.35 if program == 28 else 4.0) * rng.uniform(0.7, 1.4)
     pluck = rng.uniform(0.1, 0.3)
-    # The air in an acoustic body and its top plate.
+    # The resonances of the air in an acoustic body, and of its top plate.
     air, plate = rng.uniform(95, 115), rng.uniform(190, 230)
 
     def tone(pitch: int, strength: float, frames: int, rng: Rng) -> Mono:
@@ -97,7 +97,7 @@ def distorted_guitar(program: int, rate: int, rng: Rng) -> Timbre:
 
 
 def piano(program: int, rate: int, rng: Rng) -> Timbre:
-    """A piano: stiff strings, two to a note and a little apart; bright (1), electric (2), honky-tonk (3)."""
+    """A piano: stiff strings, two slightly detuned ones a note; bright (1), electric (2), honky-tonk (3)."""
     apart = rng.uniform(4, 9) if program == 3 else rng.uniform(0.2, 0.9)
     brightness = rng.uniform(0.8, 1.3) * (1.5 if program in (1, 2) else 1.0)
     hammer = rng.uniform(0.10, 0.14)
@@ -130,7 +130,7 @@ def piano(program: int, rate: int, rng: Rng) -> Timbre:
 
 
 def electric_piano(program: int, rate: int, rng: Rng) -> Timbre:
-    """An electric piano of two sines that bend one another; harpsichord (6) and clavinet (7) are strings."""
+    """An electric piano by frequency modulation of two sines; harpsichord (6) and clavinet (7) are strings."""
     if program in (6, 7):
         pluck = rng.uniform(0.06, 0.12)
         sustain = rng.uniform(2.0, 5.0) if program == 6 else rng.uniform(0.8, 2.0)
@@ -147,7 +147,7 @@ def electric_piano(program: int, rate: int, rng: Rng) -> Timbre:
     def tone(pitch: int, strength: float, frames: int, rng: Rng) -> Mono:
         hz = hertz(pitch)
         body = bent_sine(hz, 1.0, index * (0.4 + strength), decay, frames, rate)
-        # The struck tine, far above: Chowning, J. Audio Eng. Soc. 21 (1973), at a ratio that still fits.
+        # The struck tine, far above the pitch: Chowning, J. Audio Eng. Soc. 21 (1973), below the highest frequency.
         ratio = min(14.0, np.floor(TOP * rate / 2.5 / hz))
         bell = bent_sine(hz, max(1.0, ratio), 0.8 * strength, 0.15, frames, rate)
         clock = seconds_of(frames, rate)
@@ -183,16 +183,16 @@ def pluck(program: int, rate: int, rng: Rng) -> Timbre:
 
 
 def _string(hz: float, pluck: float, cutoff: float, sustain: float, frames: int, rate: int, rng: Rng) -> Mono:
-    """A plucked string: `pluck` is where (a share of its length), `sustain` the 60 dB decay of A2 in seconds.
+    """A plucked string: `pluck` is the position (a share of its length), `sustain` the 60 dB decay of A2 in seconds.
 
-    Karplus & Strong's loop (Computer Music Journal 7, 1983), solved instead of run: each trip round the string
-    averages two samples, which takes a factor cos(pi f / rate) off a harmonic of frequency f; so it rings as an
-    exponential whose rate is known, and its pitch need not be a whole number of samples.
+    The closed form of Karplus & Strong's loop (Computer Music Journal 7, 1983): each trip round the string averages two
+    samples, which multiplies a harmonic of frequency f by cos(pi f / rate). So each harmonic decays exponentially at a
+    known rate, and the pitch need not be a whole number of samples.
     """
     number = np.arange(1, 1 + max(1, int(min(10000.0, TOP * rate) / hz)))
     frequencies = hz * number
     lost = SIXTY_DB / (sustain * np.sqrt(110 / hz)) - hz * np.log(np.cos(np.pi * frequencies / _KARPLUS_RATE))
-    # The shape of a string pulled aside, and no two plucks quite alike.
+    # The spectrum of a string pulled aside, with a small variation of each pluck.
     loud = np.sin(np.pi * number * pluck) / number * resonant(frequencies, max(cutoff, hz), 0.7)
     loud *= rng.uniform(0.7, 1.3, len(number))
     return ring(frequencies, SIXTY_DB / lost, loud / np.sin(np.pi * pluck), 0.0, frames, rate)

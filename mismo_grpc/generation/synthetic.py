@@ -1,4 +1,4 @@
-"""Plays compositions with voices made of numpy alone: no sound font, no sample, a new band for each seed."""
+"""Renders compositions with voices of numpy alone, without sound fonts or samples; each seed draws new instruments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mismo_grpc.generation import held, struck
-from mismo_grpc.generation.kit import CHOKED_BY, Piece, draw_kit
+from mismo_grpc.generation.kit import CHOKED_BY, Drum, draw_kit
 from mismo_grpc.generation.lead import play_melody
 from mismo_grpc.generation.line import Played
 from mismo_grpc.generation.score import STEMS, Composition, Note, Part
@@ -34,9 +34,9 @@ Audio = NDArray[np.float32]
 """(frames, 2)."""
 
 PEAK = 0.9
-"""Of the mix."""
+"""The peak of the mix."""
 LONGEST_NOTE = 20.0
-"""Seconds after which a held note is let go, so that one note cannot take all memory."""
+"""Seconds after which a held note ends, so that one note cannot take all memory."""
 
 INSTRUMENTS = MappingProxyType(
     {
@@ -60,22 +60,22 @@ VOICES = ("drum kit", *INSTRUMENTS, *MELODIC)
 """Every voice that a part may ask for."""
 
 _END_SECONDS = 0.01
-"""The fade at the end of the song."""
+"""Seconds of the fade at the end of the song."""
 _LAYERS = 4
-"""Takes of different strength that a note is drawn in; its loudness itself is continuous."""
+"""Strengths that a note's timbre is rendered in; its loudness is continuous."""
 _HITS = 3
-"""Takes of each hit of a drum, played in turn."""
+"""Variants of each drum hit, played in turn."""
 _LOUDNESS = MappingProxyType({"drums": 0.11, "bass": 0.11, "other": 0.08, "vocals": 0.1})
-"""RMS of a part of 0 dB while it sounds."""
+"""RMS of a part with a level of 0 dB while it sounds."""
 _ROOM_SENDS = MappingProxyType({"drums": 0.12, "bass": 0.0, "other": 0.22, "vocals": 0.22})
-"""How much of a stem the room gives back; a bass in a room is mud."""
+"""The level of each stem's reverberation; none for a bass, which would become unclear."""
 
 
 def render(composition: Composition, *, sample_rate: int = 44100, seed: int) -> dict[str, Audio]:
-    """The four stems of a composition, each (frames, 2) float32, from its first beat to its last.
+    """Renders the four stems of a composition, each (frames, 2) float32, from its first beat to its last.
 
-    They are scaled together: their sum peaks at PEAK, and none of them goes beyond it. The same seed gives the same
-    bytes. Takes 8 bytes for each frame and stem, and some three times that of one stem while it plays.
+    One gain scales all stems: their sum peaks at PEAK or below, and no stem exceeds it. The same seed gives the same
+    bytes. Takes 8 bytes of memory for each frame and stem, and about three times that for the stem in progress.
     Raises ValueError for a stem, voice or drum that is unknown, or a negative seed.
     """
     unknown = {part.stem for part in composition.parts} - set(STEMS)
@@ -98,9 +98,9 @@ def render(composition: Composition, *, sample_rate: int = 44100, seed: int) -> 
 
 
 def render_part(part: Part, tempo: float, frames: int, sample_rate: int, seed: int) -> Audio:
-    """One part as (frames, 2) float32, at the loudness of its stem, its own level and its place between the speakers.
+    """Renders one part as (frames, 2) float32, with the loudness of its stem, its own level and its pan.
 
-    `tempo` in beats a minute. The seed draws the instrument; what would sound past the end is cut with a short fade.
+    `tempo` is in beats a minute. The seed draws the instrument; sound past the end is cut with a short fade.
     Raises ValueError for a voice or a drum that is unknown, or a negative seed.
     """
     if part.voice not in VOICES:
@@ -135,7 +135,7 @@ def _played(part: Part, notes: Sequence[Played], frames: int, rate: int, rng: Rn
         return widened(play_melody(notes, part.program, frames, rate, rng))
     if part.voice in ("lead singer", "backing singer"):
         middle = float(np.median([note.pitch for note in notes]))
-        # Backing vocals are a pair, one to each side.
+        # Backing vocals are two voices, one on each side.
         voices = 1 if part.voice == "lead singer" else 2
         sung = [sing(notes, draw_singer(middle, rng), frames, rate, rng) for _ in range(voices)]
         return np.stack([sung[0], sung[-1]])
@@ -144,7 +144,7 @@ def _played(part: Part, notes: Sequence[Played], frames: int, rate: int, rng: Rn
 
 
 def _held(timbre: Timbre, notes: Sequence[Played], frames: int, rate: int, rng: Rng) -> Mono:
-    """The notes of an instrument: each pitch is made once for each strength, as long as it is held at most."""
+    """Plays the notes of an instrument; each pitch is rendered once a strength, for the longest time it is held."""
     takes: defaultdict[tuple[int, int, int], list[Played]] = defaultdict(list)
     times: Counter[int] = Counter()
     for note in notes:
@@ -152,7 +152,7 @@ def _held(timbre: Timbre, notes: Sequence[Played], frames: int, rate: int, rng: 
         takes[note.pitch, layer, times[note.pitch] % timbre.variants].append(note)
         times[note.pitch] += 1
     release = int(timbre.release * rate)
-    # An exponential that arrives at 0.
+    # An exponential that reaches 0.
     let_go = (np.exp(-5 * np.arange(release) / max(1, release)) - np.exp(-5)) / (1 - np.exp(-5))
     let_go = let_go.astype(np.float32)
     out = np.zeros(frames, dtype=np.float32)
@@ -168,27 +168,27 @@ def _held(timbre: Timbre, notes: Sequence[Played], frames: int, rate: int, rng: 
     return out
 
 
-def _drummed(kit: Mapping[int, Piece], notes: Sequence[Played], frames: int, rate: int, rng: Rng) -> Stereo:
-    """The hits of a kit: a few takes of each piece, struck softly or hard, played in turn."""
+def _drummed(kit: Mapping[int, Drum], notes: Sequence[Played], frames: int, rate: int, rng: Rng) -> Stereo:
+    """Plays the hits of a kit: a few variants of each drum, soft and hard, in turn."""
     missing = {note.pitch for note in notes} - set(kit)
     if missing:
         raise ValueError(f"no such drums: {sorted(missing)}; there are {sorted(kit)}")
-    chokes = {piece: [n.begin for n in notes if n.pitch in by] for piece, by in CHOKED_BY.items()}
+    chokes = {drum: [n.begin for n in notes if n.pitch in by] for drum, by in CHOKED_BY.items()}
     takes: defaultdict[tuple[int, int, int], list[tuple[Played, int]]] = defaultdict(list)
     times: Counter[int] = Counter()
     for note in notes:
         layer = min(int(note.loudness * _LAYERS), _LAYERS - 1)
-        # What is struck together with a piece does not silence it.
+        # A hit at the same time as a drum does not silence it.
         stops = chokes.get(note.pitch, [])
         later = bisect_left(stops, note.begin + int(0.06 * rate))
         choked = stops[later] if later < len(stops) else frames
         takes[note.pitch, layer, times[note.pitch] % _HITS].append((note, choked))
         times[note.pitch] += 1
     out = np.zeros((2, frames), dtype=np.float32)
-    for (piece, layer, _), played in sorted(takes.items()):
+    for (drum, layer, _), played in sorted(takes.items()):
         strength = (layer + 0.5) / _LAYERS
-        hit = kit[piece].strike(strength, rng)
-        sides = np.array(_pan(kit[piece].pan), dtype=np.float32)[:, None] * hit
+        hit = kit[drum].strike(strength, rng)
+        sides = np.array(_pan(kit[drum].pan), dtype=np.float32)[:, None] * hit
         for note, choked in played:
             end = min(note.begin + len(hit), choked)
             sound = sides[:, : end - note.begin] * np.float32((note.loudness / strength) ** 1.5)
@@ -199,21 +199,21 @@ def _drummed(kit: Mapping[int, Piece], notes: Sequence[Played], frames: int, rat
 
 
 def _pan(pan: float) -> tuple[float, float]:
-    """The gains of left and right: their power is the same wherever it is, and both are 1 in the middle."""
+    """Returns the gains of left and right: of constant power, both 1 in the middle."""
     angle = (float(np.clip(pan, -1, 1)) + 1) * np.pi / 4
     return float(np.sqrt(2) * np.cos(angle)), float(np.sqrt(2) * np.sin(angle))
 
 
 def _loudness(played: Stereo, rate: int) -> float:
-    """RMS of the stretches of 50 ms in which there is sound."""
+    """Returns the RMS of the 50 ms blocks that are not silent."""
     length = max(1, min(int(0.05 * rate), played.shape[1]))
-    pieces = played[:, : played.shape[1] // length * length].reshape(2, -1, length)
-    power = np.einsum("cpf,cpf->p", pieces, pieces) / (2 * length)
+    blocks = played[:, : played.shape[1] // length * length].reshape(2, -1, length)
+    power = np.einsum("cpf,cpf->p", blocks, blocks) / (2 * length)
     return float(np.sqrt(power[power >= 0.05 * power.max()].mean()))
 
 
 def _room(rate: int, rng: Rng) -> NDArray[np.float32]:
-    """Impulse responses of a small room, (2, frames): noise that dies away, other noise for each ear."""
+    """Returns impulse responses of a small room, (2, frames): decaying noise, different for each ear."""
     seconds, dull = rng.uniform(0.25, 0.9), rng.uniform(3000, 7000)
     clock = seconds_of(int(seconds * rate), rate)
     ears = [
@@ -225,9 +225,9 @@ def _room(rate: int, rng: Rng) -> NDArray[np.float32]:
 
 
 def _peak(stems: Sequence[Audio]) -> float:
-    """The highest sample of the stems or of their sum."""
+    """Returns the largest absolute sample of the stems and of their sum."""
     highest = 0.0
     for begin, end in chunks(len(stems[0])):
-        pieces = [stem[begin:end] for stem in stems]
-        highest = max(highest, *(float(np.abs(piece).max()) for piece in (*pieces, np.sum(pieces, axis=0))))
+        blocks = [stem[begin:end] for stem in stems]
+        highest = max(highest, *(float(np.abs(block).max()) for block in (*blocks, np.sum(blocks, axis=0))))
     return highest

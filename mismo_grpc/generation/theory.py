@@ -1,4 +1,4 @@
-"""Keys, scales and chord symbols: the little theory that the composer needs."""
+"""Keys, scales and chord symbols, as far as the composer needs them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Chord:
-    """A root (pitch class), what stands on it (semitones above the root) and the pitch class of its bass."""
+    """A root (pitch class), the intervals above it (semitones) and the pitch class of the bass."""
 
     root: int
     intervals: tuple[int, ...]
@@ -97,7 +97,7 @@ def parse_key(text: str, field: str = "key") -> Key:
     """A key such as "A minor", "F#m", "Bb" or "D dorian"; raises InvalidFieldError that names `field`."""
     match = _KEY.fullmatch(text.strip())
     mode = (match[3].strip() or "major") if match else ""
-    # "M" is major and "m" minor, so this comes before the case goes.
+    # "M" is major and "m" minor, so this must come before lower-casing.
     mode = {"m": "minor", "M": "major", "min": "minor", "maj": "major"}.get(mode, mode.lower())
     if match is None or mode not in SCALES:
         raise InvalidFieldError(

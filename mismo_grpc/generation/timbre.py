@@ -1,4 +1,4 @@
-"""What an instrument is once it is drawn from a seed, and what several instruments share."""
+"""The interface of an instrument that was drawn from a seed, and sounds that several instruments share."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from mismo_grpc.generation.waves import Mono, Rng, Stereo, band, chorus, noise, seconds_of
 
 Tone = Callable[[int, float, int, Rng], Mono]
-"""One note for as long as it may be held: MIDI pitch, strength (0 to 1), frames, randomness."""
+"""Renders one note of a given length: MIDI pitch, strength (0 to 1), frames, randomness."""
 Finish = Callable[[Mono], Stereo]
-"""What happens to the notes of a part together, from one channel to two."""
+"""Processes all notes of a part together, from one channel to two."""
 
 
 def centred(signal: Mono) -> Stereo:
@@ -22,10 +22,10 @@ def centred(signal: Mono) -> Stereo:
 
 @dataclass(frozen=True)
 class Timbre:
-    """An instrument as drawn from the seed.
+    """An instrument drawn from the seed.
 
-    `tone` plays a note that is never let go; `release` is how long it takes to die once it is (seconds);
-    `variants` are the takes there are of each note, played in turn; `finish` treats all notes of a part together.
+    `tone` renders a held note; `release` is the decay after it is released (seconds); `variants` is the number of
+    variants of each note, played in turn; `finish` processes all notes of a part together.
     """
 
     tone: Tone
@@ -35,7 +35,7 @@ class Timbre:
 
 
 def knock(loud: float, low: float, high: float, frames: int, rate: int, rng: Rng) -> Mono:
-    """What is heard of a hammer, a pick or a key: 30 ms of noise, in silence of the length of the note."""
+    """The noise of a hammer, a pick or a key: 30 ms of noise, then silence up to the length of the note."""
     out = np.zeros(frames, dtype=np.float32)
     length = min(frames, int(0.03 * rate))
     burst = noise(length, band(low, high), rate, rng) * np.exp(-seconds_of(length, rate) / 0.005)
@@ -44,7 +44,7 @@ def knock(loud: float, low: float, high: float, frames: int, rate: int, rng: Rng
 
 
 def chorused(depth: float, speed: float, rate: int, rng: Rng) -> Finish:
-    """A chorus with a will of its own: some copies of an instrument have more of it."""
+    """A chorus whose depth varies at random between instruments."""
     depth *= rng.uniform(0.5, 1.5)
     speed *= rng.uniform(0.7, 1.4)
     turn = int(rng.integers(2**31))

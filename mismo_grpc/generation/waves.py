@@ -1,4 +1,4 @@
-"""Sound out of arithmetic: ringing partials, changing wavetables, shaped noise, filters and saturation.
+"""Sound synthesis: decaying partials, changing wavetables, filtered noise, filters and saturation.
 
 Nothing here loops over frames in Python: partials are summed by a matrix product, filters run as FFTs.
 Times are seconds and frequencies Hz unless a name says frames or cycles.
@@ -16,7 +16,7 @@ Rng = np.random.Generator
 Mono = NDArray[np.float32]
 """One channel: (frames,)."""
 Stereo = NDArray[np.float32]
-"""Two channels apart: (2, frames)."""
+"""Two channels, not interleaved: (2, frames)."""
 Curve = NDArray[np.floating[Any]]
 Spectra = NDArray[np.complex64]
 """(moments, harmonics from the first up); each value is the harmonic's amplitude and phase."""
@@ -24,9 +24,9 @@ Gain = Callable[[Curve], Curve]
 """The gain of a filter at the given frequencies."""
 
 SIXTY_DB = float(np.log(1000.0))
-"""What a tone that falls by 60 dB in a second loses, in nepers."""
+"""Nepers a second of a tone that falls by 60 dB in a second."""
 TOP = 0.45
-"""Nothing is made above this share of the sample rate, so that nothing folds back."""
+"""No sound is generated above this share of the sample rate, to avoid aliasing."""
 
 _CHUNK = 1 << 18
 _LONGEST_NOISE = 1 << 18
@@ -45,10 +45,10 @@ def ring(
     frames: int,
     rate: int,
 ) -> Mono:
-    """Partials that die away: a sum of cosines, each losing 60 dB in its own `decays`; those too high are left out.
+    """A sum of decaying cosines, each losing 60 dB in its own `decays`; frequencies that are too high are left out.
 
-    Frame i * B + j of a partial is its value at i * B times its turn over j frames, so the sum over all of them
-    is a product of two small matrices.
+    Frame i * B + j of a partial is its complex value at i * B times its rotation over j frames, so the sum over all
+    partials is a product of two small matrices.
     """
     heard = frequencies < TOP * rate
     frequencies, amplitudes = frequencies[heard], amplitudes[heard]
@@ -65,13 +65,13 @@ def ring(
 
 
 def oscillate(spectra: Spectra, hop: int, phase: Curve) -> Mono:
-    """A wave that changes: row k of `spectra` is its spectrum at frame k * hop, a single row that of every frame.
+    """A wave with a changing spectrum: row k of `spectra` is the spectrum at frame k * hop; a single row is constant.
 
-    `phase` is in cycles, one value a frame. Between the rows the wave is mixed; harmonic h of amplitude a is
+    `phase` is in cycles, one value a frame. Between two rows the waves are interpolated; harmonic h of amplitude a is
     the real part of a * exp(2 pi i h phase).
     """
     rows, harmonics = spectra.shape
-    # Eight samples for the shortest wave keep what reading between them adds some 35 dB under that harmonic.
+    # Eight samples for the shortest wave keep the interpolation error about 35 dB below that harmonic.
     size = 1 << max(8, (8 * harmonics - 1).bit_length())
     bins = np.zeros((rows, size // 2 + 1), dtype=np.complex64)
     bins[:, 1 : harmonics + 1] = spectra * np.float32(size / 2)
@@ -94,14 +94,14 @@ def oscillate(spectra: Spectra, hop: int, phase: Curve) -> Mono:
 
 
 def _read(table: Mono, at: NDArray[np.intp], part: Mono) -> Mono:
-    """The table between its values `at` and the next ones."""
+    """Interpolates the table linearly between the values `at` and the next ones."""
     value = table[at]
     value += (table[at + 1] - value) * part
     return value
 
 
 def bent_sine(hz: float, ratio: float, index: float, decay: float, frames: int, rate: int) -> Mono:
-    """A sine whose phase is bent by a sine `ratio` times as fast, less and less (`decay` in seconds)."""
+    """A sine, phase-modulated by a sine of `ratio` times its frequency; the modulation decays (`decay` in seconds)."""
     clock = seconds_of(frames, rate)
     turn = 2 * np.pi * hz * clock
     bend = np.sin(ratio * turn) * (index * np.exp(-clock / decay))
@@ -109,7 +109,7 @@ def bent_sine(hz: float, ratio: float, index: float, decay: float, frames: int, 
 
 
 def noise(frames: int, gain: Gain, rate: int, rng: Rng) -> Mono:
-    """Noise of RMS 1 with the spectrum of a filter; longer than some six seconds it repeats, without a seam."""
+    """Noise of RMS 1 with the spectrum of a filter; after about six seconds it repeats seamlessly."""
     size = min(1 << max(6, (frames - 1).bit_length()), _LONGEST_NOISE)
     bins = rng.standard_normal((2, size // 2 + 1), dtype=np.float32)
     shape = gain(np.fft.rfftfreq(size, 1 / rate)).astype(np.float32)
@@ -119,7 +119,7 @@ def noise(frames: int, gain: Gain, rate: int, rng: Rng) -> Mono:
 
 
 def band(low: float, high: float, order: int = 2) -> Gain:
-    """A band-pass: 6 dB an octave for each order outside [low, high]; a 0 leaves that side open."""
+    """A band-pass: 6 dB an octave for each order outside [low, high]; 0 means no limit on that side."""
 
     def gain(frequencies: Curve) -> Curve:
         passed = np.ones_like(frequencies)
@@ -140,7 +140,7 @@ def resonant(frequencies: Curve, cutoff: Curve | float, q: float) -> Curve:
 
 
 def minimum_phase(gain: Gain, taps: int, rate: int) -> NDArray[np.float32]:
-    """The impulse response (taps,) that has a gain and the least delay.
+    """Returns the minimum-phase impulse response (taps,) of a gain.
 
     The cepstrum of the gain is folded onto positive times: Oppenheim & Schafer, Discrete-Time Signal Processing,
     3rd edition, section 13.8.
@@ -153,7 +153,7 @@ def minimum_phase(gain: Gain, taps: int, rate: int) -> NDArray[np.float32]:
 
 
 def convolve(signal: Mono, kernels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The signal through each of the kernels (n, taps), as (n, frames): blocks of FFTs, overlapped and added."""
+    """Convolves the signal with each of the kernels (n, taps), to (n, frames), by overlap-add of FFT blocks."""
     count, taps = kernels.shape
     size = max(1 << 15, 1 << (4 * taps - 1).bit_length())
     responses = np.fft.rfft(kernels, size)
@@ -167,12 +167,12 @@ def convolve(signal: Mono, kernels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def equalise(signal: Mono, gain: Gain, rate: int) -> Mono:
-    """The signal through a filter of the given gain, without delay."""
+    """Filters the signal with the given gain, without delay."""
     return convolve(signal, minimum_phase(gain, 1024, rate)[None])[0]
 
 
 def saturate(signal: Mono) -> Mono:
-    """tanh of the signal, without most of the aliasing that tanh itself would bring.
+    """Returns tanh of the signal, without most of the aliasing that plain tanh would cause.
 
     Antiderivative antialiasing of first order: Parker, Zavalishin & Le Bivic, DAFx-16.
     """
@@ -190,7 +190,7 @@ def saturate(signal: Mono) -> Mono:
 
 
 def chorus(signal: Mono, depth: float, speed: float, rate: int, rng: Rng) -> Stereo:
-    """The signal beside itself, late by a time that swings: 8 ms and `depth` seconds more, `speed` times a second."""
+    """Adds a copy of the signal with a delay of 8 ms + `depth` ± `depth` seconds, `speed` cycles a second."""
     out = np.empty((2, len(signal)), dtype=np.float32)
     turn = rng.uniform(0, 1)
     lead = int((0.008 + 2 * depth) * rate) + 2
@@ -210,7 +210,7 @@ def chorus(signal: Mono, depth: float, speed: float, rate: int, rng: Rng) -> Ste
 
 
 def chunks(frames: int) -> Iterator[tuple[int, int]]:
-    """[begin, end) of stretches that are short enough to work on in double precision."""
+    """Yields [begin, end) of chunks that are short enough to process in double precision."""
     return ((begin, min(begin + _CHUNK, frames)) for begin in range(0, frames, _CHUNK))
 
 
@@ -220,14 +220,14 @@ def seconds_of(frames: int, rate: int) -> Curve:
 
 
 def fade_in(signal: Mono, seconds: float, rate: int) -> Mono:
-    """The signal with a rise over its first moments, in place."""
+    """Fades the signal in over `seconds`, in place."""
     rise = min(len(signal), max(1, int(seconds * rate)))
     signal[:rise] *= (0.5 - 0.5 * np.cos(np.pi * np.arange(rise) / rise)).astype(np.float32)
     return signal
 
 
 def fade_out(signal: NDArray[np.float32], seconds: float, rate: int) -> NDArray[np.float32]:
-    """The signal with a fall over the last moments of its last axis, in place; its last frame is 0."""
+    """Fades the signal out over the last `seconds` of its last axis, in place; its last frame is 0."""
     fall = min(int(signal.shape[-1]), max(1, int(seconds * rate)))
     if fall:
         signal[..., -fall:] *= (0.5 + 0.5 * np.cos(np.pi * np.arange(1, fall + 1) / fall)).astype(np.float32)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import structlog
 
-from mismo_grpc.completion import run_to_completion, settled
+from mismo_grpc.completion import run_to_completion, wait_ended
 from mismo_grpc.errors import DiskFullError, InternalError, MismoError, disk_error
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.events import EventKind
@@ -85,13 +85,13 @@ class JobRunner:
                     task.result()
                 for stage in _needless(active.job, tasks):
                     tasks[stage].cancel()
-                    await run_to_completion(settled([tasks[stage]]))
+                    await run_to_completion(wait_ended([tasks[stage]]))
                     pending.discard(tasks[stage])
         finally:
             for task in tasks.values():
                 task.cancel()
             if tasks:
-                await run_to_completion(settled(list(tasks.values())))
+                await run_to_completion(wait_ended(list(tasks.values())))
             for end in ends.values():
                 # Nobody may have waited for it.
                 if end.done():

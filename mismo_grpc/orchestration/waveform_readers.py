@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from mismo_grpc.audio.peaks import PeakFile
 from mismo_grpc.broadcast import Broadcast
-from mismo_grpc.completion import run_to_completion, settled
+from mismo_grpc.completion import run_to_completion, wait_ended
 from mismo_grpc.errors import ArtifactNotFoundError, JobNotReadyError, check_run
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Job, JobState, Stage, StageState
@@ -148,6 +148,6 @@ async def _stored(files: RunFiles, job: Job, in_thread: InThread) -> AsyncGenera
 
 async def _close(opening: asyncio.Future[StoredPeaks]) -> None:
     """Closes the files, also if the caller left while they were being opened."""
-    await settled([opening])
+    await wait_ended([opening])
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()

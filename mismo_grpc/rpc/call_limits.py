@@ -1,4 +1,4 @@
-"""How many requests are received, and how many unary calls of each method are at work, at once."""
+"""Limits on the requests that are received at once, and on the unary calls of each method that run at once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from mismo_grpc.errors import CapacityError
 
 MAX_REQUEST_BYTES = 256 << 10
-"""Of one message; a submit with all the labels it may have takes less than 150 KB."""
+"""The most bytes of one request; a submit with the most labels takes less than 150 KB."""
 RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class CallLimit:
-    """Of one unary method: calls at work at once, and calls that wait for their turn."""
+    """Limits of one unary method: calls that run at once, and calls that wait for their turn."""
 
     at_work: int
     waiting: int
@@ -27,20 +27,20 @@ USUAL_LIMIT = CallLimit(at_work=64, waiting=448)
 
 @dataclass(frozen=True)
 class CallLimits:
-    """What calls may cost; methods by their path, such as `/mismo.analysis.v1.JobService/ListJobs`."""
+    """The limits of all calls; keys are method paths such as `/mismo.analysis.v1.JobService/ListJobs`."""
 
     unary: Mapping[str, CallLimit]
-    """USUAL_LIMIT for a method that is not here."""
+    """Limits of unary methods; USUAL_LIMIT for any other method."""
     request_bytes: Mapping[str, int]
-    """Of one message; MAX_REQUEST_BYTES for a method that is not here."""
+    """The most bytes of one request message; MAX_REQUEST_BYTES for any other method."""
     receiving: int = 16
-    """First messages that are received at once, of all methods: each may have 4 MiB before it is refused."""
+    """First messages of calls that are received at once, of all methods: each can have 4 MiB before it is refused."""
     patience: float = 10.0
-    """Seconds: for the first message to come, and for a turn."""
+    """The longest wait in seconds for the first message, and for a turn."""
 
 
 class Turns:
-    """Lets some callers work at once; the others wait in their order. On the event loop only."""
+    """Lets `at_once` callers run; the others wait in order. On the event loop only."""
 
     def __init__(self, at_once: int, patience: float) -> None:
         self._semaphore = asyncio.Semaphore(at_once)
@@ -48,13 +48,13 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self) -> AsyncGenerator[None]:
-        """Held while the caller works; raises CapacityError after `patience` seconds of waiting."""
+        """Waits for a turn and keeps it during the block; raises CapacityError after `patience` seconds of waiting."""
         try:
             async with asyncio.timeout(self._patience):
                 await self._semaphore.acquire()
         except TimeoutError:
             raise CapacityError(
-                f"the server had no time for this call within {self._patience:g} s; try again later",
+                f"the server could not start this call within {self._patience:g} s; try again later",
                 retry_after=RETRY_SECONDS,
             ) from None
         try:
@@ -74,10 +74,10 @@ class UnaryCalls:
 
     @contextmanager
     def admitted(self) -> Generator[None]:
-        """Held from before the request is received until the answer is sent; raises CapacityError."""
+        """Counts a call from before its request is received until its response is sent; raises CapacityError."""
         if self._open >= self._most:
             raise CapacityError(
-                f"{self._most} calls of {self._method} are open, more are not served; try again later",
+                f"{self._most} calls of {self._method} are open, which is the limit; try again later",
                 retry_after=RETRY_SECONDS,
             )
         self._open += 1

@@ -1,4 +1,4 @@
-"""Errors as rich gRPC statuses (google.rpc.Status in the trailing metadata)."""
+"""Converts errors to rich gRPC statuses (google.rpc.Status in the trailing metadata)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mismo_grpc.errors import DOMAIN, InternalError, MismoError, wire
 DETAILS_KEY = "grpc-status-details-bin"
 MAX_TEXT_BYTES = 640
 MAX_METADATA = 8
-"""With these bounds the trailers stay within 8 KiB, which is what clients take, whatever was sent to us."""
+"""These limits keep the trailers within 8 KiB, the most that clients accept, whatever a request contains."""
 
 DEFAULT_RETRY_SECONDS = 1.0
 RETRY_LATER = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE"})
 
 
 def rich_status(error: MismoError) -> status_pb2.Status:
-    """ErrorInfo always, BadRequest where a field is at fault, RetryInfo where trying again helps."""
+    """Builds the status: with ErrorInfo always, BadRequest if a field is at fault, RetryInfo if a retry helps."""
     form = wire(error)
     message = shortened(error.message)
     status = status_pb2.Status(code=code_pb2.Code.Value(form.grpc_code), message=message)
@@ -40,7 +40,7 @@ def rich_status(error: MismoError) -> status_pb2.Status:
 
 
 def internal_error(error_id: str) -> InternalError:
-    """What a client reads of a failure that has no name: an id to find it in the log, nothing else."""
+    """Builds the error that a client gets for an unexpected failure: only an id to find it in the log."""
     return InternalError(
         f"the server failed; its log has the details under error id {error_id}",
         metadata={"error_id": error_id},
@@ -48,17 +48,17 @@ def internal_error(error_id: str) -> InternalError:
 
 
 def grpc_code(status: status_pb2.Status) -> grpc.StatusCode:
-    """The gRPC code of a status."""
+    """Returns the gRPC code of a status."""
     return grpc.StatusCode[code_pb2.Code.Name(status.code)]
 
 
 def trailing_metadata(status: status_pb2.Status) -> tuple[tuple[str, bytes]]:
-    """The metadata that carries a status."""
+    """Returns the trailing metadata that contains a status."""
     return ((DETAILS_KEY, status.SerializeToString()),)
 
 
 def shortened(text: str, limit: int = MAX_TEXT_BYTES) -> str:
-    """At most `limit` bytes of a text as UTF-8, which it is made fit for."""
+    """Shortens a text to at most `limit` bytes of UTF-8; characters that UTF-8 cannot encode are replaced."""
     encoded = text[: limit + 1].encode("utf-8", "replace")
     if len(encoded) <= limit and len(text) <= limit:
         return encoded.decode()

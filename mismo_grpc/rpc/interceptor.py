@@ -1,4 +1,4 @@
-"""The one place where errors become statuses, streams are admitted, and a handler's end is made sure of."""
+"""The gRPC interceptor: converts errors to statuses, admits streams, limits calls, and closes every handler."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mismo_grpc.rpc.open_streams import OpenStreams
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-# grpc's own classes for handlers and contexts are generic in ways that differ between its two stacks.
+# grpc's classes for handlers and contexts are generic in different ways in its sync and async stacks.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -28,16 +28,16 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("mismo_grpc.rpc")
 
 @dataclass(frozen=True)
 class _Refused:
-    """Stands for a message that is not one of the method, until there is a place to say so."""
+    """Takes the place of an invalid request message until the handler can report the error."""
 
     why: str
 
 
 class Gate(grpc.aio.ServerInterceptor):
-    """Wraps the methods of the services whose names start with `prefix`; health and reflection pass.
+    """Wraps the methods of the services whose names start with `prefix`; health and reflection are not wrapped.
 
-    A MismoError becomes its rich status, any other exception INTERNAL with an id that the log has too.
-    A call whose client reads nothing for `idle_seconds` while a message waits is ended.
+    A MismoError becomes its rich status, any other exception INTERNAL with an id that is also in the log. A call ends
+    if its client does not read a waiting message for `idle_seconds`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Gate(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Called for every RPC."""
+        """Called by grpc for every RPC."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None or not method.startswith(self._prefix):
@@ -66,8 +66,8 @@ class Gate(grpc.aio.ServerInterceptor):
             handle = self._stream(method, cast("Any", handler.unary_stream), self._received)
         else:
             handle = self._stream(method, cast("Any", handler.stream_stream), _all_received)
-        # Whatever the method is, its messages are read here: grpc itself takes a single request into memory
-        # before anybody can refuse the call, and waits for it without end.
+        # Every method is served as stream-stream, and its requests are read here: for a unary request grpc would
+        # wait forever, and read it into memory before the call can be refused.
         most = self._limits.request_bytes.get(method, MAX_REQUEST_BYTES)
         decode = _forgiving(handler.request_deserializer, most)
         return grpc.stream_stream_rpc_method_handler(handle, decode, handler.response_serializer)
@@ -95,7 +95,7 @@ class Gate(grpc.aio.ServerInterceptor):
             async with asyncio.timeout(self._idle_seconds):
                 await context.write(response)
         except TimeoutError as error:
-            raise StreamIdleError(f"the answer was not read for {self._idle_seconds:g} s") from error
+            raise StreamIdleError(f"the response was not read for {self._idle_seconds:g} s") from error
 
     def _stream(
         self,
@@ -103,8 +103,8 @@ class Gate(grpc.aio.ServerInterceptor):
         behaviour: Callable[[Any, Context], AsyncGenerator[Any, None]],
         received: Callable[[Context], Awaitable[Any]],
     ) -> Any:
-        # A coroutine, though servicers are generators: grpc leaves a generator that is suspended at a yield
-        # to the garbage collector when the client goes, and what it holds with it.
+        # A coroutine, though servicers are generators: when the client disconnects, grpc leaves a suspended generator
+        # and its resources to the garbage collector.
         async def handle(_: Any, context: Context) -> None:
             try:
                 await self._send_all(behaviour, received, context)
@@ -114,14 +114,16 @@ class Gate(grpc.aio.ServerInterceptor):
         return handle
 
     async def _received(self, context: Context) -> Any:
-        """The single request of a call; raises RequestError, StreamIdleError, CapacityError."""
+        """Reads the single request of a call; raises RequestError, StreamIdleError, CapacityError."""
         patience = self._limits.patience
         async with self._receiving.turn():
             try:
                 async with asyncio.timeout(patience):
                     request = await context.read()
             except TimeoutError as error:
-                raise StreamIdleError(f"no request came for {patience:g} s; send it with the call") from error
+                raise StreamIdleError(
+                    f"no request was received for {patience:g} s; send it with the call"
+                ) from error
         return _decoded(request)
 
     async def _send_all(
@@ -154,13 +156,13 @@ class Gate(grpc.aio.ServerInterceptor):
             if not writing:
                 raise
             raise StreamIdleError(
-                f"nothing was read for {self._idle_seconds:g} s; open the stream again where it stopped"
+                f"the client read nothing for {self._idle_seconds:g} s; open the stream again where it stopped"
             ) from error
 
 
 async def _send_headers(context: Context) -> None:
-    """Sends them to the end, whoever cancels: grpc loses count of headers that were interrupted, sends them
-    again with the status, fails, and leaves the client without an answer."""
+    """Sends the headers even if it is cancelled: grpc would send interrupted headers again with the status, fail, and
+    leave the client without a response."""
     sending = asyncio.ensure_future(context.send_initial_metadata(()))
     try:
         await asyncio.shield(sending)
@@ -171,7 +173,7 @@ async def _send_headers(context: Context) -> None:
 
 async def _abort(method: str, error: Exception, context: Context) -> Never:
     if isinstance(error, grpc.aio.BaseError):
-        raise error  # The call is over: aborted already, or the client is gone.
+        raise error  # The call has ended already: it was aborted, or the client is gone.
     if isinstance(error, MismoError):
         log.debug("rpc refused", method=method, reason=type(error).__name__, message=error.message)
         known = error
@@ -186,11 +188,11 @@ async def _abort(method: str, error: Exception, context: Context) -> Never:
 def _forgiving(
     decode: Callable[[bytes], Request] | None, most: int
 ) -> Callable[[bytes], Request | bytes | _Refused]:
-    """Reports later what is longer than `most` bytes or cannot be parsed: in grpc it would end the call as UNKNOWN."""
+    """Decodes a request; returns _Refused if it is over `most` bytes or invalid, for which grpc would send UNKNOWN."""
 
     def attempt(data: bytes) -> Request | bytes | _Refused:
         if len(data) > most:
-            return _Refused(f"a message of {len(data)} bytes came; this method takes at most {most} bytes")
+            return _Refused(f"the message has {len(data)} bytes; this method accepts at most {most} bytes")
         if decode is None:
             return data
         try:

@@ -1,4 +1,4 @@
-"""Who is let in: streams up to a limit, and nobody new while the server shuts down."""
+"""Admits streams up to a limit, and none while the server shuts down."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class OpenStreams:
         self._idle.set()
         self.draining = False
         self.ending = False
-        """Streams that are still open end with their next message."""
+        """Set while the server shuts down; streams that are still open then end with their next message."""
 
     @property
     def count(self) -> int:
-        """Streams open now."""
+        """The number of open streams."""
         return len(self._scopes)
 
     def check_draining(self) -> None:
@@ -38,14 +38,14 @@ class OpenStreams:
 
     @contextmanager
     def hold(self, scope: asyncio.Timeout) -> Generator[None]:
-        """Counts a stream that runs inside `scope`.
+        """Counts a stream during the block; `end_all` ends it by its `scope`.
 
         Raises TooManyStreamsError or ServerDrainingError.
         """
         self.check_draining()
         if len(self._scopes) >= self._max_streams:
             raise TooManyStreamsError(
-                f"{self._max_streams} streams are open, more are not served; close some or try again later",
+                f"{self._max_streams} streams are open, which is the limit; close some or try again later",
                 retry_after=STREAMS_RETRY_SECONDS,
             )
         self._scopes.add(scope)

@@ -1,4 +1,4 @@
-"""The gRPC server: services, health, reflection, limits, and how it stops."""
+"""The gRPC server: services, health, reflection and limits; how it starts, drains and stops."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_health.v1._async import (
-    HealthServicer,  # health.aio by another name: type checkers do not see that one
+    HealthServicer,  # the class of health.aio under a name that type checkers know
 )
 from grpc_reflection.v1alpha import reflection
 
@@ -32,17 +32,17 @@ JOB_SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"].full_nam
 TRANSFER_SERVICE = transfer_service_pb2.DESCRIPTOR.services_by_name["TransferService"].full_name
 SYSTEM_SERVICE = system_service_pb2.DESCRIPTOR.services_by_name["SystemService"].full_name
 MODEL_HEALTH = "mismo.analysis.v1.Model"
-"""SERVING in grpc.health.v1 while the default model is warm; no RPC service has this name."""
+"""The health service name that is SERVING while the default model is loaded; no RPC service has this name."""
 
 CALL_LIMITS = CallLimits(
-    # A page of 1,000 jobs is a quarter of a second of work, and other calls share its threads.
+    # A page of 1,000 jobs takes a quarter of a second, in threads that other calls share.
     unary={f"/{JOB_SERVICE}/ListJobs": CallLimit(at_work=1, waiting=31)},
     request_bytes={f"/{TRANSFER_SERVICE}/UploadAudio": MAX_MESSAGE_BYTES},
 )
 
 
 class GrpcServer:
-    """All services on one grpc.aio server; make, start and stop it on one event loop."""
+    """All services on one grpc.aio server; create, start and stop it on one event loop."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class GrpcServer:
         check_url: Callable[[str, str], object],
         times: ConnectionTimes = USUAL_TIMES,
     ) -> None:
-        """`on_bytes` is told of the payload that is streamed out; `check_url` as for JobService."""
+        """`on_bytes` is called with the payload bytes of each streamed message; `check_url` as for JobService."""
         self.streams = OpenStreams(settings.max_streams)
         self._host = settings.host
         self._port = settings.grpc_port
@@ -73,9 +73,9 @@ class GrpcServer:
         reflection.enable_server_reflection(names, self._server)
 
     async def start(self) -> int:
-        """Listens and takes jobs; answers the port, which port 0 leaves to the system.
+        """Starts listening and accepts jobs; returns the port (the system chooses one for port 0).
 
-        Raises RuntimeError if the port is taken.
+        Raises RuntimeError if the port is in use.
         """
         host = f"[{self._host}]" if ":" in self._host else self._host
         await self._set_health(True, "", JOB_SERVICE, TRANSFER_SERVICE, SYSTEM_SERVICE)
@@ -85,10 +85,11 @@ class GrpcServer:
         return port
 
     def report_health(self, *, separates: bool, model_is_warm: bool) -> None:
-        """Tells health whether segments can be computed, now or once all is loaded, and whether the model is."""
+        """Sets the health statuses: whether segments can be computed, now or once all is loaded, and whether the
+        default model is loaded."""
 
         async def report() -> None:
-            # Uploads and finished stems need no device.
+            # Not TransferService: uploads and finished stems need no device.
             await self._set_health(separates, "", JOB_SERVICE)
             await self._set_health(separates and model_is_warm, MODEL_HEALTH)
 
@@ -102,13 +103,14 @@ class GrpcServer:
             await self._health.set(name, states.SERVING if serving else states.NOT_SERVING)
 
     async def drain(self, patience: float) -> None:
-        """Health says NOT_SERVING, new streams are refused; those still open after `patience` seconds end as
-        UNAVAILABLE, so that their clients take them up again elsewhere. Unary calls go on.
+        """Sets health to NOT_SERVING and refuses new streams; unary calls are still served.
+
+        Streams that are open after `patience` seconds end with UNAVAILABLE, so that their clients resume elsewhere.
         """
         await self._health.enter_graceful_shutdown()
         await self.streams.end_all(patience)
 
     async def stop(self, grace: float) -> None:
-        """Refuses all calls; what is left after `grace` seconds is cut."""
+        """Refuses all calls; cancels those that still run after `grace` seconds."""
         await self._server.stop(grace)
         await asyncio.gather(*self._reporting)

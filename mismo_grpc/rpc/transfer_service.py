@@ -18,7 +18,7 @@ from mismo_grpc.jobs.job import Artifact
 from mismo_grpc.orchestration.service import Jobs
 from mismo_grpc.rpc.job_messages import artifact_message
 from mismo_grpc.rpc.stem_mapping import client_message, info_message, limit_of, server_message, start_of
-from mismo_grpc.rpc.upload_intake import UploadIntake
+from mismo_grpc.rpc.upload_stream import UploadStream
 from mismo_grpc.rpc.values import encoding_of
 from mismo_grpc.rpc.waveform_mapping import waveform_messages
 from mismo_grpc.streaming.range_read import StemRangeRead
@@ -45,10 +45,10 @@ class TransferService(TransferServiceServicer):
     async def UploadAudio(  # noqa: N802 named by the contract
         self, request_iterator: AsyncIterator[pb.UploadAudioRequest], context: Context
     ) -> AsyncGenerator[pb.UploadAudioResponse, None]:
-        intake = UploadIntake(self._uploads, time.time, self._idle_seconds)
+        upload = UploadStream(self._uploads, time.time, self._idle_seconds)
         async with (
-            _beside(intake.take(request_iterator)) as taking,
-            aclosing(intake.acknowledgements(taking)) as acknowledgements,
+            _beside(upload.receive(request_iterator)) as receiving,
+            aclosing(upload.acknowledgements(receiving)) as acknowledgements,
         ):
             async for status in acknowledgements:
                 yield pb.UploadAudioResponse(

@@ -1,4 +1,4 @@
-"""Times, durations and enums between protobuf and the domain."""
+"""Converts times, durations and enums between protobuf and the domain."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ENCODINGS_BACK: dict[int, Encoding] = {number: encoding for encoding, number in
 
 
 def nanoseconds_of(duration: Duration, field: str) -> int:
-    """A duration in nanoseconds; raises InvalidFieldError if it breaks Duration's own rules."""
+    """Converts a duration to nanoseconds; raises InvalidFieldError if it breaks the rules of Duration."""
     seconds, nanos = duration.seconds, duration.nanos
     if abs(seconds) > MAX_DURATION_SECONDS or abs(nanos) >= NANOS or seconds * nanos < 0:
         raise InvalidFieldError(f"{field} is not a valid duration", field=field)
@@ -41,7 +41,7 @@ def seconds_of(duration: Duration, field: str) -> float:
 
 
 def bounded_seconds(duration: Duration | None, default: float, low: float, high: float, field: str) -> float:
-    """A duration in seconds from `low` to `high`, `default` if None; raises InvalidFieldError."""
+    """Converts a duration to seconds, `default` if None; raises InvalidFieldError unless `low` to `high`."""
     if duration is None:
         return default
     seconds = seconds_of(duration, field)
@@ -51,22 +51,22 @@ def bounded_seconds(duration: Duration | None, default: float, low: float, high:
 
 
 def duration(seconds: float) -> Duration:
-    """Seconds as a duration, to the nanosecond."""
+    """Converts seconds to a duration, rounded to the nanosecond."""
     message = Duration()
-    # By way of a fraction: what was a number of nanoseconds comes back as the same float.
+    # The fraction is exact, so a round trip from a number of nanoseconds gives the same float.
     message.FromNanoseconds(round(Fraction(seconds) * NANOS))
     return message
 
 
 def timestamp(seconds: float) -> Timestamp:
-    """Seconds since the epoch as a timestamp, to the microsecond (a float holds no more)."""
+    """Converts seconds since the epoch to a timestamp, to the microsecond (the precision of a float)."""
     message = Timestamp()
     message.FromMicroseconds(round(seconds * 1_000_000))
     return message
 
 
 def encoding_of(number: int, field: str, default: Encoding = Encoding.PCM_S16LE) -> Encoding:
-    """An encoding by its number, `default` for UNSPECIFIED; raises InvalidFieldError for an unknown one."""
+    """Returns the encoding of a number, `default` for UNSPECIFIED; raises InvalidFieldError for an unknown one."""
     if number == audio_pb2.ENCODING_UNSPECIFIED:
         return default
     encoding = _ENCODINGS_BACK.get(number)
@@ -76,9 +76,9 @@ def encoding_of(number: int, field: str, default: Encoding = Encoding.PCM_S16LE)
 
 
 def member(kind: type[AnyEnum], number: int, field: str) -> AnyEnum:
-    """A member by its number; the domain's enums are numbered as in the contract.
+    """Returns an enum member by its number; the domain's enums have the contract's numbers.
 
-    Raises InvalidFieldError for an unknown one and for UNSPECIFIED.
+    Raises InvalidFieldError for an unknown number and for UNSPECIFIED.
     """
     try:
         return kind(number)

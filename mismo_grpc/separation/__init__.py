@@ -1,1 +1,1 @@
-"""Models, segment grid, scheduler, devices, growing stem files."""
+"""Separates tracks: models, the segment grid, the scheduler, devices, and growing stem files."""

@@ -1,7 +1,7 @@
-"""Which models there are, where their weights lie, and what they separate; nothing is loaded here.
+"""Lists the models, finds their weights and describes what they separate; loads nothing.
 
-Weights are looked for in the operator's folders, in the package, in the model hub's cache and in
-torch's cache, in this order. Nothing here touches the network, but for `download`.
+It searches for weights in the operator's folders, in the package, in the model hub's cache and in torch's cache, in
+this order. Only `download` uses the network.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_SAFETENSORS_HEADER = 100 << 20
 
 @dataclass(frozen=True)
 class OfficialBag:
-    """What is known of a published Demucs bag before its weights are here."""
+    """The properties of a published Demucs bag that are known before its weights are present."""
 
     sources: tuple[str, ...]
     segment_seconds: Fraction
@@ -61,7 +61,7 @@ class ModelState(Enum):
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A bag on disk: its members' weight files in order, weights [members][sources], segment in seconds."""
+    """A bag on disk: its members' weight files in order, `weights` [members][sources], `segment` in seconds."""
 
     name: str
     members: tuple[Path, ...]
@@ -71,9 +71,9 @@ class ModelFiles:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What a client may know of a model; `segment_frames` is that of its longest member, 0 while unknown.
+    """A model as clients see it; `segment_frames` is the length of its longest member's segment, 0 while unknown.
 
-    `fingerprint` tells one set of weight files from another under the same name.
+    `fingerprint` differs between two sets of weight files under the same name.
     """
 
     name: str
@@ -92,12 +92,12 @@ class ModelCatalog:
         self._dirs = (*model_dirs, embedded_dir)
 
     def names(self) -> list[str]:
-        """Every model that is here or officially known, the embedded one last."""
+        """Returns the names of all present or officially known models, the embedded one last."""
         found = {path.stem for folder in self._folders() for path in folder.glob("*.yaml")}
         return [*sorted({*found, *OFFICIAL} - {EMBEDDED_MODEL}), EMBEDDED_MODEL]
 
     def find(self, name: str) -> ModelFiles | None:
-        """The files of a model; None if any of them is not here. Raises ModelLoadError for a broken definition."""
+        """Returns the files of a model; None if any is missing. Raises ModelLoadError for an invalid definition."""
         if not is_model_name(name):
             return None
         for folder in self._folders():
@@ -107,7 +107,7 @@ class ModelCatalog:
         return _bag_in_hub_cache(name) or _bag_in_torch_cache(name)
 
     def describe(self, name: str) -> ModelDescription:
-        """Name, sources, rate and state; raises ModelUnavailableError for a name nobody knows."""
+        """Describes a model; raises ModelUnavailableError for an unknown name."""
         official = OFFICIAL.get(name)
         published = (
             (official.sources, 44100, int(official.segment_seconds * 44100)) if official else ((), 44100, 0)
@@ -136,12 +136,12 @@ class ModelCatalog:
 
 
 def is_model_name(name: str) -> bool:
-    """Whether a name can be a file's stem: names from outside never become paths otherwise."""
+    """Whether a name is safe as part of a file name; other names from clients never become paths."""
     return 0 < len(name) <= 64 and all(c.isalnum() or c in "_-." for c in name) and not name.startswith(".")
 
 
 def unavailable_reason(name: str) -> str:
-    """Why an official model cannot be used, and what to do."""
+    """Explains why an official model cannot be used, and what the operator can do."""
     return (
         f"the weights of {name} are not on this server: put {name}.yaml and its .th or .safetensors files into a "
         "folder of MISMO_MODEL_DIRS, or let the server reach the model hub (MISMO_HUB=true) and restart it"
@@ -163,7 +163,7 @@ def _broken_as_load_error(path: Path) -> Generator[None]:
         yaml.YAMLError,
     ) as error:
         raise ModelLoadError(
-            f"{path.name} is not what Demucs writes ({type(error).__name__}); mend it or take it away"
+            f"{path.name} is not a valid Demucs file ({type(error).__name__}); repair or remove it"
         ) from error
 
 
@@ -181,7 +181,7 @@ def _read_bag(path: Path) -> tuple[list[str], tuple[tuple[float, ...], ...] | No
 
 
 def _bag_in(folder: Path, name: str) -> ModelFiles | None:
-    """A bag, or a single model whose file has that name, in a folder."""
+    """Finds a bag, or a single model whose file has that name, in a folder."""
     definition = folder / f"{name}.yaml"
     if not definition.is_file():
         single = _member_in(folder, name)
@@ -205,7 +205,7 @@ def _member_in(folder: Path, signature: str) -> Path | None:
 
 
 def _remote_bag(name: str) -> Path | None:
-    """demucs' own definition of an official bag, found without importing demucs (which imports torch)."""
+    """Finds demucs' own definition of an official bag without importing demucs (which imports torch)."""
     import importlib.util
 
     spec = importlib.util.find_spec("demucs")
@@ -216,7 +216,7 @@ def _remote_bag(name: str) -> Path | None:
 
 
 def hub_repository(name: str) -> str:
-    """The hub repository of an official model, as demucs names them."""
+    """Returns the hub repository of an official model, named as demucs names it."""
     if name == "htdemucs":
         return "adefossez/HTDemucs"
     if name.startswith("htdemucs_"):
@@ -264,13 +264,13 @@ def _bag_in_torch_cache(name: str) -> ModelFiles | None:
 
 
 def fingerprint(files: ModelFiles) -> str:
-    """Tells one set of weight files from another under the same name. Raises OSError."""
+    """Returns a text that differs between two sets of weight files under the same name. Raises OSError."""
     seen = [(path.name, stat.st_size, stat.st_mtime_ns) for path in files.members for stat in (path.stat(),)]
     return hashlib.sha256(repr((seen, files.weights, files.segment_seconds)).encode()).hexdigest()[:16]
 
 
 def _describe_files(files: ModelFiles) -> tuple[tuple[str, ...], int, int] | None:
-    """(sources, Hz, segment frames) from the safetensors headers; None for pickled members."""
+    """Reads (sources, sample rate in Hz, segment frames) from the safetensors headers; None for pickled members."""
     longest = 0
     sources: tuple[str, ...] = ()
     rate = 44100
@@ -305,9 +305,9 @@ def _safetensors_metadata(path: Path) -> dict[str, str]:
 
 
 def download(name: str, report: Callable[[str], None]) -> bool:
-    """Fetches an official model from the hub into its cache; False (with a report) if that fails.
+    """Fetches an official model from the hub into its cache; on failure calls `report` and returns False.
 
-    Blocks; called in the background only, since a hub out of reach takes its time to say so.
+    Blocks, for long if the hub cannot be reached; called in the background only.
     """
     import huggingface_hub
 
@@ -317,7 +317,7 @@ def download(name: str, report: Callable[[str], None]) -> bool:
         definition = Path(fetch(repository, f"{name}.yaml", etag_timeout=5))
         for signature in _read_bag(definition)[0]:
             fetch(repository, f"{signature}.safetensors", etag_timeout=5)
-    except Exception as error:  # whatever the hub's client raises: the model is simply not there
+    except Exception as error:  # whatever the hub's client raises, the model is unavailable
         report(f"{name} could not be fetched from the hub: {type(error).__name__}")
         return False
     return True

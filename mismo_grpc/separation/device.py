@@ -1,4 +1,4 @@
-"""A device: runs batches of segments through a warm model."""
+"""Devices, which run batches of segments through a loaded model."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Samples = npt.NDArray[np.float32]
 
 
 class DeviceLostError(Exception):
-    """The device failed, not the model on this input: what it was to compute waits for it or for another."""
+    """The device failed, not the model on this input; its segments are computed later, there or on another device."""
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentInput:
-    """What a device needs of one segment.
+    """The input of one segment.
 
-    The network's input has `valid_frames`; the track's part of it is `mix`, [frames, channels], from
-    frame `before` on, the rest is silence. `mean` and `std` are the whole track's. Of the output,
-    `length` frames from `trim` on are the segment's.
+    The network's input has `valid_frames` frames: `mix` [frames, channels] is the part inside the track and begins at
+    frame `before` of the input; the rest is silence. `mean` and `std` are statistics of the whole track. The segment's
+    output is `length` frames of the network's output, from frame `trim` on.
     """
 
     mix: Samples
@@ -45,7 +45,7 @@ class SegmentInput:
 
 @dataclass(frozen=True, eq=False)
 class InferenceSpec:
-    """What to make of the model's sources: `matrix` is [stems, sources]; `members` run, scaled by `scale`."""
+    """Which members of a bag run, scaled by `scale`, and how sources become stems: `matrix` is [stems, sources]."""
 
     bag: Bag
     members: tuple[int, ...]
@@ -55,7 +55,7 @@ class InferenceSpec:
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """A device as clients see it; memory in bytes, 0 where it cannot be told."""
+    """A device as clients see it; memory in bytes, 0 if unknown."""
 
     name: str
     description: str
@@ -66,7 +66,7 @@ class DeviceInfo:
 
 
 class Device(Protocol):
-    """Where segments are computed."""
+    """Computes segments."""
 
     name: str
     max_batch: int
@@ -81,19 +81,19 @@ class Device(Protocol):
         ...
 
     def run(self, inference: InferenceSpec, segments: Sequence[SegmentInput]) -> list[Samples]:
-        """The stems of each segment, [stems, length, channels] float32; called from one thread.
+        """Returns the stems of each segment, [stems, length, channels] float32; called from one thread.
 
-        Raises DeviceLostError if it is not the model that failed.
+        Raises DeviceLostError if the device failed and not the model.
         """
         ...
 
     def close(self) -> None:
-        """Frees what the device holds."""
+        """Frees the device's resources."""
         ...
 
 
 class TorchDevice:
-    """The local processor or one CUDA card."""
+    """The local CPU or one CUDA card."""
 
     def __init__(self, device: torch.device, pool: ModelPool, precision: str, max_batch: int) -> None:
         self.name = str(device)
@@ -114,13 +114,13 @@ class TorchDevice:
         if self._device.type == "cuda":
             description = torch.cuda.get_device_name(self._device)
             free = total = 0
-            with suppress(torch.AcceleratorError):  # Lost; who asks is to hear of the other devices.
+            with suppress(torch.AcceleratorError):  # The device is lost; its memory is unknown.
                 free, total = torch.cuda.mem_get_info(self._device)
             return DeviceInfo(self.name, description, self._precision, self.max_batch, total, total - free)
         return DeviceInfo(self.name, f"{torch.get_num_threads()} threads", self._precision, self.max_batch)
 
     def run(self, inference: InferenceSpec, segments: Sequence[SegmentInput]) -> list[Samples]:
-        """The stems of each segment; raises SeparationFailedError if samples are not finite, DeviceLostError."""
+        """See Device; raises SeparationFailedError if output samples are not finite."""
         import torch
 
         try:
@@ -147,7 +147,7 @@ class TorchDevice:
         return [cast("Samples", result[i]) for i in range(len(segments))]
 
     def _normalised(self, segments: Sequence[SegmentInput]) -> torch.Tensor:
-        """The network's input [batch, channels, frames]: zero outside the track, as demucs pads the normalised mix."""
+        """Builds the normalised input [batch, channels, frames]; zero outside the track, as demucs pads it."""
         import torch
 
         cuda = self._device.type == "cuda"
@@ -161,7 +161,7 @@ class TorchDevice:
     def _bag_forward(
         self, inference: InferenceSpec, normal: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The members' weighted sum [batch, sources, channels, frames], and their share of each source."""
+        """Returns the members' weighted sum [batch, sources, channels, frames], and each source's sum of weights."""
         import torch
 
         bag = inference.bag
@@ -181,14 +181,14 @@ class TorchDevice:
         return estimate, shares
 
     def close(self) -> None:
-        """Nothing is held beyond the models."""
+        """See Device; there is nothing to free but the models, which the pool owns."""
 
 
 def measured_precision(device: torch.device) -> str:
-    """bf16 where this processor multiplies it clearly faster than fp32, else fp32; takes some 10 ms.
+    """Returns "bf16" if this CPU multiplies bf16 clearly faster than fp32, else "fp32"; takes about 10 ms.
 
-    On one thread and in turns, best against best: others that use the machine at the same time must not decide, or
-    a restart would go on with a job in another precision.
+    It alternates both on one thread and compares the best times, so that other load does not change the result:
+    otherwise a restart could continue a job in another precision.
     """
     import torch
 
@@ -212,7 +212,7 @@ def measured_precision(device: torch.device) -> str:
 
 
 def choose_device(wanted: str) -> str:
-    """`auto` becomes the first CUDA card, or the CPU; raises SeparationFailedError for a card that is not there."""
+    """Resolves `auto` to the first CUDA card or the CPU; raises SeparationFailedError for a missing card."""
     import torch
 
     if wanted == "auto":
@@ -235,7 +235,7 @@ def torch_device(
     max_batch: int = 0,
     cpu_threads: int = 0,
 ) -> TorchDevice:
-    """Builds the local device: name, precision and batch size as asked, or as measured."""
+    """Builds the local device; `auto` precision is measured, and `max_batch` 0 chooses a default."""
     import torch
 
     device = torch.device(choose_device(wanted))
@@ -246,6 +246,6 @@ def torch_device(
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
     chosen = measured_precision(device) if precision == "auto" else precision
-    # On the CPU a batch gains nothing, delays the first audio and would let neighbours change a segment's last bits.
+    # On the CPU batches are not faster, delay the first audio, and change a segment's last bits with its batch.
     batch = 1 if device.type == "cpu" else max_batch or 8
     return TorchDevice(device, make_pool(device), chosen, batch)

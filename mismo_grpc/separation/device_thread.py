@@ -1,4 +1,4 @@
-"""The thread of a device: restarted when it dies, given up when it dies again and again."""
+"""The thread of a device: restarted after a crash, abandoned after several crashes in a short time."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-MAX_DEATHS = 5
-DEATHS_WITHIN_SECONDS = 60.0
-"""So many deaths in so short a time are not put down to chance: the device is given up."""
+MAX_CRASHES = 5
+CRASHES_WITHIN_SECONDS = 60.0
+"""After this many crashes within this time the device is abandoned."""
 RESTART_SECONDS = 0.5
-"""Before the first restart; doubles with each further death within DEATHS_WITHIN_SECONDS."""
+"""Wait before the first restart; doubles with each further crash within CRASHES_WITHIN_SECONDS."""
 
 
 class DeviceThread:
-    """Runs `serve` until it returns; after what escapes it, anew.
+    """Runs `serve` in a thread until it returns; runs it again after an exception.
 
-    `failure` says why it was given up, "" as long as it was not; `on_given_up` is called then, in this thread.
+    When the device is abandoned, `failure` gives the reason ("" before) and `on_abandoned` is called in this thread.
     """
 
     def __init__(
         self,
         name: str,
         serve: Callable[[], None],
-        on_given_up: Callable[[], None],
+        on_abandoned: Callable[[], None],
         *,
         restart_seconds: float = RESTART_SECONDS,
         clock: Callable[[], float] = time.monotonic,
@@ -37,10 +37,10 @@ class DeviceThread:
         self.failure = ""
         self._name = name
         self._serve = serve
-        self._on_given_up = on_given_up
+        self._on_abandoned = on_abandoned
         self._restart_seconds = restart_seconds
         self._clock = clock
-        self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
+        self._crashes: deque[float] = deque(maxlen=MAX_CRASHES)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"device {name}", daemon=True)
 
@@ -49,7 +49,7 @@ class DeviceThread:
         self._thread.start()
 
     def stop(self, timeout: float) -> bool:
-        """Starts it no more, waits at most `timeout` seconds for `serve` to return; answers whether it did."""
+        """Prevents restarts and waits at most `timeout` seconds for `serve` to return; returns whether it did."""
         self._stopping.set()
         self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -59,32 +59,35 @@ class DeviceThread:
             try:
                 self._serve()
                 return
-            # Whatever it is, SystemExit of a library too: without this thread nothing would be computed.
+            # Any exception, also a library's SystemExit: without this thread nothing would be computed.
             except BaseException as error:
-                self._died(error)
+                self._crashed(error)
             if self.failure:
-                self._on_given_up()
+                self._on_abandoned()
                 return
-            self._stopping.wait(self._restart_seconds * 2 ** (self._recent_deaths() - 1))
+            self._stopping.wait(self._restart_seconds * 2 ** (self._recent_crashes() - 1))
 
-    def _died(self, error: BaseException) -> None:
-        self._deaths.append(self._clock())
-        deaths = self._recent_deaths()
-        if deaths >= MAX_DEATHS:
-            self.failure = f"the thread of {self._name} died {deaths} times: {type(error).__name__}"
-        with suppress(BaseException):  # Where memory ran out, the log may fail as well.
+    def _crashed(self, error: BaseException) -> None:
+        self._crashes.append(self._clock())
+        crashes = self._recent_crashes()
+        if crashes >= MAX_CRASHES:
+            self.failure = f"the thread of {self._name} crashed {crashes} times: {type(error).__name__}"
+        with suppress(BaseException):  # If memory ran out, logging may fail too.
             if self.failure:
                 log.critical(
-                    "the device is given up; its jobs wait for the next start of the server",
+                    "the device is abandoned; its jobs wait for the next start of the server",
                     device=self._name,
-                    deaths=deaths,
+                    crashes=crashes,
                     exc_info=error,
                 )
             else:
                 log.error(
-                    "a device thread died; it is restarted", device=self._name, deaths=deaths, exc_info=error
+                    "a device thread crashed; it is restarted",
+                    device=self._name,
+                    crashes=crashes,
+                    exc_info=error,
                 )
 
-    def _recent_deaths(self) -> int:
-        begin = self._clock() - DEATHS_WITHIN_SECONDS
-        return sum(moment > begin for moment in self._deaths)
+    def _recent_crashes(self) -> int:
+        begin = self._clock() - CRASHES_WITHIN_SECONDS
+        return sum(moment > begin for moment in self._crashes)

@@ -1,4 +1,4 @@
-"""The segment engine: jobs in, finished frames out, one segment at a time."""
+"""The segment engine: separates jobs segment by segment and writes the frames that become final."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from mismo_grpc.storage.run_files import RunFiles
 log = structlog.get_logger(__name__)
 
 BATCHES_IN_FLIGHT = 2
-"""Batches of a device that are computed or written at once: what a killed process has to compute again."""
+"""The most batches of a device that are computed or written at once; a killed process must compute them again."""
 ATTEMPTS = 2
 STD_FLOOR = 1e-8
-"""demucs adds it to the track's standard deviation (`Separator.separate_tensor`)."""
+"""Added to the track's standard deviation, as demucs does (`Separator.separate_tensor`)."""
 
 
 @dataclass(frozen=True)
 class SeparationSpec:
-    """What to separate and how; `files` gets stems and work files, `start_frame` is where to begin.
+    """What to separate and how; the stems and work files are written to `files`.
 
-    `sample_rate` is that of the files in Hz, 0 for the model's; `start_frame` is of the decoded mix;
-    `submitted_at` is of the scheduler's clock (seconds). Work that is found is taken up only if `boot` (the id of this
-    boot, "" if unknown) and `model_fingerprint` (the model's weights and the arithmetic) are those it was done with.
+    `sample_rate` is the stem files' rate in Hz, 0 for the model's; `start_frame` is the frame of the decoded mix to
+    begin at; `submitted_at` is in seconds of the scheduler's clock. Work of an earlier process is resumed only if
+    `boot` (the id of this boot, "" if unknown) and `model_fingerprint` (weights and arithmetic) are the same as then.
     """
 
     mix: DecodedMix
@@ -66,7 +66,7 @@ class SeparationSpec:
 
 
 class Separation:
-    """One job inside the engine. `finished` resolves when every segment is done, or with the error that ended it."""
+    """One job in the engine. `finished` resolves when every segment is done, or with the error that ended the job."""
 
     def __init__(
         self,
@@ -102,33 +102,33 @@ class Separation:
         """How many segments are finished."""
         return self.record.done.total
 
-    def take_up(self) -> None:
-        """Goes on with what an earlier process has done of it and is as it was written; reads and checks it all.
+    def resume(self) -> None:
+        """Resumes the work of an earlier process: reads all of it, and keeps what its checksums confirm.
 
         Raises OSError.
         """
         final, ready = self.output.intact(self.record)
-        self.record.keep(self.overlap.recover(self.record.done, final), final)
-        self.stems.take_up(ready)
-        # Frames that are final and were lost after their conversion come with no segment any more.
+        self.record.keep_only(self.overlap.recover(self.record.done, final), final)
+        self.stems.resume(ready)
+        # Final frames whose converted output was lost are converted here: no segment will produce them again.
         _, converted = self.output.write([], final)
         if converted:
             self.record.commit(None, [], converted)
             self.stems.publish([(each.start, each.end) for each in converted])
 
     def mix_frame(self, stem_frame: int) -> int:
-        """The frame of the decoded mix at a frame of the stems; they differ where the rate is converted."""
+        """Converts a frame of the stems to the frame of the decoded mix; they differ if the rate is converted."""
         return stem_frame * self.spec.mix.sample_rate // self.stems.layout.sample_rate
 
     def frame_at(self, playhead: float | None) -> int | None:
-        """The frame of the decoded mix at a playhead in seconds, the last one past the end; None without a playhead."""
+        """Converts a playhead in seconds to a frame of the decoded mix, at most the last one; None stays None."""
         mix = self.spec.mix
         return None if playhead is None else min(int(playhead * mix.sample_rate), mix.frames - 1)
 
     def input_of(self, segment: Segment) -> SegmentInput:
-        """The padded input of a segment: the track on both sides of it, silence beyond the track.
+        """Builds the padded input of a segment: the track on both sides of it, silence outside the track.
 
-        Placed as by demucs' `TensorChunk.padded`.
+        The padding is that of demucs' `TensorChunk.padded`.
         """
         grid = self.plan.grids[segment.grid]
         valid = self.bag.members[grid.members[0]].valid_frames(segment.length)
@@ -141,7 +141,7 @@ class Separation:
 
 
 class SegmentEngine:
-    """Runs segments of all separations on its devices, a thread each, and writes what becomes final."""
+    """Runs the segments of all jobs on its devices, one thread each, and writes the frames that become final."""
 
     def __init__(
         self,
@@ -161,34 +161,34 @@ class SegmentEngine:
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._in_flight = threading.Semaphore(BATCHES_IN_FLIGHT * len(self.devices))
 
-    def start(self, on_given_up: Callable[[], None] = lambda: None) -> None:
-        """Starts a thread for each device; `on_given_up` is called in it if it dies too often, see `failure`."""
+    def start(self, on_abandoned: Callable[[], None] = lambda: None) -> None:
+        """Starts a thread for each device; the thread calls `on_abandoned` if it is abandoned, see `failure`."""
         for device in self.devices:
             thread = DeviceThread(
-                device.name, partial(self._serve, device), on_given_up, restart_seconds=self._restart_seconds
+                device.name, partial(self._serve, device), on_abandoned, restart_seconds=self._restart_seconds
             )
             self._threads.append(thread)
             thread.start()
 
     @property
     def failure(self) -> str:
-        """Why nothing is computed any more, "" as long as a device works. What is queued waits for another start."""
+        """Why nothing can be computed, "" while any device works. Queued jobs then wait for a restart of the server."""
         failures = [thread.failure for thread in self._threads]
         return "; ".join(failures) if all(failures) else ""
 
     def stop(self, timeout: float) -> None:
-        """Lets the devices finish the batch they are at, at most `timeout` seconds; the rest stays on disk."""
+        """Lets the devices finish their current batches, at most `timeout` seconds; finished work stays on disk."""
         self.scheduler.close()
         stopped = [thread.stop(timeout) for thread in self._threads]
         self._committer.shutdown(wait=all(stopped))
 
     def load(self, model: str) -> Bag:
-        """Makes a model warm on every device; blocks."""
+        """Loads a model on every device; blocks."""
         bags = [device.pool.get(model) for device in self.devices]
         return bags[0]
 
     def open(self, spec: SeparationSpec, bag: Bag) -> Separation:
-        """Plans a job, makes or takes up its stem files, and queues what is missing; blocks on the disk.
+        """Plans a job, creates or resumes its stem files, and queues the missing segments; blocks on the disk.
 
         Raises InvalidFieldError for stems that the model does not have and for more than MAX_SEGMENTS segments,
         OSError if the disk is full.
@@ -227,7 +227,7 @@ class SegmentEngine:
             )
             output = StemOutput(stems, converter, files.unconverted, mix.frames)
             separation = Separation(spec, bag, plan, inferences, stems, output, record, scheduled)
-            separation.take_up()
+            separation.resume()
         except BaseException:
             stems.close()
             if record is not None:
@@ -244,18 +244,18 @@ class SegmentEngine:
         return separation
 
     def cancel(self, separation: Separation, error: MismoError) -> None:
-        """Ends a separation; a segment that is being computed is dropped when it comes."""
+        """Ends a separation; the output of a segment in progress is discarded."""
         self._end(separation, error)
 
     def quiesce(self, separation: Separation) -> None:
-        """Waits until nothing more is written for an ended separation, and closes its journal."""
+        """Waits for the last write of an ended separation, then closes its journal; blocks."""
         with separation.committing:
             separation.record.close()
 
     def _serve(self, device: Device) -> None:
-        """Computes until the scheduler is closed. What escapes leaves no segment taken and no place in flight."""
+        """Computes batches until the scheduler is closed. After an exception no segment or slot stays taken."""
         while True:
-            # Before the choice, so that what is urgent by then goes first.
+            # Wait for a slot before choosing, so that the choice considers jobs that became urgent meanwhile.
             self._in_flight.acquire()
             handed_on = False
             try:
@@ -268,7 +268,7 @@ class SegmentEngine:
                     self._in_flight.release()
 
     def _run(self, device: Device, batch: list[Task]) -> bool:
-        """Computes a batch; answers whether it is on its way to the disk. What escapes gives all of it back."""
+        """Computes a batch; returns whether it is being written. An exception returns its segments to the queue."""
         live = [
             (task, s)
             for task in batch
@@ -286,12 +286,12 @@ class SegmentEngine:
             return False
         try:
             self._committer.submit(self._commit_batch, [t for t, _ in live], [s for _, s in live], outputs)
-        except RuntimeError:  # shutting down: what is not committed is computed again after the restart
+        except RuntimeError:  # shutting down: uncommitted segments are computed again after the restart
             return False
         return True
 
     def _compute(self, device: Device, live: list[tuple[Task, Separation]]) -> list[Samples] | None:
-        """The stems of each segment; None if the model failed on them."""
+        """Returns the stems of each segment; None if the model failed on the batch."""
         first = live[0][1]
         begin = time.perf_counter()
         try:
@@ -334,9 +334,9 @@ class SegmentEngine:
                 try:
                     self._commit(task, separation, samples)
                 except BaseException as error:
-                    failed = SeparationFailedError(f"a segment could not be kept: {type(error).__name__}")
+                    failed = SeparationFailedError(f"a segment could not be stored: {type(error).__name__}")
                     self._end(separation, disk_error(error) if isinstance(error, OSError) else failed)
-                    log.error("a segment could not be kept", job_id=separation.spec.job_id, exc_info=True)
+                    log.error("a segment could not be stored", job_id=separation.spec.job_id, exc_info=True)
         finally:
             self._in_flight.release()
 
@@ -350,11 +350,11 @@ class SegmentEngine:
             final, ready = separation.output.write(added.final, record.final)
             record.commit(segment.index, final, ready, added.lost)
             separation.stems.publish([(each.start, each.end) for each in ready])
-            separation.overlap.settle(segment, added)
+            separation.overlap.drop_used_pieces(segment, added)
             self.scheduler.finish(task)
             if added.lost:
                 log.warning(
-                    "parts of segments were lost; these are computed again",
+                    "pieces of segments were lost; these segments are computed again",
                     job_id=separation.spec.job_id,
                     segments=sorted(added.lost),
                 )
@@ -376,7 +376,7 @@ class SegmentEngine:
 
 
 def _work(spec: SeparationSpec, layout: StemLayout, plan: Plan) -> dict[str, object]:
-    """What a journal must be of to be taken up: the same boot, mix, model, stems and segments."""
+    """Identifies the work of a journal, which is resumed only for the same boot, mix, model, stems and segments."""
     mix = spec.mix
     grids = repr(plan.grids).encode()
     return {

@@ -1,7 +1,7 @@
-"""The global grid: which segments a track is cut into, and which frames they make final.
+"""The segment grid: how a track is divided into overlapping segments, and which frames they make final.
 
-Equal to `demucs.apply.apply_model` (demucs 4.1.0): segments start every `stride` frames, are weighted
-by a triangle, added up and divided by the sum of the weights. With shifts there is one grid a shift.
+Equal to `demucs.apply.apply_model` (demucs 4.1.0): segments start every `stride` frames, are weighted by a triangle,
+added, and divided by the sum of the weights. With shifts there is one grid for each shift.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ import numpy.typing as npt
 from mismo_grpc.errors import InvalidFieldError
 
 MAX_SHIFT_SECONDS = 0.5
-"""Of demucs' shift trick (`apply_model`)."""
+"""The largest shift of demucs' shift trick, in seconds (`apply_model`)."""
 MAX_SEGMENTS = 25_000
-"""The most segments of one job, derived from the longest track by default, six hours, at overlap 0.25.
+"""The most segments of one job, derived from the default longest track, six hours, at overlap 0.25.
 
-mismo_lite has the shortest segments of all known models: 6 s, one every 4.5 s, so 4,800 a pass (htdemucs, 7.8 s:
-3,693). Five passes fit, and a song of five minutes with 20 shifts at overlap 0.95, the most of both.
+mismo_lite has the shortest segments of all known models: 6 s, one every 4.5 s, so 4,800 for one pass over six hours
+(htdemucs, 7.8 s: 3,693). The limit allows five such passes, or a song of five minutes with 20 shifts at overlap 0.95,
+the largest values of both.
 """
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment of one grid: the unit of work. Frames are of the track; `start` may be negative."""
+    """One segment of one grid, the unit of work, in frames of the track; `start` may be negative."""
 
     index: int
     grid: int
@@ -38,7 +39,7 @@ class Segment:
 
     @property
     def end(self) -> int:
-        """First frame after the segment."""
+        """The first frame after the segment."""
         return self.start + self.length
 
 
@@ -55,12 +56,12 @@ class Grid:
     members: tuple[int, ...] = (0,)
 
     def starts(self, total_frames: int) -> range:
-        """First frames of all segments that reach into the track."""
+        """The first frames of all segments that contain frames of the track."""
         before = max(0, -(self.origin + self.segment_frames) // self.stride + 1)
         return range(self.origin + before * self.stride, total_frames, self.stride)
 
     def weight(self, segment: Segment, start: int, end: int) -> npt.NDArray[np.float32]:
-        """The triangle of a segment over [start, end), shape [end - start]; its peak is 1."""
+        """Returns a segment's triangular weight over frames [start, end), shape [end - start]; its peak is 1."""
         half = self.segment_frames // 2
         at = np.arange(start - segment.start, end - segment.start, dtype=np.int64)
         rising = at + 1
@@ -70,7 +71,7 @@ class Grid:
 
 
 class Plan:
-    """All segments of a job and the rule when a frame is final: when every segment that covers it is done."""
+    """All segments of a job. A frame is final when every segment that covers it is done."""
 
     def __init__(self, total_frames: int, grids: Sequence[Grid]) -> None:
         if total_frames <= 0:
@@ -92,13 +93,13 @@ class Plan:
         return np.array([segment.start for segment in self.segments], dtype=np.int64)
 
     def covering(self, start: int, end: int) -> list[Segment]:
-        """The segments that touch frames [start, end), in index order."""
+        """Returns the segments that contain any of the frames [start, end), in index order."""
         low = int(np.searchsorted(self._starts, start - self._longest, side="right"))
         high = int(np.searchsorted(self._starts, end, side="left"))
         return [segment for segment in self.segments[low:high] if segment.end > start]
 
     def pieces(self, segment: Segment) -> list[tuple[int, int]]:
-        """The segment's frames inside the track, cut wherever another segment begins or ends."""
+        """Divides the segment's frames inside the track at every frame where another segment begins or ends."""
         low, high = max(0, segment.start), min(self.total_frames, segment.end)
         edges = {low, high}
         for other in self.covering(low, high):
@@ -116,11 +117,11 @@ def plan_track(
     shifts: int = 0,
     seed: int = 0,
 ) -> Plan:
-    """The plan of a track for a bag whose n-th model has segments of `segment_frames[n]` frames.
+    """Plans a track for a bag whose n-th model has segments of `segment_frames[n]` frames.
 
-    `shifts` > 0 makes that many passes, each shifted by a random part of half a second that `seed`
-    decides, so that a restart repeats them. demucs pads the track by half a second, starts the pass at
-    the shift and ends it with the track.
+    `shifts` > 0 makes that many passes, each shifted by a random time below half a second. `seed` determines the
+    shifts, so that a restart repeats them. As in demucs, the track is padded by half a second, and a pass starts at its
+    shift and ends with the track.
     """
     return Plan(total_frames, _grids(sample_rate, segment_frames, overlap, shifts, seed))
 
@@ -134,7 +135,7 @@ def count_segments(
     shifts: int = 0,
     seed: int = 0,
 ) -> int:
-    """How many segments `plan_track` would make, without making them."""
+    """Returns how many segments `plan_track` would make, without making them."""
     grids = _grids(sample_rate, segment_frames, overlap, shifts, seed)
     return sum(len(grid.starts(total_frames)) for grid in grids)
 
@@ -142,16 +143,16 @@ def count_segments(
 def check_work(
     total_frames: int, sample_rate: int, segment_frames: Iterable[int], *, overlap: float, shifts: int
 ) -> None:
-    """Raises InvalidFieldError if a track needs more than MAX_SEGMENTS segments; arguments as of `plan_track`.
+    """Raises InvalidFieldError if a track needs more than MAX_SEGMENTS segments; arguments as for `plan_track`.
 
-    Lengths of 0 (of a model whose segments are not known yet) are passed over.
+    Segment lengths of 0 (not known yet) are ignored.
     """
     known = [frames for frames in segment_frames if frames > 0]
     count = count_segments(total_frames, sample_rate, known, overlap=overlap, shifts=shifts)
     if count > MAX_SEGMENTS:
         raise InvalidFieldError(
-            f"options.stems.overlap: {overlap:g} with options.stems.shifts {shifts} cuts this track into {count} "
-            f"segments; at most {MAX_SEGMENTS} are taken: ask for less overlap or fewer shifts, or send the track in "
+            f"options.stems.overlap: {overlap:g} with options.stems.shifts {shifts} divides this track into {count} "
+            f"segments, more than the limit of {MAX_SEGMENTS}: use less overlap or fewer shifts, or send the track in "
             "parts",
             field="options.stems.overlap",
             metadata={"segments": str(count), "max_segments": str(MAX_SEGMENTS)},

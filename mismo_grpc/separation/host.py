@@ -1,7 +1,7 @@
-"""Brings the engine up behind the open port, keeps the default model warm, and knows whether anything can be separated.
+"""Starts the engine while the server already accepts jobs, keeps the default model loaded, and reports engine health.
 
-What fails to load is tried again: the default model until it is there, a job's model only where memory was
-short, which passes.
+Loading the default model is retried until it succeeds; loading a job's model is retried only if memory was short,
+because that may pass.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from mismo_grpc.separation.models import Bag
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
-"""Between attempts to load the default model; the last one again and again."""
+"""Waits between attempts to load the default model; the last one repeats."""
 MEMORY_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0)
-"""Between attempts to load a job's model while memory is short: four minutes, then the job fails."""
+"""Waits between attempts to load a job's model while memory is short: four minutes in total, then the job fails."""
 
 
 @dataclass(frozen=True)
 class EngineHealth:
-    """`failure`: why nothing can be separated; `model_failure`: why the default model's last load failed. "" for none.
+    """`failure`: why nothing can be separated; `model_failure`: why the default model did not load. Both "" if none.
 
-    While the engine starts and the default model is loaded for the first time, jobs wait for them: no failure.
+    The first start of the engine and the first load of the default model are no failure: jobs wait for them.
     """
 
     failure: str = ""
@@ -42,7 +42,7 @@ class EngineHealth:
 
 
 class EngineHost:
-    """The engine, once there is one; on the event loop only."""
+    """Owns the engine and starts it in the background; on the event loop only."""
 
     def __init__(
         self,
@@ -55,14 +55,14 @@ class EngineHost:
         in_thread: InThread = asyncio.to_thread,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """`build` imports torch and blocks; `default_model` is what a job gets that names none, `wanted_model` what
-        it should get, fetched from the hub if `hub`. `on_failure` is called if there can be no engine;
-        models are loaded by `in_thread`.
+        """`build` imports torch and blocks. `default_model` returns the model of jobs that name none; `wanted_model` is
+        the configured one, which is fetched from the hub if `hub` is true. `on_failure` is called if the engine cannot
+        be built; `in_thread` loads models.
         """
         self.engine: SegmentEngine | None = None
         self.health = EngineHealth()
         self.on_change: list[Callable[[EngineHealth], None]] = []
-        """Called on the event loop with each new health."""
+        """Called on the event loop with every change of health."""
         self._build = build
         self._find_default = default_model
         self._default = ""
@@ -77,25 +77,25 @@ class EngineHost:
         self._warming: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins to warm up."""
+        """Starts building the engine and loading the default model."""
         self._warming = asyncio.create_task(self._warm_up(), name="warm up")
 
     async def ready(self) -> SegmentEngine:
-        """The engine; waits for it."""
+        """Waits for the engine and returns it."""
         return await asyncio.shield(self._ready)
 
     async def device(self) -> DeviceInfo:
-        """What separates; waits for it."""
+        """Waits for the engine and returns its device."""
         return (await self.ready()).devices[0].info()
 
     def device_now(self) -> DeviceInfo | None:
-        """The same, None while the engine starts."""
+        """Returns the engine's device; None while the engine starts."""
         return self.engine.devices[0].info() if self.engine is not None else None
 
     async def load(self, model: str) -> Bag:
-        """A model for a job; where memory is short it waits, MEMORY_SECONDS in all.
+        """Loads a model for a job; while memory is short it retries after each of MEMORY_SECONDS.
 
-        Raises ModelUnavailableError, ModelLoadError, and OutOfMemoryError in the end.
+        Raises ModelUnavailableError, ModelLoadError; OutOfMemoryError after the last attempt.
         """
         for seconds in MEMORY_SECONDS:
             try:
@@ -106,12 +106,12 @@ class EngineHost:
         return await self._try_load(model)
 
     async def stop(self, seconds: float) -> None:
-        """Lets the devices finish the batch they are at, at most so long."""
+        """Lets the devices finish their current batches, at most `seconds`."""
         if self.engine is not None:
             await asyncio.to_thread(self.engine.stop, seconds)
 
     async def close(self) -> None:
-        """Ends the warm-up; what a thread of it does goes on unheard."""
+        """Cancels the warm-up; a thread that is still loading is not waited for."""
         if self._warming is not None:
             self._warming.cancel()
             await asyncio.wait([self._warming])
@@ -127,7 +127,7 @@ class EngineHost:
             self._on_failure()
             return
         self.engine = engine
-        engine.start(self._given_up)
+        engine.start(self._engine_abandoned)
         self._ready.set_result(engine)
         await self._keep_default_warm()
 
@@ -138,12 +138,12 @@ class EngineHost:
             try:
                 await self._load_default()
                 attempt = 0
-                # A job may find later that it cannot be loaded any more.
+                # A later load for a job may fail, for example after the weights were removed.
                 await self._default_failed.wait()
             except Exception as error:
                 unknown = None if isinstance(error, MismoError) else error
                 log.error(
-                    "the default model is not warm; it is tried again", attempt=attempt, exc_info=unknown
+                    "the default model is not loaded; it is tried again", attempt=attempt, exc_info=unknown
                 )
             await self._sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
             attempt += 1
@@ -153,7 +153,7 @@ class EngineHost:
         chosen = await asyncio.to_thread(self._find_default)
         if chosen not in (self._wanted_model, self._default):
             log.warning(
-                "model not available, jobs that name no model get another",
+                "the configured model is not available; jobs that name no model get another one",
                 wanted=self._wanted_model,
                 model=chosen,
             )
@@ -185,8 +185,8 @@ class EngineHost:
             self._change(replace(self.health, model_failure="", model_is_warm=True))
         return bag
 
-    def _given_up(self) -> None:
-        """In the thread of a device."""
+    def _engine_abandoned(self) -> None:
+        """Runs in the thread of a device."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._note_failure)
 
@@ -203,4 +203,4 @@ class EngineHost:
 
 def _fetch(model: str) -> None:
     if download(model, lambda text: log.info("model hub", message=text)):
-        log.info("model fetched from the hub; new jobs get it", model=model)
+        log.info("a model was fetched from the hub; new jobs use it", model=model)

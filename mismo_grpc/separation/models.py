@@ -28,8 +28,8 @@ log = structlog.get_logger(__name__)
 class Member:
     """One network of a bag: [batch, channels, frames] -> [batch, sources, channels, frames].
 
-    `valid_frames` tells how many input frames it wants for a segment of a given length (demucs pads to that).
-    `weights` is its share of each source before the bag's totals are divided out.
+    `valid_frames` returns how many input frames it needs for a segment of a given length (demucs pads to that).
+    `weights` has its weight for each source; a source's sum over members is divided by the sum of weights.
     """
 
     network: torch.nn.Module
@@ -40,7 +40,7 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class Bag:
-    """A loaded model; identity is equality, so that segments of one loaded bag batch together."""
+    """A loaded model; compared by identity, so that only segments of the same loaded bag share a batch."""
 
     name: str
     sources: tuple[str, ...]
@@ -49,20 +49,20 @@ class Bag:
     members: tuple[Member, ...]
     memory_bytes: int
     fingerprint: str
-    """Of the weight files that were loaded."""
+    """Fingerprint of the weight files that were loaded."""
 
     @property
     def totals(self) -> tuple[float, ...]:
-        """Sum of the members' weights of each source."""
+        """The sum of the members' weights for each source."""
         return tuple(sum(column) for column in zip(*(m.weights for m in self.members), strict=True))
 
     def needed_members(self, sources: Sequence[int]) -> tuple[int, ...]:
-        """Indexes of the members that contribute to any of these sources."""
+        """Returns the indexes of the members that contribute to any of these sources."""
         return tuple(i for i, m in enumerate(self.members) if any(m.weights[s] != 0 for s in sources))
 
 
 def load_bag(files: ModelFiles, device: torch.device) -> Bag:
-    """Loads a bag onto a device; raises ModelLoadError with what is wrong with its files."""
+    """Loads a bag onto a device; raises ModelLoadError, which says what is wrong with its files."""
     loaded = fingerprint(files)
     networks = [_load_network(path) for path in files.members]
     first = cast("Any", networks[0])
@@ -100,7 +100,7 @@ def _valid_frames(network: torch.nn.Module) -> Callable[[int], int]:
     valid = cast("Callable[[int], int] | None", getattr(network, "valid_length", None))
     if valid is not None:
         return valid
-    # HDemucs takes any length but the shortest: its spectrogram reflects half a window at both ends.
+    # HDemucs takes any length above half a window, because its spectrogram reflects that much at both ends.
     least = int(getattr(network, "nfft", 0)) // 2 + 1
     return lambda length: max(length, least)
 
@@ -127,19 +127,19 @@ def _load_network(path: Path) -> torch.nn.Module:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, the machine's or the card's."""
+    """Whether the error says that the machine's or the card's memory ran out."""
     import torch
 
     return (
         isinstance(error, MemoryError | torch.OutOfMemoryError)
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-        # torch has no class of its own for the machine's memory.
+        # torch has no error class of its own for the machine's memory.
         or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
     )
 
 
 class ModelPool:
-    """Warm bags of one device; the least recently used goes first when the budget (bytes) is passed; thread-safe."""
+    """The loaded bags of one device; over the budget (bytes) it unloads the least recently used. Thread-safe."""
 
     def __init__(
         self, catalog: ModelCatalog, device: torch.device, budget_bytes: int, *, keep_warm: bool = True
@@ -151,14 +151,14 @@ class ModelPool:
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}
         self._bags: OrderedDict[str, Bag] = OrderedDict()
-        # Those too that the pool has forgotten and a job still uses: a second copy would need as much memory again.
+        # Also bags that the pool has unloaded but a job still uses: loading a second copy would double the memory.
         self._alive: WeakValueDictionary[str, Bag] = WeakValueDictionary()
         self._failures: dict[str, str] = {}
 
     def get(self, name: str) -> Bag:
-        """The warm bag, loaded now if need be; raises ModelUnavailableError, ModelLoadError or OutOfMemoryError.
+        """Returns a bag, loading it if necessary; raises ModelUnavailableError, ModelLoadError or OutOfMemoryError.
 
-        Whoever wants a warm one does not wait for another that is being loaded.
+        A caller whose bag is loaded does not wait while another bag is being loaded.
         """
         with self._lock:
             loading = self._loading.setdefault(name, threading.Lock())
@@ -178,11 +178,11 @@ class ModelPool:
                 raise
             with self._lock:
                 self._failures.pop(name, None)
-                self._keep(bag)
+                self._store(bag)
             return bag
 
     def _load(self, name: str) -> Bag:
-        """Loads a bag, a second time without the idle ones if memory runs out."""
+        """Loads a bag; if memory runs out, unloads idle bags and tries once more."""
         try:
             files = self._catalog.find(name)
             if files is None:
@@ -193,9 +193,9 @@ class ModelPool:
                 if not is_out_of_memory(error):
                     raise
                 log.warning(
-                    "no memory to load a model; the idle ones are freed", model=name, warm=self.warm()
+                    "no memory to load a model; idle models are unloaded", model=name, warm=self.warm()
                 )
-            # Out of the handler, whose traceback holds what was loaded so far.
+            # After the handler has ended, because its traceback references what was loaded so far.
             self.free()
             return load_bag(files, self._device)
         except MismoError:
@@ -209,7 +209,7 @@ class ModelPool:
             raise ModelLoadError(f"model {name} cannot be loaded: {type(error).__name__}") from error
 
     def free(self) -> None:
-        """Forgets the bags that no job uses, and gives their memory back."""
+        """Unloads the bags that no job uses, and frees their memory."""
         import torch
 
         with self._lock:
@@ -223,15 +223,15 @@ class ModelPool:
     def _used(self, name: str) -> Bag | None:
         bag = self._alive.get(name)
         if bag is not None:
-            self._keep(bag)
+            self._store(bag)
         return bag
 
-    def _keep(self, bag: Bag) -> None:
+    def _store(self, bag: Bag) -> None:
         if not self._keep_warm:
             self._bags.clear()
         self._bags[bag.name] = self._alive[bag.name] = bag
         self._bags.move_to_end(bag.name)
-        # A bag that a job still uses stays alive through that job's reference; only the pool forgets it.
+        # A bag that a job still uses stays in memory through that job's reference; only the pool drops it.
         while len(self._bags) > 1 and sum(b.memory_bytes for b in self._bags.values()) > self._budget:
             self._bags.popitem(last=False)
 
@@ -241,6 +241,6 @@ class ModelPool:
             return list(self._bags)
 
     def failures(self) -> dict[str, str]:
-        """The models whose last load failed, and why."""
+        """Returns the models whose last load failed, each with the reason."""
         with self._lock:
             return dict(self._failures)

@@ -1,4 +1,4 @@
-"""Where final samples go: straight into the stem files, or through a rate converter."""
+"""Writes final samples to the stem files, directly or through a rate converter."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Samples = npt.NDArray[np.float32]
 
 
 class StemOutput:
-    """Writes what became final into the stem files, converted where they have another sample rate.
+    """Writes final samples to the stem files, converted if the files have another sample rate.
 
-    Converting needs neighbouring samples, so the final ones wait in the file `unconverted` at the model's rate.
-    Raises OSError if there is no room for that.
+    Conversion needs neighbouring samples, so final samples are stored in the file `unconverted` at the model's rate.
+    Raises OSError if there is no room for that file.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class StemOutput:
             self._store = np.memmap(unconverted, dtype="<f4", mode="r+", shape=shape)
 
     def intact(self, record: WorkRecord) -> tuple[RangeSet, RangeSet]:
-        """The final and the ready frames that an earlier process recorded and that are as it wrote them."""
+        """Returns the final and the ready frames of an earlier process whose checksums still match."""
         ready = RangeSet((each.start, each.end) for each in record.found_ready if self._stems.intact(each))
         if self._store is None:
             return ready, ready
@@ -52,9 +52,9 @@ class StemOutput:
     def write(
         self, parts: list[tuple[int, Samples]], final: RangeSet
     ) -> tuple[list[FinishedRange], list[FinishedRange]]:
-        """Takes (first frame, samples [stems, frames, channels]) that became final, beside `final` from before.
+        """Writes parts (first frame, samples [stems, frames, channels]) that became final; `final` are those before.
 
-        Answers what is final and what is ready now, for the record. Raises OSError.
+        Returns the newly final and the newly ready ranges, to be recorded. Raises OSError.
         """
         if self._converter is None or self._store is None:
             written = [self._stems.write(start, part) for start, part in parts]
@@ -79,8 +79,9 @@ def _checksum(samples: Samples) -> tuple[int, ...]:
 
 
 def _reserve(path: Path, size: int) -> None:
-    """A file of that many bytes, as it is if it is there. To write through a map what the disk has no room
-    for would end the process.
+    """Creates a file of `size` bytes, or keeps an existing one; its space is allocated.
+
+    Without allocated space, a write through a memory map on a full disk would kill the process (SIGBUS).
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:

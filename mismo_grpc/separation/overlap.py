@@ -1,8 +1,8 @@
-"""Overlap-add whose result does not depend on the order in which segments come, nor on interruptions.
+"""Overlap-add whose result does not depend on the order of the segments, nor on interruptions.
 
-A segment's frames that other segments still lack are kept as *pieces* in files; once the last segment of a piece
-is done, all its parts are summed in segment order. So the sum is always the same floating-point
-expression, and after a crash only the segment in work is lost.
+Frames of a segment that wait for overlapping segments are stored in files, as *pieces*. Once the last segment over
+the same frames is done, their pieces are summed in segment order. The sum is therefore always the same
+floating-point expression, and a crash loses only the segments in progress.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CHECKSUM = struct.Struct("<I")
 
 
 class PieceLostError(Exception):
-    """A kept piece is missing or is not as it was written; `segment` is the index of the segment it is of."""
+    """A stored piece is missing or damaged; `segment` is the index of its segment."""
 
     def __init__(self, segment: int) -> None:
         super().__init__(segment)
@@ -33,10 +33,10 @@ class PieceLostError(Exception):
 
 
 class PieceStore:
-    """Parts of segments that wait for their neighbours: float32 [stems, frames, channels] in files of a folder.
+    """Stores pieces, parts of segments that wait for overlapping segments, as files of a folder.
 
-    A file begins with the CRC-32C of what follows: a piece that a crash or a bad disk has spoilt is never taken for
-    audio.
+    A file holds float32 [stems, frames, channels] after the CRC-32C of these bytes, so that a piece damaged by a crash
+    or a bad disk is detected.
     """
 
     def __init__(self, folder: Path, stems: int, channels: int) -> None:
@@ -49,16 +49,16 @@ class PieceStore:
         return self._folder / f"{segment}-{start}-{end}.f32"
 
     def put(self, segment: int, start: int, end: int, samples: Samples) -> None:
-        """Keeps a piece; it is there whole or not at all."""
+        """Stores a piece atomically."""
         path = self._path(segment, start, end)
         temporary = path.with_suffix(".tmp")
         content = np.ascontiguousarray(samples, dtype="<f4").tobytes()
-        # Not `tofile`: its error does not say that the disk is full.
+        # Not `tofile`: its error has no errno, so a full disk could not be recognised.
         temporary.write_bytes(_CHECKSUM.pack(crc32c(content)) + content)
         os.replace(temporary, path)
 
     def get(self, segment: int, start: int, end: int) -> Samples:
-        """A kept piece, shape [stems, end - start, channels]; raises PieceLostError."""
+        """Reads a piece, shape [stems, end - start, channels]; raises PieceLostError."""
         try:
             content = self._path(segment, start, end).read_bytes()
         except FileNotFoundError:
@@ -71,7 +71,7 @@ class PieceStore:
         return np.frombuffer(samples, dtype="<f4").reshape(self._stems, end - start, self._channels)
 
     def has(self, segment: int, start: int, end: int) -> bool:
-        """Whether the piece is there with its full size."""
+        """Whether the piece exists with its full size; its checksum is not verified."""
         try:
             return self._path(segment, start, end).stat().st_size == self._file_bytes(start, end)
         except FileNotFoundError:
@@ -81,16 +81,16 @@ class PieceStore:
         return _CHECKSUM.size + self._stems * (end - start) * self._channels * 4
 
     def drop(self, segment: int, start: int, end: int) -> None:
-        """Forgets a piece."""
+        """Removes a piece."""
         self._path(segment, start, end).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
 class Added:
-    """What adding a segment came to.
+    """The result of adding a segment.
 
-    `final` has (first frame, samples [stems, frames, channels]) for each piece that became final. `lost` has the
-    indexes of segments whose kept pieces are gone: they must run again.
+    `final` has (first frame, samples [stems, frames, channels]) for each range that became final. `lost` has the
+    indexes of segments whose stored pieces are missing or damaged: they must be computed again.
     """
 
     final: list[tuple[int, Samples]]
@@ -105,11 +105,11 @@ class OverlapAdd:
         self._pieces = pieces
 
     def add(self, segment: Segment, samples: Samples, done: RangeSet, final: RangeSet) -> Added:
-        """Takes a segment's output, [stems, segment.length, channels], and sums what that makes final.
+        """Adds a segment's output, [stems, segment.length, channels], and sums the frames that become final.
 
-        `done` holds the indexes of the segments done before, `final` the frames that are final before: a segment that
-        runs again does not make them anew. The pieces that wait are stored. The caller writes the answer, records the
-        segment as done and the lost ones as not done, then calls `settle`. Raises OSError.
+        `done` holds the indexes of the segments that are done already, `final` the frames that are final already and
+        are not produced again. Frames that must wait are stored as pieces. The caller writes the result, records the
+        segment as done and the lost ones as not done, then calls `drop_used_pieces`. Raises OSError.
         """
         summed: list[tuple[int, Samples]] = []
         lost: set[int] = set()
@@ -128,8 +128,8 @@ class OverlapAdd:
             self._pieces.put(segment.index, start, end, own)
         return Added(summed, frozenset(lost))
 
-    def settle(self, segment: Segment, added: Added) -> None:
-        """Drops the kept pieces that were used up by what a segment made final."""
+    def drop_used_pieces(self, segment: Segment, added: Added) -> None:
+        """Removes the stored pieces of the frames that `add` made final."""
         for start, part in added.final:
             end = start + part.shape[1]
             for other in self._plan.covering(start, end):
@@ -137,7 +137,7 @@ class OverlapAdd:
                     self._pieces.drop(other.index, start, end)
 
     def recover(self, done: RangeSet, final: RangeSet) -> RangeSet:
-        """The segments of `done` whose every piece is final or still kept; the others must run again."""
+        """Returns the segments of `done` whose every piece is final or still stored; the others must run again."""
         kept: list[tuple[int, int]] = []
         for segment in self._plan.segments:
             if segment.index in done and all(

@@ -1,4 +1,4 @@
-"""Sets of frame ranges: which frames are ready, which segments are done."""
+"""Sets of integers as ranges, for ready frames and finished segments."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class RangeSet:
         self._ends = ends
 
     def add(self, start: int, end: int) -> RangeSet:
-        """This set and [start, end)."""
+        """Returns this set plus [start, end)."""
         return RangeSet((*self, (start, end)))
 
     def union(self, ranges: Iterable[tuple[int, int]]) -> RangeSet:
-        """This set and all of `ranges`."""
+        """Returns this set plus all of `ranges`."""
         return RangeSet((*self, *ranges))
 
     def remove(self, start: int, end: int) -> RangeSet:
-        """This set without [start, end)."""
+        """Returns this set without [start, end)."""
         kept = [(s, min(e, start)) for s, e in self] + [(max(s, end), e) for s, e in self]
         return RangeSet((s, e) for s, e in kept if s < e)
 
     def end_of(self, start: int) -> int:
-        """End of the range that holds `start`; `start` itself where none does."""
+        """Returns the end of the range that contains `start`; `start` itself if none does."""
         i = bisect_right(self._starts, start) - 1
         return max(start, self._ends[i]) if i >= 0 else start
 
@@ -49,7 +49,7 @@ class RangeSet:
         return start >= end or self.end_of(start) >= end
 
     def missing(self, start: int, end: int) -> list[tuple[int, int]]:
-        """The parts of [start, end) that are not in the set."""
+        """Returns the parts of [start, end) that are not in the set."""
         gaps: list[tuple[int, int]] = []
         at = start
         for s, e in self:

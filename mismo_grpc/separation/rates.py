@@ -1,7 +1,7 @@
-"""Stems at another sample rate than the model's, computed range by range in any order.
+"""Converts stems to another sample rate than the model's, range by range in any order.
 
-A windowed-sinc filter in polyphase form: a *group* of output frames depends on a fixed range of input
-frames alone and is always computed as the same matrix product, so order and interruptions change no bit.
+A windowed-sinc filter in polyphase form: a *group* of output frames depends only on a fixed range of input frames and
+is always computed as the same matrix product, so neither order nor interruptions change a bit.
 Kaiser window and its beta: Oppenheim & Schafer, Discrete-Time Signal Processing, section 7.5.
 """
 
@@ -18,50 +18,50 @@ from mismo_grpc.separation.ranges import RangeSet
 Samples = npt.NDArray[np.float32]
 
 OUTPUT_RATES = (22050, 32000, 44100, 48000, 88200, 96000)
-"""Hz that stems can be asked for."""
+"""The sample rates in Hz that a client can request."""
 HALF_WIDTH = 64
-"""Zero crossings of the sinc on each side: flat up to nine tenths of the lower Nyquist frequency."""
+"""Zero crossings of the sinc on each side: flat up to 0.9 of the lower Nyquist frequency."""
 BETA = 10.0
 """About 100 dB of stop-band attenuation."""
 GROUP_SECONDS = 0.2
 
 
 class RateConverter:
-    """Brings a track of `input_frames` from one rate (Hz) to another; `output_frames` as the decoder rounds."""
+    """Converts a track of `input_frames` from one rate (Hz) to another; `output_frames` rounds as the decoder does."""
 
     def __init__(self, input_rate: int, output_rate: int, input_frames: int) -> None:
         common = gcd(input_rate, output_rate)
         self._up, self._down = output_rate // common, input_rate // common
         self._input_frames = input_frames
         self.output_frames = max(1, (2 * input_frames * self._up + self._down) // (2 * self._down))
-        # Below the lower of both Nyquist frequencies, with the transition band inside it.
+        # Below the lower of the two Nyquist frequencies, so that the transition band is below it too.
         self._cutoff = 0.95 * min(1.0, self._up / self._down)
         self._reach = int(np.ceil(HALF_WIDTH / min(1.0, self._up / self._down)))
         self._blocks = max(1, round(GROUP_SECONDS * input_rate / self._down))
 
     @property
     def group_frames(self) -> int:
-        """Output frames of one group."""
+        """The output frames of one group."""
         return self._blocks * self._up
 
     @property
     def groups(self) -> int:
-        """How many groups the track has; the last one may pass its end."""
+        """The number of groups of the track; the last one may extend past its end."""
         return -(-self.output_frames // self.group_frames)
 
     def needs(self, group: int) -> tuple[int, int]:
-        """The input frames [start, end) that a group is made of, inside the track."""
+        """Returns the input frames [start, end) that a group needs, limited to the track."""
         start = group * self._blocks * self._down
         end = start + self._blocks * self._down
         return max(0, start - self._reach), min(self._input_frames, end + self._reach)
 
     def span(self, group: int) -> tuple[int, int]:
-        """The output frames [start, end) of a group, inside the track."""
+        """Returns the output frames [start, end) of a group, limited to the track."""
         start = group * self.group_frames
         return start, min(self.output_frames, start + self.group_frames)
 
     def computable(self, final: RangeSet, ready: RangeSet) -> list[int]:
-        """The groups whose input is final and whose output is not ready yet."""
+        """Returns the groups whose input is final and whose output is not ready yet."""
         found: list[int] = []
         for start, end in ready.missing(0, self.output_frames):
             for group in range(start // self.group_frames, -(-end // self.group_frames)):
@@ -70,7 +70,7 @@ class RateConverter:
         return found
 
     def convert(self, group: int, samples: Samples) -> Samples:
-        """A group's output [stems, frames, channels] from the input of `needs(group)`, in the same order."""
+        """Computes a group's output [stems, frames, channels] from the samples of `needs(group)`, same layout."""
         stems, _, channels = samples.shape
         first = group * self._blocks * self._down - self._reach
         length = self._blocks * self._down + 2 * self._reach
@@ -86,7 +86,7 @@ class RateConverter:
 
     @cached_property
     def _matrix(self) -> Samples:
-        """[window, up]: input frames around a block of `down` frames to its `up` output frames."""
+        """The matrix [window, up] from the input frames around a block of `down` frames to its `up` output frames."""
         at = np.arange(self._down + 2 * self._reach)[:, None] - self._reach
         centre = np.arange(self._up)[None, :] * self._down / self._up
         distance = at - centre

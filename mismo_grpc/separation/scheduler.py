@@ -1,8 +1,8 @@
-"""One queue for all jobs: which segment is computed next.
+"""The scheduler: one queue for all jobs, which chooses the segment to compute next.
 
-Chosen by (priority class, deadline). A job that a player follows has a deadline for each segment: the
-moment playback needs it. A job that nobody follows is due `PATIENCE_SECONDS` after it came, so it
-waits for the followed ones of its class, but not for ever.
+It chooses by (priority class, deadline). In a job that a player follows, each segment's deadline is the moment when
+playback needs it. A job without a player has its deadline `PATIENCE_SECONDS` after it was submitted, so it waits for
+the followed jobs of its class, but not forever.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from mismo_grpc.separation.grid import Plan, Segment
 
 PATIENCE_SECONDS = 600.0
 EXPECTATION_SECONDS = 0.5
-"""How long the device may stand still for a more urgent job that is being decoded."""
+"""The longest time that the device stays idle for a more urgent job that is being decoded."""
 
 
 @dataclass
 class Playhead:
-    """Where a player is: it was at `frame` at the time `since` (seconds of the scheduler's clock)."""
+    """A player's position: it was at `frame` at the time `since` (seconds of the scheduler's clock)."""
 
     frame: int
     since: float
@@ -29,28 +29,28 @@ class Playhead:
 
 @dataclass(eq=False)
 class ScheduledJob:
-    """A job's part of the queue."""
+    """A job in the scheduler's queue."""
 
     plan: Plan
     sample_rate: int
     priority: int
     submitted_at: float
     batch_key: Hashable
-    """Segments whose jobs share it may go through the model together."""
+    """Segments of jobs with equal keys can be in one batch."""
     pending: set[int] = field(default_factory=set[int])
     running: set[int] = field(default_factory=set[int])
     alone: set[int] = field(default_factory=set[int])
-    """Segments that share no batch: theirs failed, and another segment in it may have been the reason."""
+    """Indexes of segments that run without others, because their batch failed and another segment may be the cause."""
     playheads: dict[object, Playhead] = field(default_factory=dict[object, Playhead])
     hint: Playhead | None = None
-    """Where a player is said to be; counts until a player follows and tells it itself."""
+    """The playhead that the job's owner gave; used until a player follows and reports its own position."""
     start_frame: int = 0
-    """Where a job that nobody follows begins."""
+    """The frame where a job without a player begins."""
     on_taken: Callable[[], None] | None = None
-    """Called whenever segments of it were taken, in the thread that took them."""
+    """Called after segments of this job were taken, in the thread that took them."""
 
     def next_segment(self) -> tuple[float, int] | None:
-        """(deadline, segment index) of the most urgent segment that is not done; None if there is none."""
+        """Returns (deadline, segment index) of the most urgent segment that is not done; None if there is none."""
         if not self.pending:
             return None
         heads = list(self.playheads.values()) or ([self.hint] if self.hint is not None else [])
@@ -65,7 +65,7 @@ class ScheduledJob:
         return best
 
     def order(self) -> dict[int, tuple[float, int, int]]:
-        """A sort key for each segment that is not taken: (deadline, 1 behind the playhead, index); smallest first."""
+        """Returns a sort key for each segment that is not taken: (deadline, 1 if behind the playhead, index)."""
         heads = list(self.playheads.values()) or ([self.hint] if self.hint is not None else [])
         segments, total = self.plan.segments, self.plan.total_frames
         keys: dict[int, tuple[float, int, int]] = {}
@@ -89,7 +89,7 @@ class ScheduledJob:
         return keys
 
     def _from(self, frame: int) -> tuple[int, int]:
-        """(frames until it is needed, index) of the first pending segment from `frame` on, then from the start."""
+        """Returns (frames until it is needed, index) of the first pending segment from `frame` on, or of the track."""
         segments = self.plan.segments
         ahead = [i for i in self.pending if segments[i].end > frame]
         if ahead:
@@ -108,7 +108,7 @@ class Task:
 
 
 class Scheduler:
-    """Hands out segments, most urgent first; thread-safe."""
+    """Gives out segments, the most urgent first; thread-safe."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` is monotonic, in seconds."""
@@ -121,9 +121,10 @@ class Scheduler:
 
     @contextmanager
     def expecting(self, priority: int) -> Generator[None]:
-        """Holds segments of lower classes back while a job of this class is made ready, EXPECTATION_SECONDS at most.
+        """Withholds segments of lower classes while a job of this class is prepared, EXPECTATION_SECONDS at most.
 
-        A segment cannot be interrupted: one that begins just before the urgent job is ready would cost it a segment.
+        A running segment cannot be interrupted: one that begins just before the urgent job is ready would delay it by
+        a whole segment.
         """
         me = object()
         with self._changed:
@@ -142,21 +143,21 @@ class Scheduler:
             self._changed.notify_all()
 
     def remove(self, job: ScheduledJob) -> None:
-        """Forgets a job; what runs of it is finished and dropped by whoever runs it."""
+        """Removes a job; the caller of `take` discards the output of segments that are in progress."""
         with self._changed:
             if job in self._jobs:
                 self._jobs.remove(job)
 
     def follow(self, job: ScheduledJob, player: object, frame: int) -> None:
-        """A player of this job is at `frame` now."""
+        """Records that a player of this job is at `frame` now."""
         with self._changed:
             job.playheads[player] = Playhead(frame, self.clock())
             job.hint = None
 
     def suggest(self, job: ScheduledJob, frame: int | None) -> None:
-        """Whoever plays this job is said to be at `frame`; players that follow know better.
+        """Records the playhead that the job's owner gave; positions of players that follow take precedence.
 
-        None withdraws an earlier suggestion: unless a player follows, the job goes on from its start.
+        None withdraws an earlier playhead: unless a player follows, the job then continues from its start.
         """
         with self._changed:
             job.hint = None if frame is None else Playhead(frame, self.clock())
@@ -164,21 +165,21 @@ class Scheduler:
                 job.start_frame = 0
 
     def unfollow(self, job: ScheduledJob, player: object) -> None:
-        """The player left."""
+        """Forgets a player that has left."""
         with self._changed:
             head = job.playheads.pop(player, None)
             if head is not None and not job.playheads:
                 job.start_frame = head.frame
 
     def set_priority(self, job: ScheduledJob, priority: int) -> None:
-        """Moves a job to another class."""
+        """Moves a job to another priority class."""
         with self._changed:
             job.priority = priority
 
     def ahead_of(self, job: ScheduledJob, needed: Collection[int]) -> list[tuple[ScheduledJob, int]]:
-        """How many segments of each job go to a device until the last of `needed` (segments of `job`) has.
+        """Counts, for each job, the segments that are due before the last of `needed` (segments of `job`) is taken.
 
-        Those are counted, segments that were taken are not; as it stands now.
+        The last one itself counts; segments that were taken already do not. Later changes are not foreseen.
         """
         with self._changed:
             own = job.order()
@@ -198,20 +199,20 @@ class Scheduler:
             return counts
 
     def is_taken(self, job: ScheduledJob, indexes: Iterable[int]) -> bool:
-        """Whether one of these segments is on a device now, or being written."""
+        """Whether any of these segments is computed or written now."""
         with self._changed:
             return any(index in job.running for index in indexes)
 
     @property
     def taken_ago(self) -> float | None:
-        """Seconds since the latest segments were taken; None if none is on a device now."""
+        """Seconds since segments were taken last; None if none is being computed or written."""
         with self._changed:
             return self.clock() - self._taken_at if any(job.running for job in self._jobs) else None
 
     def take(self, max_batch: int, timeout: float | None = None) -> list[Task]:
-        """Waits for work and answers the most urgent segment, and further ones that fit into its batch.
+        """Waits for work; returns the most urgent segment and others that can be in its batch.
 
-        Empty on a timeout (seconds) or once closed.
+        Returns an empty list after `timeout` seconds or once closed.
         """
         batch = self._take(max_batch, timeout)
         for on_taken in {task.job.on_taken for task in batch}:
@@ -275,12 +276,12 @@ class Scheduler:
         return choice
 
     def finish(self, task: Task) -> None:
-        """The segment is done."""
+        """Records that the segment is done."""
         with self._changed:
             task.job.running.discard(task.segment.index)
 
     def give_back(self, task: Task) -> None:
-        """The segment was not done; it is queued again, for a batch of its own."""
+        """Queues a segment that was not done again, for a batch of its own."""
         with self._changed:
             task.job.running.discard(task.segment.index)
             task.job.alone.add(task.segment.index)
@@ -288,19 +289,19 @@ class Scheduler:
             self._changed.notify_all()
 
     def run_again(self, job: ScheduledJob, indexes: Iterable[int]) -> None:
-        """Segments that were done must run again."""
+        """Queues segments again that were done already."""
         with self._changed:
             job.pending.update(index for index in indexes if index not in job.running)
             self._changed.notify_all()
 
     @property
     def waiting(self) -> int:
-        """Segments that nobody has taken yet."""
+        """The number of segments that are not taken yet."""
         with self._changed:
             return sum(len(job.pending) for job in self._jobs)
 
     def close(self) -> None:
-        """Lets everyone who waits in `take` go."""
+        """Makes every present and later call of `take` return at once."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""Which stems a job makes of a model's sources."""
+"""Selects the stems that a job makes from a model's sources."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from mismo_grpc.errors import InvalidFieldError
 
 @dataclass(frozen=True)
 class StemSelection:
-    """Stem names in stream order and how each is summed from the sources, shape [stems, sources]."""
+    """The stem names in stream order, and the matrix [stems, sources] that sums each from the sources."""
 
     names: tuple[str, ...]
     matrix: npt.NDArray[np.float32]
 
     @property
     def needed_sources(self) -> tuple[int, ...]:
-        """Indexes of the sources that any stem uses."""
+        """The indexes of the sources that any stem uses."""
         return tuple(int(i) for i in np.flatnonzero(self.matrix.any(axis=0)))
 
 
 def select_stems(
     sources: Sequence[str], stem_names: Sequence[str] = (), two_stems: str = ""
 ) -> StemSelection:
-    """The stems asked for: all, some by name, or one and its complement (the sum of the others, as demucs does).
+    """Selects all stems, some by name, or one and its complement (the sum of the others, as in demucs).
 
-    Raises InvalidFieldError for a name that the model does not have or that comes twice.
+    Raises InvalidFieldError for an unknown or repeated name.
     """
     known = ", ".join(sources)
     identity = np.eye(len(sources), dtype=np.float32)
@@ -49,7 +49,7 @@ def select_stems(
             )
     if len(set(stem_names)) != len(stem_names):
         raise InvalidFieldError(
-            "options.stems.stem_names: a name comes twice", field="options.stems.stem_names"
+            "options.stems.stem_names: a name is given twice", field="options.stems.stem_names"
         )
     names = tuple(name for name in sources if name in stem_names) if stem_names else tuple(sources)
     rows = [list(sources).index(name) for name in names]

@@ -1,6 +1,6 @@
-"""The growing result: one WAV file a stem, of its final size from the start, and a map of what is ready.
+"""The stem set of a job: one growing WAV file for each stem, with its final size from the start, and the ready frames.
 
-The peaks that waveforms are drawn from grow beside the map: a finished file is not read again for them.
+The peaks for waveforms are updated at every write, so finished files are not read again for them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.work_record import FinishedRange
 
 BLOCK_FRAMES = 1 << 18
-"""Read at once where whole ranges are read."""
+"""Frames read in one go when a whole range is read."""
 
 
 @dataclass(frozen=True)
 class StemLayout:
-    """What the stems of a job are; `encoding` is that of the files, `sample_rate` in Hz."""
+    """The format of a job's stem files; `sample_rate` in Hz."""
 
     stem_names: tuple[str, ...]
     sample_rate: int
@@ -37,25 +37,25 @@ class StemLayout:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one frame in the files."""
+        """The bytes of one frame in the files."""
         return self.channels * sample_bytes(self.encoding)
 
     @property
     def stem_bytes(self) -> int:
-        """Bytes of one stem's samples."""
+        """The bytes of one stem's samples."""
         return self.total_frames * self.frame_bytes
 
 
 class StemSet:
-    """Stem files that are written at offsets by the engine and read at once by anyone; thread-safe.
+    """Stem files, which the engine writes in any order while others read what is ready; thread-safe.
 
-    Growing files have `peaks` beside them, which finished files do not have.
+    `peaks` is the file of peaks of growing files, None for finished ones.
     """
 
     def __init__(self, folder: Path, layout: StemLayout, peaks: Path | None = None) -> None:
-        """Makes or takes up growing files, with their peaks; without `peaks` opens finished ones, to read only.
+        """Creates growing files and their peaks, or opens existing ones; without `peaks` opens finished files to read.
 
-        Raises OSError if the disk is full, FileNotFoundError if finished files are missing or not whole.
+        Raises OSError if the disk is full, FileNotFoundError if finished files are missing or incomplete.
         """
         self.layout = layout
         self.folder = folder
@@ -84,12 +84,12 @@ class StemSet:
         descriptor = os.open(path, os.O_RDONLY)
         if not self._is_whole(descriptor):
             os.close(descriptor)
-            raise FileNotFoundError(f"stem file {path.name} is not whole")
+            raise FileNotFoundError(f"stem file {path.name} is incomplete")
         return descriptor
 
     def _is_whole(self, descriptor: int) -> bool:
         size = len(self._header) + self.layout.stem_bytes
-        # A byte may follow that makes the size even.
+        # A padding byte may follow that makes the size even.
         fits = size <= os.fstat(descriptor).st_size <= size + 1
         return fits and os.pread(descriptor, len(self._header), 0) == self._header
 
@@ -98,7 +98,7 @@ class StemSet:
         try:
             if not self._is_whole(descriptor):
                 os.ftruncate(descriptor, 0)
-                # Reserves the room now: a full disk shows before any work is done, not in the middle.
+                # Reserves the room now, so that a full disk fails the job before any work is done.
                 os.posix_fallocate(descriptor, 0, len(self._header) + self.layout.stem_bytes)
                 os.pwrite(descriptor, self._header, 0)
         except BaseException:
@@ -108,11 +108,11 @@ class StemSet:
 
     @property
     def ready(self) -> RangeSet:
-        """The frames that are final."""
+        """The frames that are final and can be read."""
         return self._ready
 
     def intact(self, found: FinishedRange) -> bool:
-        """Whether a range that was recorded as written is in the files as it was written; reads it."""
+        """Whether the content of a recorded range still matches its checksums; reads the range."""
         if not 0 <= found.start <= found.end <= self.layout.total_frames:
             return False
         return self._checksums(found.start, found.end) == found.crc32c
@@ -126,18 +126,18 @@ class StemSet:
             sums.append(crc)
         return tuple(sums)
 
-    def take_up(self, ready: RangeSet) -> None:
-        """Starts with frames that an earlier process has written; raises OSError."""
+    def resume(self, ready: RangeSet) -> None:
+        """Makes frames readable that an earlier process has written; raises OSError."""
         assert self.peaks is not None
         self._ready = ready
-        if self.peaks.fresh:
+        if self.peaks.incomplete:
             self._recount_peaks(self.peaks)
         elif not ready:
             self.peaks.clear()
-        self.peaks.keep()
+        self.peaks.mark_complete()
 
     def _recount_peaks(self, peaks: PeakFile) -> None:
-        """Takes the peaks of what was ready when their file was lost."""
+        """Computes the peaks of the ready frames again after their file was lost."""
         for start, end in self._ready:
             for first in range(start, end, BLOCK_FRAMES):
                 for index in range(len(self._files)):
@@ -163,7 +163,7 @@ class StemSet:
         return peaks
 
     def write(self, start_frame: int, samples: npt.NDArray[np.float32]) -> FinishedRange:
-        """Writes final samples [stems, frames, channels] at their place; `publish` makes them readable.
+        """Writes final samples [stems, frames, channels] at `start_frame`; `publish` makes them readable.
 
         Raises OSError.
         """
@@ -179,7 +179,7 @@ class StemSet:
         return FinishedRange(start_frame, start_frame + samples.shape[1], tuple(sums))
 
     def publish(self, ready: Iterable[tuple[int, int]]) -> None:
-        """Makes written frames readable, and wakes the readers."""
+        """Makes written frames readable, and calls the listeners."""
         with self._lock:
             self._ready = self._ready.union(ready)
             listeners = list(self._listeners.values())
@@ -187,12 +187,12 @@ class StemSet:
             listener()
 
     def sync(self) -> None:
-        """Brings the samples to the disk: they survive a power cut from here on. Raises OSError."""
+        """Syncs the files, so that their samples survive a power cut. Raises OSError."""
         for descriptor in self._files:
             os.fdatasync(descriptor)
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Calls `listener` (in the engine's thread) after each commit; answers how to end that."""
+        """Calls `listener` (in the engine's thread) after each `publish`; returns a function that ends this."""
         with self._lock:
             key = self._next_listener
             self._next_listener += 1
@@ -205,7 +205,7 @@ class StemSet:
         return unsubscribe
 
     def read(self, stem_index: int, start_frame: int, frame_count: int) -> bytes:
-        """Samples of one stem in the files' encoding; the caller asks only for ready frames."""
+        """Reads samples of one stem in the files' encoding; the frames must be ready."""
         size = frame_count * self.layout.frame_bytes
         offset = len(self._header) + start_frame * self.layout.frame_bytes
         data = os.pread(self._files[stem_index], size, offset)
@@ -218,7 +218,7 @@ class StemSet:
 
     @property
     def header_bytes(self) -> int:
-        """Bytes before the samples in each file."""
+        """The bytes before the samples in each file."""
         return len(self._header)
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""What a run has finished so far, in a journal that only grows: a killed server goes on from there.
+"""The work journal: an append-only record of what a run has finished, from which a restarted server resumes.
 
-The journal holds one JSON value a line. The first line names the work: boot, model, mix, layout, segments. A journal
-of other work, or one that cannot be read, counts as absent. Each further line is one change. Every finished range
-has the CRC-32C of its bytes in each stem, so that whoever takes the work up again can check it against the files.
+The journal holds one JSON value a line. The first line identifies the work: boot, model, mix, layout, segments. A
+journal of other work, or an unreadable one, is ignored. Each further line is one change. Every finished range has the
+CRC-32C of its bytes in each stem, so that a resuming process can check the files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mismo_grpc.separation.ranges import RangeSet
 
 @dataclass(frozen=True)
 class FinishedRange:
-    """Frames [start, end) as written; `crc32c` has the checksum of their bytes in each file."""
+    """Frames [start, end) that were written; `crc32c` has the checksum of their bytes in each file."""
 
     start: int
     end: int
@@ -30,13 +30,13 @@ class WorkRecord:
     """The segments and frames that are finished, in memory and in a journal. One writer at a time.
 
     `done` holds the indexes of finished segments, `final` the final frames at the model's rate. `found_final` and
-    `found_ready` are what an earlier process has recorded, to be checked by the caller.
+    `found_ready` are the ranges that an earlier process recorded; the caller must check them.
     """
 
     def __init__(self, path: Path, work: Mapping[str, object], *, trusted: bool = True) -> None:
-        """Takes the journal up if it is of this work and may be trusted, else begins a new one.
+        """Opens an existing journal if it is `trusted` and of this `work`, else creates a new one.
 
-        `work` is anything that JSON can hold. Raises OSError if the journal cannot be written.
+        `work` must be JSON data. Raises OSError if the journal cannot be written.
         """
         self.done = RangeSet()
         self.final = RangeSet()
@@ -44,7 +44,7 @@ class WorkRecord:
         self.found_ready: list[FinishedRange] = []
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            self._size = self._take_up(_plain(work)) if trusted else 0
+            self._size = self._resume(_plain(work)) if trusted else 0
             os.ftruncate(self._descriptor, self._size)
             if self._size == 0:
                 self._append(_plain(work))
@@ -52,8 +52,8 @@ class WorkRecord:
             self.close()
             raise
 
-    def _take_up(self, work: object) -> int:
-        """Reads the journal; answers the bytes of it that are good: 0 if it is of other work."""
+    def _resume(self, work: object) -> int:
+        """Reads the journal; returns the number of its valid bytes, 0 if it is of other work."""
         good = 0
         content = _read_all(self._descriptor)
         try:
@@ -68,7 +68,7 @@ class WorkRecord:
                     self._replay(cast("dict[str, Any]", entry))
                 good += len(line)
         except (ValueError, KeyError, TypeError):
-            # What comes after a line that cannot be read is not known to belong to it.
+            # Lines after an unreadable one are ignored: they may be remains of other content.
             pass
         return good
 
@@ -79,8 +79,8 @@ class WorkRecord:
         self.found_ready += ready
         self.done = done
 
-    def keep(self, done: RangeSet, final: RangeSet) -> None:
-        """Records what the check of an earlier process's work has left; raises OSError."""
+    def keep_only(self, done: RangeSet, final: RangeSet) -> None:
+        """Records that only this work of an earlier process passed the check; raises OSError."""
         if done != self.done:
             self._append({"final": [], "ready": [], "done": list(done)})
         self.done, self.final = done, final
@@ -93,7 +93,7 @@ class WorkRecord:
         ready: Sequence[FinishedRange],
         lost: Iterable[int] = (),
     ) -> None:
-        """Records a segment as done, ranges as final and as ready, and segments that must run again.
+        """Records a segment as done, ranges as final and ready, and `lost` segments as not done.
 
         Raises OSError, and then nothing is recorded.
         """
@@ -117,7 +117,7 @@ class WorkRecord:
         self._size += len(data)
 
     def close(self) -> None:
-        """Closes the journal; closing twice is fine."""
+        """Closes the journal; can be called twice."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from mismo_grpc.audio.decode import DecodedMix
-from mismo_grpc.completion import run_to_completion, settled
+from mismo_grpc.completion import run_to_completion, wait_ended
 from mismo_grpc.errors import InternalError
 from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.job import Job, JobFailure, JobState, Stage, StageState, StageStatus
@@ -105,7 +105,7 @@ class StageContext:
         finally:
             for task in both:
                 task.cancel()
-            await run_to_completion(settled(both))
+            await run_to_completion(wait_ended(both))
 
     async def begin(self, change: Callable[[Job], Job] = lambda job: job) -> None:
         """Records that the stage's own work begins, and what is known of the job by now.

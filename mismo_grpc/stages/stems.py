@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from mismo_grpc.completion import run_to_completion, settled
+from mismo_grpc.completion import run_to_completion
 from mismo_grpc.errors import JobNotReadyError, PlayheadBeyondEndError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Job, Stage
@@ -189,7 +189,7 @@ def playhead_error(
 
 async def _discard(opening: asyncio.Future[Separation], engine: SegmentEngine) -> None:
     """Closes a separation that nobody wants any more, once it is open."""
-    await settled([opening])
+    await wait_ended([opening])
     if not opening.cancelled() and opening.exception() is None:
         separation = opening.result()
         engine.cancel(separation, JobNotReadyError("the job was stopped"))

@@ -1,1 +1,1 @@
-"""Where bytes are kept."""
+"""Files on disk: free space, durable writes, the disk reserve, and the paths of a run's files."""

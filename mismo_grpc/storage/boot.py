@@ -1,4 +1,4 @@
-"""Which start of the machine this is: what was written without a sync is whole only within one."""
+"""Identifies the current boot of the machine: an unsynced file can be trusted only within the boot that wrote it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 
 def boot_id() -> str:
-    """The id that Linux draws at every start of the machine; "" where there is none: never the same boot."""
+    """Returns Linux's random id of this boot; "" if there is none, which never counts as the same boot."""
     try:
         return BOOT_ID_FILE.read_text(encoding="ascii").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""How much room a folder has, and what a full disk means to a client."""
+"""Free space of a folder, durable writes, and the error that a client gets for a full disk."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _NO_HARD_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOT
 
 
 class Disk(ABC):
-    """The room for files."""
+    """Knows how much space is free for files."""
 
     @abstractmethod
     def free_bytes(self, path: Path) -> int:
-        """Bytes that can still be written in the folder `path`; raises OSError if there is no such folder."""
+        """Returns the bytes that can still be written in the folder `path`; raises OSError if it does not exist."""
 
     def require(self, path: Path, needed: int, reserve: int = 0) -> None:
         """Raises DiskFullError unless `needed` bytes fit into the folder and leave `reserve` bytes free."""
@@ -38,7 +38,7 @@ class Disk(ABC):
 
 
 class FileSystemDisk(Disk):
-    """The disk that a folder lies on."""
+    """The file system that a folder is on."""
 
     def free_bytes(self, path: Path) -> int:
         """See Disk."""
@@ -46,7 +46,7 @@ class FileSystemDisk(Disk):
 
 
 class QuotaDisk(Disk):
-    """The twin for tests: the folder `root` may hold `limit` bytes (None: each one asked about)."""
+    """A disk for tests: the folder `root` can hold `limit` bytes; without `root`, each folder can."""
 
     def __init__(self, limit: int, root: Path | None = None) -> None:
         self.limit = limit
@@ -58,9 +58,9 @@ class QuotaDisk(Disk):
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of the files below a folder, a file with several names once; links are not followed.
+    """Returns the total bytes of the files below a folder; a file with several hard links counts once.
 
-    0 if there is no such folder; what vanishes meanwhile is passed over.
+    Symbolic links are not followed. 0 if there is no such folder; files that vanish meanwhile are ignored.
     """
     return sum(_file_sizes(folder).values())
 
@@ -88,7 +88,7 @@ def _file_sizes(folder: Path) -> dict[tuple[int, int], int]:
 
 
 def sync(path: Path) -> None:
-    """Forces a file, or the names in a folder, out to the disk."""
+    """Flushes a file's content, or a folder's entries, to the disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -98,9 +98,9 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def synced_file(path: Path) -> Generator[BinaryIO]:
-    """A new file to write into; its content is on the disk at the end. `sync` of its folder does that for its name.
+    """Opens a new file to write; its content is synced when the block ends. Its name needs a `sync` of the folder.
 
-    Raises OSError; whatever is raised, there is no file then.
+    Raises OSError. After any error the file is removed.
     """
     try:
         with path.open("wb") as file:
@@ -113,10 +113,10 @@ def synced_file(path: Path) -> Generator[BinaryIO]:
 
 
 def link_or_copy(source: Path, target: Path, disk: Disk, reserve: int = 0) -> None:
-    """A second name for a file, or a whole copy where the file system has no second names.
+    """Creates a hard link to a file, or a synced copy if the file system supports no hard links.
 
-    Raises OSError, among them FileNotFoundError if the source is gone and FileExistsError; DiskFullError if
-    there is no room for a copy.
+    Raises OSError (FileNotFoundError if the source is gone, FileExistsError); DiskFullError if there is no room for
+    a copy.
     """
     try:
         os.link(source, target, follow_symlinks=False)
@@ -136,7 +136,7 @@ def link_or_copy(source: Path, target: Path, disk: Disk, reserve: int = 0) -> No
 
 @contextmanager
 def disk_errors() -> Generator[None]:
-    """Maps an OSError of the writes inside: DiskFullError for a full disk or quota, else InternalError."""
+    """Converts an OSError raised in the block: to DiskFullError for a full disk or quota, else to InternalError."""
     try:
         yield
     except OSError as error:

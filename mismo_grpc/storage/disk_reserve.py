@@ -1,4 +1,4 @@
-"""Room on the disk that is kept for the one thing which must be written on a full one: how jobs end."""
+"""Disk space reserved for the one record that must be written even on a full disk: how a job ended."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-SPARE_BYTES = 1 << 20
+RESERVE_BYTES = 1 << 20
 
 
 class DiskReserve:
-    """A file without content that is given up when the job store finds no room; thread-safe, blocks."""
+    """A preallocated file that is emptied when the job store finds the disk full; thread-safe, blocks."""
 
-    def __init__(self, path: Path, size: int = SPARE_BYTES) -> None:
+    def __init__(self, path: Path, size: int = RESERVE_BYTES) -> None:
         self._path = path
         self._size = size
         self._lock = threading.Lock()
         self.refill()
 
     def refill(self) -> bool:
-        """Takes the room, if there is some; answers whether it is there now."""
+        """Reserves the space if the disk has it; returns whether it is reserved now."""
         with self._lock:
             try:
                 descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -40,7 +40,7 @@ class DiskReserve:
             return True
 
     def release(self) -> bool:
-        """Gives the room up; False if it was given up before."""
+        """Frees the space; returns False if it was free already."""
         with self._lock:
             try:
                 if self._path.stat().st_size == 0:
@@ -48,5 +48,5 @@ class DiskReserve:
                 os.truncate(self._path, 0)
             except OSError:
                 return False
-        log.warning("the disk is full; the room kept for the ends of jobs is being used up")
+        log.warning("the disk is full; the space reserved for recording how jobs ended is now in use")
         return True

@@ -1,4 +1,4 @@
-"""Where the files of one run lie: the one place that knows their names."""
+"""The paths of one run's files; no other module knows their names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The paths of a run whose folder is `folder`; nothing is read or made here.
+    """The paths of a run whose folder is `folder`; it neither reads nor creates them.
 
-    What is in `work` serves the run until it has ended: it is not synced, and is trusted only within the boot that
-    wrote it. All else is the result, but for `source`, which is the uploaded track.
+    Files in `work` are needed until the run has ended. They are not synced, and are trusted only within the boot that
+    wrote them. `source` is the uploaded track; all other files are the result.
     """
 
     folder: Path
@@ -32,16 +32,16 @@ class RunFiles:
 
     @property
     def stems_json(self) -> Path:
-        """Checksums, settings and timings of the stems."""
+        """The file with checksums, settings and timings of the stems."""
         return self.folder / "stems.json"
 
     def artifact(self, name: str) -> Path:
-        """Another file of the result; the caller has checked the name."""
+        """Another file of the result; the caller must have checked the name."""
         return self.folder / name
 
     @property
     def source(self) -> Path:
-        """The uploaded track; a track that was named by its path has none here."""
+        """The uploaded track; missing if the job named its track by path."""
         return self.folder / "source"
 
     @property
@@ -56,25 +56,25 @@ class RunFiles:
 
     @property
     def mix_record(self) -> Path:
-        """What is known of the decoded track."""
+        """The properties of the decoded track, as JSON."""
         return self.work / "mix.json"
 
     @property
     def journal(self) -> Path:
-        """Which segments are done."""
+        """The work journal: which segments and frames are finished."""
         return self.work / "journal"
 
     @property
     def pieces(self) -> Path:
-        """The folder of segments' parts that wait for their neighbours."""
+        """The folder of pieces: parts of segments whose overlapping segments are not computed yet."""
         return self.work / "pieces"
 
     @property
     def peaks(self) -> Path:
-        """The peaks of the stems as far as they are written."""
+        """The peaks of the stem frames written so far."""
         return self.work / "peaks"
 
     @property
     def unconverted(self) -> Path:
-        """Final frames at the model's sample rate, where the stems have another."""
+        """Final frames at the model's sample rate, if the stems have another rate."""
         return self.work / "final.f32"

@@ -136,7 +136,10 @@ class StemReader:
         frame_count: int,
         prepare: Callable[[Sequence[bytes]], T],
     ) -> T:
-        """See StemSource."""
+        """Reads ready frames of several stems as stored, one buffer a stem, and returns what `prepare` makes of them.
+
+        Both run in a thread; raises OSError.
+        """
 
         def read_all() -> T:
             return prepare([self._stems.read(index, start_frame, frame_count) for index in stem_indexes])

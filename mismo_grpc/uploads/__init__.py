@@ -1,1 +1,1 @@
-"""Tracks coming in: parts, checks, resumption, and bodies of unknown length."""
+"""Uploads of tracks: growing files, checks, resumption, and bodies of unknown length."""

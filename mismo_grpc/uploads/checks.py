@@ -1,4 +1,4 @@
-"""What makes a message of an upload wrong: pure checks, each raising the error its client sees."""
+"""Checks the messages of an upload: pure functions, each raising the error that the client gets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def check_header(filename: str, total_bytes: int, sha256: str, max_upload_bytes:
 
 
 def check_same_file(row: UploadRow, total_bytes: int, sha256: str) -> None:
-    """Raises InvalidFieldError if a header does not go on with the file that the upload was begun for."""
+    """Raises InvalidFieldError if a header names another file than the one that the upload was begun for."""
     if row.total_bytes != total_bytes:
         raise InvalidFieldError(
             f"header.total_bytes: this upload was begun with {row.total_bytes} bytes; begin a new one for "
@@ -73,18 +73,20 @@ def check_chunk(offset: int, data: bytes, crc32c: int | None, committed: int, to
         )
     if offset > committed:
         raise UploadGapError(
-            f"chunk.offset: {offset} leaves a gap; go on at {committed}", field="chunk.offset", metadata=where
+            f"chunk.offset: {offset} leaves a gap; continue at {committed}",
+            field="chunk.offset",
+            metadata=where,
         )
     if offset + len(data) > total_bytes:
         raise UploadTooLargeError(
-            f"chunk.data goes past the {total_bytes} bytes that were announced; begin a new upload with the "
-            "size it has",
+            f"chunk.data goes past the {total_bytes} bytes that header.total_bytes announced; begin a new upload with "
+            "the right size",
             field="chunk.data",
             metadata=where,
         )
     if crc32c is not None and google_crc32c.value(data) != crc32c:
         raise UploadChecksumError(
-            "chunk.crc32c does not fit chunk.data; send this chunk again",
+            "chunk.crc32c does not match chunk.data; send this chunk again",
             field="chunk.crc32c",
             metadata=where,
         )
@@ -94,20 +96,22 @@ def check_all_there(committed: int, total_bytes: int) -> None:
     """Raises UploadIncompleteError if bytes are missing."""
     if committed < total_bytes:
         raise UploadIncompleteError(
-            f"{committed} of {total_bytes} bytes have come; go on at {committed}",
+            f"{committed} of {total_bytes} bytes were received; continue at {committed}",
             metadata={"committed_bytes": str(committed)},
         )
 
 
 def source_incomplete(committed: int, total_bytes: int) -> UploadIncompleteError:
-    """A job asks for an upload that is not complete."""
+    """Builds the error for a job whose upload is not complete."""
     return UploadIncompleteError(
-        f"source.upload_id: {committed} of {total_bytes} bytes have come; send the rest and finish it",
+        f"source.upload_id: {committed} of {total_bytes} bytes were received; send the rest and finish it",
         field="source.upload_id",
         metadata={"committed_bytes": str(committed)},
     )
 
 
 def upload_not_found() -> UploadNotFoundError:
-    """There is no upload of that id, or what has the form of one."""
-    return UploadNotFoundError("upload_id: there is no such upload: removed, or never begun; begin a new one")
+    """Builds the error for an unknown or malformed upload id."""
+    return UploadNotFoundError(
+        "upload_id: there is no such upload; it may have been removed: begin a new one"
+    )

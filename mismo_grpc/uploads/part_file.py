@@ -1,4 +1,4 @@
-"""The file of an upload while it grows: its size is what is committed, its hash is kept up as bytes come."""
+"""The part file: the growing file of an upload. Its size is the committed bytes; its hash grows with them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 from mismo_grpc.storage.disk import sync
 
 SYNC_BYTES = 4 << 20
-"""The file is forced out to the disk whenever it passes a multiple of this; no chunk is longer."""
+"""The file is synced whenever its size passes a multiple of this; no chunk is longer."""
 HASH_BLOCK_BYTES = 1 << 20
 
 
 def durable_bytes(size: int) -> int:
-    """What a power cut surely leaves of the content of a file that is found with this size.
+    """Returns how many bytes of a file found with this size are certain to have survived a power cut.
 
-    Of the chunk that was under way all may be missing but its length, and before it whatever came since the last
-    multiple of SYNC_BYTES.
+    The size may include a chunk whose content was lost, and the bytes before it since the last multiple of SYNC_BYTES
+    were not synced either.
     """
     return max(0, size // SYNC_BYTES - 1) * SYNC_BYTES
 
 
 class UploadFile:
-    """Bytes that arrive in order, `total_bytes` in the end. One thread at a time; every method blocks.
+    """A file of `total_bytes` bytes that are appended in order. One thread at a time; every method blocks.
 
-    `same_boot` tells whether the machine has run since the file was last written. What is raised is OSError, ENOSPC
-    among them, and then nothing has changed, unless the disk refused to keep what was committed: see `append`.
+    `same_boot` says whether the machine has not rebooted since the file was last written. Methods raise OSError (also
+    ENOSPC) and then have changed nothing, except if a sync failed: see `append`.
     """
 
     def __init__(self, path: Path, total_bytes: int, *, same_boot: bool) -> None:
@@ -39,14 +39,14 @@ class UploadFile:
         self._name_synced = False
 
     def size(self) -> int:
-        """Bytes that are written, without reading them."""
+        """The size of the file; reads no content."""
         if self._recovered:
             return self._committed
         found = self.path.stat().st_size if self.path.exists() else 0
         return min(found if self._same_boot else durable_bytes(found), self._total_bytes)
 
     def committed(self) -> int:
-        """Bytes that are written; after a restart the first call reads and hashes them, and drops what is not sure."""
+        """The committed bytes. The first call after a restart hashes them, and drops what a power cut may have lost."""
         if not self._recovered:
             self._recover()
         return self._committed
@@ -64,10 +64,10 @@ class UploadFile:
         self._hash, self._committed, self._recovered, self._same_boot = found, size, True, True
 
     def append(self, data: memoryview) -> None:
-        """Writes all of `data`, at most SYNC_BYTES, behind what is committed.
+        """Appends all of `data`, at most SYNC_BYTES.
 
-        If the disk does not take what it is forced to, the bytes since the last multiple of SYNC_BYTES are dropped:
-        a system may forget them after it has said so once.
+        If a sync fails, the bytes since the last multiple of SYNC_BYTES are dropped: a system may discard unsynced
+        data after it has reported the error once.
         """
         start = offset = self.committed()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -87,12 +87,12 @@ class UploadFile:
         self._committed = offset
 
     def sha256(self) -> str:
-        """Of the committed bytes, lower-case hex."""
+        """Returns the SHA-256 of the committed bytes in lower-case hex."""
         self.committed()
         return self._hash.hexdigest()
 
     def sync(self) -> None:
-        """Brings the file and its name to the disk; what this cannot is dropped as in `append`."""
+        """Syncs the file and its folder; if that fails, bytes are dropped as in `append`."""
         try:
             sync(self.path)
             if not self._name_synced:
@@ -104,7 +104,7 @@ class UploadFile:
             raise
 
     def drop(self) -> None:
-        """Forgets all bytes, to begin anew."""
+        """Empties the file, so that the upload can start over."""
         os.truncate(self.path, 0)
         sync(self.path)
         self._hash, self._committed, self._recovered = hashlib.sha256(), 0, True

@@ -1,4 +1,4 @@
-"""What is stored of an upload, and the port to where it is stored."""
+"""The stored record of an upload, and the port of the store that holds it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class UploadRow:
-    """An upload; `sha256` is the announced one ("" if none) until it is complete, then its content's.
+    """An upload; `sha256` is the announced hash ("" if none) until the upload is complete, then its content's hash.
 
-    `touched_at` is in seconds since the epoch, `boot` the machine's boot in which the file was last written ("" if
-    that is not known).
+    `touched_at` is in seconds since the epoch; `boot` is the boot id under which the file was last written ("" if
+    unknown).
     """
 
     upload_id: str
@@ -26,9 +26,9 @@ class UploadRow:
 class UploadStore(Protocol):
     """Keeps the rows of uploads; synchronous and thread-safe.
 
-    A method that writes returns once its change survives a crash of the process and of the machine, or it
-    raises and has changed nothing. Every method raises StoreError if the store cannot be read or written, the
-    writing ones DiskFullError if there is no room.
+    A writing method returns once its change survives a crash of the process and of the machine; if it raises, it has
+    changed nothing. Every method raises StoreError if the store cannot be read or written; writing methods also raise
+    DiskFullError.
     """
 
     def put_upload(self, row: UploadRow) -> None:

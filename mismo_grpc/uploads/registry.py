@@ -1,4 +1,4 @@
-"""Which uploads there are, one object each whoever uses it, and when they go."""
+"""The registry of uploads: one shared object for each upload, and the rules for removing uploads."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ FILE_SUFFIX = ".upload"
 
 
 class Upload:
-    """An upload in use; whoever holds `lock` may do anything with it.
+    """An upload in use; hold `lock` to read or change it.
 
-    `writer` stands for the latest stream that opened it, 0 if none did.
+    `writer` is the number of the latest stream that opened it, 0 if none did.
     """
 
     def __init__(self, row: UploadRow, file: UploadFile) -> None:
@@ -32,9 +32,9 @@ class Upload:
 
 
 class UploadRegistry:
-    """The uploads whose files lie in the folder `root`; `held`, `new_writer` and `leave` do not block.
+    """The uploads whose files are in the folder `root`; `held`, `new_writer` and `leave` do not block.
 
-    `boot` is this boot of the machine ("": unknown, never the same); durations in seconds as of `Uploads`.
+    `boot` is the id of this boot ("": unknown, never the same); the durations in seconds are those of `Uploads`.
     """
 
     def __init__(
@@ -46,21 +46,21 @@ class UploadRegistry:
         self._idle_seconds = idle_seconds
         self._keep_seconds = keep_seconds
         self._guard = threading.Lock()
-        # Unfinished ones are kept for the sake of their hash.
+        # Unfinished uploads also have strong references here, because their objects hold the running hash.
         self._in_use: WeakValueDictionary[str, Upload] = WeakValueDictionary()
         self._growing: dict[str, Upload] = {}
-        # Who uses an upload; never held while the disk is waited for.
+        # Guards the three fields below; never held during disk access.
         self._users_guard = threading.Lock()
         self._writers: set[int] = set()
         self._last_writer = 0
         self._holds: Counter[str] = Counter()
 
     def path(self, upload_id: str) -> Path:
-        """Where the file of an upload lies."""
+        """The path of an upload's file."""
         return self._root / f"{upload_id}{FILE_SUFFIX}"
 
     def find(self, upload_id: str) -> Upload:
-        """The one object of an upload; raises UploadNotFoundError."""
+        """Returns the shared object of an upload; raises UploadNotFoundError."""
         if not UPLOAD_ID_PATTERN.fullmatch(upload_id):
             raise upload_not_found()
         with self._guard:
@@ -78,7 +78,7 @@ class UploadRegistry:
             return upload
 
     def put(self, upload: Upload, row: UploadRow) -> None:
-        """Stores an upload's changed row; its lock is held."""
+        """Stores an upload's changed row; the caller holds its lock."""
         self._store.put_upload(row)
         upload.row = row
         if row.complete:
@@ -86,14 +86,14 @@ class UploadRegistry:
                 self._growing.pop(row.upload_id, None)
 
     def new_writer(self) -> int:
-        """A number for a stream that lasts until `leave`."""
+        """Registers a stream and returns its number, valid until `leave`."""
         with self._users_guard:
             self._last_writer += 1
             self._writers.add(self._last_writer)
             return self._last_writer
 
     def leave(self, writer: int) -> None:
-        """Ends a stream; doing so again is fine."""
+        """Unregisters a stream; can be called twice."""
         with self._users_guard:
             self._writers.discard(writer)
 
@@ -103,7 +103,7 @@ class UploadRegistry:
 
     @contextmanager
     def held(self, upload_id: str) -> Generator[None]:
-        """Keeps an upload from being removed; one that is gone already stays so."""
+        """Prevents the removal of an upload during the block; has no effect on one that is already removed."""
         with self._users_guard:
             self._holds[upload_id] += 1
         try:
@@ -119,7 +119,7 @@ class UploadRegistry:
             return upload_id in self._holds
 
     def remove(self, upload: Upload) -> bool:
-        """Removes an upload whose lock is held; False if it is held by someone, or gone. Raises OSError."""
+        """Removes an upload, whose lock the caller has; False if it is `held` or already removed. Raises OSError."""
         upload_id = upload.row.upload_id
         with self._users_guard:
             if upload.gone or upload_id in self._holds:
@@ -131,14 +131,14 @@ class UploadRegistry:
             self._growing.pop(upload_id, None)
         return True
 
-    def give_way(self) -> bool:
-        """Removes the upload that was begun longest ago of those without a byte and a stream; False if none is."""
+    def remove_oldest_empty(self) -> bool:
+        """Removes the oldest upload that has received no byte and has no stream; False if there is none."""
         for row in self._store.unfinished_uploads():
             try:
                 upload = self.find(row.upload_id)
             except UploadNotFoundError:
                 continue
-            # One that is locked is in use.
+            # A locked upload is in use.
             if not upload.lock.acquire(blocking=False):
                 continue
             try:
@@ -150,7 +150,7 @@ class UploadRegistry:
         return False
 
     def sweep(self, now: float) -> list[str]:
-        """Removes abandoned and outlived uploads, and files that no row names; answers their ids. Raises OSError."""
+        """Removes expired uploads, and files without a row; returns their ids. Raises OSError."""
         removed: list[str] = []
         for row in self._store.stale_uploads(now - min(self._idle_seconds, self._keep_seconds)):
             try:
@@ -158,20 +158,20 @@ class UploadRegistry:
             except UploadNotFoundError:
                 continue
             with upload.lock:
-                if self._outlived(upload, now) and self.remove(upload):
+                if self._expired(upload, now) and self.remove(upload):
                     removed.append(row.upload_id)
         for path in self._root.glob(f"*{FILE_SUFFIX}"):
             upload_id = path.name.removesuffix(FILE_SUFFIX)
-            # In this order: a file that comes before its row is held until the row is there.
+            # Check `held` first: a file that is created before its row is held until the row exists.
             if not self._is_held(upload_id) and self._store.get_upload(upload_id) is None:
                 path.unlink(missing_ok=True)
                 removed.append(upload_id)
         return removed
 
-    def _outlived(self, upload: Upload, now: float) -> bool:
+    def _expired(self, upload: Upload, now: float) -> bool:
         if upload.row.complete:
             return upload.row.touched_at < now - self._keep_seconds
-        # Chunks do not touch the row; the file knows when the last one came.
+        # Chunks do not update the row; the file's modification time is that of the last chunk.
         path = upload.file.path
         last_chunk = path.stat().st_mtime if path.exists() else 0.0
         return max(upload.row.touched_at, last_chunk) < now - self._idle_seconds

@@ -1,4 +1,4 @@
-"""A file that comes in one go and of unknown length, on its way to being an upload."""
+"""A spooled upload: an HTTP body of unknown length, written to a file that becomes an upload."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUFFER_BYTES = 1 << 20
 
 
 class SpooledUploads:
-    """Where such files are written: the folder `root`, emptied at the start of the server."""
+    """Creates spooled uploads in the folder `root`, which is emptied when the server starts."""
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class SpooledUploads:
         self.in_thread = in_thread
 
     def file(self, field: str) -> SpooledUpload:
-        """A new file; `field` names it in errors. Use it as an async context manager."""
+        """Creates a spooled upload; errors name it as `field`. Use it as an async context manager."""
         return SpooledUpload(self, self.root / f"{secrets.token_hex(16)}.part", field)
 
 
 class SpooledUpload:
-    """Grows by `append` until `finish` makes an upload of it; what is not finished leaves nothing behind."""
+    """Grows by `append` until `finish` turns it into an upload; without `finish` its file is removed."""
 
     def __init__(self, spool: SpooledUploads, path: Path, field: str) -> None:
         self._spool = spool
@@ -77,7 +77,7 @@ class SpooledUpload:
         self._path.unlink(missing_ok=True)
 
     async def append(self, data: bytes) -> None:
-        """Adds bytes; raises UploadTooLargeError at the limit, DiskFullError."""
+        """Appends bytes; raises UploadTooLargeError past the limit, DiskFullError."""
         self.size += len(data)
         if self.size > self._spool.max_bytes:
             raise UploadTooLargeError(
@@ -91,13 +91,13 @@ class SpooledUpload:
             await self._flush()
 
     async def finish(self, filename: str, now: float) -> str:
-        """Makes a complete upload of what came and answers its id; raises EmptyAudioError, DiskFullError."""
+        """Turns the received bytes into a complete upload, returns its id; raises EmptyAudioError, DiskFullError."""
         await self._flush()
         return await self._spool.uploads.adopt(self._path, filename, self.size, self._digest.hexdigest(), now)
 
     async def _flush(self) -> None:
         data, self._buffer = bytes(self._buffer), bytearray()
-        # The descriptor is closed by whoever cancels, but not under a write.
+        # A cancelled caller closes the descriptor, so the write must finish before the cancellation is raised.
         await run_to_completion(self._spool.in_thread(self._write, data))
 
     def _write(self, data: bytes) -> None:

@@ -1,13 +1,11 @@
-"""Tracks on their way in: taken up again after a broken stream, a restart of the server, a power cut.
+"""Uploads of tracks; a client can resume one after a broken stream, a restart of the server or a power cut.
 
-One file an upload, named by its id; its size is what is committed. A chunk is acknowledged once it is
-written, which a killed process survives. The file is forced out to the disk whenever it passes a multiple of
-SYNC_BYTES and at the end, and its row knows the boot it was last written in: after another boot only what was
-surely forced out counts, and the client goes on from there, as always. A row that says complete comes after the
-file and its name are on the disk.
+Each upload has one file, named by its id; the file's size is the committed bytes. A chunk is acknowledged once it is
+written, so it survives a killed process. The file is synced whenever it passes a multiple of SYNC_BYTES and at the
+end, and its row has the id of the boot in which it was last written: after a reboot only the bytes that were certainly
+synced count, and the client continues from there. A row is marked complete only after the file and its name are synced.
 
-Every step runs in a thread and holds the upload's lock there, so a client that vanishes (a cancelled call)
-never leaves a step half done.
+Every step runs in a thread that holds the upload's lock, so a cancelled call never leaves a step half done.
 """
 
 from __future__ import annotations
@@ -44,9 +42,9 @@ from mismo_grpc.uploads.registry import Upload, UploadRegistry
 
 @dataclass(frozen=True)
 class UploadStatus:
-    """How far an upload is, in bytes; `sha256` is of its content, "" until complete.
+    """The progress of an upload in bytes; `sha256` is the hash of its content, "" until complete.
 
-    `writer` stands for one opening of an unfinished one: only the latest may write, see `Uploads.write`.
+    `writer` is the number of the stream that opened it: only the latest one may write, see `Uploads.write`.
     """
 
     upload_id: str
@@ -58,11 +56,11 @@ class UploadStatus:
 
 
 class Uploads:
-    """All uploads below the folder `root`, which is made if need be; sizes in bytes, durations in seconds.
+    """All uploads in the folder `root`, which is created if it does not exist; sizes in bytes, durations in seconds.
 
-    An unfinished upload is removed when idle for `idle_seconds`, a complete one `keep_seconds` after it was
-    finished or last opened, but not while it is held. `max_unfinished` bounds how many may be under way; one of
-    which nothing came, and which is in no stream, gives way to a new one.
+    An unfinished upload is removed after `idle_seconds` without a chunk, a complete one `keep_seconds` after it was
+    finished or last opened, but not while it is `held`. There are at most `max_unfinished` unfinished uploads; when
+    that many exist, a new one replaces the oldest that has received no byte and has no stream.
     """
 
     def __init__(
@@ -89,7 +87,7 @@ class Uploads:
         self._max_unfinished = max_unfinished
         self._new_id = new_id
         self._in_thread = in_thread
-        # After a restart what came before is read for its hash.
+        # Used after a restart to hash the bytes that were received before.
         self._checksum = checksum
         self._boot = boot_id()
         self._registry = UploadRegistry(
@@ -100,9 +98,9 @@ class Uploads:
     async def open(
         self, upload_id: str, filename: str, total_bytes: int, sha256: str, now: float
     ) -> UploadStatus:
-        """Begins an upload (no id), or goes on with one; a known `sha256` ("": unknown) is complete at once.
+        """Begins an upload (`upload_id` ""), or resumes one. With a `sha256` of known content it is complete at once.
 
-        The caller becomes the upload's writer until `leave`, an earlier one is refused from now on. Raises
+        The caller becomes the upload's writer until `leave`; an earlier writer is refused from now on. Raises
         InvalidFieldError, EmptyAudioError, UploadTooLargeError, UploadNotFoundError, DiskFullError,
         TooManyStreamsError.
         """
@@ -111,7 +109,7 @@ class Uploads:
             in_thread = self._checksum if upload_id else self._in_thread
             return await in_thread(self._open, upload_id, filename, total_bytes, sha256, now, writer)
         except BaseException:
-            # Also of a client that left meanwhile: nobody else knows the number.
+            # Also when the call is cancelled: nobody else knows the number.
             self.leave(writer)
             raise
 
@@ -124,64 +122,64 @@ class Uploads:
         *,
         writer: int | None = None,
     ) -> int:
-        """Adds a chunk and answers the committed bytes; what lies before them already is skipped.
+        """Writes a chunk and returns the committed bytes; the part of it that is committed already is skipped.
 
-        `writer` is that of the caller's `open` (None: unchecked). Raises UploadGapError, UploadChecksumError,
-        UploadTooLargeError, UploadNotFoundError, DiskFullError, InvalidFieldError, and StreamProtocolError if
-        the upload was opened again since.
+        `writer` is the number from the caller's `open` (None: not checked). Raises UploadGapError,
+        UploadChecksumError, UploadTooLargeError, UploadNotFoundError, DiskFullError, InvalidFieldError, and
+        StreamProtocolError if another stream has opened the upload since.
         """
         return await self._in_thread(self._write, upload_id, offset, data, crc32c, writer)
 
     def leave(self, writer: int) -> None:
-        """Says that the stream of that writer is over, whether or not the upload goes on later; does not block."""
+        """Ends the stream of that writer, whether or not the upload is resumed later; does not block."""
         self._registry.leave(writer)
 
     async def finish(self, upload_id: str, *, writer: int | None = None) -> UploadStatus:
-        """Ends an upload; doing so again is fine.
+        """Marks an upload complete; can be called again.
 
         Raises UploadIncompleteError, UploadNotFoundError, DiskFullError, StreamProtocolError as `write`;
-        UploadChecksumError if the content is not the announced one: its bytes are dropped, so that the upload
-        can begin anew at offset 0.
+        UploadChecksumError if the content does not have the announced hash: its bytes are then dropped, and the
+        upload starts over at offset 0.
         """
         return await self._checksum(self._finish, upload_id, writer)
 
     async def get(self, upload_id: str) -> UploadStatus:
-        """How far an upload is; raises UploadNotFoundError."""
+        """Returns the progress of an upload; raises UploadNotFoundError."""
         return await self._in_thread(self._get, upload_id)
 
     async def link_into(self, upload_id: str, target: Path) -> None:
-        """Gives a complete upload's content a second name, in place of what is there; the upload may go then.
+        """Links (or copies) a complete upload's file to `target`, replacing a file there; the upload may go then.
 
         Raises UploadNotFoundError, UploadIncompleteError, DiskFullError.
         """
         await self._in_thread(self._link_into, upload_id, target)
 
     async def adopt(self, path: Path, filename: str, size: int, sha256: str, now: float) -> str:
-        """Makes a complete upload of a file of this file system, which is moved; answers its id.
+        """Moves a file of this file system to a new complete upload; returns its id.
 
         Raises EmptyAudioError, UploadTooLargeError, InvalidFieldError, DiskFullError.
         """
         return await self._in_thread(self._adopt, path, filename, size, sha256, now)
 
     async def discard(self, upload_id: str) -> None:
-        """Removes an upload at once, unless it is held or gone."""
+        """Removes an upload at once; has no effect if it is held or already removed."""
         await self._in_thread(self._discard, upload_id)
 
     async def sweep(self, now: float) -> list[str]:
-        """Removes abandoned and outlived uploads, and files that no row names; answers their ids."""
+        """Removes expired uploads, and files without a row; returns their ids."""
         return await self._in_thread(self._sweep, now)
 
     def path_of(self, upload_id: str) -> Path:
-        """The file of a complete upload; blocks. Raises UploadNotFoundError, UploadIncompleteError.
+        """Returns the path of a complete upload; blocks. Raises UploadNotFoundError, UploadIncompleteError.
 
-        It stays there while the upload is `held`: hold it first, then ask.
+        The file stays there while the upload is `held`: call `held` first.
         """
         upload = self._registry.find(upload_id)
         with upload.lock, disk_errors():
             return _complete_path(upload)
 
     def held(self, upload_id: str) -> AbstractContextManager[None]:
-        """Keeps an upload from being removed; does not block. One that is gone already stays so."""
+        """Prevents the removal of an upload during the block; has no effect on a removed one. Does not block."""
         return self._registry.held(upload_id)
 
     def _open(
@@ -192,16 +190,16 @@ class Uploads:
             return self._reopen(upload_id, total_bytes, sha256, now, writer)
         known = self._known(sha256, total_bytes) if sha256 else None
         row = UploadRow(self._new_id(), filename, total_bytes, sha256, False, now, self._boot)
-        # Held, so that it does not give way before it has its writer.
+        # Held, so that another new upload does not replace it before it has its writer.
         with self._registry.held(row.upload_id):
-            # The row comes before the file: a file that no row names is litter.
+            # The row is stored before the file is created: a sweep removes files without a row.
             if known is None:
                 self._admit(row)
             else:
                 self._store.put_upload(row)
             upload = self._registry.find(row.upload_id)
             with upload.lock, disk_errors():
-                if known is not None and self._take_known(known, upload.file.path):
+                if known is not None and self._link_known(known, upload.file.path):
                     self._registry.put(upload, replace(row, complete=True))
                 else:
                     upload.file.committed()
@@ -212,9 +210,9 @@ class Uploads:
         with self._admitting, disk_errors():
             self._disk.require(self._root, row.total_bytes, self._reserve_bytes)
             unfinished = self._store.count_unfinished_uploads()
-            if unfinished >= self._max_unfinished and not self._registry.give_way():
+            if unfinished >= self._max_unfinished and not self._registry.remove_oldest_empty():
                 raise TooManyStreamsError(
-                    f"{self._max_unfinished} uploads are under way; try again when some are finished",
+                    f"{self._max_unfinished} uploads are unfinished, which is the limit; try again later",
                     retry_after=30.0,
                 )
             self._store.put_upload(row)
@@ -225,30 +223,30 @@ class Uploads:
             _refuse(upload)
             row = upload.row
             check_same_file(row, total_bytes, sha256)
-            self._disk.require(self._root, total_bytes - self._take_up(upload), self._reserve_bytes)
+            self._disk.require(self._root, total_bytes - self._prepare(upload), self._reserve_bytes)
             self._registry.put(upload, replace(upload.row, sha256=row.sha256 or sha256, touched_at=now))
             upload.writer = writer
             return _status(upload)
 
-    def _take_up(self, upload: Upload) -> int:
-        """The committed bytes, ready to be added to."""
+    def _prepare(self, upload: Upload) -> int:
+        """Prepares an unfinished upload for more chunks; returns the committed bytes."""
         if upload.row.complete:
             return upload.row.total_bytes
         committed = upload.file.committed()
-        # In this order: what was not synced in another boot is dropped before this one vouches for the file.
+        # In this order: bytes that an earlier boot did not sync are dropped before the row gets this boot's id.
         if upload.row.boot != self._boot:
             self._registry.put(upload, replace(upload.row, boot=self._boot))
         return committed
 
     def _known(self, sha256: str, total_bytes: int) -> Path | None:
-        """The whole file of a complete upload with this content."""
+        """Returns the file of a complete upload with this content, if there is one."""
         row = self._store.find_upload_by_sha256(sha256)
         if row is None:
             return None
         path = self._registry.path(row.upload_id)
         return path if _is_whole(path, total_bytes) else None
 
-    def _take_known(self, known: Path, path: Path) -> bool:
+    def _link_known(self, known: Path, path: Path) -> bool:
         try:
             link_or_copy(known, path, self._disk, self._reserve_bytes)
         except FileNotFoundError:
@@ -260,13 +258,13 @@ class Uploads:
         upload = self._registry.find(upload_id)
         with upload.lock, disk_errors():
             _refuse(upload, writer)
-            committed = self._take_up(upload)
+            committed = self._prepare(upload)
             check_chunk(offset, data, crc32c, committed, upload.row.total_bytes)
             fresh = memoryview(data)[committed - offset :]
             if fresh:
                 self._disk.require(self._root, len(fresh), self._reserve_bytes)
                 upload.file.append(fresh)
-            return self._take_up(upload)
+            return self._prepare(upload)
 
     def _finish(self, upload_id: str, writer: int | None) -> UploadStatus:
         upload = self._registry.find(upload_id)
@@ -275,17 +273,17 @@ class Uploads:
             row = upload.row
             if row.complete:
                 return _status(upload)
-            check_all_there(self._take_up(upload), row.total_bytes)
+            check_all_there(self._prepare(upload), row.total_bytes)
             found = upload.file.sha256()
             if row.sha256 and row.sha256 != found:
                 upload.file.drop()
                 raise UploadChecksumError(
-                    "header.sha256 does not fit the content that came; send it again from offset 0",
+                    "header.sha256 does not match the received content; send it again from offset 0",
                     field="header.sha256",
                     metadata={"committed_bytes": "0", "sha256": found},
                 )
             upload.file.sync()
-            # When the last byte came: that is close enough, and nobody else has to say.
+            # The time of the last chunk is close enough, and needs no clock.
             touched_at = max(row.touched_at, upload.file.path.stat().st_mtime)
             self._registry.put(
                 upload, replace(upload.row, sha256=found, complete=True, touched_at=touched_at)
@@ -307,14 +305,14 @@ class Uploads:
                 link_or_copy(source, temporary, self._disk, self._reserve_bytes)
                 os.replace(temporary, target)
             finally:
-                # Between two names of one file a rename does nothing, and the old name stays.
+                # Renaming between two hard links of one file does nothing, so the temporary name may remain.
                 temporary.unlink(missing_ok=True)
             sync(target.parent)
 
     def _adopt(self, path: Path, filename: str, size: int, sha256: str, now: float) -> str:
         check_header(filename, size, sha256, self._max_upload_bytes)
         row = UploadRow(self._new_id(), filename, size, sha256, True, now, self._boot)
-        # While it is held the file is no litter, though no row names it yet.
+        # Held, so that a sweep does not remove the file before its row exists.
         with self._registry.held(row.upload_id), disk_errors():
             sync(path)
             os.replace(path, self._registry.path(row.upload_id))
@@ -336,7 +334,7 @@ class Uploads:
 
 
 def _status(upload: Upload) -> UploadStatus:
-    """An upload as a client sees it."""
+    """Returns the status that a client gets."""
     row = upload.row
     committed, sha256 = (row.total_bytes, row.sha256) if row.complete else (upload.file.size(), "")
     return UploadStatus(row.upload_id, committed, row.total_bytes, row.complete, sha256, upload.writer)
@@ -350,13 +348,13 @@ def _complete_path(upload: Upload) -> Path:
 
 
 def _refuse(upload: Upload, writer: int | None = None) -> None:
-    """Raises UploadNotFoundError if it is gone, StreamProtocolError if `writer` is not that of its stream."""
+    """Raises UploadNotFoundError if it was removed, StreamProtocolError if `writer` is not its latest writer."""
     row = upload.row
     if upload.gone or (row.complete and not _is_whole(upload.file.path, row.total_bytes)):
         raise upload_not_found()
-    # Of a complete upload there is nothing left to take over.
+    # A complete upload needs no writer any more.
     if writer is not None and writer != upload.writer and not row.complete:
-        raise StreamProtocolError("another stream has taken up this upload since; this one is over")
+        raise StreamProtocolError("another stream has resumed this upload; this one has ended")
 
 
 def _is_whole(path: Path, total_bytes: int) -> bool:

@@ -1,4 +1,4 @@
-"""Power is cut on a file system of the tests' own, which not every machine can mount."""
+"""Skips the power-cut tests on machines that cannot mount their file system."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["models"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what mounts, with the reason; never in CI, where a proof that is skipped is none."""
+    """Skips the tests that mount it, with the reason; never in CI, where they must run."""
     reason = missing()
     if not reason or os.environ.get("CI"):
         return

@@ -1,4 +1,4 @@
-"""A folder of a test on a file system that forgets what was not synced."""
+"""Mounts a test's folder on a file system that loses unsynced data at a power cut."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZE_BYTES = 4 << 30
 
 
 def missing() -> str:
-    """Why no such file system can be mounted here; empty if one can."""
+    """Returns why the file system cannot be mounted here; "" if it can."""
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         return "needs /dev/fuse, readable and writable"
     if ctypes.util.find_library("fuse3") is None or shutil.which("fusermount3") is None:
@@ -23,7 +23,7 @@ def missing() -> str:
 
 
 class ForgetfulDisk:
-    """Mounted over `folder`, which is made, in a process of its own until `close`; `seed` decides what is lost."""
+    """Mounts the file system at `folder`, which it creates, in a process of its own; `seed` decides what is lost."""
 
     def __init__(self, folder: Path, seed: int, size_bytes: int = SIZE_BYTES) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,21 +36,21 @@ class ForgetfulDisk:
         self._expect_mounted()
 
     def cut(self) -> None:
-        """Cuts the power: what was not synced is lost, by chance. Whoever had files open must be dead."""
-        self._order("cut")
+        """Simulates a power cut: each unsynced change may be lost. No process may have files open."""
+        self._send_command("cut")
         self._expect_mounted()
 
     def sync_all(self) -> None:
-        """All that there is survives from now on; nothing may be open."""
-        self._order("sync")
+        """Makes everything durable; no file may be open."""
+        self._send_command("sync")
         self._expect_mounted()
 
     def close(self) -> None:
-        """Unmounts it, whoever has files open; all is gone."""
+        """Unmounts the file system, also with open files; its content is lost."""
         if self._process.poll() is None:
             self._process.communicate(timeout=10)
 
-    def _order(self, command: str) -> None:
+    def _send_command(self, command: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{command}\n")
 

@@ -1,12 +1,12 @@
-"""A mounted file system that forgets at a power cut what was not synced (its promises: `tests/powercut/model.py`).
+"""A mounted file system that loses unsynced data at a simulated power cut (its rules: `tests/powercut/model.py`).
 
-`python -m tests.powercut.forgetful FOLDER --seed N --bytes N` mounts it over an empty folder and obeys lines
-on its standard input, `cut` (drop what was not synced) and `sync` (all of it is durable from now on), and ends with it.
-It says "mounted" at the beginning and after each command. Nothing may be open at a command: the file system is
-unmounted, which empties the kernel's caches as well.
+`python -m tests.powercut.forgetful FOLDER --seed N --bytes N` mounts it at an empty folder. It reads commands from its
+standard input, `cut` (lose unsynced data) and `sync` (make everything durable), and ends when its input ends. It prints
+"mounted" at the beginning and after each command. No file may be open at a command: the file system is unmounted, which
+also empties the kernel's caches.
 
-Writes reach this process as they are made, because the kernel keeps back none of them (no writeback cache);
-those into a shared mapping come at the latest when the mapping or its process ends, and before an fsync.
+Writes reach this process at once, because the kernel does not buffer them (no writeback cache). Writes to a shared
+mapping reach it at the latest when the mapping or its process ends, and before an fsync.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ LONGEST_NAME = 255
 
 
 class Session(mfusepy.FUSE):
-    """Hands an open file's handle on where the library drops it; files without a name have only that."""
+    """Passes on the handle of an open file where the library drops it; a file without a name has only its handle."""
 
     def truncate_fuse_3(self, path: bytes | None, length: int, fip: Any) -> int:
         return self.ftruncate(path, length, fip)
 
 
 class Forgetful(mfusepy.Operations):
-    """The system calls, on a Tree; one at a time."""
+    """Implements the system calls on a Tree; one call at a time."""
 
     use_ns = True
-    # Calls on open files come without a path: they may have none any more.
+    # Calls on open files have no path, because the file may have been removed.
     flag_nopath = flag_nullpath_ok = True
 
     def __init__(self, tree: Tree, mounted: threading.Event) -> None:
@@ -147,7 +147,7 @@ class Forgetful(mfusepy.Operations):
         return 0
 
     def symlink(self, target: str, source: str) -> int:
-        # The library calls the new name the target.
+        # The library's argument `target` is the new name.
         self._tree.symlink(target, source)
         return 0
 
@@ -216,7 +216,7 @@ class Forgetful(mfusepy.Operations):
 
 
 class Control:
-    """Obeys commands in a thread of its own, while the main thread serves the file system."""
+    """Executes commands in a thread, while the main thread serves the file system."""
 
     def __init__(self, folder: str, tree: Tree, seed: int) -> None:
         self._folder = folder
@@ -226,17 +226,17 @@ class Control:
         self._command = ""
 
     def run(self) -> None:
-        threading.Thread(target=self._obey, daemon=True).start()
+        threading.Thread(target=self._execute_commands, daemon=True).start()
         while self._command != "end":
             Session(
                 Forgetful(self._tree, self._mounted),
                 self._folder,
                 foreground=True,
                 nothreads=True,
-                # A file that is removed while it is open has no name, rather than a hidden one.
+                # A file that is removed while it is open gets no hidden name.
                 hard_remove=True,
                 use_ino=True,
-                # The names of one file have caches of their own, which must not disagree.
+                # The kernel caches attributes by name; two names of one file could then disagree.
                 attr_timeout=0,
             )
             if self._command == "cut":
@@ -244,18 +244,18 @@ class Control:
             elif self._command == "sync":
                 self._tree.sync_all()
 
-    def _obey(self) -> None:
-        self._say_mounted()
+    def _execute_commands(self) -> None:
+        self._print_mounted()
         for command in map(str.strip, sys.stdin):
             self._command = command
             subprocess.run(["fusermount3", "-u", self._folder], check=True)
-            self._say_mounted()
-        # Whoever gave the commands is gone, and may have left files open.
+            self._print_mounted()
+        # The process that gave the commands has ended, and may have left files open.
         self._command = "end"
         subprocess.run(["fusermount3", "-u", "-z", self._folder], check=True)
         os._exit(0)
 
-    def _say_mounted(self) -> None:
+    def _print_mounted(self) -> None:
         self._mounted.wait()
         self._mounted.clear()
         print("mounted", flush=True)

@@ -1,4 +1,4 @@
-"""`launch.py BOOT_ID_FILE ARGUMENTS...`: the server, told by a file of the test which boot this is."""
+"""`launch.py BOOT_ID_FILE ARGUMENTS...`: runs the server, which reads its boot id from a file of the test."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 
 @dataclass
 class Machine(ServerProcess):
-    """Its jobs folder forgets at a `cut` what was not synced; `seed` decides what."""
+    """A server whose jobs folder loses unsynced data at a `cut`; `seed` decides what is lost."""
 
     seed: int = 0
 
@@ -28,12 +28,12 @@ class Machine(ServerProcess):
         self._boot_id.write_text(f"{uuid.uuid4()}\n")
 
     def cut(self) -> None:
-        """The power goes off and comes back; the server is not started."""
+        """Simulates a power cut and a new boot; does not start the server."""
         self.kill()
         self._disk.cut()
         self._boot()
 
     def close(self) -> None:
-        """Ends the server; all its files are gone."""
+        """Ends the server; its files are lost."""
         super().close()
         self._disk.close()

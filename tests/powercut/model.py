@@ -1,27 +1,27 @@
-"""A file system in memory that knows what is durable: the least that Linux's file systems promise, and no more.
+"""A file system in memory that tracks what is durable: the minimum that Linux's file systems guarantee, and no more.
 
-Content. A file's content is durable up to its last fsync or fdatasync. A power cut draws for each file that
-has unsynced writes what is found afterwards:
+Content. A file's content is durable up to its last fsync or fdatasync. For each file with unsynced writes, a power cut
+draws one of these outcomes:
 
-- the old content and size: nothing had gone out;
-- the new size, without the writes: ext4 and xfs allocate late, so the size can be there before the data is;
-- the new size, and some of the unsynced pages of 4 KiB written: the kernel writes pages back in any order;
-- a size between, and some of the pages: ext4 moves the size on as pages go out.
+- the old content and size: nothing had been written back;
+- the new size, without the writes: ext4 and xfs allocate late, so the size can be durable before the data;
+- the new size, and some of the unsynced pages of 4 KiB: the kernel writes pages back in any order;
+- a size between, and some of the pages: ext4 increases the size as pages are written back.
 
-A page that was not written holds what was durable there; zeros where nothing was, or where the old blocks
-were cut off by a truncation in between. A page itself is written whole or not at all: the sector promises that.
+A page that was not written back has its last durable content; zeros if it had none, or if a truncation has freed its
+old blocks since. A page is written completely or not at all, as sectors guarantee.
 
-Names. Creating, renaming, linking and removing are durable after an fsync of the directory. What was not
-synced persists as a prefix of each directory's operations in their order: file systems with a journal (ext4,
-xfs, btrfs) keep that order, and how far the journal got is chance. An operation on two directories, a rename
-from one into the other, is one operation: it persists as a whole and only after all that came before it in
-either of them, so a file is never lost on both sides. Making and removing a directory count as operations in
-it too: nothing persists in a directory that does not, and none is removed before what left it persists.
-Between directories that share no operation no order is promised, as POSIX promises none.
+Names. Creating, renaming, linking and removing are durable after an fsync of the directory. Of the unsynced operations
+of a directory a prefix persists, in order: file systems with a journal (ext4, xfs, btrfs) keep that order, and the
+length of the prefix is random. A rename from one directory into another is a single operation: it persists as a whole,
+and only after all earlier operations in both directories, so a file is never lost from both. Creating and removing a
+directory count as operations in that directory too: nothing persists in a directory that does not persist, and no
+directory is removed before the removals from it persist. Between directories that share no operation no order is
+guaranteed, as in POSIX.
 
-An fsync of a new file or directory makes its own creation durable, with all that came before it in the
-directory and the folders above: ext4, xfs and btrfs do so (the inode and its name are in one transaction,
-and btrfs logs the names of new ancestors). A later rename or link of it is not made durable by that.
+An fsync of a new file or directory makes its own creation durable, with all earlier operations in its directory and in
+the directories above: ext4, xfs and btrfs do so (the inode and its name are in one transaction, and btrfs logs the
+names of new ancestors). It does not make a later rename or link of it durable.
 
 Times, owners and modes are not part of the model: they survive.
 """
@@ -42,7 +42,7 @@ PAGE = 4096
 
 
 class Inode:
-    """What names lead to; `mode` with its type, `times` are access, modification, change in ns."""
+    """An inode; `mode` includes the type, `times` are access, modification and change in ns."""
 
     def __init__(self, number: int, mode: int) -> None:
         self.number = number
@@ -79,11 +79,11 @@ class File(Inode):
         self.data = bytearray()
         self._durable_size = 0
         self._old: dict[int, bytes] = {}
-        """What is durable of the pages that were changed since."""
+        """The durable content of the pages that were changed since the last sync."""
         self._freed: set[int] = set()
-        """Those among them whose blocks a truncation gave back."""
+        """Those of these pages whose blocks a truncation has freed."""
         self._least_size = 0
-        """Since the last sync."""
+        """Whether it was changed since the last sync."""
 
     @property
     def size(self) -> int:
@@ -125,7 +125,7 @@ class File(Inode):
         self._freed.clear()
 
     def cut(self, draw: Random) -> None:
-        """Replaces the content with what a power cut leaves of it."""
+        """Replaces the content with the outcome of a power cut."""
         if not self.unsynced:
             return
         durable = self.data[: self._durable_size].ljust(self._durable_size, b"\0")
@@ -154,7 +154,7 @@ class File(Inode):
 
 @dataclass(eq=False)
 class Operation:
-    """Names that change together: in each directory, the name's new inode, or None where it goes."""
+    """A change of names as one unit: for each directory and name the new inode, None for a removed name."""
 
     edits: list[tuple[Directory, str, Inode | None]]
     touches: set[Directory] = field(default_factory=set[Directory])
@@ -220,7 +220,7 @@ class Tree:
         return sum(inode.size for inode in self.reachable() if isinstance(inode, File))
 
     def require(self, more_bytes: int) -> None:
-        """Raises ENOSPC where so many more bytes do not fit."""
+        """Raises ENOSPC if `more_bytes` more bytes do not fit."""
         if more_bytes > 0 and self.used_bytes() + more_bytes > self.total_bytes:
             raise error(errno.ENOSPC)
 
@@ -254,7 +254,7 @@ class Tree:
         inode, replaced = self.find(old), target.names.get(target_name)
         if replaced is inode:
             return
-        # Whoever is moved or replaced knows its parent: a directory is changed by that too.
+        # A moved or replaced directory contains its parent's name (..), so it changes too.
         touches = {inode} if isinstance(inode, Directory) else set[Directory]()
         if isinstance(replaced, Directory):
             if not isinstance(inode, Directory):
@@ -300,7 +300,7 @@ class Tree:
     # What is durable
 
     def sync(self, inode: Inode) -> None:
-        """fsync: of a file its content and its creation, of a directory its names and its creation."""
+        """fsync: makes a file's content and creation durable, or a directory's names and creation."""
         if isinstance(inode, File):
             inode.sync()
         wanted = {inode.born} if inode.born is not None else set[Operation]()
@@ -314,7 +314,7 @@ class Tree:
         self._persist(wanted)
 
     def sync_all(self) -> None:
-        """What an orderly shutdown does."""
+        """Makes everything durable, as an orderly shutdown does."""
         self._persist(set(self._pending))
         for inode in self.reachable():
             if isinstance(inode, File):
@@ -327,8 +327,8 @@ class Tree:
         self._pending = [operation for operation in self._pending if operation not in wanted]
 
     def cut(self, draw: Random) -> None:
-        """A power cut, and what is found after it; nothing is open then."""
-        self._persist(self._that_got_out(draw))
+        """Changes the tree to what is found after a power cut; no file may be open."""
+        self._persist(self._draw_persisted(draw))
         self._pending.clear()
         self._return_to_the_durable_names()
         for inode in sorted(self.reachable(), key=lambda inode: inode.number):
@@ -336,7 +336,7 @@ class Tree:
             if isinstance(inode, File):
                 inode.cut(draw)
 
-    def _that_got_out(self, draw: Random) -> set[Operation]:
+    def _draw_persisted(self, draw: Random) -> set[Operation]:
         counts = Counter(folder for operation in self._pending for folder in operation.touches)
         left = {f: draw.randint(0, counts[f]) for f in sorted(counts, key=lambda folder: folder.number)}
         kept: set[Operation] = set()

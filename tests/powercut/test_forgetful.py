@@ -1,4 +1,4 @@
-"""The forgetful file system as programs meet it: mounted, through the kernel."""
+"""The forgetful file system as programs use it: mounted, through the kernel."""
 
 from __future__ import annotations
 

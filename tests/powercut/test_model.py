@@ -1,4 +1,4 @@
-"""What the forgetful file system promises, and that it keeps no more than that."""
+"""What the forgetful file system guarantees, and that it guarantees no more."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write(tree: Tree, path: str, data: bytes, *, synced: bool = False) -> File:
 
 
 def outcomes(prepare: Callable[[Tree], None], look: Callable[[Tree], object]) -> set[object]:
-    """What is seen after cuts with many seeds."""
+    """Returns what `look` finds after cuts with many seeds."""
     seen: set[object] = set()
     for seed in SEEDS:
         disk = tree()

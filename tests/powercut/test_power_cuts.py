@@ -1,4 +1,4 @@
-"""A power cut at any moment: no wrong audio, nothing lost that was told, no job failed."""
+"""After a power cut at any moment no audio is wrong, nothing that a client was told is lost, and no job has failed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def machine(models: Path, tmp_path: Path) -> Iterator[Machine]:
 async def test_cuts_while_work_goes_on_and_right_after_something_was_told(
     machine: Machine, expected: dict[str, Result]
 ) -> None:
-    # An earlier result is taken over by the job "again" of the second episode.
+    # The job "again" of the second episode reuses an earlier result.
     episodes: list[list[Moment]] = [["uploaded sent-0", "succeeded long-0"], ["succeeded again-1"]]
     async with trial_of(machine, machine.cut, expected, seed=1) as trial:
         for moments in episodes:
@@ -58,7 +58,7 @@ async def test_cuts_at_random_moments(
 @pytest.mark.heavy
 @pytest.mark.timeout(600)
 async def test_kills_at_random_moments(models: Path, tmp_path: Path, expected: dict[str, Result]) -> None:
-    """The same clients, and a machine that stays on."""
+    """The same clients with kill -9 of the process instead of a power cut."""
     process = ServerProcess(tmp_path, models)
     try:
         findings = await run_trial(process, process.kill, expected, seed=4, interruptions=6)

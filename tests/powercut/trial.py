@@ -1,7 +1,7 @@
-"""Jobs, uploads and callbacks of a server that is interrupted, against what its clients were told.
+"""Checks the jobs, uploads and callbacks of an interrupted server against the responses that its clients got.
 
-Clients do what `docs` advise: whatever was not answered is sent again, with the same request_id. What was
-answered is a promise, and is looked at after each start of the server and at the end, byte by byte.
+Clients do what the docs advise: they repeat every request without a response, with the same request_id. Every response
+is a promise, which is checked after each start of the server, and byte by byte at the end.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from tests.unit.delivery.receiver import Receiver, Visit
 WANTED = options(encoding=PCM_F32LE, overlap=0.5)
 SETTINGS = {"max_concurrent_jobs": 2, "callback_retries": 30, "callback_retry_delay": 0.05}
 LONGEST_WAIT_SECONDS = 3.0
-"""To an interruption at a moment that nobody chose."""
+"""The longest wait in seconds until an interruption at a random moment."""
 PATIENCE_SECONDS = 90.0
 CHUNK_BYTES = 1 << 16
 JUNK_BYTES = 6 << 20
-"""In the track that is sent: more than an upload keeps unsynced."""
+"""Bytes added to the uploaded track, so that it is longer than the unsynced part of an upload."""
 
 Moment = str | float
-"""Something that a client is told, or seconds since the model is in memory (below 0: since the start)."""
+"""When to interrupt: a fact that a client gets, or seconds since the model was loaded (below 0: since the start)."""
 Result = dict[str, bytes]
-"""The files that clients find in `JOBS_DIR/{job_id}`."""
+"""The contents of the files in `JOBS_DIR/{job_id}` by name."""
 
 
 def result_of(folder: Path) -> Result:
@@ -57,7 +57,7 @@ def result_of(folder: Path) -> Result:
 
 
 def with_junk(track: bytes, seed: int) -> bytes:
-    """The same sound, as a file of its own: a chunk that nobody listens to comes before the samples."""
+    """Returns the same audio as a different file: an ignored chunk precedes the samples."""
     place = track.index(b"data")
     junk = random.Random(seed).randbytes(JUNK_BYTES)
     whole = track[:place] + b"JUNK" + len(junk).to_bytes(4, "little") + junk + track[place:]
@@ -71,7 +71,7 @@ TRACKS = {
 
 
 async def undisturbed(process: ServerProcess) -> dict[str, Result]:
-    """What each track's job leaves on a server that nobody disturbs, which is stopped then."""
+    """Returns each track's result from a server without interruptions; stops the server."""
     client = await process.start()
     for name, content in TRACKS.items():
         path = process.music / f"{name}.wav"
@@ -89,7 +89,7 @@ async def undisturbed(process: ServerProcess) -> dict[str, Result]:
 
 
 class Notes(dict[str, list[str]]):
-    """What was seen of a job, each thing once."""
+    """Observations by job, each only once."""
 
     def add(self, job: str, text: str) -> None:
         texts = self.setdefault(job, [])
@@ -99,10 +99,10 @@ class Notes(dict[str, list[str]]):
 
 @dataclass
 class Findings:
-    """The jobs that went wrong, and how.
+    """The faults that were found, by job.
 
-    `wrong`: other bytes than the right ones. `lost`: something that a client was told does not hold any more.
-    `failed`: the job ended in another way than SUCCEEDED.
+    `wrong`: bytes differ from the right ones. `lost`: something that a client was told is not true any more.
+    `failed`: the job ended in another state than SUCCEEDED.
     """
 
     interruptions: int = 0
@@ -125,7 +125,7 @@ class Findings:
 
 @dataclass
 class Submitted:
-    """A job as its client knows it, over all lives of the server."""
+    """What a client knows of its job, across all restarts of the server."""
 
     name: str
     track: str
@@ -137,12 +137,12 @@ class Submitted:
     accepted: bool = False
     succeeded: bool = False
     deleting: bool = False
-    """A delete that was not answered may have been done."""
+    """A delete was sent; without a response it may or may not have been done."""
     deleted: bool = False
 
 
 class Trial:
-    """`interrupt` ends the server at once, in whatever way is to be tried; `seed` decides when."""
+    """Runs clients against a server that it interrupts; `interrupt` ends the server at once, `seed` decides when."""
 
     def __init__(
         self,
@@ -160,21 +160,21 @@ class Trial:
         self._url = callback_url
         self._draw = random.Random(seed)
         self._jobs: dict[str, Submitted] = {}
-        self._told: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._facts: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._episodes = 0
         for name, content in TRACKS.items():
             (process.music / f"{name}.wav").write_bytes(content)
 
-    def tell(self, fact: str) -> None:
-        """Somebody outside was told something: such a moment is one for an interruption."""
-        self._told[fact].set()
+    def record_fact(self, fact: str) -> None:
+        """Records that a client got a fact; an episode can interrupt the server at such a moment."""
+        self._facts[fact].set()
 
     async def episode(self, moments: Sequence[Moment | None]) -> None:
-        """New jobs, interruptions at these moments (None: drawn), and in the end all of them as they should be."""
+        """Submits new jobs, interrupts the server at these moments (None: random), and checks all jobs at the end."""
         self._begin()
         for moment in moments:
-            await self._life(moment or self._drawn_moment())
-        await self._life(None)
+            await self._one_start(moment or self._drawn_moment())
+        await self._one_start(None)
 
     def _begin(self) -> None:
         number = self._episodes
@@ -184,7 +184,7 @@ class Trial:
         if not number:
             self._add(Submitted("kept", "kept"))
         sent = Submitted(f"sent-{number}", "sent", upload=with_junk(TRACKS["sent"], number))
-        # Where the client tells no checksum, nobody but the server can see to it that the content is right.
+        # Without the client's checksum only the server's own checks can protect the content.
         sent.upload_sha256 = hashlib.sha256(sent.upload).hexdigest() if number % 2 else ""
         self._add(sent)
 
@@ -192,10 +192,10 @@ class Trial:
         self._jobs[job.name] = job
         self.findings.jobs += 1
 
-    # One life of the server
+    # From one start of the server to its end
 
-    async def _life(self, moment: Moment | None) -> None:
-        """Up to an interruption, or else until nothing is left to do."""
+    async def _one_start(self, moment: Moment | None) -> None:
+        """Runs the clients until an interruption, or without one until they have nothing left to do."""
         if not self._process.alive:
             await self._process.start()
         client = Client(self._process.address)
@@ -227,30 +227,32 @@ class Trial:
             for job in self._jobs.values()
             if not job.deleted
             for verb in ("accepted", "succeeded", "called back", "uploaded")
-            if (verb != "uploaded" or job.upload) and not self._told[f"{verb} {job.name}"].is_set()
+            if (verb != "uploaded" or job.upload) and not self._facts[f"{verb} {job.name}"].is_set()
         ]
-        facts += [f"deleted {job.name}" for job in self._outlived() if not job.deleted]
+        facts += [f"deleted {job.name}" for job in self._from_earlier_episodes() if not job.deleted]
         if facts and self._draw.random() < 0.5:
             return self._draw.choice(facts)
         return self._draw.uniform(-0.5, LONGEST_WAIT_SECONDS)
 
     async def _until(self, moment: Moment, working: asyncio.Task[None]) -> None:
         if isinstance(moment, str):
-            told = asyncio.create_task(self._told[moment].wait())
-            await asyncio.wait([told, working], return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_SECONDS)
-            told.cancel()
+            happened = asyncio.create_task(self._facts[moment].wait())
+            await asyncio.wait(
+                [happened, working], return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_SECONDS
+            )
+            happened.cancel()
             return
         if moment >= 0:
             await self._process.logged("model warm")
         await asyncio.wait([working], timeout=abs(moment))
 
     async def _work(self, client: Client) -> None:
-        await self._look_back(client)
-        await together(self._delete(client, job) for job in self._outlived() if not job.deleted)
-        await together(self._see_through(client, job) for job in self._jobs.values() if not job.deleted)
+        await self._check_facts(client)
+        await together(self._delete(client, job) for job in self._from_earlier_episodes() if not job.deleted)
+        await together(self._run_job(client, job) for job in self._jobs.values() if not job.deleted)
 
-    def _outlived(self) -> list[Submitted]:
-        """The jobs of the episodes before; one job is kept over all of them."""
+    def _from_earlier_episodes(self) -> list[Submitted]:
+        """Returns the jobs of earlier episodes, except the one that stays for the whole trial."""
         latest = f"-{self._episodes - 1}"
         return [job for job in self._jobs.values() if job.name != "kept" and not job.name.endswith(latest)]
 
@@ -262,10 +264,10 @@ class Trial:
             if error.code() != grpc.StatusCode.NOT_FOUND:
                 raise
         job.deleted = True
-        self.tell(f"deleted {job.name}")
+        self.record_fact(f"deleted {job.name}")
 
-    async def _see_through(self, client: Client, job: Submitted) -> None:
-        """From the submit to the callback, once more after each start."""
+    async def _run_job(self, client: Client, job: Submitted) -> None:
+        """Submits the job and waits for its end and its callback; repeated after each start."""
         source = job_pb2.Source(path=str(self._process.music / f"{job.track}.wav"))
         if job.upload and not job.accepted:
             await self._send(client, job)
@@ -276,21 +278,21 @@ class Trial:
                 source, job_id=job.name, request_id=job.request_id, wanted=WANTED, callback=callback
             )
             job.accepted = True
-            self.tell(f"accepted {job.name}")
+            self.record_fact(f"accepted {job.name}")
         ended = await client.ended(job.name)
         if ended.state != SUCCEEDED:
             self.findings.failed.add(job.name, f"{ended.error.reason} {ended.error.message}")
             return
         job.succeeded = True
-        self.tell(f"succeeded {job.name}")
+        self.record_fact(f"succeeded {job.name}")
         await self._compare(client, job)
         try:
-            await asyncio.wait_for(self._told[f"called back {job.name}"].wait(), PATIENCE_SECONDS / 2)
+            await asyncio.wait_for(self._facts[f"called back {job.name}"].wait(), PATIENCE_SECONDS / 2)
         except TimeoutError:
             self.findings.lost.add(job.name, "its callback never came")
 
     async def _send(self, client: Client, job: Submitted) -> None:
-        """Goes on with an upload wherever it stands."""
+        """Resumes an upload at its committed bytes."""
         call = client.transfer.UploadAudio()
         header = {"upload_id": job.upload_id, "sha256": job.upload_sha256}
         await call.write(upload_header(len(job.upload), **header))
@@ -315,11 +317,11 @@ class Trial:
         if answer.sha256 != hashlib.sha256(job.upload).hexdigest():
             self.findings.wrong.add(job.name, f"its upload, taken up at {committed}, has other content")
         job.uploaded = True
-        self.tell(f"uploaded {job.name}")
+        self.record_fact(f"uploaded {job.name}")
 
-    # What must be as it was told
+    # Checks of what clients were told
 
-    async def _look_back(self, client: Client) -> None:
+    async def _check_facts(self, client: Client) -> None:
         known = {job.job_id: job for job in (await client.list(page_size=1000)).jobs}
         for job in self._jobs.values():
             found = known.get(job.name)
@@ -339,7 +341,7 @@ class Trial:
 
     async def _compare(self, client: Client, job: Submitted) -> None:
         expected = self._expected[job.track]
-        # Not in a thread: nobody may have a file open when the power is cut.
+        # Not in a thread: no file may be open when the power is cut.
         found = result_of(self._process.jobs_dir / job.name)
         for name, content in expected.items():
             if name not in found:
@@ -371,7 +373,7 @@ def difference(found: bytes, expected: bytes) -> str:
 
 
 async def together(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """All of them, to their ends; raises what one of them raised, first of all what is no broken call."""
+    """Runs all to their ends; raises an exception of one of them, preferably other than a broken call."""
     ends = await asyncio.gather(*steps, return_exceptions=True)
     errors = [end for end in ends if end is not None]
     errors.sort(key=lambda error: isinstance(error, grpc.aio.AioRpcError))
@@ -383,17 +385,17 @@ async def together(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
 async def trial_of(
     process: ServerProcess, interrupt: Callable[[], None], expected: dict[str, Result], *, seed: int
 ) -> AsyncGenerator[Trial]:
-    """A trial with a receiver of callbacks; the server, if it runs, is stopped at the end as usual."""
+    """Creates a trial with a receiver of callbacks; stops the server normally after the block."""
     draw = random.Random(seed)
 
     async def answer(visit: Visit) -> None:
-        """Refuses a third of the callbacks: they must come again, whatever happens in between."""
+        """Refuses a third of the callbacks, which the server must send again."""
         await visit.read_body()
         if draw.random() < 1 / 3:
             await visit.answer(503)
             return
         await visit.answer(200)
-        trial.tell(f"called back {visit.headers['x-mismo-job-id']}")
+        trial.record_fact(f"called back {visit.headers['x-mismo-job-id']}")
 
     async with Receiver(answer) as receiver:
         trial = Trial(process, interrupt, expected, receiver.url, seed)
@@ -411,7 +413,7 @@ async def run_trial(
     interruptions: int,
     say: Callable[[str], None] = print,
 ) -> Findings:
-    """So many interruptions at drawn moments, in episodes of one to three."""
+    """Makes `interruptions` interruptions at random moments, in episodes of one to three."""
     draw = random.Random(seed)
     async with trial_of(process, interrupt, expected, seed=seed) as trial:
         while (left := interruptions - trial.findings.interruptions) > 0:

@@ -356,7 +356,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_upload(server: Server) 
 
 
 async def test_an_upload_that_dribbles_is_ended(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mismo_grpc.gateway.intake.START_SECONDS", 0.2)
+    monkeypatch.setattr("mismo_grpc.gateway.request_body.START_SECONDS", 0.2)
     before = tree(server.jobs_dir)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.app.http_port)
     writer.write(head("Content-Length: 5000000"))
@@ -372,7 +372,7 @@ async def test_an_upload_that_dribbles_is_ended(server: Server, monkeypatch: pyt
 
 
 async def test_an_upload_that_stops_is_ended(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mismo_grpc.gateway.intake.IDLE_SECONDS", 0.2)
+    monkeypatch.setattr("mismo_grpc.gateway.request_body.IDLE_SECONDS", 0.2)
     before = tree(server.jobs_dir)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.app.http_port)
     writer.write(head("Content-Length: 5000000"))

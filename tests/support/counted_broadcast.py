@@ -1,4 +1,4 @@
-"""A broadcast that tells a test when somebody waits."""
+"""A broadcast that lets a test wait until others wait for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PATIENCE = 60.0
 
 
 class CountedBroadcast(Broadcast):
-    """Counts how often somebody looked in vain, and waits."""
+    """Counts the checks of conditions that were false, after which the caller waits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,5 +29,5 @@ class CountedBroadcast(Broadcast):
         return await super().wait(counted, timeout)
 
     async def in_vain(self, count: int) -> None:
-        """Until so many looked in vain."""
+        """Waits until `count` checks were false."""
         assert await self._looked.wait(lambda: self.looks >= count, PATIENCE)

@@ -1,4 +1,4 @@
-"""The job store's twin in memory; the contract suite holds both to the same promises."""
+"""The job store in memory, for tests; one contract suite runs on it and on the SQLite store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Kept:
 
 
 class MemoryJobStore:
-    """A JobStore and an UploadStore that forget everything with the process."""
+    """A JobStore and an UploadStore that keep everything in memory only."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -80,7 +80,7 @@ def test_parts_in_any_order_and_more_than_once_give_the_peaks_of_the_whole(
     everything = parts + [(min(pair), max(pair)) for pair in again]
     with TemporaryDirectory() as folder:
         peaks = PeakFile(Path(folder) / "peaks", 2, frames)
-        peaks.keep()
+        peaks.mark_complete()
         for track, (start, end) in data.draw(
             st.permutations([(track, part) for track in (0, 1) for part in everything])
         ):
@@ -88,7 +88,7 @@ def test_parts_in_any_order_and_more_than_once_give_the_peaks_of_the_whole(
                 # As a process does that takes up what a killed one left.
                 peaks.close()
                 peaks = PeakFile(Path(folder) / "peaks", 2, frames)
-                assert not peaks.fresh
+                assert not peaks.incomplete
             peaks.add(track, start, tracks[track][start:end])
         for track, samples in enumerate(tracks):
             assert pairs(peaks.waveform(track, 44_100)) == peaks_of(samples, 256)
@@ -135,24 +135,24 @@ def test_frames_outside_the_track_are_refused(tmp_path: Path, track: int, start:
 def test_a_file_is_taken_up_only_once_it_was_said_to_be_complete(tmp_path: Path) -> None:
     path = tmp_path / "peaks"
     first = PeakFile(path, 1, 1000)
-    assert first.fresh
+    assert first.incomplete
     first.add(0, 0, noise(1, 1000, 2))
     first.close()
     second = PeakFile(path, 1, 1000)
-    assert second.fresh
+    assert second.incomplete
     assert pairs(second.waveform(0, 8_000)) == [(0, 0)] * 4
-    second.keep()
+    second.mark_complete()
     second.close()
     assert [p.name for p in tmp_path.iterdir()] == ["peaks"]
     for frames, fresh in ((1000, False), (2000, True)):
         again = PeakFile(path, 1, frames)
-        assert again.fresh is fresh
+        assert again.incomplete is fresh
         again.close()
 
 
 def test_a_shortened_file_is_an_error_not_silence(tmp_path: Path) -> None:
     peaks = PeakFile(tmp_path / "peaks", 1, 1000)
-    peaks.keep()
+    peaks.mark_complete()
     os.truncate(tmp_path / "peaks", 4)
     with pytest.raises(EOFError):
         peaks.waveform(0, 8_000)

@@ -26,9 +26,9 @@ from mismo_grpc.generation.synthetic import Audio, render_part
 from tests.unit.generation.listening import RATE, Sound, rms, share, strongest_line
 
 
-def hit(piece: int, program: int = 0, seed: int = 1, strength: float = 0.8) -> Sound:
+def hit(drum: int, program: int = 0, seed: int = 1, strength: float = 0.8) -> Sound:
     rng = np.random.default_rng(seed)
-    return draw_kit(program, RATE, rng)[piece].strike(strength, rng)
+    return draw_kit(program, RATE, rng)[drum].strike(strength, rng)
 
 
 def drum(*notes: Note, program: int = 0, seconds: float = 2.0) -> Audio:
@@ -47,17 +47,17 @@ def test_a_kick_is_deep_and_falls(program: int) -> None:
 
 
 @pytest.mark.parametrize("program", DRUM_KITS)
-@pytest.mark.parametrize("piece", [CLOSED_HAT, OPEN_HAT, SHAKER, TAMBOURINE])
-def test_hats_and_shakers_have_no_bass(piece: int, program: int) -> None:
-    sound = hit(piece, program)
+@pytest.mark.parametrize("drum", [CLOSED_HAT, OPEN_HAT, SHAKER, TAMBOURINE])
+def test_hats_and_shakers_have_no_bass(drum: int, program: int) -> None:
+    sound = hit(drum, program)
     assert share(sound, 0, 1000) < 0.01
     assert share(sound, 4000, 18000) > 0.7
 
 
-@pytest.mark.parametrize("piece", [SNARE, CLAP])
+@pytest.mark.parametrize("drum", [SNARE, CLAP])
 @pytest.mark.parametrize("program", DRUM_KITS)
-def test_a_snare_and_a_clap_are_noise_in_the_middle(piece: int, program: int) -> None:
-    sound = hit(piece, program)
+def test_a_snare_and_a_clap_are_noise_in_the_middle(drum: int, program: int) -> None:
+    sound = hit(drum, program)
     assert share(sound, 20, 120) < 0.05
     assert share(sound, 800, 12000) > 0.15
 

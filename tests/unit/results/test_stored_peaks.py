@@ -22,7 +22,7 @@ LAYOUT = StemLayout(("drums", "bass"), 48_000, 2, 10_000, Encoding.PCM_S16LE)
 def stems(tmp_path: Path) -> StemSet:
     """Noise, and its waveforms written beside it."""
     stems = StemSet(tmp_path / "stems", LAYOUT, tmp_path / "peaks")
-    stems.take_up(RangeSet())
+    stems.resume(RangeSet())
     stems.write(0, np.random.default_rng(1).uniform(-1, 1, (2, 10_000, 2)).astype(np.float32))
     assert stems.peaks is not None
     for index, name in enumerate(LAYOUT.stem_names):

@@ -31,7 +31,7 @@ def stems(tmp_path: Path) -> StemSet:
     """Drums with one loud frame in silence, bass with noise."""
     layout = StemLayout(NAMES, 48_000, 2, FRAMES, Encoding.PCM_S16LE)
     stems = StemSet(tmp_path / "stems", layout, tmp_path / "stems" / "peaks")
-    stems.take_up(RangeSet())
+    stems.resume(RangeSet())
     samples = np.zeros((2, FRAMES, 2), np.float32)
     samples[0, 50_000] = -0.5
     samples[1] = np.random.default_rng(1).uniform(-1, 1, (FRAMES, 2))

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from mismo_grpc.errors import SeparationFailedError
 from mismo_grpc.separation.device import DeviceLostError, InferenceSpec, Samples, SegmentInput, TorchDevice
-from mismo_grpc.separation.device_thread import DEATHS_WITHIN_SECONDS, MAX_DEATHS, DeviceThread
+from mismo_grpc.separation.device_thread import CRASHES_WITHIN_SECONDS, MAX_CRASHES, DeviceThread
 from mismo_grpc.separation.engine import BATCHES_IN_FLIGHT, SegmentEngine
 from mismo_grpc.separation.scheduler import Scheduler
 from tests.unit.separation.bags import tiny_htdemucs, write_safetensors_bag
@@ -110,15 +110,15 @@ def test_a_device_thread_that_dies_is_restarted_and_no_segment_is_lost(
     rig = make_rig(before, after)
     right = expected(rig, tmp_path)
     trouble = before if where == "before" else after
-    trouble.times = MAX_DEATHS - 1
+    trouble.times = MAX_CRASHES - 1
     assert trouble.times > BATCHES_IN_FLIGHT, (
         "a place in flight that was lost each time would stop the engine"
     )
     got = rig.separate("tiny", spec_of(tmp_path, make_mix(tmp_path, 100_000), "disturbed"))
-    assert trouble.met == MAX_DEATHS - 1
+    assert trouble.met == MAX_CRASHES - 1
     assert got.tobytes() == right
     assert rig.engine.failure == ""
-    died = [line for line in logs if line["event"].startswith("a device thread died")]
+    died = [line for line in logs if line["event"].startswith("a device thread crashed")]
     assert [line["device"] for line in died] == ["cpu"] * trouble.met
     assert all(line["exc_info"] for line in died)
 
@@ -136,9 +136,9 @@ def test_a_device_that_dies_again_and_again_is_given_up_and_its_jobs_wait_for_th
     trouble.times = 1_000
     rig.device.permits.release()
     assert rig.given_up.wait(PATIENCE)
-    assert trouble.met == MAX_DEATHS
+    assert trouble.met == MAX_CRASHES
     assert "Vanished" in rig.engine.failure
-    assert [line["log_level"] for line in logs if line["event"].startswith("the device is given up")] == [
+    assert [line["log_level"] for line in logs if line["event"].startswith("the device is abandoned")] == [
         "critical"
     ]
     assert not separation.finished.done()
@@ -161,20 +161,20 @@ def test_a_device_that_dies_again_and_again_is_given_up_and_its_jobs_wait_for_th
 
 def test_deaths_that_lie_far_apart_do_not_add_up() -> None:
     now = 0.0
-    deaths = 0
+    crashes = 0
 
     def serve() -> None:
-        nonlocal now, deaths
-        now += DEATHS_WITHIN_SECONDS / (MAX_DEATHS - 1)
-        deaths += 1
-        if deaths < 4 * MAX_DEATHS:
+        nonlocal now, crashes
+        now += CRASHES_WITHIN_SECONDS / (MAX_CRASHES - 1)
+        crashes += 1
+        if crashes < 4 * MAX_CRASHES:
             raise Vanished
 
     given_up = threading.Event()
     thread = DeviceThread("cpu", serve, given_up.set, restart_seconds=0.0, clock=lambda: now)
     thread.start()
     thread._thread.join(PATIENCE)
-    assert deaths == 4 * MAX_DEATHS
+    assert crashes == 4 * MAX_CRASHES
     assert (thread.failure, given_up.is_set()) == ("", False)
 
 

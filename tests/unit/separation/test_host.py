@@ -15,7 +15,7 @@ from mismo_grpc.errors import ModelLoadError, OutOfMemoryError, SeparationFailed
 from mismo_grpc.separation import host
 from mismo_grpc.separation.catalog import ModelCatalog
 from mismo_grpc.separation.device import torch_device
-from mismo_grpc.separation.device_thread import MAX_DEATHS
+from mismo_grpc.separation.device_thread import MAX_CRASHES
 from mismo_grpc.separation.engine import SegmentEngine
 from mismo_grpc.separation.host import EngineHealth, EngineHost
 from mismo_grpc.separation.models import ModelPool
@@ -217,11 +217,11 @@ async def test_an_engine_that_cannot_be_built_is_a_failure_and_ends_the_server(
 async def test_a_device_that_is_given_up_is_a_failure(
     hosted: StartHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deaths = 0
+    crashes = 0
 
     def die(*_: object) -> None:
-        nonlocal deaths
-        deaths += 1
+        nonlocal crashes
+        crashes += 1
         raise SystemExit
 
     monkeypatch.setattr("mismo_grpc.separation.engine.SegmentEngine._run", die)
@@ -231,7 +231,7 @@ async def test_a_device_that_is_given_up_is_a_failure(
     TROUBLES.extend([RuntimeError("loading is another matter")])
     served = await hosted()
     told = [await served.next_health(), await served.next_health()]
-    assert deaths == MAX_DEATHS
+    assert crashes == MAX_CRASHES
     assert "SystemExit" in told[-1].failure
     assert "moody0.th" in told[-1].model_failure
     assert not served.failed.is_set(), "what is stored waits; finished jobs are served"

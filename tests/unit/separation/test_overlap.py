@@ -32,7 +32,7 @@ def add_up(
             track[:, start : start + part.shape[1]] = part
             ready = ready.add(start, start + part.shape[1])
         done = done.add(index, index + 1)
-        overlap.settle(segment, added)
+        overlap.drop_used_pieces(segment, added)
         if restart_every and count % restart_every == 0:
             overlap = OverlapAdd(plan, PieceStore(folder, STEMS, CHANNELS))
             assert overlap.recover(done, ready) == done
@@ -116,7 +116,7 @@ def test_a_lost_piece_makes_its_segment_run_again_and_no_bit_differs(
             track[:, start : start + part.shape[1]] = part
             final = final.add(start, start + part.shape[1])
         done = done.add(segment.index, segment.index + 1)
-        overlap.settle(segment, added)
+        overlap.drop_used_pieces(segment, added)
         for index in added.lost:
             done = done.remove(index, index + 1)
             waiting.append(index)

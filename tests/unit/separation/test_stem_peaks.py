@@ -28,7 +28,7 @@ def open_stems(
     """As the engine does, at first and after a restart."""
     layout = StemLayout(NAMES, 44_100, channels, FRAMES, encoding)
     stems = StemSet(folder / "stems", layout, folder / "peaks")
-    stems.take_up(RangeSet(ready))
+    stems.resume(RangeSet(ready))
     return stems
 
 

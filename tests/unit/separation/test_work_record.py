@@ -40,7 +40,7 @@ def test_what_was_recorded_is_found_again(tmp_path: Path) -> None:
     )
     # Nothing is final before it was compared with the files.
     assert not record.final
-    record.keep(RangeSet([(1, 2)]), RangeSet([(5, 9)]))
+    record.keep_only(RangeSet([(1, 2)]), RangeSet([(5, 9)]))
     record.close()
     assert found(path)[0] == [(1, 2)]
 

@@ -42,7 +42,7 @@ class Growing:
     def __init__(self, folder: Path, frames: int, *, channels: int = 2) -> None:
         self.layout = StemLayout(STEMS, 8_000, channels, frames, Encoding.PCM_S16LE)
         self.stems = StemSet(folder / "stems", self.layout, folder / "peaks")
-        self.stems.take_up(RangeSet())
+        self.stems.resume(RangeSet())
         noise = np.random.default_rng(frames).uniform(-1, 1, (len(STEMS), frames, channels))
         self.samples = noise.astype(np.float32)
         self.changed = CountedBroadcast()

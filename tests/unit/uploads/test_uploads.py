@@ -327,7 +327,7 @@ async def test_a_damaged_chunk_is_not_committed(uploads: Uploads) -> None:
 async def test_a_gap_says_where_to_go_on(uploads: Uploads) -> None:
     upload_id = await begin(uploads)
     await uploads.write(upload_id, 0, CONTENT[:100])
-    with pytest.raises(UploadGapError, match="go on at 100") as caught:
+    with pytest.raises(UploadGapError, match="continue at 100") as caught:
         await uploads.write(upload_id, 101, b"x")
     assert caught.value.metadata == {"committed_bytes": "100"}
 
@@ -385,7 +385,7 @@ async def test_the_latest_stream_takes_an_upload_over(uploads: Uploads) -> None:
         uploads.write(first.upload_id, 100, b"stale", writer=first.writer),
         uploads.finish(first.upload_id, writer=first.writer),
     ):
-        with pytest.raises(StreamProtocolError, match="another stream has taken up this upload"):
+        with pytest.raises(StreamProtocolError, match="another stream has resumed this upload"):
             await late
     await uploads.write(second.upload_id, 100, CONTENT[100:], writer=second.writer)
     assert (await uploads.finish(second.upload_id, writer=second.writer)).sha256 == SHA256

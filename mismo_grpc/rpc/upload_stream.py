@@ -1,4 +1,4 @@
-"""One UploadAudio stream: chunks are written as they come, acknowledged as the client reads."""
+"""One UploadAudio stream: writes chunks as they arrive, and acknowledges them as fast as the client reads."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mismo_grpc.uploads.uploads import Uploads, UploadStatus
 
 ACKNOWLEDGE_BYTES = 1 << 20
 PAUSE_SECONDS = 0.1
-"""A client that sends nothing for this long hears at once how far it got."""
+"""When a client sends nothing for this time, it gets an acknowledgement of all that was written."""
 
 
-class UploadIntake:
-    """The two sides of one stream; `take` is the writing task, `acknowledgements` what is sent meanwhile.
+class UploadStream:
+    """The two directions of one stream: `receive` writes the chunks, `acknowledgements` yields what is sent meanwhile.
 
-    They are apart so that a client which sends everything before it reads does not stand still: it gets fewer
+    They run concurrently, so that a client that sends everything before it reads is not blocked: it gets fewer
     acknowledgements, each with the latest state.
     """
 
@@ -29,28 +29,28 @@ class UploadIntake:
         self._status: UploadStatus | None = None
         self._changed = asyncio.Event()
 
-    async def take(self, requests: AsyncIterator[pb.UploadAudioRequest]) -> None:
-        """Writes what comes until `finish` or the client's half-close; the upload can go on later from there.
+    async def receive(self, requests: AsyncIterator[pb.UploadAudioRequest]) -> None:
+        """Writes chunks until `finish` or the client's half-close; the upload can be resumed later.
 
         Raises StreamProtocolError, StreamIdleError, and what `Uploads` raises.
         """
         try:
-            await self._take(requests)
+            await self._receive(requests)
         finally:
             if self._status is not None:
                 self._uploads.leave(self._status.writer)
 
-    async def _take(self, requests: AsyncIterator[pb.UploadAudioRequest]) -> None:
+    async def _receive(self, requests: AsyncIterator[pb.UploadAudioRequest]) -> None:
         while (request := await self._next(requests)) is not None:
             kind = request.WhichOneof("message")
             status = self._status
             if kind == "header":
                 if status is not None:
                     raise StreamProtocolError(
-                        "header came twice; it is the first message and comes once", field="header"
+                        "header was sent twice; send it once, as the first message", field="header"
                     )
                 header = request.header
-                self._tell(
+                self._set_status(
                     await self._uploads.open(
                         header.upload_id, header.filename, header.total_bytes, header.sha256, self._now()
                     )
@@ -63,9 +63,9 @@ class UploadIntake:
                 committed = await self._uploads.write(
                     status.upload_id, chunk.offset, chunk.data, crc32c, writer=status.writer
                 )
-                self._tell(replace(status, committed_bytes=committed))
+                self._set_status(replace(status, committed_bytes=committed))
             elif kind == "finish":
-                self._tell(await self._uploads.finish(status.upload_id, writer=status.writer))
+                self._set_status(await self._uploads.finish(status.upload_id, writer=status.writer))
                 return
             else:
                 raise StreamProtocolError(
@@ -78,30 +78,30 @@ class UploadIntake:
                 return await anext(requests, None)
         except TimeoutError as error:
             raise StreamIdleError(
-                f"nothing came for {self._idle_seconds:g} s; go on with this upload in a new stream"
+                f"no message was received for {self._idle_seconds:g} s; resume this upload in a new stream"
             ) from error
 
-    def _tell(self, status: UploadStatus) -> None:
+    def _set_status(self, status: UploadStatus) -> None:
         self._status = status
         self._changed.set()
 
-    async def acknowledgements(self, taking: asyncio.Task[None]) -> AsyncGenerator[UploadStatus, None]:
-        """The state after the header, every ACKNOWLEDGE_BYTES at least, when the client pauses, at the end.
+    async def acknowledgements(self, receiving: asyncio.Task[None]) -> AsyncGenerator[UploadStatus, None]:
+        """Yields the state after the header, at least every ACKNOWLEDGE_BYTES, when the client pauses, and at the end.
 
-        Ends with the task, and raises its error after the last acknowledgement.
+        Ends with the task `receiving`, and raises the task's error after the last acknowledgement.
         """
-        taking.add_done_callback(lambda _: self._changed.set())
-        told: UploadStatus | None = None
+        receiving.add_done_callback(lambda _: self._changed.set())
+        sent: UploadStatus | None = None
         while True:
             self._changed.clear()
             status = self._status
-            if status is not None and status != told:
-                if taking.done() or _due(status, told) or not await self._change(PAUSE_SECONDS):
-                    told = status
+            if status is not None and status != sent:
+                if receiving.done() or _due(status, sent) or not await self._change(PAUSE_SECONDS):
+                    sent = status
                     yield status
                 continue
-            if taking.done():
-                taking.result()
+            if receiving.done():
+                receiving.result()
                 return
             await self._change(None)
 
@@ -114,9 +114,9 @@ class UploadIntake:
         return True
 
 
-def _due(status: UploadStatus, told: UploadStatus | None) -> bool:
+def _due(status: UploadStatus, sent: UploadStatus | None) -> bool:
     return (
-        told is None
-        or status.complete != told.complete
-        or abs(status.committed_bytes - told.committed_bytes) >= ACKNOWLEDGE_BYTES
+        sent is None
+        or status.complete != sent.complete
+        or abs(status.committed_bytes - sent.committed_bytes) >= ACKNOWLEDGE_BYTES
     )

@@ -1,4 +1,4 @@
-"""Request bodies as they come in: bounded in size and in time, never whole in memory."""
+"""Reads request bodies in blocks, bounded in size and in time, so that none is whole in memory."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from starlette.requests import ClientDisconnect
 from mismo_grpc.errors import RequestError, StreamIdleError, UploadTooLargeError
 
 IDLE_SECONDS = 20.0
-"""A client that sends nothing for so long is gone, or wishes us ill."""
+"""A client that sends nothing for this time is gone, or an attacker."""
 START_SECONDS = 30.0
 SLOWEST_BYTES_PER_SECOND = 1024
-"""After START_SECONDS a body must have come at this rate on average."""
+"""After START_SECONDS the average rate must not be below this."""
 
 
 async def body_chunks(request: Request, limit: int, *, field: str = "body") -> AsyncGenerator[bytes]:
-    """The body in blocks, at most `limit` bytes of it.
+    """Yields the body in blocks, at most `limit` bytes.
 
-    Raises UploadTooLargeError (before anything is read if the length is announced), StreamIdleError for a client
-    that stalls or dribbles, RequestError for one that leaves.
+    Raises UploadTooLargeError (before it reads anything if Content-Length is over the limit), StreamIdleError for a
+    client that stalls or is too slow, RequestError for one that disconnects.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
@@ -35,11 +35,11 @@ async def body_chunks(request: Request, limit: int, *, field: str = "body") -> A
                 chunk = await anext(chunks, None)
         except TimeoutError as error:
             raise StreamIdleError(
-                f"{field}: nothing came for {IDLE_SECONDS:g} s; send the request again"
+                f"{field}: no data was received for {IDLE_SECONDS:g} s; send the request again"
             ) from error
         except ClientDisconnect as error:
-            # Nobody reads the answer.
-            raise RequestError("the connection ended before the body was whole") from error
+            # Only ends the handler; the client is gone and reads no response.
+            raise RequestError("the connection ended before the body was complete") from error
         if chunk is None:
             return
         received += len(chunk)
@@ -47,21 +47,21 @@ async def body_chunks(request: Request, limit: int, *, field: str = "body") -> A
             raise _too_large(field, limit)
         if received < (clock() - began - START_SECONDS) * SLOWEST_BYTES_PER_SECOND:
             raise StreamIdleError(
-                f"{field}: it comes at less than {SLOWEST_BYTES_PER_SECOND} bytes a second; send the request again"
+                f"{field}: received less than {SLOWEST_BYTES_PER_SECOND} bytes a second; send the request again"
             )
         if chunk:
             yield chunk
 
 
 async def whole_body(request: Request, limit: int) -> bytes:
-    """A small body; raises as `body_chunks`."""
+    """Reads a small body; raises as `body_chunks`."""
     return b"".join([chunk async for chunk in body_chunks(request, limit)])
 
 
 def _too_large(field: str, limit: int) -> UploadTooLargeError:
-    """More than the limit came, or was announced."""
+    """Builds the error for a body over the limit, received or announced."""
     return UploadTooLargeError(
-        f"{field}: more than the {limit} bytes that are taken here; send less",
+        f"{field}: more than the limit of {limit} bytes; send less",
         field=field,
         metadata={"limit_bytes": str(limit)},
     )

@@ -1,6 +1,6 @@
-"""An answer that comes before the request's body is read reaches a client that is still sending.
+"""Lingering close: delivers a response, such as an error, to a client that is still sending its request's body.
 
-A connection that is closed with unread bytes in it is reset, and the client never sees why.
+Closing a connection with unread bytes resets it, and the client would lose the response.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LINGER_SECONDS = 2.0
-LINGER_BYTES = 64 << 20
-"""Read and dropped at most while the client takes notice."""
+LINGERING_SECONDS = 2.0
+LINGERING_BYTES = 64 << 20
+"""The most bytes of the body that are read and dropped while the client notices the response."""
 
 
-class Lingering:
-    """Holds the end of an answer back while what is left of the body is dropped, within bounds."""
+class LingeringClose:
+    """Delays the end of a response while it reads and drops the rest of the request's body, within bounds."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -33,7 +33,7 @@ class Lingering:
             unread = message["type"] == "http.request" and message.get("more_body", False)
             return message
 
-        async def lingering(message: Message) -> None:
+        async def send_then_drop_body(message: Message) -> None:
             last = message["type"] == "http.response.body" and not message.get("more_body", False)
             if not (last and unread):
                 await send(message)
@@ -41,11 +41,11 @@ class Lingering:
             await send({**message, "more_body": True})
             dropped = 0
             try:
-                async with asyncio.timeout(LINGER_SECONDS):
-                    while unread and dropped < LINGER_BYTES:
+                async with asyncio.timeout(LINGERING_SECONDS):
+                    while unread and dropped < LINGERING_BYTES:
                         dropped += len((await read()).get("body", b""))
             except TimeoutError:
                 pass
             await send({"type": "http.response.body", "body": b""})
 
-        await self._app(scope, read, lingering)
+        await self._app(scope, read, send_then_drop_body)
