@@ -1,4 +1,4 @@
-"""Callbacks that a job's changes cause: rows that are stored with the change and sent later, so none is lost."""
+"""Callbacks that a change of a job causes: they are stored with the change and sent later, so that none is lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOLD_STAGES = (Stage.STEMS,)
 
 
 class CallbackState(StrEnum):
-    """Where a callback stands; what is failed is not tried again."""
+    """The state of a callback; a failed one is not sent again."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -26,8 +26,8 @@ class CallbackState(StrEnum):
 class CallbackRow:
     """One callback; times are seconds since the epoch.
 
-    `callback_id` is the same on every attempt, so that a receiver knows what it has seen before. `attempts`
-    counts those that came to an end. `last_error` tells why the latest one failed.
+    `callback_id` is the same on every attempt, so that a receiver recognizes a repeated callback. `attempts` counts
+    the finished attempts. `last_error` says why the latest one failed.
     """
 
     callback_id: str
@@ -43,7 +43,7 @@ class CallbackRow:
 
     @property
     def authority(self) -> str:
-        """Host and port as the URL writes them, in lower case and ASCII; "" if it names none."""
+        """Host and port as written in the URL, in lower case and ASCII; "" if the URL has none."""
         try:
             named = urlsplit(self.url).netloc.lower()
         except ValueError:
@@ -65,5 +65,5 @@ def callbacks_due(
 
 
 def stage_name(stage: Stage) -> str:
-    """A stage as callbacks name it."""
+    """The name of a stage in callbacks."""
     return stage.name.lower()
