@@ -162,7 +162,7 @@ class JobStore(Protocol):
         ...
 
     def next_callback_time(self, after: float) -> float | None:
-        """The first time after `after` at which a callback is due, in seconds since the epoch; None if there is none."""
+        """The first time after `after` at which a callback is due (seconds since the epoch); None if there is none."""
         ...
 
     def save_callback(self, row: CallbackRow) -> bool:
