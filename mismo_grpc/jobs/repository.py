@@ -16,7 +16,7 @@ from mismo_grpc.jobs.callbacks import callbacks_due
 from mismo_grpc.jobs.change_feed import ChangeFeed
 from mismo_grpc.jobs.event_log import JobEventLog
 from mismo_grpc.jobs.events import Event, EventKind
-from mismo_grpc.jobs.job import Job, Progress, StageStatus
+from mismo_grpc.jobs.job import Job, StageStatus
 from mismo_grpc.jobs.store.port import JobStore
 from mismo_grpc.separation.engine import Separation
 from mismo_grpc.separation.ranges import RangeSet
@@ -41,10 +41,13 @@ class ActiveJob:
     """Seconds of the monotonic clock, like `progressed_at`."""
     progressed_at: float = 0.0
     """When the latest segment was completed."""
+    fraction: float = 0.0
+    """The completed share of the work as last reported; it never decreases."""
     segments_before: int = 0
     """Segments that were completed before this process resumed the job."""
     stems_changed: Broadcast = field(default_factory=Broadcast)
-    """Notified as soon as frames are final, before that is stored and told."""
+    """Wakes readers of the stems when frames become final, before that is stored and published, and when the job or one
+    of its stages changes. The event log wakes the watchers of the job."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -146,7 +149,7 @@ class JobRepository:
             job = change(active.job)
             job = replace(job, revision=active.job.revision + 1)
             event = Event(job.revision, self.now(), kind, body)
-            callbacks = callbacks_due(job, kind, event.time, self._new_id)
+            callbacks = callbacks_due(active.job, job, event.time, self._new_id)
             segment = kind is EventKind.SEGMENT_READY
             await write(self.store.save, job, callbacks, segment)
             if before_publishing is not None:
@@ -162,6 +165,8 @@ class JobRepository:
                 self.change_feed.progressed()
             else:
                 self.change_feed.changed()
+                # New frames were announced to readers as they became final.
+                active.stems_changed.notify()
             for tell in self.on_change:
                 tell(before, job, event)
             if callbacks:
@@ -174,7 +179,7 @@ class JobRepository:
         Call `publish_ended` for an ended run once its files are in place: only then is it published.
         """
         now = self.now()
-        callbacks = callbacks_due(job, EventKind.TERMINAL, now, self._new_id)
+        callbacks = callbacks_due(None, job, now, self._new_id)
         if job.state.ended:
             self._unpublished.add(job.run_id)
         try:
@@ -219,21 +224,3 @@ class JobRepository:
         self._writer.shutdown(wait=True)
         self._reader.shutdown(wait=True)
         self.store.close()
-
-
-def progress_of(active: ActiveJob, position: int, segment_seconds: float) -> Progress:
-    """How far a job is; `segment_seconds` is a segment's usual time (0: unknown).
-
-    It changes with a segment, not with time: who watches hears of something only when something happened.
-    """
-    job = active.job
-    total, done = job.segments_total, job.segments_done
-    if total == 0:
-        return Progress(queue_position=position)
-    eta: float | None = None
-    fresh = done - active.segments_before
-    if active.separating_since is not None and fresh > 0:
-        eta = (active.progressed_at - active.separating_since) / fresh * (total - done)
-    elif segment_seconds > 0:
-        eta = segment_seconds * (total - done)
-    return Progress(done / total, eta, position, done, total)
