@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from mismo_grpc.streaming.blocks import AudioSlice, Block, Shortage, SliceLimits
-from mismo_grpc.streaming.source import StemSource
+from mismo_grpc.streaming.reader import StemReader
 from mismo_grpc.streaming.wire_format import WireFormat
 
 BLOCK_BYTES = 1 << 20
@@ -52,7 +52,7 @@ class StemInterleaver:
 
     def __init__(
         self,
-        source: StemSource,
+        source: StemReader,
         wire_format: WireFormat,
         stem_indexes: Sequence[int],
         starts: Sequence[int],

@@ -10,7 +10,7 @@ from mismo_grpc.streaming.blocks import AudioSlice
 from mismo_grpc.streaming.interleaver import BLOCK_BYTES, StemInterleaver
 from mismo_grpc.streaming.messages import Info
 from mismo_grpc.streaming.positions import Position, check_not_negative, frames_in, start_frame_of
-from mismo_grpc.streaming.source import StemSource
+from mismo_grpc.streaming.reader import StemReader
 from mismo_grpc.streaming.stream_control import UNLIMITED_FRAMES
 from mismo_grpc.streaming.wire_format import WireFormat, check_chunk_bytes, info_of, stem_index
 
@@ -27,7 +27,7 @@ class StemRangeRead:
 
     def __init__(
         self,
-        source: StemSource,
+        source: StemReader,
         stem_name: str,
         encoding: Encoding,
         *,

@@ -1,20 +1,30 @@
-"""Reads the stems of one job, finished or growing."""
+"""Reads the stems of one job, finished or growing; orchestration opens the readers, so this room does not know jobs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from mismo_grpc.broadcast import Broadcast
 from mismo_grpc.errors import MismoError, StreamInterruptedError
 from mismo_grpc.executors import InThread
 from mismo_grpc.separation.stems import StemLayout, StemSet
 from mismo_grpc.streaming.messages import NotReadyReason
-from mismo_grpc.streaming.source import SourceRun
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRun:
+    """The run whose stems are read; `segment_frames` is a segment's length at the stems' rate, 0 if unknown."""
+
+    job_id: str
+    run_id: str
+    model: str
+    segment_frames: int
 
 
 def _ignore(player: object, frame: int = 0) -> None:
@@ -158,3 +168,16 @@ class StemReader:
         """The hash of a finished stem's samples as stored, in lower-case hex; empty until the job has ended."""
         sums = self._sha256s()
         return sums[stem_index] if stem_index < len(sums) else ""
+
+
+class OpenStems(Protocol):
+    """Opens the stems of a job once its track is decoded, and keeps them open for the block."""
+
+    def __call__(
+        self, job_id: str, expected_run_id: str, on_waiting: Callable[[NotReadyReason], None]
+    ) -> AbstractAsyncContextManager[StemReader]:
+        """Calls `on_waiting` with the reason of a wait, at once and whenever the reason changes.
+
+        Raises JobNotFoundError, RunReplacedError, and the error that ended the job.
+        """
+        ...

@@ -44,7 +44,7 @@ from mismo_grpc.streaming.messages import (
     ServerMessage,
 )
 from mismo_grpc.streaming.positions import field_of, frame_at, start_frame_of
-from mismo_grpc.streaming.source import StemSource
+from mismo_grpc.streaming.reader import StemReader
 from mismo_grpc.streaming.stream_control import StreamControl
 from mismo_grpc.streaming.wire_format import WireFormat, check_chunk_bytes, choose_stems, info_of
 
@@ -64,7 +64,7 @@ class StreamSession:
         self,
         control: StreamControl,
         opened: Open,
-        source: StemSource,
+        source: StemReader,
         *,
         idle_seconds: float,
         repeat_seconds: float,

@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 
 from mismo_grpc.errors import MismoError, StreamIdleError, StreamProtocolError
 from mismo_grpc.streaming.messages import ClientMessage, NotReady, NotReadyReason, Open, ServerMessage
+from mismo_grpc.streaming.reader import OpenStems
 from mismo_grpc.streaming.session import SessionOver, StreamSession, settle
-from mismo_grpc.streaming.source import OpenStems
 from mismo_grpc.streaming.stream_control import StreamControl
 
 REPEAT_SECONDS = 9.0

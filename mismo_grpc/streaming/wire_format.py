@@ -10,7 +10,7 @@ from mismo_grpc.errors import InvalidFieldError, StemNotFoundError
 from mismo_grpc.separation.stems import StemLayout
 from mismo_grpc.streaming.blocks import Block, FlacBlock, PcmBlock
 from mismo_grpc.streaming.messages import Info
-from mismo_grpc.streaming.source import SourceRun
+from mismo_grpc.streaming.reader import SourceRun
 
 DEFAULT_CHUNK_BYTES = 65_536
 MIN_CHUNK_BYTES = 4_096
