@@ -50,7 +50,9 @@ class CallbackRow:
 def callbacks_due(
     before: Job | None, job: Job, now: float, new_id: Callable[[], str]
 ) -> tuple[CallbackRow, ...]:
-    """The callbacks that a job's change causes, one an asked stage whose outcome is new; `now` as the rows' times.
+    """The callbacks that a change of a job causes: one for each requested stage that has just ended.
+
+    Their times are `now`.
 
     `before` is None for a job that is stored for the first time.
     """
@@ -65,12 +67,12 @@ def callbacks_due(
 
 
 def told_stages(job: Job) -> tuple[Stage, ...]:
-    """The stages whose outcome is told: those that were asked for and have a result of their own."""
+    """The stages that have callbacks: the requested ones that have a result of their own."""
     return tuple(stage for stage in job.options.stages if stage is not Stage.DECODE)
 
 
 def _may_be_told(job: Job, stage: Stage) -> bool:
-    """Whether a stage has ended; the callback of the stems brings the waveforms, which follow in a moment."""
+    """Whether a stage can be reported. The callback of the stems contains the waveforms, so it waits for them."""
     if not job.has_ended(stage):
         return False
     waits = stage is Stage.STEMS and job.has_result_of(stage) and job.has(Stage.WAVEFORMS)
@@ -78,7 +80,7 @@ def _may_be_told(job: Job, stage: Stage) -> bool:
 
 
 def stage_named(name: str) -> Stage:
-    """The stage that callbacks give this name."""
+    """The stage with this name in callbacks."""
     return Stage[name.upper()]
 
 

@@ -75,7 +75,7 @@ class StageState(StoredByName, IntEnum):
 
     @property
     def ended(self) -> bool:
-        """Nothing of the stage will run any more in this run of the job."""
+        """Whether the stage is final in this run of the job."""
         return self >= StageState.SUCCEEDED
 
 
@@ -220,14 +220,14 @@ class JobFailure:
 
 
 StageData = LoudnessResult
-"""What a stage has found out, for stages whose result is no file: a union of their results."""
+"""The result of a stage whose result is not a file; a union of the types of all such stages."""
 
 
 @dataclass(frozen=True)
 class StageStatus:
     """One stage of a job; times are seconds since the epoch.
 
-    `attempts` counts how often it was begun, retries included; to go on after a restart is no new attempt.
+    `attempts` counts how often it was begun, including retries; resuming it after a restart is not a new attempt.
     """
 
     stage: Stage
@@ -235,10 +235,10 @@ class StageStatus:
     started_at: float | None = None
     ended_at: float | None = None
     error: JobFailure | None = None
-    """Why it failed, or why a stage failed that it needs."""
+    """Why the stage failed, or why a stage that it needs failed."""
     attempts: int = 0
     result: StageData | None = None
-    """Set once it has succeeded, for stages with a result of their own."""
+    """Set when a stage succeeds whose result is not a file."""
 
 
 @dataclass(frozen=True)
@@ -338,7 +338,7 @@ class Job:
         return any(s.stage is stage for s in self.stages)
 
     def has_ended(self, stage: Stage) -> bool:
-        """Whether the stage is part of the job and has ended, however."""
+        """Whether the stage is part of the job and has ended, with or without success."""
         return any(s.stage is stage and s.state.ended for s in self.stages)
 
     def has_result_of(self, stage: Stage) -> bool:
