@@ -154,9 +154,9 @@ class StemSet:
         path.parent.mkdir(parents=True, exist_ok=True)
         peaks = PeakFile(path, len(self._files), self.layout.total_frames)
         try:
-            if peaks.fresh:
+            if peaks.incomplete:
                 self._recount_peaks(peaks)
-            peaks.keep()
+            peaks.mark_complete()
         except BaseException:
             peaks.close()
             raise

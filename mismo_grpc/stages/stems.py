@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from mismo_grpc.completion import run_to_completion
+from mismo_grpc.completion import run_to_completion, wait_ended
 from mismo_grpc.errors import JobNotReadyError, PlayheadBeyondEndError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Job, Stage

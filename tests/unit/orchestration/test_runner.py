@@ -81,12 +81,12 @@ class FailingStore(SqliteJobStore):
         super().__init__(path)
         self.fail: Callable[[int], MismoError | None] = lambda _: None
 
-    def save(self, job: Job, callbacks: Sequence[CallbackRow] = ()) -> bool:
+    def save(self, job: Job, callbacks: Sequence[CallbackRow] = (), silent: bool = False) -> bool:
         self.saves += 1
         error = self.fail(self.saves)
         if error is not None:
             raise error
-        return super().save(job, callbacks)
+        return super().save(job, callbacks, silent)
 
 
 class House:
