@@ -82,7 +82,7 @@ def with_needs(stages: Iterable[Stage]) -> tuple[Stage, ...]:
 
 
 def stages_to_run(job: Job) -> frozenset[Stage]:
-    """The stages to run: those that have not ended, and finished ones whose work files these need but are lost."""
+    """The stages to run: those that have not ended, and the ones whose work files they need again."""
     missing = {s.stage for s in job.stages if not s.state.ended and ROWS[s.stage].durable}
     for row in reversed(TABLE):
         if row.stage in missing:
@@ -91,7 +91,7 @@ def stages_to_run(job: Job) -> frozenset[Stage]:
 
 
 def _is_gone(job: Job, stage: Stage) -> bool:
-    """Whether the result of a needed stage does not exist any more."""
+    """Whether a needed stage must run: it has not ended, or its result is a work file that may be lost."""
     if not job.has_ended(stage):
         return True
     return job.has_result_of(stage) and not ROWS[stage].durable
