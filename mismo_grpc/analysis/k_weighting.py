@@ -1,7 +1,7 @@
 """The K-weighting filter of ITU-R BS.1770-5, for any sample rate and for audio that comes in blocks.
 
-The recommendation gives two biquads for 48 kHz. Both are bilinear transforms of analogue prototypes: the prototypes
-are recovered from the table and transformed again at the rate at hand.
+The recommendation gives two biquads for 48 kHz. Both are bilinear transforms of analogue prototypes. The prototypes are
+recovered from the table and transformed again for the given sample rate.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy.typing as npt
 Signal = npt.NDArray[np.float64]
 
 MIN_SAMPLE_RATE = 8_000
-"""Hz; the shelf of the filter begins at 1.7 kHz and needs room below half the sample rate."""
+"""Hz; the filter's shelf begins at 1.7 kHz, which must be well below half the sample rate."""
 
 ROW_FRAMES = 64
-"""Frames that one row of the matrix product filters."""
+"""The frames that one row of the matrix product filters."""
 _FORGOTTEN = 1e-18
-"""A state that has decayed to this share of itself changes no result any more."""
+"""A state that has decayed to this share no longer changes the result."""
 
 
 class Biquad(NamedTuple):
@@ -35,7 +35,7 @@ class Biquad(NamedTuple):
 
 TABLE_RATE = 48_000
 SHELF = Biquad(1.53512485958697, -2.69169618940638, 1.19839281085285, -1.69065929318241, 0.73248077421585)
-"""At 48 kHz, BS.1770-5, Annex 1, table 1: what the head adds to high frequencies."""
+"""At 48 kHz, BS.1770-5, Annex 1, table 1: the effect of the head on high frequencies."""
 HIGH_PASS = Biquad(1.0, -2.0, 1.0, -1.99004745483398, 0.99007225036621)
 """At 48 kHz, BS.1770-5, Annex 1, table 2: the revised low-frequency B-curve."""
 
@@ -68,10 +68,10 @@ def _coefficients(polynomial: tuple[float, float, float], stretch: float) -> tup
 
 
 class KWeighting:
-    """Filters audio of `channels` channels block after block, as if it came in one piece.
+    """Filters audio of `channels` channels block by block; the result is the same as for the whole audio at once.
 
-    The two sections are one linear system of four states. So the rows of ROW_FRAMES frames are filtered by one matrix
-    product: each output is a sum over the row's inputs and the four states that the row begins with.
+    The two sections are one linear system of four states. So one matrix product filters rows of ROW_FRAMES frames: each
+    output is a weighted sum of the row's inputs and the four states at its start.
 
     Raises ValueError for a sample rate under MIN_SAMPLE_RATE.
     """
@@ -94,13 +94,13 @@ class KWeighting:
         self._states: Signal = np.zeros((channels, 4))
 
     def filtered(self, block: npt.NDArray[np.float32], channel: int) -> Signal:
-        """The next frames of a channel, weighted; `block` is [frames], frames a multiple of ROW_FRAMES."""
+        """Filters the next frames of a channel; `block` is [frames], frames a multiple of ROW_FRAMES."""
         rows = block.reshape(-1, ROW_FRAMES).astype(np.float64)
-        # states[n] is the state before row n, and the last one that after all rows.
+        # states[n] is the state before row n; the last one is the state after all rows.
         states = np.empty((len(rows) + 1, 4))
         states[0] = self._states[channel]
         np.matmul(rows, self._to_states, out=states[1:])
-        # Each step adds up twice as many rows as the one before; the filter forgets what lies further back.
+        # Each step combines twice as many rows as the one before; rows further back have no effect any more.
         for distance, power in self._row_steps:
             if distance >= len(states):
                 break
@@ -134,7 +134,7 @@ def _cascade(first: Biquad, second: Biquad) -> tuple[Signal, Signal, Signal, flo
 
 
 def _doublings(power: Signal) -> list[tuple[int, Signal]]:
-    """(1, power), (2, power²), (4, power⁴), … as long as they are not nothing."""
+    """(1, power), (2, power²), (4, power⁴), … until the powers are negligible."""
     found: list[tuple[int, Signal]] = []
     distance = 1
     while float(np.abs(power).max()) > _FORGOTTEN:

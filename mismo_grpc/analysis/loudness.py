@@ -1,4 +1,4 @@
-"""How loud a track is: ITU-R BS.1770-5, with the measures of EBU R 128 (Tech 3341 and Tech 3342)."""
+"""Measures the loudness of a track: ITU-R BS.1770-5, with the measures of EBU R 128 (Tech 3341 and Tech 3342)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INTEGRATED_GATE_LU = -10.0
 RANGE_GATE_LU = -20.0
 RANGE_PERCENTILES = (10, 95)
 OFFSET_DB = -0.691
-"""Of BS.1770-5: the K-weighting's gain at 997 Hz, taken off again."""
+"""The offset of BS.1770-5, which cancels the K-weighting's gain at 997 Hz."""
 
 SURROUND = 1.41
 CHANNEL_WEIGHTS: dict[int, tuple[float, ...]] = {
@@ -41,16 +41,16 @@ CHANNEL_WEIGHTS: dict[int, tuple[float, ...]] = {
 """By number of channels, in the usual order: mono; L R; L R C; L R Ls Rs; L R C Ls Rs; L R C LFE Ls Rs."""
 
 CHUNK_FRAMES = 240 * ROW_FRAMES
-"""Filtered at once; arrays of this size stay in the processor's cache."""
+"""The frames that are filtered at once; arrays of this size stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
 class LoudnessResult:
     """The loudness of a track.
 
-    A loudness is None where it is not defined. Either the audio is shorter than the window of the measure, which is 3 s
-    for short-term loudness and range, else 0.4 s. Or no window is above silence, which is -70 LUFS for
-    `integrated_lufs` and `loudness_range_lu`, and digital silence for the maxima.
+    A loudness is None if it is not defined: if the audio is shorter than the window of the measure (3 s for short-term
+    loudness and range, else 0.4 s), or if all windows are silent (below -70 LUFS for `integrated_lufs` and
+    `loudness_range_lu`, digital silence for the maxima).
 
     A peak is None for digital silence. Full scale is 0 dB; a true peak may be above it.
     """
@@ -64,7 +64,7 @@ class LoudnessResult:
 
 
 def analyse_loudness(mix_path: Path, frames: int, channels: int, sample_rate: int) -> LoudnessResult:
-    """Measures a decoded mix of raw float32 [frames, channels] at `sample_rate` Hz; a task for the pool.
+    """Measures a decoded mix of raw float32 [frames, channels] at `sample_rate` Hz; runs as a task of the pool.
 
     Raises ValueError as `mapped_mix` and `measure_loudness` do; OSError if the file cannot be opened.
     """
@@ -76,8 +76,8 @@ def measure_loudness(
 ) -> LoudnessResult:
     """Measures audio [frames, channels], or [frames] for mono, in which 1.0 is full scale.
 
-    A mono track that was doubled to stereo is 3 LU louder than the same track as mono: so it is when two loudspeakers
-    play it. NaN and infinite samples count as 0.
+    A mono track that was duplicated to stereo is 3 LU louder than as mono, as it is when two loudspeakers play it. NaN
+    and infinite samples count as 0.
 
     Raises ValueError for other shapes and types, for rates under 8 kHz, and as `LoudnessMeter` does for the channels.
     """
@@ -92,12 +92,12 @@ def measure_loudness(
 
 
 class LoudnessMeter:
-    """Measures audio that comes in blocks; keeps 8 bytes for each 100 ms of it.
+    """Measures audio block by block; uses 8 bytes of memory for each 100 ms of audio.
 
-    `channel_weights` are those of CHANNEL_WEIGHTS unless given; a channel of weight 0 counts for the peaks only. The
-    result does not depend on how the audio is cut into blocks.
+    `channel_weights` default to CHANNEL_WEIGHTS; a channel of weight 0 counts only for the peaks. The result does not
+    depend on how the audio is divided into blocks.
 
-    Raises ValueError for rates under 8 kHz, and where the weights are needed and missing or do not fit the channels.
+    Raises ValueError for rates under 8 kHz, and if the weights are required and missing or do not match the channels.
     """
 
     def __init__(
@@ -115,14 +115,14 @@ class LoudnessMeter:
         self._chunk: Samples = np.zeros((CHUNK_FRAMES, channels), np.float32)
         self._filled = 0
         self._frames = 0
-        """Measured so far."""
+        """The frames measured so far."""
         self._energies = array("d")
-        """The sum of weighted squares of each whole hop."""
+        """The sum of weighted squares of each complete hop."""
         self._open_energy = 0.0
-        """Of the hop that is not whole yet."""
+        """The sum of weighted squares of the hop that is not complete yet."""
 
     def add(self, block: npt.NDArray[np.floating]) -> None:
-        """Takes the next frames, [frames, channels]."""
+        """Adds the next frames, [frames, channels]."""
         place = 0
         while place < len(block):
             count = min(len(block) - place, CHUNK_FRAMES - self._filled)
@@ -133,7 +133,7 @@ class LoudnessMeter:
                 self._measure()
 
     def finish(self) -> LoudnessResult:
-        """The loudness of all that was added; call once."""
+        """The loudness of all added frames; call it once."""
         self._measure()
         for peak in self._peaks:
             peak.finish()
@@ -150,7 +150,7 @@ class LoudnessMeter:
         )
 
     def _measure(self) -> None:
-        """Takes what the chunk holds; only the last chunk of a track is not full."""
+        """Measures the frames of the chunk; only the last chunk of a track is not full."""
         count, self._filled = self._filled, 0
         if count == 0:
             return
@@ -171,7 +171,7 @@ class LoudnessMeter:
         self._sum_up(power[:count])
 
     def _sum_up(self, power: Values) -> None:
-        """Adds the next frames' weighted squares to the hops that they lie in."""
+        """Adds the weighted squares of the next frames to the sums of their hops."""
         begin, end = self._frames, self._frames + len(power)
         whole = np.arange(len(self._energies) + 1, end * HOPS_PER_SECOND // self._rate + 1)
         cuts = np.concatenate([[0], _hop_start(whole, self._rate) - begin])
@@ -182,7 +182,7 @@ class LoudnessMeter:
         self._frames = end
 
     def _window_powers(self, energies: Values, hops: int) -> Values:
-        """The mean weighted square of each window of so many hops."""
+        """The mean weighted square of each window of `hops` hops."""
         if len(energies) < hops:
             return np.zeros(0)
         sums = np.lib.stride_tricks.sliding_window_view(energies, hops).sum(axis=1)
@@ -192,7 +192,7 @@ class LoudnessMeter:
 
 
 def _hop_start(hop: npt.NDArray[np.int64], sample_rate: int) -> npt.NDArray[np.int64]:
-    """The first frame of a hop; rounded up, as some rates have no whole number of frames in 100 ms."""
+    """The first frame of a hop; rounded up, because at some rates 100 ms are not a whole number of frames."""
     return -(-hop * sample_rate // HOPS_PER_SECOND)
 
 
@@ -211,7 +211,7 @@ def loudness_range(powers: Values) -> float | None:
     if len(loud) == 0:
         return None
     loud = np.sort(loud[loud >= loud.mean() * 10 ** (RANGE_GATE_LU / 10)])
-    # Half a place rounds up.
+    # A half is rounded up.
     low, high = (float(loud[((len(loud) - 1) * percent + 50) // 100]) for percent in RANGE_PERCENTILES)
     return 10.0 * math.log10(high / low)
 

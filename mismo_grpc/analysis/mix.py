@@ -1,4 +1,4 @@
-"""The decoded mix in a worker process: mapped from its file, so that no audio is copied between processes."""
+"""Maps the decoded mix from its file into a worker process, so that no audio is copied between processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BYTES_PER_SAMPLE = 4
 def mapped_mix(path: Path, frames: int, channels: int) -> np.memmap[tuple[int, int], np.dtype[np.float32]]:
     """The samples of a file of raw little-endian float32, [frames, channels], read-only.
 
-    Only what is touched takes memory, and that memory is the kernel's file cache.
+    Only pages that are read use memory, which is the kernel's file cache.
 
     Raises ValueError if the file is not of that size; OSError if it cannot be opened.
     """

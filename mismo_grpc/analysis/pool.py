@@ -1,7 +1,7 @@
-"""Runs analyses in processes of their own: a crash, a hang or a leak there never reaches the server.
+"""Runs analyses in worker processes, so that a crash, a hang or a leak in an analysis does not affect the server.
 
-Each worker has an executor of loky to itself. So to end a task is to end its executor, and a worker that dies leaves no
-lock taken that another one needs.
+Each worker is a loky executor of its own. So a task is ended by ending its executor, and a worker that dies never holds
+a lock that another worker needs.
 """
 
 from __future__ import annotations
@@ -38,24 +38,25 @@ MAX_QUEUED = 64
 IDLE_SECONDS = 600.0
 MAX_IDLE_BYTES = 2 << 30
 START_SECONDS = 120.0
-"""For a worker to come up and import its modules, on a machine that has other work."""
+"""How long a worker may take to start and import its modules on a loaded machine."""
 CLOSE_SECONDS = 5.0
-"""For the tasks that were ended to say so to their callers."""
+"""How long `close` waits until ended tasks have raised their errors."""
 NICENESS = 10
 _DEATHS = (BrokenProcessPool, ShutdownExecutorError, OSError)
-"""What a call to a worker raises when its process died, was ended or cannot be started."""
+"""The errors of a call to a worker whose process died, was ended or cannot be started."""
 _NO_LEAK_CHECK = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
-"""loky would take a model that is kept warm for a leak; MAX_IDLE_BYTES is the bound here."""
+"""Switches off loky's leak detection, which would take a model kept in memory for a leak; MAX_IDLE_BYTES is the limit
+here."""
 
 
 class AnalysisPool:
-    """At most `max_workers` worker processes, spawned as they are needed and kept for the next task.
+    """At most `max_workers` worker processes, which are spawned when needed and kept for further tasks.
 
-    Every worker imports `modules` as it starts. One that was idle for `idle_seconds`, or holds more than
-    `max_idle_bytes` of memory after a task, is ended. At most `max_queued` tasks wait for a worker. Workers run at
-    `niceness`, with one thread each, and die with this process, however it ends.
+    Every worker imports `modules` when it starts. A worker is ended after `idle_seconds` without a task, or if it uses
+    more than `max_idle_bytes` of memory after a task. At most `max_queued` tasks wait for a worker. Workers run at
+    `niceness` with one thread each; the kernel ends them when this process ends for any reason.
 
-    Its methods are called on one event loop.
+    Call its methods on one event loop.
     """
 
     def __init__(
@@ -76,27 +77,27 @@ class AnalysisPool:
         self._slots = asyncio.Semaphore(max_workers)
         self._waiting = 0
         self._idle: list[_Worker] = []
-        """The one used last is at the end and is used first: the others grow old and are ended."""
+        """The worker used last is at the end and is used first, so that the others stay idle and are ended."""
         self._busy: set[_Worker] = set()
         self._expiry: dict[_Worker, asyncio.TimerHandle] = {}
         self._closing = False
         self._quiet = asyncio.Event()
         self._quiet.set()
-        # Workers die with the thread that started them, so one thread starts all, and lives as long as the pool.
+        # Workers die with the thread that started them, so one thread, which lives as long as the pool, starts all.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="analysis-workers")
 
     @property
     def running(self) -> int:
-        """Tasks that have a worker."""
+        """The number of tasks that have a worker."""
         return len(self._busy)
 
     @property
     def waiting(self) -> int:
-        """Tasks that wait for a worker."""
+        """The number of tasks that wait for a worker."""
         return self._waiting
 
     def start(self) -> None:
-        """Begins to start all workers, in the background. Without it, each starts with the first task that needs it."""
+        """Starts all workers in the background. Without this call each one starts with the first task that needs it."""
         while not self._closing and len(self._idle) + len(self._busy) < self._max_workers:
             worker = self._new_worker()
             worker.begin()
@@ -108,13 +109,13 @@ class AnalysisPool:
         *arguments: *Arguments,
         timeout_seconds: float,
     ) -> T:
-        """What `function` answers in a worker. If this is cancelled, the work there is ended at once.
+        """Calls `function` in a worker and returns its result. If this is cancelled, the worker is ended at once.
 
-        The worker imports the function by its module and name. Arguments and answer are pickled: audio goes as the path
-        of its file. `timeout_seconds` count from when a worker takes the task, not while the task waits for one.
+        The worker imports the function by its module and name. Arguments and result are pickled; pass audio as the path
+        of its file. `timeout_seconds` begins when a worker takes the task.
 
-        Raises the MismoError that the function raises, AnalysisFailedError for any other; AnalysisTimeoutError;
-        AnalysisCrashedError where the worker died; QueueFullError; ServerDrainingError once the pool closes.
+        Raises the MismoError that the function raises, AnalysisFailedError for any other error; AnalysisTimeoutError;
+        AnalysisCrashedError if the worker died; QueueFullError; ServerDrainingError once the pool closes.
         """
         name = name_of(function)
         await self._wait_for_slot()
@@ -135,7 +136,7 @@ class AnalysisPool:
             except MismoError:
                 reusable = True
                 raise
-            except Exception as error:  # arguments or answer cannot be pickled
+            except Exception as error:  # the arguments or the result cannot be pickled
                 reusable = True
                 raise failure(name, error) from error
             finally:
@@ -144,9 +145,9 @@ class AnalysisPool:
             self._slots.release()
 
     async def close(self, grace_seconds: float) -> None:
-        """Takes no more tasks, lets the running ones end within the grace, then ends them and all workers.
+        """Refuses new tasks, gives running ones the grace time to finish, then ends them and all workers.
 
-        Tasks that wait, or are ended, raise ServerDrainingError.
+        Tasks that wait or are ended raise ServerDrainingError.
         """
         self._closing = True
         while self._idle:
@@ -183,7 +184,7 @@ class AnalysisPool:
             raise _draining()
 
     async def _ready_worker(self, name: str) -> _Worker:
-        """A worker that has just answered, and counts as busy."""
+        """Returns a worker that has just answered; it counts as busy."""
         while True:
             reused = bool(self._idle)
             worker = self._take_idle() if reused else self._new_worker()
@@ -196,7 +197,7 @@ class AnalysisPool:
                 answered = True
                 return worker
             except (*_DEATHS, TimeoutError) as error:
-                # A worker that died while it was idle costs nothing: the next one takes the task.
+                # A worker that died while it was idle is replaced; the next one takes the task.
                 if self._closing or not reused:
                     raise self._crash(name, error) from error
             finally:
@@ -239,46 +240,46 @@ class AnalysisPool:
 
 
 class _Worker:
-    """One process, started by the first task; what touches its executor runs on the `starter` thread, in order."""
+    """One process, started by its first task; all calls of its executor run on the `starter` thread, in order."""
 
     def __init__(self, starter: ThreadPoolExecutor, settling: tuple[int, int, tuple[str, ...]]) -> None:
         self._starter = starter
         self._settling = settling
         self._executor: ProcessPoolExecutor | None = None
         self.pid = 0
-        """Known once it has answered."""
+        """The process id, known after its first answer."""
 
     @property
     def resident_bytes(self) -> int:
-        """Its memory; 0 if it is gone."""
+        """The memory of the process in bytes; 0 if it has ended."""
         try:
             return psutil.Process(self.pid).memory_info().rss
         except psutil.NoSuchProcess:
             return 0
 
     def begin(self) -> None:
-        """Starts the process, in the background."""
+        """Starts the process in the background."""
         self._starter.submit(self._submit, process_id)
 
     async def call(self, function: Callable[[Unpack[Arguments]], T], *arguments: *Arguments) -> T:
-        """What the function answers or raises there; BrokenProcessPool if the process dies."""
+        """Returns or raises what the function does in the worker; raises BrokenProcessPool if the process dies."""
         loop = asyncio.get_running_loop()
         submitted = await loop.run_in_executor(self._starter, partial(self._submit, function, *arguments))
         answer = asyncio.wrap_future(submitted)
-        # What becomes of a task that nobody waits for any more is told to nobody.
+        # The result of a task whose caller was cancelled is ignored.
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
-        # Shielded: to cancel a task is to end its worker; loky must not find its future cancelled.
+        # Shielded, because a task is cancelled by ending its worker; loky cannot handle a cancelled future.
         return cast("T", await asyncio.shield(answer))
 
     def end(self) -> None:
-        """Kills the process and what it has started, in the background."""
-        # After the pool has closed there is no such thread, and so no process, any more.
+        """Kills the process and its child processes in the background."""
+        # After the pool has closed there is no starter thread, and therefore no process.
         with contextlib.suppress(RuntimeError):
             self._starter.submit(self._kill)
 
     def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         if self._executor is None:
-            # This context spawns, and does not import the server's main module in the worker.
+            # This context spawns, and the worker does not import the server's main module.
             self._executor = ProcessPoolExecutor(
                 max_workers=1,
                 context=backend.get_context("loky"),
@@ -294,7 +295,7 @@ class _Worker:
 
 
 def _cause(death: BaseException) -> str:
-    """How a worker ended: the signal or exit status, where loky tells it among other words."""
+    """How a worker ended: its signal or exit status, extracted from loky's message."""
     status = re.search(r"\{(.+)\}", str(death))
     return status.group(1) if status else f"{type(death).__name__}: {death}".splitlines()[0]
 

@@ -1,7 +1,7 @@
-"""The true peak of ITU-R BS.1770-5, Annex 2: the highest value of the signal that the samples stand for.
+"""The true peak of ITU-R BS.1770-5, Annex 2: the highest value of the continuous signal that the samples represent.
 
-A polyphase filter interpolates the audio to at least 176.4 kHz. The highest sample of a row bounds what the filter
-can make of the row, so only rows that may rise above the peak so far are interpolated.
+A polyphase filter interpolates the audio to at least 176.4 kHz. The highest sample of a row bounds the filter's output
+for the row, so only rows that may exceed the peak so far are interpolated.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ import numpy.typing as npt
 Samples = npt.NDArray[np.float32]
 
 FULL_RATE = 176_400
-"""Hz; from here on the samples themselves are close enough together."""
+"""Hz; from this rate on the samples are close enough without interpolation."""
 TAPS = 48
-"""Samples that an interpolated value is made of, half of them on each side."""
+"""The samples from which a value is interpolated, half of them on each side."""
 KAISER_BETA = 5.0
-"""Of the filter's window: with TAPS, flat to 0.03 dB up to 0.45 of the sample rate, 20 kHz at 44.1 kHz."""
+"""The parameter of the filter's Kaiser window: with TAPS the response is flat to 0.03 dB up to 0.45 of the sample rate,
+20 kHz at 44.1 kHz."""
 ROW_FRAMES = 64
-"""Places that are interpolated together, by one row of a matrix product."""
+"""The sample positions that one row of a matrix product interpolates."""
 _WIDTH = ROW_FRAMES + TAPS - 1
-"""Samples that these places are made of."""
+"""The samples that one row needs."""
 
 
 def oversampling(sample_rate: int) -> int:
-    """Values for each frame: 4 at 44.1 and 48 kHz, 2 at twice that, 1 from 176.4 kHz on; more at lower rates."""
+    """The number of values for each frame: 4 at 44.1 and 48 kHz, 2 at 88.2 and 96 kHz, 1 from 176.4 kHz on; more at
+    lower rates."""
     factor = 1
     while sample_rate * factor < FULL_RATE:
         factor *= 2
@@ -32,7 +34,7 @@ def oversampling(sample_rate: int) -> int:
 
 
 def interpolation_filter(factor: int) -> npt.NDArray[np.float64]:
-    """[factor - 1, TAPS]: phase p gives the value at p / factor from the sample TAPS / 2 - 1 to the one after it.
+    """[factor - 1, TAPS]: the n-th row gives the value n / factor of the way from sample TAPS / 2 - 1 to the next one.
 
     A sinc under a Kaiser window; each phase has gain 1 at 0 Hz.
     """
@@ -56,7 +58,7 @@ class TruePeak:
         self.true = 0.0
         phases = interpolation_filter(oversampling(sample_rate))
         self._gain = float(np.abs(phases).sum(axis=1).max(initial=0.0))
-        # A row of samples times this matrix gives all phases at its first ROW_FRAMES places, phase after phase.
+        # A row of samples times this matrix gives all phases at its first ROW_FRAMES positions, phase after phase.
         self._matrix = np.zeros((_WIDTH, len(phases) * ROW_FRAMES), np.float32)
         for phase, taps in enumerate(phases):
             for place in range(ROW_FRAMES):
@@ -64,7 +66,7 @@ class TruePeak:
         self._held: Samples = np.zeros(TAPS - 1, np.float32)
 
     def add(self, block: Samples) -> None:
-        """Takes the next frames, [frames]."""
+        """Adds the next frames, [frames]."""
         if len(block) == 0:
             return
         self.sample = max(self.sample, float(block.max()), -float(block.min()))
@@ -73,11 +75,11 @@ class TruePeak:
             self._interpolate(np.concatenate([self._held, block]))
 
     def finish(self) -> None:
-        """Takes the silence after the last frame."""
+        """Adds the silence after the last frame."""
         self.add(np.zeros(_WIDTH, np.float32))
 
     def _interpolate(self, samples: Samples) -> None:
-        """Whole rows of `samples`; the rest is held until more come."""
+        """Interpolates the complete rows of `samples`; the rest is kept for the next call."""
         rows = (len(samples) - TAPS + 1) // ROW_FRAMES
         self._held = samples[max(0, rows) * ROW_FRAMES :]
         if rows <= 0:

@@ -1,4 +1,4 @@
-"""What a worker process of the pool does; it imports little, so that a worker starts fast and stays small."""
+"""The code of a worker process; it imports little, so that a worker starts fast and uses little memory."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ ONE_THREAD = {
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
 }
-"""Environment of a worker: the number of workers alone says how many cores analyses take."""
+"""The environment of a worker: one thread each, so that analyses use as many cores as there are workers."""
 
 OOM_SCORE = 500
-"""Added to the kernel's score of a worker: where memory runs out, it is ended before the server."""
+"""Added to the kernel's OOM score of a worker, so that it is ended before the server if memory runs out."""
 _PR_SET_PDEATHSIG = 1
-"""Of prctl(2)."""
+"""The constant of prctl(2)."""
 
 
 def settle(server: int, niceness: int, modules: Sequence[str]) -> None:
     """Prepares this process for its tasks; `server` is the process id of the server.
 
-    A module that cannot be imported is passed over: the analysis that needs it fails, and says why.
+    A module that cannot be imported is skipped; the analysis that needs it fails with the reason.
     """
     _die_with(server)
-    # The server alone ends a worker, also where Ctrl-C or a service manager signals every process of it.
+    # Only the server ends a worker, even if Ctrl-C or a service manager signals all processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _mute()
@@ -51,42 +51,42 @@ def settle(server: int, niceness: int, modules: Sequence[str]) -> None:
 
 
 def process_id() -> int:
-    """A task that shows that this process works."""
+    """A task that checks that this process works; returns its process id."""
     return os.getpid()
 
 
 def perform(function: Callable[[Unpack[Arguments]], T], *arguments: *Arguments) -> T:
-    """Runs a task. What it raises besides a MismoError becomes an AnalysisFailedError, with that as its cause."""
+    """Runs a task. An error that is not a MismoError becomes the cause of an AnalysisFailedError."""
     try:
         return function(*arguments)
     except MismoError:
         raise
-    except BaseException as error:  # a SystemExit would end the server that waits for the answer
+    except BaseException as error:  # a SystemExit would end the server that waits for the result
         raise failure(name_of(function), error) from error
 
 
 def failure(name: str, error: BaseException) -> AnalysisFailedError:
-    """What an unexpected error in an analysis is to a client; its message may hold paths, so only its type is told."""
+    """The client's error for an unexpected one; it names only the type, because the message may contain paths."""
     return AnalysisFailedError(f"the analysis {name} failed ({type(error).__name__})")
 
 
 def name_of(function: Callable[..., object]) -> str:
-    """What a function is called in messages."""
+    """The name of a function in messages."""
     return getattr(function, "__name__", type(function).__name__)
 
 
 def _die_with(server: int) -> None:
-    """Has the kernel kill this process once the server, or the thread of it that started this process, has ended.
+    """Makes the kernel kill this process when the server, or the thread that started this process, ends.
 
-    No thread here could watch for it: it would wait for the GIL, which some libraries hold for minutes.
+    A thread of this process could not do it: it would wait for the GIL, which some libraries hold for minutes.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != server:
-        os._exit(1)  # it ended before it was asked for
+        os._exit(1)  # the server ended before the call above
 
 
 def _mute() -> None:
-    """Drops what libraries print, also from C: the server's log is not theirs. There is no input to read either."""
+    """Discards the output of libraries, also from C, so that it is not in the server's log; closes the input."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)

@@ -1,4 +1,4 @@
-"""What a finished job left, over HTTP: its stems in the mode of the job, and each file with ranges."""
+"""Serves the results of a finished job over HTTP: its stems in the job's delivery mode, and each file with ranges."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mismo_grpc.results.artifacts import STEMS_JSON, STEMS_ZIP
 router = APIRouter(tags=["stems"])
 
 
-@router.get("/jobs/{job_id}/stems", summary="All stems: paths, links or base64, as the job asked for")
+@router.get("/jobs/{job_id}/stems", summary="All stems as paths, links or base64, as the job requested")
 async def stems(
     request: Request,
     job_id: str,
     mode: Annotated[str, Query(description="poll, path or callback, instead of the job's own")] = "",
 ) -> Response:
-    """The `data` of the stems callback: for clients that poll, and for those that a callback never reached."""
+    """The `data` of the stems callback, for clients that poll or did not receive the callback."""
     if mode and mode not in {known.value for known in DeliveryMode}:
         raise InvalidFieldError(f"mode must be one of {', '.join(DeliveryMode)}", field="mode")
     services = services_of(request)
@@ -49,7 +49,7 @@ async def _blocks(body: Body) -> AsyncGenerator[bytes]:
 @router.head("/jobs/{job_id}/stems/{stem}.wav", include_in_schema=False)
 @router.get("/jobs/{job_id}/stems/{stem}.wav", summary="One stem as WAV; ranges are served")
 async def stem(request: Request, job_id: str, stem: str) -> Response:
-    """16-bit PCM unless the job asked for another encoding."""
+    """The WAV file is 16-bit PCM unless the job requested another encoding."""
     opening = services_of(request).jobs.open_stem_file(job_id, stem)
     return await file_response(request, opening, filename=f"{job_id}-{stem}.wav")
 
@@ -57,21 +57,21 @@ async def stem(request: Request, job_id: str, stem: str) -> Response:
 @router.head("/jobs/{job_id}/stems.zip", include_in_schema=False)
 @router.get("/jobs/{job_id}/stems.zip", summary="All stems in one archive")
 async def stems_zip(request: Request, job_id: str) -> Response:
-    """Stored, not compressed: ranges are served here too."""
+    """The archive is not compressed; ranges are served."""
     return await _artifact(request, job_id, STEMS_ZIP)
 
 
 @router.head("/jobs/{job_id}/stems.json", include_in_schema=False)
 @router.get("/jobs/{job_id}/stems.json", summary="Checksums, settings, timings")
 async def stems_json(request: Request, job_id: str) -> Response:
-    """What the job's folder says of its stems."""
+    """The `stems.json` of the job's folder."""
     return await _artifact(request, job_id, STEMS_JSON)
 
 
 @router.head("/jobs/{job_id}/artifacts/{name}", include_in_schema=False)
 @router.get("/jobs/{job_id}/artifacts/{name}", summary="Any artifact, a waveform say")
 async def artifact(request: Request, job_id: str, name: str) -> Response:
-    """The job's `artifacts` over gRPC have the names."""
+    """The names are in the job's `artifacts` over gRPC."""
     return await _artifact(request, job_id, name)
 
 

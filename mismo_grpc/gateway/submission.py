@@ -1,4 +1,4 @@
-"""What `POST /jobs` may say, as JSON or as a form: checked field by field, each fault named."""
+"""Checks the body of `POST /jobs`, as JSON or as a form, field by field; errors name the wrong field."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 MAX_JSON_BYTES = 256 << 10
 MAX_DEPTH_CHARS = 64
 OPTIONS = {stage_name(row.stage): row for row in TABLE if row.stage not in (Stage.DECODE, Stage.GENERATION)}
-"""Each option asks for the stage of its name."""
+"""Each option requests the stage of its name."""
 SHARED_FIELDS = ("track_hash", "options", "callback_url", "stem_delivery_mode", "priority")
 JSON_FIELDS = ("file_path", *SHARED_FIELDS)
 FORM_FIELDS = ("file", *SHARED_FIELDS)
@@ -37,7 +37,7 @@ PRIORITIES = {"low": Priority.LOW, "normal": Priority.NORMAL, "high": Priority.H
 
 @dataclass(frozen=True)
 class Submission:
-    """A submit, but for its source; `file_path` is None where the track came with the form."""
+    """A submit without its source; `file_path` is None if the form contains the track."""
 
     track_hash: str
     delivery: Delivery
@@ -46,7 +46,7 @@ class Submission:
     stages: tuple[Stage, ...] = (Stage.STEMS,)
 
     def request(self, source: Source) -> JobRequest:
-        """The job that is asked for."""
+        """The requested job."""
         fingerprint = hashlib.sha256(repr((self, source)).encode()).hexdigest()
         return JobRequest(
             source=source,
@@ -64,9 +64,9 @@ class Submission:
 
 
 def from_json(body: bytes, check_url: Callable[[str], object]) -> Submission:
-    """A JSON submit; raises RequestError or InvalidFieldError.
+    """Reads a JSON submit; raises RequestError or InvalidFieldError.
 
-    `check_url` raises for a callback URL that will never be called.
+    `check_url` raises for a callback URL that the server never calls.
     """
     try:
         given = _json(body)
@@ -85,7 +85,7 @@ def from_json(body: bytes, check_url: Callable[[str], object]) -> Submission:
 
 
 def from_form(fields: Mapping[str, str], has_file: bool, check_url: Callable[[str], object]) -> Submission:
-    """The text fields of a multipart submit; raises RequestError or InvalidFieldError."""
+    """Reads the text fields of a multipart submit; raises RequestError or InvalidFieldError."""
     if "file_path" in fields:
         both = (
             "file and file_path exclude each other; send one"
@@ -132,7 +132,7 @@ def _submission(
 
 
 def _stages_of(options: object) -> tuple[Stage, ...]:
-    """The asked stages; the stems if nothing is said."""
+    """The requested stages; the stems if there are no options."""
     if options is None:
         return (Stage.STEMS,)
     if not isinstance(options, dict):
@@ -190,7 +190,7 @@ def _choice(fields: Mapping[str, Any], name: str, known: Mapping[str, T], defaul
 
 
 def _json(text: bytes | str) -> Any:
-    # Nothing here is a number, and the longest ones would take minutes to convert.
+    # No field is a number, and converting a very long number would take minutes.
     return json.loads(text, parse_int=lambda _: 0, parse_float=lambda _: 0.0)
 
 

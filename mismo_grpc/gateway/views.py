@@ -1,4 +1,4 @@
-"""Jobs as the gateway's clients see them."""
+"""The JSON of jobs for the gateway's clients."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ STAGE_STATUSES = {
 
 
 def moment(seconds: float | None) -> str | None:
-    """A time in seconds since the epoch as callbacks write it, None if there is none."""
+    """A time in seconds since the epoch in the format of callbacks, None if there is none."""
     return None if seconds is None else timestamp(seconds)
 
 
 def accepted(job: Job) -> dict[str, object]:
-    """The answer to a submit.
+    """The response to a submit.
 
-    It says "queued" also of a job whose result was there already: clients have known nothing else, and ask later.
+    Its status is "queued" even if the job reuses a result and has ended: existing clients expect it, and poll later.
     """
     return {**_identity(job), "status": STATUSES[JobState.QUEUED]}
 
@@ -52,7 +52,7 @@ def _identity(job: Job) -> dict[str, object]:
 
 
 def job_view(view: JobView, callbacks: Sequence[CallbackRow] = ()) -> dict[str, object]:
-    """One job with its progress (0 to 1) and what became of its callbacks."""
+    """One job with its progress (0 to 1) and the states of its callbacks."""
     job, progress = view.job, view.progress
     status = STATUSES[job.state]
     completed = [stage for stage in told_stages(job) if job.has_result_of(stage)]

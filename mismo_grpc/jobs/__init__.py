@@ -1,1 +1,1 @@
-"""What a job, a run and an event are, and where they are kept."""
+"""Jobs, runs and events: the values, their repository, and their store."""

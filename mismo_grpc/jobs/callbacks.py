@@ -1,4 +1,4 @@
-"""Callbacks that a job's changes cause: rows that are stored with the change and sent later, so none is lost."""
+"""Callbacks that a change of a job causes: they are stored with the change and sent later, so that none is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mismo_grpc.jobs.job import Job, Stage
 
 
 class CallbackState(StrEnum):
-    """Where a callback stands; what is failed is not tried again."""
+    """The state of a callback; a failed one is not sent again."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -22,8 +22,8 @@ class CallbackState(StrEnum):
 class CallbackRow:
     """One callback; times are seconds since the epoch.
 
-    `callback_id` is the same on every attempt, so that a receiver knows what it has seen before. `attempts`
-    counts those that came to an end. `last_error` tells why the latest one failed.
+    `callback_id` is the same on every attempt, so that a receiver recognizes a repeated callback. `attempts` counts
+    the finished attempts. `last_error` says why the latest one failed.
     """
 
     callback_id: str
@@ -39,7 +39,7 @@ class CallbackRow:
 
     @property
     def authority(self) -> str:
-        """Host and port as the URL writes them, in lower case and ASCII; "" if it names none."""
+        """Host and port as written in the URL, in lower case and ASCII; "" if the URL has none."""
         try:
             named = urlsplit(self.url).netloc.lower()
         except ValueError:
@@ -50,7 +50,9 @@ class CallbackRow:
 def callbacks_due(
     before: Job | None, job: Job, now: float, new_id: Callable[[], str]
 ) -> tuple[CallbackRow, ...]:
-    """The callbacks that a job's change causes, one an asked stage whose outcome is new; `now` as the rows' times.
+    """The callbacks that a change of a job causes: one for each requested stage that has just ended.
+
+    Their times are `now`.
 
     `before` is None for a job that is stored for the first time.
     """
@@ -65,12 +67,12 @@ def callbacks_due(
 
 
 def told_stages(job: Job) -> tuple[Stage, ...]:
-    """The stages whose outcome is told: those that were asked for and have a result of their own."""
+    """The stages that have callbacks: the requested ones that have a result of their own."""
     return tuple(stage for stage in job.options.stages if stage is not Stage.DECODE)
 
 
 def _may_be_told(job: Job, stage: Stage) -> bool:
-    """Whether a stage has ended; the callback of the stems brings the waveforms, which follow in a moment."""
+    """Whether a stage can be reported. The callback of the stems contains the waveforms, so it waits for them."""
     if not job.has_ended(stage):
         return False
     waits = stage is Stage.STEMS and job.has_result_of(stage) and job.has(Stage.WAVEFORMS)
@@ -78,10 +80,10 @@ def _may_be_told(job: Job, stage: Stage) -> bool:
 
 
 def stage_named(name: str) -> Stage:
-    """The stage that callbacks give this name."""
+    """The stage with this name in callbacks."""
     return Stage[name.upper()]
 
 
 def stage_name(stage: Stage) -> str:
-    """A stage as callbacks name it."""
+    """The name of a stage in callbacks."""
     return stage.name.lower()

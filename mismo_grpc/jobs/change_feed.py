@@ -1,4 +1,4 @@
-"""What changed last, read from the store once for all watchers of all jobs."""
+"""The latest changes of all jobs, read from the store once for all watchers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from mismo_grpc.jobs.store.change_records import Change, ChangeHead, ChangePage,
 from mismo_grpc.jobs.store.port import JobStore
 
 RECENT_CHANGES = 1024
-"""Changes in memory, each job once; a watcher that is further behind reads the store."""
+"""The most changes in memory, one for each job; a watcher that needs older ones reads the store."""
 PAGE_CHANGES = 50
 LOAD_INTERVAL_SECONDS = 0.02
-"""Least time between two looks at the store for what is new, however fast jobs change."""
+"""The store is read for new changes at most once in this time, however fast jobs change."""
 
 
 class ChangeFeed:
     """The latest changes, in the order of their numbers; on the event loop only.
 
-    `read` and `write` run a method of the store in a thread. `is_published` tells of a stored job whether the server
-    shows that state already: what it does not show yet ends a page, so that nobody hears of it early.
+    `read` and `write` run a method of the store in a thread. `is_published` says whether clients may already see a
+    stored job in this state. The first change that they may not see ends a page, so that no watcher gets it early.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class ChangeFeed:
         self._is_published = is_published
         self.woken = Broadcast()
         self.wakes = 0
-        """Changes and steps of progress that the watchers were woken for."""
+        """How often the watchers were woken, by changes and by progress."""
         self.steps = 0
-        """Steps of progress among them."""
+        """How often they were woken by progress."""
         self._stored: int = 0
         self._loaded: int = 0
         self._loaded_at: float = float("-inf")
@@ -54,7 +54,7 @@ class ChangeFeed:
 
     @property
     def head(self) -> int:
-        """Number of the latest change that is in memory."""
+        """The number of the latest change that was loaded."""
         return self._head
 
     def changed(self) -> None:
@@ -73,14 +73,14 @@ class ChangeFeed:
 
     @asynccontextmanager
     async def watching(self) -> AsyncGenerator[ChangeHead]:
-        """Held by a watcher; answers where the store's changes stand. Raises StoreError, DiskFullError."""
+        """Registers a watcher for the block, and gives the store's latest change. Raises StoreError, DiskFullError."""
         async with self._lock:
             head: ChangeHead = await self._write(self._store.change_head)
             if not self._watchers:
-                # Nobody kept up since the last watcher left.
+                # Without watchers nothing was loaded, so the memory has a gap.
                 self._recent.clear()
                 self._head = self._floor = head.last_change
-            # What is not published yet belongs to the head too, and is loaded once it is.
+            # The head includes changes that are not published yet; they are loaded once they are.
             self._stored += 1
             self._watchers += 1
         try:
@@ -93,7 +93,7 @@ class ChangeFeed:
 
     @property
     def is_behind(self) -> bool:
-        """Whether there is something to load, and it may be loaded now."""
+        """Whether there are changes to load, and LOAD_INTERVAL_SECONDS have passed since the last load."""
         return self._stored != self._loaded and self._until_load() <= 0
 
     def _until_load(self) -> float:
@@ -101,7 +101,7 @@ class ChangeFeed:
         return self._loaded_at + LOAD_INTERVAL_SECONDS - clock()
 
     async def load(self) -> None:
-        """Brings the memory up to what is published; one watcher reads, the others wait for it. Raises StoreError."""
+        """Loads all published changes; one watcher reads, the others wait for it. Raises StoreError."""
         async with self._lock:
             if self._stored == self._loaded:
                 return
@@ -129,7 +129,7 @@ class ChangeFeed:
         return page
 
     def _keep(self, change: Change) -> None:
-        # A job stands where it changed last, and no longer once it is removed.
+        # A job has one entry, at its latest change; a removal replaces it.
         self._recent.pop(change.subject.job_id, None)
         self._recent[_key(change)] = change
         if len(self._recent) > RECENT_CHANGES:
@@ -137,16 +137,17 @@ class ChangeFeed:
             self._floor = self._recent.pop(oldest).number
 
     def is_outdated(self, change: Change) -> bool:
-        """Whether the same job is known to have changed again, so that it comes later anyway."""
+        """Whether a later change of the same job is in memory, so that this one can be skipped."""
         later = self._recent.get(_key(change))
         return later is not None and later.number > change.number
 
     async def after(
         self, position: int, states: Collection[JobState], labels: Mapping[str, str]
     ) -> ChangePage:
-        """What changed after a number: from memory, or a page of the store. Raises StoreError.
+        """The changes after a number: from memory, or a page of the store. Raises StoreError.
 
-        States are as stored. The position stays as it is where the next change is not published yet, and at the head.
+        Jobs are filtered by their stored state. The position does not advance at the head, or if the next change is
+        not published yet.
         """
         if position < self._floor:
             page: ChangePage = await self._read(
@@ -163,7 +164,7 @@ class ChangeFeed:
 
 
 def matches(subject: Job | RemovedJob, states: Collection[JobState], labels: Mapping[str, str]) -> bool:
-    """Whether a job is in any of `states` (empty: all) and has all of `labels`; a removed one has labels alone."""
+    """Whether a job is in any of `states` (empty: all) and has all of `labels`; of a removed job only labels count."""
     if isinstance(subject, Job) and states and subject.state not in states:
         return False
     return labels.items() <= subject.labels.items()
@@ -171,5 +172,5 @@ def matches(subject: Job | RemovedJob, states: Collection[JobState], labels: Map
 
 def _key(change: Change) -> str:
     subject = change.subject
-    # A removal is no state of a job that came back: it stays beside it.
+    # A removal has an entry of its own, so that a new job with the same id does not replace it.
     return subject.job_id if isinstance(subject, Job) else f"{change.number}:{subject.job_id}"

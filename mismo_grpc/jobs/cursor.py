@@ -1,4 +1,4 @@
-"""Cursors of WatchJobs: how far a client has read the changes of all jobs, opaque to clients."""
+"""Cursors of WatchJobs: how far a client has read the changes of all jobs. Clients treat them as opaque text."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _FORM = re.compile(r"1\.([0-9a-f]{16})\.(0|[1-9][0-9]{0,17})(?:\.([1-9][0-9]{0,1
 
 @dataclass(frozen=True)
 class Cursor:
-    """All changes up to number `position` are handled, and all removals of jobs up to `removals`.
+    """The client has all changes up to number `position`, and all removals of jobs up to `removals`.
 
-    The two differ while a client that began without a cursor is still sent the jobs that there are: what was removed
-    before it began is nothing to it. `start_id` names the start of the server that made the cursor.
+    The two differ while a client that began without a cursor still receives the existing jobs: it does not need the
+    removals from before it began. `start_id` names the start of the server that made the cursor.
     """
 
     start_id: str
@@ -34,7 +34,7 @@ def encode_cursor(cursor: Cursor) -> str:
 
 
 def decode_cursor(text: str) -> Cursor:
-    """Raises InvalidFieldError for what no server made, CursorExpiredError for a cursor of another version."""
+    """Raises InvalidFieldError for a text that is no cursor, CursorExpiredError for a cursor of another version."""
     form = _FORM.fullmatch(text) if len(text) <= MAX_CURSOR_CHARS else None
     if form is not None and text.isascii():
         position = int(form[2])
@@ -49,7 +49,7 @@ def decode_cursor(text: str) -> Cursor:
 
 
 def expired() -> CursorExpiredError:
-    """What a client is told whose cursor leads nowhere."""
+    """Builds the error for a cursor from which a watch cannot continue."""
     return CursorExpiredError(
         "the server no longer knows what changed since this cursor, or it is of another job store; watch again "
         "without a cursor, and take the jobs that come before caught_up for all there are",

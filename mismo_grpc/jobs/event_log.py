@@ -1,4 +1,4 @@
-"""A job's events as they are watched: replay for those who come back, merging for those who read slowly."""
+"""The events of one job for its watchers: replayed after a reconnect, merged for slow readers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mismo_grpc.jobs.job import Job, Progress, StageStatus
 from mismo_grpc.separation.ranges import RangeSet
 
 REPLAY_EVENTS = 2048
-"""Events kept in memory for replay; a watcher further behind gets a snapshot, which holds all they said."""
+"""Events kept in memory for replay; a watcher that needs older ones gets a snapshot of the job instead."""
 
 
 @dataclass(frozen=True)
 class JobView:
-    """A job with what changes too often to be stored: progress and ready frames."""
+    """A job with its progress and ready frames, which change too often to be stored."""
 
     job: Job
     progress: Progress
@@ -36,19 +36,19 @@ class SegmentsReady:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Nothing happened."""
+    """Shows that the stream is alive when there is nothing else to send."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The job as it ended."""
+    """The last event: the job as it ended."""
 
     view: JobView
 
 
 @dataclass(frozen=True)
 class WatchEvent:
-    """What a watcher is told; `time` is in seconds since the epoch. A `JobView` is a snapshot."""
+    """One message to a watcher; `time` is in seconds since the epoch. A `JobView` is a snapshot."""
 
     revision: int
     time: float
@@ -64,31 +64,31 @@ class JobEventLog:
         self.revision = revision
         self.changed = Broadcast()
         self.touches = 0
-        """Changes that are no events: progress."""
+        """How often the job's progress changed, which is not an event."""
 
     def publish(self, event: Event) -> None:
-        """Adds an event, the next revision, and wakes the watchers."""
+        """Adds the event of the next revision and wakes the watchers."""
         if len(self._events) == REPLAY_EVENTS:
             self._first = self._events[1].revision
         self._events.append(event)
         self.revision = event.revision
         self.changed.notify()
 
-    def is_past(self, revision: int, touches: int) -> bool:
-        """Whether anything came after a revision, or since so many touches."""
+    def has_news(self, revision: int, touches: int) -> bool:
+        """Whether there is a newer event than `revision`, or newer progress than at `touches`."""
         return self.revision > revision or self.touches > touches
 
     def touch(self) -> None:
-        """Wakes the watchers to look at the job's progress."""
+        """Wakes the watchers because the job's progress changed."""
         self.touches += 1
         self.changed.notify()
 
     def can_replay(self, after_revision: int) -> bool:
-        """Whether every event after that revision is still here."""
+        """Whether every event after this revision is still kept."""
         return self._first - 1 <= after_revision <= self.revision
 
     def after(self, revision: int) -> list[Event]:
-        """The events after a revision, segment-ready events in a row merged into one."""
+        """The events after a revision; consecutive segment-ready events are merged into one."""
         newer: list[Event] = []
         for event in reversed(self._events):
             if event.revision <= revision:
@@ -121,17 +121,17 @@ async def watch_events(
     heartbeat: float,
     min_progress_interval: float,
 ) -> AsyncGenerator[WatchEvent]:
-    """Yields a job's events until it has ended; intervals in seconds, `now` is the time of day of the events.
+    """Yields a job's events until it has ended; intervals in seconds, `now` gives the time of day for the events.
 
-    Nothing is queued for a watcher: each turn takes what has come since, so a slow reader costs no memory
-    and gets its segment-ready events merged and its progress coalesced.
+    A watcher has no queue: each turn takes the events since the last turn. So a slow reader uses no memory, and gets
+    segment-ready events merged and only the latest progress.
     """
     seen = after_revision
     if not (replay and log.can_replay(after_revision)):
         current = view()
         seen = current.job.revision
         yield WatchEvent(seen, now(), current)
-    # Not the time of day, which may be set back.
+    # A monotonic clock, because the time of day may be set back.
     clock = asyncio.get_running_loop().time
     last_progress: Progress | None = None
     progress_due = clock()
@@ -166,4 +166,4 @@ async def watch_events(
         wait = heartbeat_due - clock()
         if current.progress != last_progress:
             wait = min(wait, progress_due - clock())
-        await log.changed.wait(partial(log.is_past, seen, touches), max(0.0, wait))
+        await log.changed.wait(partial(log.has_news, seen, touches), max(0.0, wait))

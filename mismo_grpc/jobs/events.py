@@ -1,4 +1,4 @@
-"""What happens to a job, as it is watched; kept in memory only."""
+"""The events of a job that watchers receive; kept in memory only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mismo_grpc.jobs.job import StageStatus
 
 
 class EventKind(IntEnum):
-    """What an event tells."""
+    """What an event is about."""
 
     STAGE = 1
     SEGMENT_READY = 2
@@ -21,7 +21,7 @@ class EventKind(IntEnum):
 class Event:
     """One stored change of a job; `time` is in seconds since the epoch.
 
-    `body` is the stage's status (STAGE), the ready ranges of frames (SEGMENT_READY), or None.
+    `body` is the stage's status (STAGE), the frame ranges that became ready (SEGMENT_READY), or None.
     """
 
     revision: int

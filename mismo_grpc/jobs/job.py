@@ -1,4 +1,4 @@
-"""What a job is: frozen values; every change makes a new one with a higher revision."""
+"""Jobs as immutable values; every change makes a new value with a higher revision."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Priority(StoredByName, IntEnum):
 
 
 class JobState(StoredByName, IntEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     QUEUED = 1
     RUNNING = 2
@@ -42,7 +42,7 @@ class JobState(StoredByName, IntEnum):
 
     @property
     def ended(self) -> bool:
-        """Nothing will change any more, but for expiry and a new run."""
+        """Whether the job is final: only expiry or a new run can follow."""
         return self >= JobState.SUCCEEDED
 
 
@@ -75,12 +75,12 @@ class StageState(StoredByName, IntEnum):
 
     @property
     def ended(self) -> bool:
-        """Nothing of the stage will run any more in this run of the job."""
+        """Whether the stage is final in this run of the job."""
         return self >= StageState.SUCCEEDED
 
 
 class SourceKind(StoredByName, StrEnum):
-    """How a job's track is named."""
+    """How a submit refers to its track."""
 
     PATH = "path"
     UPLOAD = "upload_id"
@@ -95,7 +95,7 @@ class Source:
 
 
 class DeliveryMode(StoredByName, StrEnum):
-    """How a callback hands over the stems: as links to fetch, as paths on a shared disk, or in its body."""
+    """How a callback delivers the stems: as links to fetch, as paths on a shared disk, or in its body."""
 
     POLL = "poll"
     PATH = "path"
@@ -104,7 +104,7 @@ class DeliveryMode(StoredByName, StrEnum):
 
 @dataclass(frozen=True)
 class Delivery:
-    """Who is told by HTTP how a job ends ("": nobody), and in which form the stems are handed over."""
+    """The URL that receives the job's callbacks ("": none), and how they deliver the stems."""
 
     callback_url: str = ""
     mode: DeliveryMode = DeliveryMode.POLL
@@ -156,7 +156,7 @@ class StemOptions:
 
 @dataclass(frozen=True)
 class JobOptions:
-    """What to do with a track; `stages` are the asked ones, without those that these need."""
+    """The options of a job; `stages` are the requested ones, without the stages that they depend on."""
 
     stages: tuple[Stage, ...] = (Stage.STEMS,)
     stems: StemOptions = StemOptions()
@@ -164,7 +164,7 @@ class JobOptions:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """A submit, checked as far as that needs no state; `result_ttl` is in seconds."""
+    """A submit that passed all checks that need no server state; `result_ttl` is in seconds."""
 
     source: Source
     options: JobOptions = JobOptions()
@@ -176,7 +176,7 @@ class JobRequest:
     validate_only: bool = False
     delivery: Delivery = Delivery()
     fingerprint: str = ""
-    """Of the whole payload; tells a repeated request_id from a reused one."""
+    """A hash of the whole payload; it distinguishes a repeated request from a request_id used for another one."""
 
     def __post_init__(self) -> None:
         if self.job_id:
@@ -194,7 +194,7 @@ class JobRequest:
 
 
 def check_job_id(job_id: str) -> None:
-    """Raises InvalidJobIdError unless the id is safe as a folder's name."""
+    """Raises InvalidJobIdError unless the id is safe as the name of a folder."""
     if not JOB_ID_PATTERN.fullmatch(job_id) or job_id in RESERVED_JOB_IDS:
         raise InvalidJobIdError(
             "job_id must be 1 to 128 characters of A-Z a-z 0-9 . _ - and none of '.', '..', '.mismo'",
@@ -204,7 +204,7 @@ def check_job_id(job_id: str) -> None:
 
 @dataclass(frozen=True)
 class JobFailure:
-    """An error as it lives on a job."""
+    """An error as it is stored with a job."""
 
     grpc_code: str
     reason: str
@@ -220,14 +220,14 @@ class JobFailure:
 
 
 StageData = LoudnessResult
-"""What a stage has found out, for stages whose result is no file: a union of their results."""
+"""The result of a stage whose result is not a file; a union of the types of all such stages."""
 
 
 @dataclass(frozen=True)
 class StageStatus:
     """One stage of a job; times are seconds since the epoch.
 
-    `attempts` counts how often it was begun, retries included; to go on after a restart is no new attempt.
+    `attempts` counts how often it was begun, including retries; resuming it after a restart is not a new attempt.
     """
 
     stage: Stage
@@ -235,15 +235,15 @@ class StageStatus:
     started_at: float | None = None
     ended_at: float | None = None
     error: JobFailure | None = None
-    """Why it failed, or why a stage failed that it needs."""
+    """Why the stage failed, or why a stage that it needs failed."""
     attempts: int = 0
     result: StageData | None = None
-    """Set once it has succeeded, for stages with a result of their own."""
+    """Set when a stage succeeds whose result is not a file."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is; `eta` in seconds, None while it cannot be told."""
+    """The progress of a job; `eta` in seconds, None while it is unknown."""
 
     fraction: float = 0.0
     eta: float | None = None
@@ -256,8 +256,8 @@ class Progress:
 class Artifact:
     """A file of a finished job.
 
-    `sha256` is of its content in lower-case hex, "" for an archive that is made while it is read. Results of earlier
-    versions have 0 bytes and "".
+    `sha256` is the hash of its content in lower-case hex, "" for an archive, which is built while it is read. Results
+    of earlier versions have 0 bytes and "".
     """
 
     name: str
@@ -271,7 +271,7 @@ class Job:
 
     job_id: str
     run_id: str
-    """Of this run: a job_id can run again after it ended."""
+    """The id of this run; a job_id that is submitted again after it ended gets another."""
     revision: int
     state: JobState
     priority: Priority
@@ -281,7 +281,7 @@ class Job:
     model: str
     created_at: float
     playhead_moved: bool = False
-    """The playhead came by an update, when nobody may have known the track's length: it is never too late."""
+    """Whether an update set the playhead. It may then lie past the end, as the track's length may be unknown."""
     fallback_from: str = ""
     result_ttl: float | None = None
     started_at: float | None = None
@@ -295,29 +295,29 @@ class Job:
     segments_total: int = 0
     time_to_first_audio: float | None = None
     model_fingerprint: str = ""
-    """Of the weights, the device and the precision: results are taken over only from the same. "" until known."""
+    """Names the weights, the device and the precision; results are reused only if it is equal. "" until known."""
     source_sha256: str = ""
     source_bytes: int = 0
     source_mtime_ns: int = 0
-    """When the source had changed last as it was hashed; tells whether it is still the same when it is decoded."""
+    """The source's modification time when it was hashed; decode compares it to detect a changed source."""
     artifacts: tuple[Artifact, ...] = ()
     stem_sha256: tuple[str, ...] = ()
-    """Of each finished stem's samples as stored, in layout order."""
+    """The hash of each finished stem's samples as stored, in layout order."""
     result_bytes: int = 0
-    """Of all files of a finished run."""
+    """The size of all files of a finished run."""
     cache_hit: bool = False
     delivery: Delivery = Delivery()
     time_to_playhead_audio: float | None = None
-    """From submit until the frame at the newest playhead (else the first one) was final for the first time."""
+    """Seconds from submit until the frame at the newest playhead (else the first frame) was first final."""
     deleted_at: float | None = None
-    """Of a record that outlives its job, for those who repeat its request_id."""
+    """Set on the record of a deleted job, which is kept to answer a repeated request_id."""
 
     def with_stage(self, status: StageStatus) -> Job:
-        """The same job with one stage replaced."""
+        """A copy of the job with the status of one stage replaced."""
         return replace(self, stages=tuple(status if s.stage is status.stage else s for s in self.stages))
 
     def with_playhead_audio(self, ready: RangeSet, now: float) -> Job:
-        """The same job with `time_to_playhead_audio`, as soon as the frame at its playhead is among those `ready`.
+        """A copy of the job with `time_to_playhead_audio` set, if the frame at its playhead is `ready`.
 
         `now` is in seconds since the epoch.
         """
@@ -338,7 +338,7 @@ class Job:
         return any(s.stage is stage for s in self.stages)
 
     def has_ended(self, stage: Stage) -> bool:
-        """Whether the stage is part of the job and has ended, however."""
+        """Whether the stage is part of the job and has ended, with or without success."""
         return any(s.stage is stage and s.state.ended for s in self.stages)
 
     def has_result_of(self, stage: Stage) -> bool:

@@ -1,4 +1,4 @@
-"""Page tokens of a list of jobs: where the next page begins, opaque to clients."""
+"""Page tokens of ListJobs: where the next page begins. Clients treat them as opaque text."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def encode_page_token(job: Job) -> str:
 
 
 def decode_page_token(token: str) -> tuple[float, str]:
-    """(created_at, job_id) of the last job of the page before; raises InvalidFieldError."""
+    """(created_at, job_id) of the last job of the previous page; raises InvalidFieldError."""
     wrong = InvalidFieldError("page_token is not one that ListJobs gave", field="page_token")
     if len(token) > MAX_TOKEN_CHARS:
         raise wrong
     try:
         created_at, job_id = json.loads(base64.urlsafe_b64decode(token.encode()))
-        # The store keeps text as UTF-8, which half a surrogate pair has no place in.
+        # The store keeps text as UTF-8, which cannot encode a lone surrogate.
         return float(created_at), str(job_id).encode().decode()
     except (ValueError, OverflowError, TypeError) as error:
         raise wrong from error

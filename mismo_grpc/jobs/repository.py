@@ -1,4 +1,4 @@
-"""The one place that changes a job: stored first, then told to whoever watches."""
+"""The only part that changes jobs: it stores a change first, then publishes it to the watchers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOGS_KEPT = 256
 
 @dataclass(eq=False)
 class ActiveJob:
-    """A job that has not ended, with what lives only in memory; touched on the event loop only."""
+    """A job that has not ended, with the state that is only in memory; used on the event loop only."""
 
     job: Job
     event_log: JobEventLog
@@ -38,16 +38,16 @@ class ActiveJob:
     task: asyncio.Task[None] | None = None
     cancelling: bool = False
     separating_since: float | None = None
-    """Seconds of the monotonic clock, as `progressed_at`."""
+    """Seconds of the monotonic clock, like `progressed_at`."""
     progressed_at: float = 0.0
-    """When the latest segment was done."""
+    """When the latest segment was completed."""
     fraction: float = 0.0
-    """Of the work, as told last: it never goes back."""
+    """The completed share of the work as last reported; it never decreases."""
     segments_before: int = 0
-    """Segments that were done before this process took the job up."""
+    """Segments that were completed before this process resumed the job."""
     stems_changed: Broadcast = field(default_factory=Broadcast)
-    """Wakes readers of the stems: as soon as frames are final, before that is stored and told, and whenever the job or
-    one of its stages changes. The event log wakes those who watch the job."""
+    """Wakes readers of the stems when frames become final, before that is stored and published, and when the job or one
+    of its stages changes. The event log wakes the watchers of the job."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -67,29 +67,29 @@ class JobRepository:
         self.now = now
         self.active: dict[str, ActiveJob] = {}
         self.ended_logs: dict[str, JobEventLog] = {}
-        """Of the last jobs that ended, for watchers that come back."""
+        """The event logs of the jobs that ended last, for watchers that reconnect."""
         self.job_files_lock = asyncio.Lock()
-        """Held while a job_id and its folder pass from one run to the next, or go: never while a job is waited for."""
+        """Held while a job_id and its link move to another run or are removed; never while waiting for a job."""
         self.on_callbacks: list[Callable[[], None]] = []
-        """Called on the event loop once callbacks are stored, for whoever sends them."""
+        """Called on the event loop once new callbacks are stored; the outbox sends them."""
         self.on_change: list[Callable[[Job, Job, Event], None]] = []
         """Called on the event loop with a job before and after each stored change."""
         self.on_accepted: list[Callable[[Job], None]] = []
         """Called on the event loop with each accepted job."""
         self.change_feed = ChangeFeed(store, self.read, self.must_write, self._is_published)
-        """What watchers of all jobs read."""
-        self._withheld: set[str] = set()
-        """Runs that are stored, but whose result is not in its place yet."""
+        """The changes of all jobs, for WatchJobs."""
+        self._unpublished: set[str] = set()
+        """Ended runs that are stored, but are not published because their files are not in place yet."""
         self._new_id = new_id
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-read")
 
     async def write(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Runs a store method that writes in the writer thread."""
+        """Runs a writing store method in the writer thread."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, function, *arguments)
 
     async def must_write(self, function: Callable[..., T], *arguments: Any) -> T:
-        """`write` for what must be stored on a full disk too."""
+        """Like `write`, but on a full disk it releases the disk reserve and tries again."""
         try:
             return await self.write(function, *arguments)
         except DiskFullError:
@@ -98,16 +98,16 @@ class JobRepository:
             return await self.write(function, *arguments)
 
     async def read(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Runs a store method that only reads, beside the writer."""
+        """Runs a reading store method in a thread of its own, so that it does not wait for the writer."""
         return await asyncio.get_running_loop().run_in_executor(self._reader, function, *arguments)
 
     async def find(self, job_id: str) -> Job | None:
-        """A job as it is now, or None."""
+        """The current state of a job, or None."""
         active = self.active.get(job_id)
         return active.job if active is not None else await self.read(self.store.get, job_id)
 
     async def get(self, job_id: str) -> Job:
-        """A job as it is now; raises JobNotFoundError."""
+        """The current state of a job; raises JobNotFoundError."""
         job = await self.find(job_id)
         if job is None:
             raise JobNotFoundError(
@@ -127,10 +127,9 @@ class JobRepository:
     ) -> Job:
         """Applies a change as the job's next revision, stores it with the callbacks it causes, then publishes it.
 
-        A job that has ended stays as it is; the caller looks at the answer. `before_publishing` is awaited once the
-        change is stored and before anybody hears of it; it raises nothing.
-        With `must_write` a full disk is no reason not to. Once begun it is carried out, also if the caller is
-        cancelled: store and watchers never differ.
+        Returns the job; one that has ended is returned unchanged. `before_publishing` is awaited after the change is
+        stored and before it is published; it must not raise. `must_write` as in the method of this name. The change
+        completes even if the caller is cancelled, so that store and watchers never differ.
         """
         write = self.must_write if must_write else self.write
         return await run_to_completion(self._record(active, change, kind, body, write, before_publishing))
@@ -175,30 +174,30 @@ class JobRepository:
             return job
 
     async def accept(self, job: Job, request_id: str, fingerprint: str) -> None:
-        """Stores a new run; one whose result was there already has ended, and its callbacks with it.
+        """Stores a new run; for a run that has ended, because it reuses a result, also its callbacks.
 
-        Such a run and its callbacks are told with `publish_ended`, once the result's files are in their place.
+        Call `publish_ended` for an ended run once its files are in place: only then is it published.
         """
         now = self.now()
         callbacks = callbacks_due(None, job, now, self._new_id)
         if job.state.ended:
-            self._withheld.add(job.run_id)
+            self._unpublished.add(job.run_id)
         try:
             await self.write(self.store.accept, job, request_id, fingerprint, now, callbacks)
         except BaseException:
-            self._withheld.discard(job.run_id)
+            self._unpublished.discard(job.run_id)
             raise
         finally:
             self.change_feed.changed()
 
     def publish_ended(self, run_id: str) -> None:
-        """Tells of an accepted run that has ended, and of its callbacks."""
-        self._withheld.discard(run_id)
+        """Publishes an accepted run that has ended, and announces its callbacks."""
+        self._unpublished.discard(run_id)
         self.change_feed.changed()
         self.tell_callbacks()
 
     async def remove(self, job_id: str) -> None:
-        """Removes a job from the store, on a full disk too."""
+        """Removes a job from the store, also on a full disk."""
         try:
             await self.must_write(self.store.delete, job_id, self.now())
         finally:
@@ -208,10 +207,10 @@ class JobRepository:
         active = self.active.get(job.job_id)
         if active is not None and active.job.run_id == job.run_id:
             return active.job.revision >= job.revision
-        return job.run_id not in self._withheld
+        return job.run_id not in self._unpublished
 
     def tell_callbacks(self) -> None:
-        """Tells whoever sends callbacks that there are new ones."""
+        """Notifies the outbox of new callbacks."""
         for listener in self.on_callbacks:
             listener()
 
@@ -221,7 +220,7 @@ class JobRepository:
             del self.ended_logs[next(iter(self.ended_logs))]
 
     def close(self) -> None:
-        """Waits for what is being stored and closes the store."""
+        """Waits for running reads and writes, then closes the store."""
         self._writer.shutdown(wait=True)
         self._reader.shutdown(wait=True)
         self.store.close()

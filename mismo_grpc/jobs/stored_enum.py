@@ -1,4 +1,4 @@
-"""Enums that records hold by name."""
+"""Enums that are stored by the names of their members."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema, core_schema
 
 
 class StoredByName:
-    """Mixin of an Enum: pydantic reads and writes the name of a member, so that its value is free to change."""
+    """Mixin of an Enum: pydantic reads and writes the name of a member, so that its value can change."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

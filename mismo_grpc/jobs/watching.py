@@ -1,4 +1,4 @@
-"""Watching all jobs at once: what changed since a cursor, each job in its newest state, then live."""
+"""Watches all jobs: first the changes since a cursor, each job in its newest state, then live changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mismo_grpc.jobs.store.change_records import Change, ChangeHead, RemovedJob
 
 @dataclass(frozen=True)
 class WatchedJobs:
-    """Which jobs are watched: in any of `states` (empty: all) and with all of `labels`."""
+    """The filter of a watch: jobs in any of `states` (empty: all) that have all of `labels`."""
 
     states: Collection[JobState] = ()
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -33,12 +33,12 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class CaughtUp:
-    """Whatever had changed before the watch began has been told."""
+    """All changes from before the watch began have been sent."""
 
 
 @dataclass(frozen=True)
 class JobsEvent:
-    """What a watcher is told; it goes on behind `cursor`. `time` is in seconds since the epoch."""
+    """One message to a watcher, which can continue after it with `cursor`. `time` is in seconds since the epoch."""
 
     cursor: str
     time: float
@@ -54,11 +54,11 @@ async def watch_jobs(
     heartbeat: float,
     min_progress_interval: float,
 ) -> AsyncGenerator[JobsEvent]:
-    """Yields what changed since `cursor` ("": all jobs that match), then live, without end; intervals in seconds.
+    """Yields the changes since `cursor` ("": all jobs that match), then live changes, forever; intervals in seconds.
 
-    Nothing is queued for a watcher: it has a position among the numbered changes, and asks what came after it. So a
-    slow reader costs no memory and gets each job once in its newest state. `view` gives a stored job as it is now.
-    Raises InvalidFieldError for a cursor that no server made, CursorExpiredError, StoreError, DiskFullError.
+    A watcher has no queue: it has a position in the numbered changes, and reads the changes after it. So a slow reader
+    uses no memory, and gets each job once in its newest state. `view` gives the current view of a stored job.
+    Raises InvalidFieldError for a text that is no cursor, CursorExpiredError, StoreError, DiskFullError.
     """
     asked = decode_cursor(cursor) if cursor else None
     async with repository.change_feed.watching() as head:
@@ -69,27 +69,27 @@ async def watch_jobs(
             await repository.change_feed.load()
             page = await repository.change_feed.after(watch.position, watched.states, watched.labels)
             if page.forgotten > watch.removals:
-                # The sweeper was faster than this watcher.
+                # The sweeper has forgotten removals that this watcher has not read.
                 raise expired()
             for change in page.changes:
                 if repository.change_feed.is_behind:
                     await repository.change_feed.load()
-                event = watch.told(change)
+                event = watch.advance(change)
                 if event is not None:
                     yield event
             watch.position = page.position
-            for event in watch.between():
+            for event in watch.due_events():
                 yield event
             if watch.position == before:
                 await repository.change_feed.woken.wait(
-                    lambda seen=wakes: repository.change_feed.wakes != seen, watch.patience()
+                    lambda seen=wakes: repository.change_feed.wakes != seen, watch.seconds_until_due()
                 )
 
 
 async def _begin(repository: JobRepository, asked: Cursor | None, head: ChangeHead) -> Cursor:
     if asked is None:
         await repository.change_feed.load()
-        # Whatever is read from now on lacks the jobs that were removed up to there.
+        # Reads from now on do not contain the jobs that were removed up to the head.
         return Cursor(head.start_id, 0, repository.change_feed.head)
     last: int | None = await repository.read(repository.store.last_change_of, asked.start_id)
     if last is None or not head.forgotten_change <= asked.removals <= last:
@@ -98,7 +98,7 @@ async def _begin(repository: JobRepository, asked: Cursor | None, head: ChangeHe
 
 
 class _Watch:
-    """One watcher: how far it is, and what it has been told of running jobs."""
+    """The state of one watcher: its position, and the last progress that it was sent of each running job."""
 
     def __init__(
         self,
@@ -119,25 +119,25 @@ class _Watch:
         self._caught_up = False
         self._heartbeat = heartbeat
         self._interval = min_progress_interval
-        # Not the time of day, which may be set back.
+        # A monotonic clock, because the time of day may be set back.
         self._clock = asyncio.get_running_loop().time
         self._heartbeat_due = self._clock() + heartbeat
         self._progress_due = self._clock()
         self._running: dict[str, tuple[str, Progress]] = {}
-        """Run and last told progress of the running jobs that the watcher knows of."""
+        """The run and the last sent progress of each running job that the watcher knows, by job_id."""
 
     @property
     def removals(self) -> int:
-        """Number up to which removals are told, or need not be."""
+        """The number up to which removals have been sent or need not be sent."""
         return max(self.position, self._begin.removals)
 
-    def told(self, change: Change) -> JobsEvent | None:
-        """Moves on to a change; None if there is nothing to tell of it."""
-        needless_removals = self.removals
+    def advance(self, change: Change) -> JobsEvent | None:
+        """Advances to a change and returns its event, None if there is nothing to send."""
+        sent_removals = self.removals
         self.position = change.number
         subject = change.subject
         if isinstance(subject, RemovedJob):
-            return None if change.number <= needless_removals else self._event(subject, subject.removed_at)
+            return None if change.number <= sent_removals else self._event(subject, subject.removed_at)
         if self._repository.change_feed.is_outdated(change):
             return None
         current = self._view(subject)
@@ -148,33 +148,33 @@ class _Watch:
             self._running[job.job_id] = (job.run_id, current.progress)
         return self._event(current)
 
-    def between(self) -> Iterator[JobsEvent]:
-        """What is due besides changes: that all is told, progress, heartbeats."""
+    def due_events(self) -> Iterator[JobsEvent]:
+        """The other events that are due: caught up, progress, heartbeat."""
         if not self._caught_up and self.position >= self._target:
             self._caught_up = True
-            self._know_running()
+            self._add_running_jobs()
             yield self._event(CaughtUp())
         if self._caught_up and self._clock() >= self._progress_due:
-            yield from self._progressed()
+            yield from self._progress_events()
         if self._clock() >= self._heartbeat_due:
             yield self._event(Heartbeat())
 
-    def patience(self) -> float:
-        """Seconds until something may be due although nobody woke the watcher."""
+    def seconds_until_due(self) -> float:
+        """Seconds until an event may be due without a notification."""
         now = self._clock()
         due = self._heartbeat_due
         if self._running:
-            # Not every step of progress wakes.
+            # Some progress comes without a notification.
             due = min(due, self._progress_due if self._progress_due > now else now + self._interval)
         return max(0.0, due - now)
 
-    def _know_running(self) -> None:
+    def _add_running_jobs(self) -> None:
         for job_id, active in self._repository.active.items():
             job = active.job
             if job.state is JobState.RUNNING and matches(job, self._watched.states, self._watched.labels):
                 self._running.setdefault(job_id, (job.run_id, self._view(job).progress))
 
-    def _progressed(self) -> Iterator[JobsEvent]:
+    def _progress_events(self) -> Iterator[JobsEvent]:
         for job_id, (run_id, last) in list(self._running.items()):
             active = self._repository.active.get(job_id)
             if active is None or active.job.run_id != run_id or active.job.state is not JobState.RUNNING:

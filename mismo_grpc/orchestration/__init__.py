@@ -1,1 +1,1 @@
-"""What happens to a job: admission, queue, runner, and the service that the front ends call."""
+"""Runs jobs: admission, queue, runner, and the service that the front ends call."""

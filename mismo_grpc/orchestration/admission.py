@@ -1,4 +1,4 @@
-"""What stands between a request and the queue: is the source readable, the model there, the room enough?"""
+"""The checks of a submit before its job is queued: a readable source, an available model, enough disk space."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from mismo_grpc.storage.disk import Disk, disk_errors
 from mismo_grpc.uploads.uploads import Uploads
 
 HASHED_AT_SUBMIT_BYTES = 256 << 20
-"""Larger sources are not looked up among earlier results: hashing them would delay the first audio."""
+"""Larger sources never reuse an earlier result, because hashing them would delay the first audio."""
 HASH_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Admitted:
-    """A job that may be accepted, and the earlier job whose result it can have."""
+    """A job that passed all checks, and the earlier job whose result it can reuse."""
 
     job: Job
     cached: Job | None
@@ -55,7 +55,7 @@ class Admitted:
 class Admission:
     """Checks submits and prepares the files of accepted jobs.
 
-    `device` waits until it is known what separates; `device_now` answers None until then.
+    `device` waits until the engine's device is known; `device_now` returns None until then.
     """
 
     def __init__(
@@ -96,13 +96,13 @@ class Admission:
         self._checksum = checksum
 
     def resolve(self, source: Source) -> Path:
-        """The file of a path source, checked anew; blocks. Raises as `resolve_path`."""
+        """The file of a path source, checked again; blocks. Raises as `resolve_path` does."""
         return resolve_path(source.location, self._roots, allowed=self._paths_allowed)
 
     async def check(self, request: JobRequest, *, use_earlier: bool = True) -> Admitted:
-        """Checks a request and makes the job that would be accepted; starts nothing.
+        """Checks a request and builds the job to accept; starts nothing.
 
-        With `use_earlier` an earlier result of the same content is looked for. Raises the error that says what is
+        With `use_earlier` it searches for an earlier result of the same content. Raises the error that says what is
         wrong with the request.
         """
         options = request.options
@@ -164,7 +164,7 @@ class Admission:
         return Admitted(job, cached)
 
     async def digest(self, source: Source, path: Path, size: int) -> str:
-        """SHA-256 of a source of `size` bytes, lower-case hex; "" if to make it would take too long.
+        """The SHA-256 of a source of `size` bytes in lower-case hex; "" if computing it would take too long.
 
         Raises UploadNotFoundError, SourceNotFoundError.
         """
@@ -175,9 +175,9 @@ class Admission:
     async def _earlier_result(
         self, digest: str, model: ModelDescription | None, options: JobOptions
     ) -> Job | None:
-        """The newest job of this content that has the result of every asked stage."""
+        """The newest job of this content that has the result of every requested stage."""
         repository = self._repository
-        # Only what might be there is worth waiting for the device, which a server that just started does not know.
+        # Waits for the device, which is unknown just after the start, only if there may be a result.
         if not await repository.read(repository.store.has_result_of, digest, repository.now()):
             return None
         key = KEY_WITHOUT_STEMS
@@ -201,7 +201,7 @@ class Admission:
         return model
 
     async def locate(self, source: Source) -> tuple[Path, str]:
-        """A source's file, and the request's field that names it.
+        """The file of a source, and the request field that names it.
 
         Raises SourcePathForbiddenError, SourceNotFoundError, UploadNotFoundError, UploadIncompleteError.
         """
@@ -221,7 +221,7 @@ class Admission:
         self._disk.require(self._runs.root, needed, self._disk_reserve)
 
     async def prepare(self, admitted: Admitted) -> Job:
-        """Makes the run's folder, with the upload or an earlier result in it; answers the job as it begins.
+        """Creates the run's folder with the upload or an earlier result in it; returns the job in its first state.
 
         Raises DiskFullError, InternalError, UploadNotFoundError.
         """
@@ -241,9 +241,9 @@ class Admission:
         return job
 
     async def may_still_have(self, admitted: Admitted) -> bool:
-        """Whether the earlier result that a job takes over is still that of the same content, or there is none.
+        """Whether the earlier result that a job reuses still exists with the same content; true if it reuses none.
 
-        Asked under the lock that keeps jobs from being replaced.
+        Call it under the lock that prevents jobs from being replaced.
         """
         cached = admitted.cached
         if cached is None:
@@ -258,7 +258,7 @@ class Admission:
 
 
 def default_model(catalog: ModelCatalog, wanted: str) -> str:
-    """What a job gets that names no model: the wanted one if its weights are here, else the embedded one."""
+    """The model of a job that names none: the configured one if its weights are available, else the embedded model."""
     try:
         if catalog.describe(wanted).state is not ModelState.UNAVAILABLE:
             return wanted
@@ -306,9 +306,9 @@ def _taken_over(
 
 
 def _stage_taken_over(status: StageStatus, cached: Job, now: float) -> StageStatus:
-    """A stage with the result of the earlier job; one that was not asked for may have none there either."""
+    """A stage with the result of the earlier job; the earlier job may lack a stage that was not requested."""
     earlier = cached.stage(status.stage) if cached.has(status.stage) else status
     if not earlier.state.ended:
-        # Earlier versions had no such stage.
+        # Jobs of earlier versions do not have this stage.
         return replace(status, state=StageState.SUCCEEDED, started_at=now, ended_at=now)
     return replace(earlier, started_at=now, ended_at=now, attempts=0)

@@ -1,4 +1,4 @@
-"""What clients may do to a job that was accepted: cancel it, change its priority or playhead, delete it."""
+"""The changes that clients can make to an accepted job: cancel it, change its priority or playhead, delete it."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from mismo_grpc.stages.stems import playhead_error
 
 @dataclass(frozen=True)
 class JobUpdate:
-    """What an update changes; `playhead` is in seconds."""
+    """The changes of an update; `playhead` is in seconds."""
 
     priority: Priority | None = None
     """None: unchanged."""
     sets_playhead: bool = False
     playhead: float | None = None
-    """None, if `sets_playhead`: no playhead any more."""
+    """None with `sets_playhead` clears the playhead."""
 
 
 class JobChanges:
-    """Changes jobs on behalf of clients; on the event loop.
+    """Changes jobs for clients; on the event loop.
 
-    `expected_run_id` ("": any run) of each method is the run that the client means. Where the job has another run by
-    now, the method raises RunReplacedError and changes nothing.
+    `expected_run_id` ("": any run) is the run that the client means. If the job has another run, each method raises
+    RunReplacedError and changes nothing.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class JobChanges:
         self._scheduler = scheduler
 
     async def cancel(self, job_id: str, expected_run_id: str = "") -> Job:
-        """Ends a job; a job that has ended stays as it is. Raises JobNotFoundError."""
+        """Cancels a job; a job that has ended is not changed. Raises JobNotFoundError."""
         active = self._repository.active.get(job_id)
         if active is None:
             job = await self._repository.get(job_id)
@@ -76,13 +76,13 @@ class JobChanges:
         finally:
             active.cancelling = False
             if not active.job.state.ended:
-                # The end could not be stored: the job waits for its turn again, and can be cancelled again.
+                # The end could not be stored: the job is queued again and can be cancelled again.
                 active.task = None
             active.event_log.touch()
         self._queue.after_end(active)
 
     async def update(self, job_id: str, update: JobUpdate, expected_run_id: str = "") -> Job:
-        """Changes a running or queued job; one that would stay as it is gets no new revision.
+        """Changes a running or queued job; an update without effect makes no new revision.
 
         Raises JobNotFoundError, JobNotReadyError if the job has ended, PlayheadBeyondEndError.
         """
@@ -103,7 +103,7 @@ class JobChanges:
             raise _has_ended(job)
         separation = active.separation
         if separation is not None:
-            # Of the job as it is now: another update may have been stored since.
+            # Uses the current job, because another update may have been stored meanwhile.
             newest = active.job
             self._scheduler.set_priority(separation.scheduled, int(newest.priority))
             if update.sets_playhead:
@@ -121,9 +121,9 @@ class JobChanges:
         return job.with_playhead_audio(active.ready, self._repository.now())
 
     async def delete(self, job_id: str, expected_run_id: str = "") -> None:
-        """Ends a job, forgets it and removes its files; raises JobNotFoundError.
+        """Ends a job, deletes it and removes its files; raises JobNotFoundError.
 
-        Its request ids go on to answer with the job as it was.
+        Its request ids still answer with the job as it was.
         """
         job = await self._repository.get(job_id)
         check_run(job_id, expected_run_id, job.run_id)
@@ -136,7 +136,7 @@ class JobChanges:
         try:
             await self._forget(job)
         except DiskFullError:
-            # The files go now anyway, and may be the room that is missing.
+            # The files are removed in any case, and their space may be the space that is missing.
             self._runs.discard(job.run_id)
             await self._runs.removed()
             await self._forget(job)
@@ -145,11 +145,11 @@ class JobChanges:
         repository = self._repository
         async with repository.job_files_lock:
             current = await repository.find(job.job_id)
-            # A run that was accepted meanwhile is another job.
+            # A run that was accepted meanwhile is not deleted.
             if current is None or current.run_id != job.run_id:
                 return
             repository.ended_logs.pop(job.job_id, None)
-            # The row first: a start removes files without a job, but cannot make those of a job that has none.
+            # The row first: a start of the server removes files without a job, but cannot restore a job's files.
             await repository.remove(job.job_id)
             await self._runs.forget(job.job_id, job.run_id)
 

@@ -1,4 +1,4 @@
-"""How far a job is, over all of its stages."""
+"""The progress of a job over all of its stages."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from mismo_grpc.stages.table import ROWS, fraction_done
 
 
 def progress_of(active: ActiveJob, position: int, segment_seconds: float) -> Progress:
-    """How far a job is that has not ended; `segment_seconds` is a segment's usual time (0: unknown).
+    """The progress of a job that has not ended; `segment_seconds` is the usual time of a segment (0: unknown).
 
-    It changes with a segment or a stage, not with time: who watches hears of something only when something happened.
+    It changes with segments and stages, not with time, so watchers get a message only when something happened.
     """
     job = active.job
     total, done = job.segments_total, job.segments_done
@@ -27,7 +27,7 @@ def progress_of(active: ActiveJob, position: int, segment_seconds: float) -> Pro
 
 
 def progress_of_ended(job: Job) -> Progress:
-    """How far a job came."""
+    """The final progress of a job that has ended."""
     total, done = job.segments_total, job.segments_done
     if job.state is JobState.SUCCEEDED:
         return Progress(1.0, None, 0, done, total)

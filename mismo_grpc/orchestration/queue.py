@@ -1,4 +1,4 @@
-"""Which jobs are worked on: the most urgent waiting job gets the next free slot."""
+"""Starts waiting jobs: the one with the highest priority gets the next free slot."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class JobQueue:
         run: Callable[[ActiveJob], Coroutine[Any, Any, None]],
         max_concurrent: int,
     ) -> None:
-        """`run` carries a job to its end; if its task is cancelled, it leaves the job as it is stored."""
+        """`run` runs a job to its end; if its task is cancelled, the job keeps its stored state."""
         self._repository = repository
         self._run = run
         self._max_concurrent = max_concurrent
         self.stopped = False
 
     def waiting(self) -> list[ActiveJob]:
-        """Jobs that wait for a slot, first come first in each class."""
+        """The jobs that wait for a slot; within a priority in the order of their submits."""
         waiting = [a for a in self._repository.active.values() if a.task is None and not a.cancelling]
         return sorted(waiting, key=lambda a: (-a.job.priority, a.job.created_at))
 
     def position(self, active: ActiveJob) -> int:
-        """A waiting job's position, from 1; 0 for one that does not wait."""
+        """The position of a waiting job, from 1; 0 for a job that does not wait."""
         if active.task is not None:
             return 0
         waiting = self.waiting()
@@ -42,11 +42,11 @@ class JobQueue:
 
     @property
     def waiting_count(self) -> int:
-        """Jobs that nobody works on yet."""
+        """The number of jobs that wait for a slot."""
         return sum(a.task is None for a in self._repository.active.values())
 
     def fill(self) -> None:
-        """Starts what there is a slot for."""
+        """Starts as many waiting jobs as there are free slots."""
         if self.stopped:
             return
         for active in self.waiting():
@@ -59,6 +59,6 @@ class JobQueue:
             active.event_log.touch()
 
     def after_end(self, active: ActiveJob) -> None:
-        """Gives an ended job's slot away."""
+        """Gives the slot of an ended job to the next one."""
         if active.job.state.ended:
             self.fill()

@@ -1,4 +1,4 @@
-"""One job's way from the queue to its end: a walk over the graph of its stages."""
+"""Runs one job from the queue to its end by walking the graph of its stages."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ log = structlog.get_logger(__name__)
 STORE_RETRY_SECONDS = 2.0
 
 Ends = dict[Stage, asyncio.Future[None]]
-"""Of each stage: resolved once those that need it may run, or failed with NeedFailedError."""
+"""A future for each stage: it is resolved once the stages that need it may run, or fails with NeedFailedError."""
 
 
 class JobRunner:
-    """Carries jobs out; one `run` a job, each in its own task.
+    """Runs jobs; each `run` is one job in its own task.
 
-    A stage's end is stored before anybody hears of it, and what has succeeded is not run again after a restart.
+    The end of a stage is stored before it is published. A stage that succeeded is not run again after a restart.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class JobRunner:
         bulk: InThread,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """`works` carry out the stages that are offered; `sleep` waits between attempts."""
+        """`works` implement the offered stages; `sleep` waits between attempts."""
         self._repository = repository
         self._runs = runs
         self._works = {work.stage: work for work in works}
@@ -53,7 +53,7 @@ class JobRunner:
         self._sleep = sleep
 
     async def run(self, active: ActiveJob) -> None:
-        """Carries a job to its end, whatever that is; a cancelled task leaves it as stored, to go on later."""
+        """Runs a job until it has succeeded or failed; if the task is cancelled, the job can be resumed later."""
         failure: JobFailure | None = None
         try:
             await self._walk(active)
@@ -62,13 +62,13 @@ class JobRunner:
         await self._conclude(active, failure)
 
     async def _walk(self, active: ActiveJob) -> None:
-        """Runs what is missing; raises if the end of a stage cannot be stored."""
+        """Runs the missing stages; raises if the end of a stage cannot be stored."""
         _add_missing(active)
-        # Who waits for the stems may be told that the job has left the queue.
+        # Tells readers that wait for the stems that the job has left the queue.
         active.stems_changed.notify()
         job, memory = active.job, RunMemory()
         if job.artifacts:
-            # A power cut may have undone the link.
+            # A power cut may have lost the link.
             await self._runs.publish(job.job_id, job.run_id)
         missing = stages_to_run(job)
         ends = _known_ends(job, missing)
@@ -93,14 +93,14 @@ class JobRunner:
             if tasks:
                 await run_to_completion(wait_ended(list(tasks.values())))
             for end in ends.values():
-                # Nobody may have waited for it.
+                # Marks the error as retrieved, because no task may have awaited this future.
                 if end.done():
                     end.exception()
 
     # One stage
 
     async def _carry_out(self, stage: Stage, active: ActiveJob, memory: RunMemory, ends: Ends) -> None:
-        """One stage to its recorded end; raises only if that cannot be stored."""
+        """Runs one stage and records its end; raises only if the end cannot be stored."""
         row, status = ROWS[stage], active.job.stage(stage)
         needs = {need: ends[need] for need in row.needs}
         try:
@@ -114,7 +114,7 @@ class JobRunner:
             ends[stage].set_exception(NeedFailedError(failure))
         else:
             if not row.durable:
-                # Its result is in memory and among the work files: the next stages need not wait until it is stored.
+                # Its result is in memory and in the work files, so the next stages need not wait until it is stored.
                 ends[stage].set_result(None)
             if status.state is not StageState.SUCCEEDED:
                 await self._record_success(active, stage, result)
@@ -174,11 +174,12 @@ class JobRunner:
         try:
             await record()
         except DiskFullError:
-            # Work files that go now anyway may be the room that is missing; the source stays until this is stored.
+            # Work files that are removed in any case may be the space that is missing; the source is kept until the
+            # success is stored.
             await self._remove_needless(replace(_needed(succeeded(active.job)), source=True), active)
             await record()
         needed = _needed(active.job)
-        # Those that nothing needs any more go with the end of the job, which follows.
+        # Work files that no stage needs any more are removed at the end of the job, which follows.
         if ROWS[stage].durable and needed != Needed():
             await self._remove_needless(needed, active)
 
@@ -198,8 +199,8 @@ class JobRunner:
     # The end of a job
 
     async def _conclude(self, active: ActiveJob, failure: JobFailure | None) -> None:
-        """Records the end of a job whose stages have ended; those that have not end with `failure`."""
-        # Only what nobody needed any more was stopped without a failure.
+        """Records the end of a job; stages that have not ended fail with `failure`."""
+        # Without a failure only stages were stopped that no other stage needed.
         left = StageState.CANCELLED if failure is None else StageState.FAILED
         while True:
             try:
@@ -218,7 +219,7 @@ class JobRunner:
     ) -> None:
         """Ends a job without a result and removes its files; stages that have not ended get `stage_state`.
 
-        A job that has ended stays as it is. Raises DiskFullError or StoreError if the end cannot be stored.
+        A job that has ended is not changed. Raises DiskFullError or StoreError if the end cannot be stored.
         """
         await self._end(active, state, stage_state, failure)
 
@@ -229,13 +230,13 @@ class JobRunner:
         stage_state: StageState,
         failure: JobFailure | None,
     ) -> None:
-        """`end`; a `state` of None is decided by the results of the asked stages."""
+        """As `end`; if `state` is None, the results of the requested stages determine it."""
         if active.job.state.ended:
             return
         try:
             await self._record_job_end(active, state, stage_state, failure)
         except MismoError:
-            # Files that go now anyway may be the room that is missing.
+            # Files that are removed in any case may be the space that is missing.
             files = self._runs.files(active.job.run_id)
             if state is None and _has_result(active.job):
                 await self._remove_needless(Needed(source=True), active)
@@ -301,7 +302,7 @@ class JobRunner:
 
 
 def _add_missing(active: ActiveJob) -> None:
-    """Stages that a job stored by an earlier version lacks."""
+    """Adds the stages that a job stored by an earlier version does not have."""
     job = active.job
     known = {status.stage: status for status in job.stages}
     stages = with_needs((*job.options.stages, *known))
@@ -310,7 +311,7 @@ def _add_missing(active: ActiveJob) -> None:
 
 
 def _known_ends(job: Job, missing: frozenset[Stage]) -> Ends:
-    """The ends of all stages; those of stages that are not run again are known."""
+    """The futures of all stages; those of stages that are not run again are resolved or failed."""
     ends: Ends = {}
     for status in job.stages:
         end = ends[status.stage] = asyncio.get_running_loop().create_future()
@@ -324,7 +325,7 @@ def _known_ends(job: Job, missing: frozenset[Stage]) -> Ends:
 
 
 def _needless(job: Job, tasks: dict[Stage, asyncio.Task[None]]) -> list[Stage]:
-    """Stages at work whose results nobody needs any more."""
+    """The running stages whose results no other stage needs any more."""
     needed = {need for stage, task in tasks.items() if not task.done() for need in ROWS[stage].needs}
     return [
         stage
@@ -334,7 +335,7 @@ def _needless(job: Job, tasks: dict[Stage, asyncio.Task[None]]) -> list[Stage]:
 
 
 def _needed(job: Job) -> Needed:
-    """The files that what is missing of a job needs, also after a restart."""
+    """The files that the missing stages of a job need, also after a restart."""
     missing = stages_to_run(job)
     decodes = Stage.DECODE in missing
     return Needed(decodes, decodes, Stage.STEMS in missing, Stage.WAVEFORMS in missing)
@@ -350,7 +351,7 @@ def _first_error(job: Job) -> JobFailure | None:
 
 
 def _known(error: Exception, job_id: str, stage: Stage | None = None) -> MismoError:
-    """The error of a stage as a client may read it; what is unexpected goes to the log."""
+    """The error of a stage as a client may see it; details of unexpected errors go to the log."""
     if isinstance(error, MismoError):
         return error
     about = {"job_id": job_id} if stage is None else {"job_id": job_id, "stage": stage.name}

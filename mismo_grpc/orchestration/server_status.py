@@ -1,4 +1,4 @@
-"""What the server is and how it fares, for people and balancers."""
+"""The server's properties, models and load, for people and load balancers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mismo_grpc.separation.engine import SegmentEngine
 from mismo_grpc.storage.disk import Disk
 
 OVERLAP_OF_FACTOR = 0.25
-"""Realtime factors are told at this overlap, the default."""
+"""Realtime factors are reported for this overlap, the default."""
 
 
 class SegmentPace:
-    """How long a segment of each model takes here (seconds), a moving average; any thread may report."""
+    """A moving average of the time that a segment of each model takes, in seconds; any thread may report."""
 
     WEIGHT = 0.3
 
@@ -27,18 +27,18 @@ class SegmentPace:
         self._seconds: dict[str, float] = {}
 
     def report(self, model: str, seconds: float) -> None:
-        """One segment took this long."""
+        """Adds the time of one segment, in seconds."""
         before = self._seconds.get(model)
         self._seconds[model] = seconds if before is None else before + self.WEIGHT * (seconds - before)
 
     def seconds(self, model: str) -> float:
-        """A segment's usual time; 0 if none was measured yet."""
+        """The average time of a segment, in seconds; 0 if none was measured yet."""
         return self._seconds.get(model, 0.0)
 
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """A model with what was measured of it."""
+    """A model and its measured speed."""
 
     description: ModelDescription
     realtime_factor: float
@@ -47,7 +47,7 @@ class ModelStatus:
 
 @dataclass(frozen=True)
 class ResourceSample:
-    """One look at the machine; bytes, shares from 0 to 1, time in seconds since the epoch."""
+    """One sample of the machine's load; sizes in bytes, shares from 0 to 1, time in seconds since the epoch."""
 
     time: float
     cpu_utilization: float
@@ -95,7 +95,7 @@ class ServerStatus:
         return tuple(engine.devices[0].pool.warm()) if engine is not None and engine.devices else ()
 
     def models(self) -> list[ModelStatus]:
-        """Every known model; one whose last load failed is unavailable until a job, or the warm-up, gets it loaded."""
+        """All known models; one whose last load failed is unavailable until a job or the warm-up loads it."""
         engine = self._engine()
         warm = self.warm_models()
         failures = engine.devices[0].pool.failures() if engine is not None else {}
@@ -116,7 +116,7 @@ class ServerStatus:
         return ModelStatus(description, stride / seconds if seconds else 0.0, default)
 
     def resources(self) -> ResourceSample:
-        """One sample; CPU use is that since the last one."""
+        """Takes a sample; its CPU load is the average since the last sample."""
         engine = self._engine()
         memory = psutil.virtual_memory()
         return ResourceSample(

@@ -226,7 +226,7 @@ class Jobs:
     ) -> AsyncGenerator[GrowingWaveform]:
         """The waveform of a job, growing or stored; its run is held meanwhile.
 
-        Raises JobNotFoundError, and as `WaveformReaders.open`.
+        Raises JobNotFoundError, and as `WaveformReaders.open` does.
         """
         job = await self.get(job_id)
         async with self._waveform_readers.open(job, expected_run_id, wait=wait) as waveform:
@@ -236,7 +236,7 @@ class Jobs:
     async def open_stem_file(self, job_id: str, stem: str) -> AsyncGenerator[ArtifactReader]:
         """The whole WAV file of a finished job's stem; its run is held meanwhile.
 
-        Raises as `open_artifact`, StemNotFoundError for a stem that the job does not have.
+        Raises as `open_artifact` does, and StemNotFoundError for a stem that the job does not have.
         """
         async with self.finished(job_id) as job:
             names = job.layout.stem_names if job.layout is not None else ()
@@ -253,10 +253,10 @@ class Jobs:
     async def open_artifact(
         self, job_id: str, name: str, expected_run_id: str = ""
     ) -> AsyncGenerator[ArtifactReader]:
-        """One of a job's files, as soon as its stems are finished; its run is held meanwhile.
+        """An artifact of a job whose stems are finished; its run is held meanwhile.
 
-        Raises JobNotFoundError, RunReplacedError if `expected_run_id` ("": any) is another run, JobNotReadyError
-        before that or if there are none, ArtifactNotFoundError.
+        Raises JobNotFoundError, RunReplacedError if the job has another run than `expected_run_id` ("": any),
+        JobNotReadyError if the stems are not finished or there are none, ArtifactNotFoundError.
         """
         bulk = self._executors.bulk
         async with (
@@ -271,9 +271,9 @@ class Jobs:
 
     @asynccontextmanager
     async def finished(self, job_id: str, expected_run_id: str = "") -> AsyncGenerator[Job]:
-        """A job whose stems are finished, though other stages may still run.
+        """A job whose stems are finished, while other stages may still run.
 
-        Its run is held: a re-run, a delete or an expiry changes nothing for the reader. Raises as `open_artifact`.
+        Its run is held, so a new run, a delete or an expiry does not affect the reader. Raises as `open_artifact` does.
         """
         job = await self.get(job_id)
         check_run(job_id, expected_run_id, job.run_id)
@@ -293,11 +293,11 @@ class Jobs:
         expected_run_id: str = "",
         on_waiting: Callable[[NotReadyReason], None] = lambda _: None,
     ) -> AsyncGenerator[StemReader]:
-        """The stems of a job, once it is decoded; its run is held meanwhile.
+        """The stems of a job; its run is held meanwhile.
 
-        Waits for the decode as long as the caller does; `on_waiting` is told why, at once and whenever that changes.
-        Raises JobNotFoundError, RunReplacedError if the job has another run than `expected_run_id` ("": any), or the
-        error that ended the job.
+        Waits without a limit until the track is decoded, and calls `on_waiting` with the reason at once and whenever it
+        changes. Raises JobNotFoundError, RunReplacedError if the job has another run than `expected_run_id` ("": any),
+        or the error that ended the job.
         """
         job = await self.get(job_id)
         async with self._stem_readers.open(job, expected_run_id, on_waiting) as reader:
@@ -305,7 +305,7 @@ class Jobs:
 
 
 def _open_written(files: RunFiles, job: Job, name: str, in_thread: InThread) -> ArtifactReader:
-    """`open_artifact`, and nothing that is still being written."""
+    """As `open_artifact`, but refuses an artifact that is still being written."""
     if not job.state.ended and name not in {artifact.name for artifact in job.artifacts}:
         raise JobNotReadyError(
             f"job {job.job_id} has no artifact {name[:64]!r} yet; its artifacts tell what there is while it runs"

@@ -1,4 +1,4 @@
-"""Where a job's track comes from: paths from outside are hostile until they are checked."""
+"""Finds and checks the source file of a job; paths of clients are not trusted until they are checked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIELD = "source.path"
 
 @dataclass(frozen=True)
 class CheckedSource:
-    """A readable audio file; `size` in bytes, `mtime_ns` of its last change as of before it was read."""
+    """A readable audio file; `size` in bytes; `mtime_ns` is its modification time before it was read."""
 
     path: Path
     size: int
@@ -30,10 +30,10 @@ class CheckedSource:
 
 
 def resolve_path(location: str, roots: Sequence[Path], *, allowed: bool) -> Path:
-    """The real path of a source on this server; blocks on the disk.
+    """The real path of a source on this server; blocks.
 
-    Raises SourcePathForbiddenError where paths are off or links lead out of the roots (also for what does
-    not exist there, so that nobody can feel their way around), SourceNotFoundError, InvalidFieldError.
+    Raises SourcePathForbiddenError if paths are not allowed or the path leads out of the roots (also if the file does
+    not exist, so that clients cannot find out which files exist), SourceNotFoundError, InvalidFieldError.
     """
     if not allowed or not roots:
         raise SourcePathForbiddenError(
@@ -63,7 +63,10 @@ def resolve_path(location: str, roots: Sequence[Path], *, allowed: bool) -> Path
 
 
 def check_audio(path: Path, playhead: float | None, max_track_seconds: float, field: str) -> CheckedSource:
-    """Sniffs and probes a file; blocks. Raises AudioError, PlayheadBeyondEndError or InvalidFieldError."""
+    """Detects the format of a file and probes it; blocks.
+
+    Raises AudioError, PlayheadBeyondEndError, InvalidFieldError, SourcePathForbiddenError or SourceNotFoundError.
+    """
     try:
         found = path.stat()
         info = probe(path)

@@ -1,4 +1,4 @@
-"""Readers of a job's stems: what `streaming` needs to know of a job, and nothing more."""
+"""Opens readers of a job's stems; they give `streaming` only the facts of a job that it needs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ from mismo_grpc.separation.stems import StemLayout, StemSet
 from mismo_grpc.storage.run_files import RunFiles
 from mismo_grpc.streaming.file_cache import StemFileCache, StemLease
 from mismo_grpc.streaming.messages import NotReadyReason
-from mismo_grpc.streaming.reader import RunningJob, StemReader
-from mismo_grpc.streaming.source import SourceRun
+from mismo_grpc.streaming.reader import RunningJob, SourceRun, StemReader
 
 
 class StemReaders:
@@ -43,7 +42,7 @@ class StemReaders:
         describe: Callable[[str], ModelDescription],
         in_thread: InThread,
     ) -> None:
-        """`segment_seconds` is how long a model takes for a segment (0: unknown), `describe` blocks."""
+        """`segment_seconds` gives the time of a segment of a model (0: unknown); `describe` blocks."""
         self._repository = repository
         self._runs = runs
         self._stem_files = stem_files
@@ -56,10 +55,10 @@ class StemReaders:
     async def open(
         self, job: Job, expected_run_id: str, on_waiting: Callable[[NotReadyReason], None]
     ) -> AsyncGenerator[StemReader]:
-        """The stems of a job, once it is decoded; its run is held meanwhile.
+        """The stems of a job; its run is held meanwhile.
 
-        Waits for the decode as long as the caller does, and tells `on_waiting` why. Raises RunReplacedError, or the
-        error that ended the job.
+        Waits without a limit until the track is decoded, and calls `on_waiting` with the reason. Raises
+        RunReplacedError, or the error that ended the job.
         """
         check_run(job.job_id, expected_run_id, job.run_id)
         active = self._repository.active.get(job.job_id)
@@ -105,13 +104,13 @@ class StemReaders:
                 description = await self._in_thread(self._describe, job.model)
                 frames, rate = description.segment_frames, description.sample_rate
             except ModelUnavailableError:
-                pass  # The model was removed since: its segments are not known any more.
+                pass  # The model was removed meanwhile, so the length of its segments is unknown.
         return SourceRun(
             job.job_id, job.run_id, job.model, frames * layout.sample_rate // rate if rate else 0
         )
 
     def _running(self, active: ActiveJob, stems: StemSet) -> RunningJob:
-        """A job whose stems grow; its players are told to the scheduler."""
+        """The functions of a job whose stems grow; they report its players to the scheduler."""
         wait = SegmentWait(active, self._scheduler, self._segment_seconds, self._model_seconds)
         wait.announce()
 
@@ -131,7 +130,7 @@ class StemReaders:
         return RunningJob(follow, unfollow, grows, wait.reason, wait.expected_seconds)
 
     def _model_seconds(self, scheduled: object) -> float:
-        """How long a segment of a scheduled job takes; 0 if unknown."""
+        """The time of a segment of a scheduled job, in seconds; 0 if unknown."""
         for active in self._repository.active.values():
             if active.separation is not None and active.separation.scheduled is scheduled:
                 return self._segment_seconds(active.job.model)
@@ -139,12 +138,12 @@ class StemReaders:
 
 
 async def _decoded(active: ActiveJob, on_waiting: Callable[[NotReadyReason], None]) -> None:
-    """Waits until the stems of a job grow, are finished, or will never come."""
+    """Waits until the stems of a job grow, are finished, or cannot come any more."""
 
     def reason() -> NotReadyReason | None:
         if active.separation is not None or stems_are_over(active.job):
             return None
-        # A job that a restart takes up runs by what is stored, and waits for its turn all the same.
+        # After a restart a job is stored as running although it waits in the queue.
         return NotReadyReason.QUEUED if active.task is None else NotReadyReason.DECODING
 
     while (waiting := reason()) is not None:
@@ -158,7 +157,7 @@ async def acquire_stems(cache: StemFileCache, files: RunFiles, job: Job) -> Stem
     Raises ArtifactNotFoundError if the files of a finished job are gone.
     """
     try:
-        # A job that was just decoded has its files open before its layout is stored.
+        # The files of a job that was just decoded are open before its layout is stored.
         return await cache.acquire(files, job.layout)
     except FileNotFoundError as error:
         raise ArtifactNotFoundError(
@@ -167,21 +166,21 @@ async def acquire_stems(cache: StemFileCache, files: RunFiles, job: Job) -> Stem
 
 
 def has_stems(job: Job) -> bool:
-    """Whether a job has finished stems: not if it was cancelled since, or failed otherwise."""
+    """Whether a job has finished stems and was not cancelled or failed afterwards."""
     return job.has_result_of(Stage.STEMS) and job.state not in (JobState.FAILED, JobState.CANCELLED)
 
 
 def stems_are_over(job: Job) -> bool:
-    """Whether no more will come of the stems: they are finished, have failed, or were never asked for."""
+    """Whether no more frames will come: the stems are finished, have failed, or were not requested."""
     if job.state.ended or not job.has(Stage.STEMS):
         return True
     state = job.stage(Stage.STEMS).state
-    # A cancelled stage is followed by the end of its job, which tells why.
+    # The end of the job follows a cancelled stage, and has the reason.
     return state.ended and state is not StageState.CANCELLED
 
 
 def ended_without(job: Job) -> MismoError:
-    """Why a job does not have the stems, or the frames of them, that a reader waits for."""
+    """The error for a reader that waits for stems or frames that the job will not have."""
     if job.state is not JobState.CANCELLED and not job.has(Stage.STEMS):
         return JobNotReadyError(
             f"job {job.job_id} makes no stems; submit the track with STAGE_STEMS among options.stages"

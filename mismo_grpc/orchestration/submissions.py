@@ -98,7 +98,7 @@ class Submissions:
             # Outside the lock that other submits wait for: this may copy or compare files.
             job = await self._admission.prepare(admitted)
             async with self._repository.job_files_lock:
-                # A twin of this request may have been accepted meanwhile.
+                # The same request may have been accepted meanwhile.
                 submitted = await self._earlier(request) or await self._twin(request, job)
                 if submitted is None and (
                     not job.cache_hit or await self._admission.may_still_have(admitted)

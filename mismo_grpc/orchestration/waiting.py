@@ -11,11 +11,11 @@ from mismo_grpc.separation.scheduler import Scheduler
 from mismo_grpc.streaming.messages import NotReadyReason
 
 LOOK_AHEAD_SECONDS = 1.0
-"""A rate converter needs frames of the mix a little beyond those that it makes."""
+"""A sample rate converter needs some input frames past the frames that it produces."""
 
 
 class SegmentWait:
-    """Of one job; on the event loop only. Frames are those of the stems."""
+    """The waits for segments of one job; on the event loop only. Frames are at the stems' sample rate."""
 
     def __init__(
         self,
@@ -24,14 +24,14 @@ class SegmentWait:
         segment_seconds: Callable[[str], float],
         seconds_of: Callable[[object], float],
     ) -> None:
-        """`segment_seconds` is a segment's time by model, `seconds_of` by scheduled job; both 0 if unknown."""
+        """`segment_seconds` is the time of a segment, `seconds_of` gives it for a scheduled job; both 0 if unknown."""
         self._active = active
         self._scheduler = scheduler
         self._segment_seconds = segment_seconds
         self._seconds_of = seconds_of
 
     def announce(self) -> None:
-        """Wakes the job's readers from now on whenever a segment of it begins: their reason may have changed."""
+        """Wakes the job's readers whenever one of its segments begins, because the reason of their wait may change."""
         separation = self._active.separation
         if separation is None:
             return
@@ -41,14 +41,14 @@ class SegmentWait:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(changed.notify)
 
-        # All readers set the same.
+        # All readers set the same callback.
         separation.scheduled.on_taken = on_taken
 
     def reason(self, frame: int) -> NotReadyReason:
         """Why a frame is not final yet."""
         separation = self._active.separation
         if separation is None:
-            # Stopped; it goes on in other files.
+            # The separation was stopped; the job continues in other files.
             return NotReadyReason.QUEUED
         needed = _needed(separation, frame)
         if not needed or self._scheduler.is_taken(separation.scheduled, needed):
@@ -56,7 +56,7 @@ class SegmentWait:
         return NotReadyReason.WAITING_FOR_DEVICE
 
     def expected_seconds(self, frame: int) -> float | None:
-        """When a frame is expected, in seconds from now; None until a segment of each model ahead was measured."""
+        """When a frame is expected, in seconds from now; None until the segments ahead of it have a measured time."""
         separation = self._active.separation
         if separation is None:
             return None
@@ -74,7 +74,7 @@ class SegmentWait:
 
 
 def _needed(separation: Separation, frame: int) -> list[int]:
-    """Segments that are not done and hold a frame, or else the next ones."""
+    """The segments that are not done and contain a frame; if there are none, the next ones."""
     start = separation.mix_frame(frame)
     ahead = int(LOOK_AHEAD_SECONDS * separation.spec.mix.sample_rate)
     done = separation.record.done

@@ -1,4 +1,4 @@
-"""Opens the waveform of a job: the growing peaks while its stems are made, the stored ones afterwards."""
+"""Opens the waveform of a job: the growing peaks during separation, the stored waveforms afterwards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mismo_grpc.streaming.file_cache import StemFileCache
 from mismo_grpc.streaming.waveform_reader import GrowingWaveform
 
 WRITING_SECONDS = 2.0
-"""How long the files of a waveform are waited for by who asks for what there is, when its stems are whole."""
+"""How long a request without `wait` waits for the waveform files once the stems are complete."""
 
 _WITHOUT_RESULT = (StageState.FAILED, StageState.CANCELLED, StageState.SKIPPED)
 
@@ -46,7 +46,7 @@ class WaveformReaders:
     ) -> AsyncGenerator[GrowingWaveform]:
         """The waveform of a job; its run is held meanwhile.
 
-        With `wait` it waits until the stems are begun. Raises JobNotReadyError without `wait` before that,
+        With `wait` it waits until the separation begins; without, it raises JobNotReadyError before that. Also raises
         RunReplacedError, ArtifactNotFoundError if a finished run has no waveforms, or the error that ended the job.
         """
         check_run(job.job_id, expected_run_id, job.run_id)
@@ -83,27 +83,27 @@ async def _wait_until_settled(active: ActiveJob, *, wait: bool) -> None:
 
 
 def _separated(active: ActiveJob) -> bool:
-    """Whether the stems are whole, so that the stored waveforms are there in a moment."""
+    """Whether the stems are complete, so that the stored waveforms will exist soon."""
     layout = active.job.layout
     whole = layout is not None and active.ready.covers(0, layout.total_frames)
     return whole or _is_over(active.job, Stage.STEMS)
 
 
 def _settled(active: ActiveJob) -> bool:
-    """Whether the waveform grows, or will not change any more."""
+    """Whether the waveform grows or is final."""
     job = active.job
     never = _status_of(job, Stage.STEMS) is None
     return active.separation is not None or never or _is_over(job, Stage.WAVEFORMS)
 
 
 def _is_over(job: Job, stage: Stage) -> bool:
-    # A cancelled stage is followed by the end of its job, which tells why.
+    # The end of the job follows a cancelled stage, and has the reason.
     going_on = (None, StageState.PENDING, StageState.RUNNING, StageState.CANCELLED)
     return job.state.ended or _status_of(job, stage) not in going_on
 
 
 def _status_of(job: Job, stage: Stage) -> StageState | None:
-    """None: it is no stage of this job."""
+    """The state of a stage, None if it is not a stage of this job."""
     return next((status.state for status in job.stages if status.stage is stage), None)
 
 
@@ -147,7 +147,7 @@ async def _stored(files: RunFiles, job: Job, in_thread: InThread) -> AsyncGenera
 
 
 async def _close(opening: asyncio.Future[StoredPeaks]) -> None:
-    """Closes the files, also if the caller left while they were being opened."""
+    """Closes the files, even if the caller was cancelled while they were opened."""
     await wait_ended([opening])
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()

@@ -1,4 +1,4 @@
-"""How much room on the disk a job takes, in bytes."""
+"""How much disk space a job needs, in bytes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _FLOAT_BYTES = 4
 
 
 def mix_bytes(frames: int) -> int:
-    """Of the decoded track of `frames` frames."""
+    """The size of the decoded track of `frames` frames."""
     return frames * MIX_CHANNELS * _FLOAT_BYTES
 
 
 def stems_bytes(frames: int, model_rate: int, stems: int, output_rate: int, encoding: Encoding) -> int:
-    """Of all stem files of a track of `frames` frames, and of what their conversion to another rate needs.
+    """The size of all stem files of a track of `frames` frames, and of the files for their conversion to another rate.
 
     Rates in Hz; an `output_rate` of 0 is the model's.
     """
@@ -28,9 +28,9 @@ def stems_bytes(frames: int, model_rate: int, stems: int, output_rate: int, enco
 
 
 def check_room_for_stems(disk: Disk, reserve: int, spec: SeparationSpec, bag: Bag) -> None:
-    """Raises DiskFullError unless the stems of a decoded track fit beside the reserve; blocks.
+    """Raises DiskFullError unless the stems of a decoded track fit without using the disk reserve; blocks.
 
-    A source that hid its length was admitted as if it had none. A job that goes on has its files already.
+    The check at the submit did not cover sources of unknown length. A resumed job has its files already.
     """
     mix, files = spec.mix, spec.files
     stems = len(select_stems(bag.sources, spec.stem_names, spec.two_stems).names)

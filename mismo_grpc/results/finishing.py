@@ -1,4 +1,4 @@
-"""What is written when the last segment is done: all of it is on the disk before the stems are recorded as done."""
+"""Writes the results when the last segment is done; all is on the disk before the stems are recorded as done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mismo_grpc.storage.disk import disk_errors
 
 @dataclass(frozen=True)
 class StemResults:
-    """The artifacts, the checksum of each stem's samples, and the bytes of all files."""
+    """The artifacts, the checksum of each stem's samples, and the size of all files in bytes."""
 
     artifacts: tuple[Artifact, ...]
     stem_sha256: tuple[str, ...]
@@ -27,7 +27,7 @@ class StemResults:
 
 
 def write_stem_results(runs: Runs, job: Job, stems: StemSet, ended_at: float) -> StemResults:
-    """Takes the checksums and writes stems.json; blocks until all is on the disk.
+    """Computes the checksums and writes stems.json; blocks until all is on the disk.
 
     `ended_at` is in seconds since the epoch. Raises DiskFullError or InternalError.
     """

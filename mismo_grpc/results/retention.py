@@ -1,4 +1,4 @@
-"""Which finished results are removed, and the trash through which folders go."""
+"""Decides which finished results are removed, and removes folders by way of the trash."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ TRASH_FOLDER = "trash"
 def jobs_to_remove(
     ended: Sequence[EndedResult], now: float, budget_bytes: int, in_use: Collection[str] = ()
 ) -> list[str]:
-    """The ids of the jobs whose results go now: first the expired, then, over budget, the oldest ended.
+    """The ids of the jobs to remove now: the expired ones, then, over the budget, those that ended first.
 
-    A job in use never goes, but counts towards the budget (0: no limit). Nor does the budget take the newest
-    result: its client has hardly had the time to fetch it.
+    A job in use is never removed, but counts towards the budget (0: no limit). The budget never removes the newest
+    result, because its client has hardly had time to download it.
     """
     expired = [job for job in ended if job.expires_at is not None and job.expires_at <= now]
     gone = {job.job_id for job in expired if job.job_id not in in_use}
@@ -46,10 +46,10 @@ def _expiry(job: EndedResult) -> tuple[float, str]:
 
 
 def move_to_trash(jobs_dir: Path, path: Path) -> Path | None:
-    """Moves a folder or file into the trash in one step; answers where it lies now, None if it was not there.
+    """Moves a folder or file to the trash in one step; returns its new path, None if it did not exist.
 
-    So nobody sees half of it, and a crash leaves the rest in the trash. Blocks; raises OSError, and StoreError as
-    `trash_of`.
+    So no reader sees a half-removed folder, and after a crash the rest is in the trash. Blocks; raises OSError, and
+    StoreError as `trash_of` does.
     """
     grave = trash_of(jobs_dir) / secrets.token_hex(8)
     try:
@@ -60,7 +60,7 @@ def move_to_trash(jobs_dir: Path, path: Path) -> Path | None:
 
 
 def empty_trash(jobs_dir: Path) -> int:
-    """Removes what a crash left in the trash; answers how many folders. Blocks; raises OSError."""
+    """Removes what a crash left in the trash; returns the number of folders. Blocks; raises OSError."""
     graves = list(trash_of(jobs_dir).iterdir())
     for grave in graves:
         remove_tree(grave)
@@ -68,7 +68,7 @@ def empty_trash(jobs_dir: Path) -> int:
 
 
 def trash_of(jobs_dir: Path) -> Path:
-    """JOBS_DIR/.mismo/trash, made if need be; raises StoreError if a link takes its place."""
+    """JOBS_DIR/.mismo/trash, created if it does not exist; raises StoreError if it is a link."""
     state = jobs_dir / STATE_FOLDER
     trash = state / TRASH_FOLDER
     for folder in (state, trash):
@@ -82,8 +82,8 @@ def trash_of(jobs_dir: Path) -> Path:
 
 
 def remove_tree(path: Path) -> None:
-    """Removes a folder with all below it, or a file; links are removed and not followed. Blocks; raises OSError."""
-    # rmtree refuses a link at the top.
+    """Removes a folder with its content, or a file; links are removed, not followed. Blocks; raises OSError."""
+    # rmtree refuses a path that is itself a link.
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,4 +1,4 @@
-"""An earlier run's result for a new run of the same content: second names for its files, once they are checked."""
+"""Reuses an earlier run's result for a new run of the same content, by checked hard links to its files."""
 
 from __future__ import annotations
 
@@ -74,17 +74,17 @@ def _link(source: RunFiles, target: RunFiles, earlier: Job) -> tuple[list[StemFi
 
 
 def _waveforms(document: Mapping[str, Any], earlier: Job) -> Mapping[str, str]:
-    """The SHA-256 of each waveform; what earlier versions recorded no checksum of is not taken over."""
+    """The SHA-256 of each waveform; waveforms without a recorded checksum, of earlier versions, are not reused."""
     if earlier.has(Stage.WAVEFORMS):
         return {each.name: each.sha256 for each in earlier.artifacts if each.name.startswith(WAVEFORM_PREFIX)}
-    # Earlier versions had them in stems.json.
+    # Earlier versions stored them in stems.json.
     found = document.get("waveforms")
     return cast("dict[str, str]", found) if isinstance(found, dict) else {}
 
 
 def _link_checked(source: Path, target: Path, sha256: str) -> None:
     os.link(source, target, follow_symlinks=False)
-    # Reads by the new name, so that the check holds whatever happens to the old one.
+    # Reads the new name, so that the check is valid whatever happens to the old one.
     with target.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise _DamagedError(f"{source.name} is damaged")

@@ -1,6 +1,6 @@
-"""What the start of the server puts right: links that a crash left behind, runs that no job has, older layouts.
+"""Repairs the run folders at the start of the server: wrong links, runs without a job, older layouts.
 
-The job store is what counts: a power cut may have undone any change of a link, and left any folder behind.
+The job store decides: a power cut may have lost any change of a link, and may have left any folder behind.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from mismo_grpc.results.runs import Runs
 log = structlog.get_logger(__name__)
 
 OLD_STAGING_FOLDER = "staging"
-"""Where earlier versions made a run's folder, as {run}{job_id}, before they put it in its place."""
+"""Where earlier versions created a run's folder, as {run}{job_id}, before they moved it."""
 _WITHOUT_FILES = (JobState.FAILED, JobState.CANCELLED)
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """How many folders of the older layout were moved, links set right, and folders thrown away."""
+    """How many folders of the older layout were moved, links corrected, and folders discarded."""
 
     moved: int = 0
     linked: int = 0
@@ -34,9 +34,9 @@ class Recovered:
 
 
 def recover_runs(runs: Runs, standing: Sequence[RunStanding]) -> Recovered:
-    """Makes folders and links fit the stored jobs; nobody may use them yet. Blocks; raises OSError.
+    """Makes folders and links match the stored jobs, before anything uses them. Blocks; raises OSError.
 
-    What is thrown away goes to the trash, to be removed later. Folders and links of strangers are left alone.
+    Discarded folders are moved to the trash and removed later. Folders and links of other programs are not changed.
     """
     moved = _move_older_folders(runs, standing)
     linked = _mend_links(runs, {each.job_id: each for each in standing})
@@ -54,7 +54,7 @@ def _move_older_folders(runs: Runs, standing: Sequence[RunStanding]) -> int:
             if not _is_folder(folder):
                 continue
             if target.exists():
-                # An earlier run's, which the staged one was about to replace.
+                # The folder of an earlier run, which the staged run was about to replace.
                 move_to_trash(runs.jobs_dir, folder)
             else:
                 os.rename(folder, target)
@@ -70,7 +70,7 @@ def _mend_links(runs: Runs, jobs: dict[str, RunStanding]) -> int:
         if not entry.is_symlink() or entry.name == STATE_FOLDER or runs.linked(entry.name) is None:
             continue
         job = jobs.get(entry.name)
-        # A link to another run than the newest may stay while that one has no result.
+        # A link to an older run may remain while the newest run has no result.
         if job is None or not runs.files(runs.linked(entry.name) or "").stems_json.is_file():
             runs.unlink(entry.name)
             mended += 1

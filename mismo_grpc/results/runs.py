@@ -1,8 +1,8 @@
-"""The folders of runs, who reads them, and the links from a job's name to its newest result.
+"""The folders of runs, their readers, and the links from a job's name to its newest result.
 
-A run is one execution of a job. Its files lie in JOBS_DIR/.mismo/runs/{run_id} and never change hands. The path
-JOBS_DIR/{job_id} is a symbolic link to the newest run that has a result; it is swapped in one step. A run that nobody
-needs any more is removed once its last reader has left.
+A run is one execution of a job. Its files are in JOBS_DIR/.mismo/runs/{run_id} and never belong to another run. The
+path JOBS_DIR/{job_id} is a symbolic link to the newest run that has a result; it is replaced in one step. A run that is
+no longer needed is removed when its last reader has finished.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Runs:
-    """The runs below `jobs_dir`. Methods that name no thread are for the event loop and do not block."""
+    """The runs in `jobs_dir`. Methods that are not marked as blocking are for the event loop."""
 
     def __init__(self, jobs_dir: Path, in_thread: InThread = asyncio.to_thread) -> None:
-        """Makes the folders of all runs and of the trash if need be; blocks. Trees are removed by `in_thread`.
+        """Creates the folders of runs and of the trash if they do not exist; blocks. `in_thread` removes folders.
 
-        Raises OSError, and StoreError as `trash_of`.
+        Raises OSError, and StoreError as `trash_of` does.
         """
         trash_of(jobs_dir)
         self.jobs_dir = jobs_dir
@@ -49,14 +49,14 @@ class Runs:
         self._removals: set[asyncio.Task[None]] = set()
 
     def files(self, run_id: str) -> RunFiles:
-        """Where a run's files lie."""
+        """The paths of a run's files."""
         return RunFiles(self.root / run_id)
 
     # Readers
 
     @contextmanager
     def held(self, run_id: str) -> Generator[RunFiles]:
-        """Keeps a run's files from being removed."""
+        """Prevents the removal of a run's files during the block."""
         self._holds[run_id] += 1
         try:
             yield self.files(run_id)
@@ -70,11 +70,11 @@ class Runs:
 
     @property
     def held_runs(self) -> frozenset[str]:
-        """The runs that someone reads."""
+        """The runs that are held."""
         return frozenset(self._holds)
 
     def discard(self, *runs: str | None) -> None:
-        """Has runs removed as soon as nobody reads them; Nones are passed over."""
+        """Removes runs as soon as they are not held; None is ignored."""
         for run_id in {run_id for run_id in runs if run_id is not None}:
             if run_id in self._holds:
                 self._discarded.add(run_id)
@@ -92,20 +92,20 @@ class Runs:
             if grave is not None:
                 remove_tree(grave)
         except OSError:
-            # The next start finds a folder that no job has.
+            # The next start finds a folder without a job and removes it.
             log.error("the files of a run cannot be removed", run_id=run_id, exc_info=True)
 
     async def removed(self) -> None:
-        """Waits for the removals that are under way."""
+        """Waits for the running removals."""
         while self._removals:
             await asyncio.wait(list(self._removals))
 
     # Links
 
     async def publish(self, job_id: str, run_id: str) -> None:
-        """Leads a job's name to a run that has a result, and discards the run that it led to.
+        """Links a job's name to a run that has a result, and discards the run that it was linked to.
 
-        A failure is logged: whoever asks the server gets the result all the same, and the next start tries again.
+        A failure is logged: clients of the server get the result all the same, and the next start tries again.
         """
         try:
             self.discard(await asyncio.to_thread(self.link, job_id, run_id))
@@ -113,9 +113,9 @@ class Runs:
             log.error("the link to a job's result cannot be made", job_id=job_id, exc_info=True)
 
     async def withdraw(self, job_id: str, run_id: str) -> None:
-        """Takes a job's name away from a run that ends without a result; a link to another run stays.
+        """Removes a job's link to a run that ends without a result; a link to another run stays.
 
-        A failure is logged: the next start removes a link that leads nowhere.
+        A failure is logged: the next start removes a link without a target.
         """
         try:
             await asyncio.to_thread(self._withdraw, job_id, run_id)
@@ -127,11 +127,11 @@ class Runs:
             self.unlink(job_id)
 
     async def forget(self, job_id: str, run_id: str) -> None:
-        """Removes a job's link; its run goes, and the one that the link led to. Raises OSError."""
+        """Removes a job's link, and discards its run and the run that was linked. Raises OSError."""
         self.discard(run_id, await asyncio.to_thread(self.unlink, job_id))
 
     def linked(self, job_id: str) -> str | None:
-        """The run that a job's link leads to; None without a link, or with one that is not ours. Blocks."""
+        """The run that a job's name is linked to; None without a link, or with one of another program. Blocks."""
         check_job_id(job_id)
         try:
             target = Path(os.readlink(self.jobs_dir / job_id))
@@ -141,9 +141,9 @@ class Runs:
         return target.name if ours else None
 
     def link(self, job_id: str, run_id: str) -> str | None:
-        """Leads a job's name to a run in one step; answers the run that it led to before. Blocks.
+        """Links a job's name to a run in one step; returns the run that it was linked to before. Blocks.
 
-        Raises OSError, IsADirectoryError among them where a folder has the job's name.
+        Raises OSError; IsADirectoryError if a folder has the job's name.
         """
         before = self.linked(job_id)
         if before == run_id:
@@ -159,14 +159,14 @@ class Runs:
         return before
 
     def unlink(self, job_id: str) -> str | None:
-        """Removes a job's link; answers the run that it led to. What is not our link stays. Blocks."""
+        """Removes a job's link; returns the run that was linked. A link of another program stays. Blocks."""
         before = self.linked(job_id)
         if before is not None:
             (self.jobs_dir / job_id).unlink(missing_ok=True)
         return before
 
     def sync_names(self, run_id: str) -> None:
-        """Brings the names in a run's folder, and its own, to the disk. Blocks; raises OSError."""
+        """Syncs the entries of a run's folder and the folder's own name. Blocks; raises OSError."""
         files = self.files(run_id)
         for folder in (files.stems, files.folder, self.root):
             if folder.is_dir():

@@ -1,4 +1,4 @@
-"""The peaks of a finished run's stems, read in parts from its `waveform-STEM.dat` files."""
+"""Reads the peaks of a finished run's stems in parts from its `waveform-STEM.dat` files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mismo_grpc.storage.run_files import RunFiles
 
 
 class StoredPeaks:
-    """One open file a stem, in layout order; blocks on the disk. Whoever reads holds the run meanwhile."""
+    """One open file for each stem, in layout order; methods block. The caller holds the run while it reads."""
 
     def __init__(self, files: RunFiles, layout: StemLayout) -> None:
         """Raises ArtifactNotFoundError if the run has no waveforms, or they are damaged."""
@@ -31,7 +31,7 @@ class StoredPeaks:
             ) from error
 
     def read(self, track: int, first_pixel: int, pixel_count: int) -> Peaks:
-        """Lowest and highest sample of these pixels of a stem, [pixels, 2]."""
+        """The lowest and highest sample of each of these pixels of a stem, [pixels, 2]."""
         return self._files[track].read(first_pixel, pixel_count)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""A ZIP archive as a plan: stored entries, so that every byte's offset is known before any file is read.
+"""Plans a ZIP archive of uncompressed entries, so that the offset of every byte is known before any file is read.
 
-Headers after PKWARE's APPNOTE 6.3.10: local file header 4.3.7, central directory 4.3.12, ZIP64 4.3.14 and
-4.5.3, end record 4.3.16. The bytes depend on names, sizes and checksums alone.
+Headers according to PKWARE's APPNOTE 6.3.10: local file header 4.3.7, central directory 4.3.12, ZIP64 4.3.14 and 4.5.3,
+end record 4.3.16. The bytes depend only on names, sizes and checksums.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UTF8_NAMES = 1 << 11
 MADE_ON_UNIX = 3 << 8
 READABLE_FILE = 0o100644 << 16
 FIRST_OF_1980 = (0, 1 << 5 | 1)
-"""Time and date of every entry, as DOS counts them: the archive shall not depend on the clock."""
+"""The DOS time and date of every entry; they are constant, so that the archive does not depend on the clock."""
 ZIP64_FIELD = 0x0001
 
 
@@ -37,7 +37,7 @@ class ZipEntry:
 
 @dataclass(frozen=True)
 class FileSpan:
-    """A whole file's bytes in a plan; `start` is their place in the plan, `size` in bytes."""
+    """The bytes of a whole file in a plan; `start` is their offset in the archive, `size` in bytes."""
 
     start: int
     size: int
@@ -46,7 +46,7 @@ class FileSpan:
 
 @dataclass(frozen=True)
 class BytesSpan:
-    """Bytes of the plan itself."""
+    """Bytes that the plan contains itself, such as headers."""
 
     start: int
     data: bytes
@@ -62,7 +62,7 @@ Span = FileSpan | BytesSpan
 
 @dataclass(frozen=True)
 class ZipPlan:
-    """The archive of these entries as spans, in order and without holes; `total_bytes` is its size."""
+    """The archive as consecutive spans; `total_bytes` is its size."""
 
     entries: tuple[ZipEntry, ...]
     spans: tuple[Span, ...]
@@ -113,7 +113,7 @@ def _local_header(entry: ZipEntry) -> bytes:
 
 def _directory_record(entry: ZipEntry, offset: int) -> bytes:
     name = entry.name.encode()
-    # Only what does not fit into 32 bits goes into the extra field, in this order.
+    # The extra field has only the values that do not fit into 32 bits, in this order.
     wide: list[int] = []
     if entry.size >= LIMIT_32:
         wide += [entry.size, entry.size]

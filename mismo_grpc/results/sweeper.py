@@ -1,4 +1,4 @@
-"""Keeps the disk in bounds: expired results, the budget, abandoned uploads, forgotten request ids and removed jobs."""
+"""Removes expired results, results over the disk budget, abandoned uploads, and old records of the job store."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 30.0
 REQUESTS_KEPT_SECONDS = 48 * 3600.0
-"""The contract promises 24 h."""
+"""How long request ids are kept; the contract promises 24 h."""
 
 
 class Sweeper:
-    """Removes what is no longer kept; `budget_bytes` (0: none) as in the settings.
+    """Removes what is no longer kept; `budget_bytes` (0: no limit) as in the settings.
 
-    `sweep_uploads` removes uploads that are due at a time (seconds since the epoch).
+    `sweep_uploads` removes the uploads that have expired at a time (seconds since the epoch).
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Sweeper:
         self._budget = budget_bytes
         self._in_thread = in_thread
         self._measured: dict[str, int] = {}
-        """Bytes of runs whose size is not stored: earlier versions did not measure them."""
+        """The size in bytes of runs whose size is not stored, because earlier versions did not measure it."""
         self.used_bytes = 0
-        """By finished jobs, as of the last sweep."""
+        """The bytes used by finished jobs, as of the last sweep."""
 
     async def run(self) -> None:
-        """Sweeps every half minute until cancelled; first removes what a killed server left behind."""
+        """Sweeps every half minute until cancelled; first removes the leftovers of a killed server."""
         try:
             await self.tidy()
         except (MismoError, OSError):
@@ -64,7 +64,7 @@ class Sweeper:
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def tidy(self) -> None:
-        """Removes the trash, and work files of jobs whose server was killed between their end and this."""
+        """Removes the trash, and the work files of ended jobs that a killed server did not remove."""
         await self._in_thread(empty_trash, self._runs.jobs_dir)
         ended = await self._repository.read(self._repository.store.ended_results)
         runs = [each.run_id for each in ended if each.state is JobState.SUCCEEDED]
@@ -78,12 +78,12 @@ class Sweeper:
                     remove_tree(path)
 
     async def sweep(self) -> list[str]:
-        """Removes what is due now; answers the ids of the removed jobs."""
+        """Removes what is due now; returns the ids of the removed jobs."""
         repository, now = self._repository, self._repository.now()
         ended = await self._with_sizes(await repository.read(repository.store.ended_results))
         self.used_bytes = sum(each.result_bytes for each in ended)
         held = self._runs.held_runs
-        # What is still to be told is kept until that was done, or has failed for good.
+        # A job is kept until its callbacks are delivered or have failed.
         untold = await repository.read(repository.store.jobs_with_pending_callbacks)
         in_use = {each.job_id for each in ended if each.run_id in held} | untold
         due = jobs_to_remove(ended, now, self._budget, in_use)
@@ -102,7 +102,7 @@ class Sweeper:
         repository = self._repository
         async with repository.job_files_lock:
             current = await repository.read(repository.store.get, job_id)
-            # It may run anew or be read since it was looked at.
+            # Meanwhile it may have a new run or a reader.
             if current is None or current.run_id != run_id or run_id in self._runs.held_runs:
                 return False
             await repository.remove(job_id)

@@ -1,8 +1,8 @@
-"""The waveforms that a finished job leaves: `waveform-STEM.dat` and `waveform-STEM.json` beside stems.json.
+"""Writes the waveform files of a finished job: `waveform-STEM.dat` and `waveform-STEM.json` beside stems.json.
 
-Both are audiowaveform's formats at 256 frames a pixel, made of the peaks that were taken while the stems were
-written. Nothing depends on them: results of earlier versions have none, and they give way to the reserve of a
-disk that is nearly full. Functions block on the disk.
+Both have audiowaveform's formats at 256 frames per pixel, and are built from the peaks that were computed while the
+stems were written. Nothing depends on them: results of earlier versions have none, and they are not written if they
+would use the disk reserve. Functions block.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ WAVEFORM_TYPES = {".dat": "application/octet-stream", ".json": "application/json
 WAVEFORM_PREFIX = "waveform-"
 
 _BYTES_PER_PIXEL = 18
-"""At most, of both files: two numbers of 2 bytes, and of 6 characters and a comma."""
+"""The most bytes of a pixel in both files: two numbers of 2 bytes, and of 6 characters and a comma."""
 _HEADERS_BYTES = 256
 
 
 def waveform_names(stem_names: Iterable[str]) -> tuple[str, ...]:
-    """The names of the artifacts that stems of these names have."""
+    """The names of the waveform artifacts of these stems."""
     return tuple(f"{WAVEFORM_PREFIX}{stem}{suffix}" for stem in stem_names for suffix in WAVEFORM_TYPES)
 
 
 def write_waveforms(
     files: RunFiles, layout: StemLayout, peaks: PeakFile, disk: Disk, reserve: int = 0
 ) -> dict[str, str]:
-    """Writes the waveforms of all stems and brings them to the disk; answers the SHA-256 of each by its name.
+    """Writes and syncs the waveforms of all stems; returns the SHA-256 of each by its name.
 
-    `peaks` are those of the whole stems. Raises DiskFullError without room beside the reserve, or InternalError; there
-    are no waveforms then.
+    `peaks` are those of the complete stems. Raises DiskFullError if they do not fit without using the disk reserve, or
+    InternalError; then no waveform is left.
     """
     pixels = -(-layout.total_frames // FRAMES_PER_PIXEL)
     needed = len(layout.stem_names) * (pixels * _BYTES_PER_PIXEL + _HEADERS_BYTES)
@@ -76,9 +76,9 @@ def _remove(files: RunFiles, stem_names: Iterable[str]) -> None:
 def read_waveforms(
     files: RunFiles, stem_names: Iterable[str], levels: Sequence[int] = tuple(ZOOM_LEVELS)
 ) -> list[dict[str, object]]:
-    """`waveforms` of a callback: see `waveforms_document`. A stem whose waveform is missing or spoilt has no entry.
+    """The `waveforms` of a callback, see `waveforms_document`; stems with a missing or damaged waveform have no entry.
 
-    Raises KeyError for a zoom level that there is not.
+    Raises KeyError for an unknown zoom level.
     """
     waveforms: dict[str, Waveform] = {}
     for stem in stem_names:

@@ -1,4 +1,4 @@
-"""Which files of a run go when: work files as soon as no stage needs them, all of them with a run that has no result.
+"""Removes the files of a run: work files as soon as no stage needs them, all files if the run has no result.
 
 Functions block on the disk.
 """
@@ -15,7 +15,7 @@ from mismo_grpc.storage.run_files import RunFiles
 
 @dataclass(frozen=True)
 class Needed:
-    """What is needed further: the source, the decoded track, what the separation goes on from, the stems' peaks."""
+    """Which files are still needed: the source, the decoded track, the files to resume separation, the stems' peaks."""
 
     source: bool = False
     mix: bool = False
@@ -24,9 +24,9 @@ class Needed:
 
 
 def remove_needless(files: RunFiles, needed: Needed) -> None:
-    """Removes the source and the work files, but for what is needed.
+    """Removes the source and the work files that are not needed.
 
-    What cannot be removed stays until the run goes.
+    A file that cannot be removed stays until the run is removed.
     """
     if not needed.source:
         _remove(files.source)
@@ -46,7 +46,7 @@ def remove_needless(files: RunFiles, needed: Needed) -> None:
 
 
 def remove_results(files: RunFiles) -> None:
-    """Removes all but the source, which a restart needs as long as the job's end is not stored."""
+    """Removes all files except the source, which a restart needs until the job's end is stored."""
     for folder in (files.stems, files.work):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Jobs and their events: domain to protobuf. Pure functions."""
+"""Converts jobs and their events to protobuf messages. Pure functions."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ INT32_MAX = 2**31 - 1
 
 
 def source_message(source: Source) -> job_pb2.Source:
-    """A source as a client sees it."""
+    """The message of a source."""
     if source.kind is SourceKind.PATH:
         return job_pb2.Source(path=source.location)
     return job_pb2.Source(upload_id=source.location)
 
 
 def options_message(options: JobOptions) -> job_pb2.JobOptions:
-    """The options of a job, defaults filled in."""
+    """The options of a job, with defaults filled in."""
     message = job_pb2.JobOptions(stages=[stage_number(stage) for stage in options.stages])
     if Stage.STEMS in options.stages:
         message.stems.CopyFrom(stem_options_message(options.stems))
@@ -50,7 +50,7 @@ def options_message(options: JobOptions) -> job_pb2.JobOptions:
 
 
 def stem_options_message(options: StemOptions) -> stage_pb2.StemOptions:
-    """How the stems are separated, defaults filled in."""
+    """The options of the stems, with defaults filled in."""
     message = stage_pb2.StemOptions(
         model=options.model,
         stem_names=options.stem_names,
@@ -65,7 +65,7 @@ def stem_options_message(options: StemOptions) -> stage_pb2.StemOptions:
 
 
 def priority_message(priority: Priority) -> job_pb2.Priority:
-    """A priority on the wire."""
+    """The protobuf value of a priority."""
     return {
         Priority.LOW: job_pb2.PRIORITY_LOW,
         Priority.NORMAL: job_pb2.PRIORITY_NORMAL,
@@ -91,13 +91,13 @@ _STAGE_STATES = {
 
 
 def stage_number(stage: Stage) -> stage_pb2.Stage:
-    """A stage on the wire."""
-    # Value() is typed as a plain number.
+    """The protobuf value of a stage."""
+    # The stubs type Value() as int.
     return cast("stage_pb2.Stage", stage_pb2.Stage.Value(f"STAGE_{stage.name}"))
 
 
 def job_message(view: JobView) -> job_pb2.Job:
-    """A job with its progress and ready frames."""
+    """The message of a job with its progress and ready frames."""
     job = view.job
     message = job_pb2.Job(
         job_id=job.job_id,
@@ -125,7 +125,7 @@ def job_message(view: JobView) -> job_pb2.Job:
 
 
 def artifact_message(artifact: Artifact) -> job_pb2.Artifact:
-    """A file of a job."""
+    """The message of an artifact."""
     return job_pb2.Artifact(
         name=artifact.name,
         content_type=content_type_of(artifact.name),
@@ -150,7 +150,7 @@ def _add_times(message: job_pb2.Job, job: Job) -> None:
 
 
 def stem_set_message(layout: StemLayout, ready: RangeSet, sha256: Iterable[str] = ()) -> job_pb2.StemSetInfo:
-    """What the stems are, which frames of them are final, and their checksums in hex once they are known."""
+    """The names and format of the stems, their final frames, and their checksums in hex once they are known."""
     return job_pb2.StemSetInfo(
         stem_names=layout.stem_names,
         sample_rate=layout.sample_rate,
@@ -163,12 +163,12 @@ def stem_set_message(layout: StemLayout, ready: RangeSet, sha256: Iterable[str] 
 
 
 def frame_ranges(ranges: Iterable[tuple[int, int]]) -> list[audio_pb2.FrameRange]:
-    """Half-open frame ranges."""
+    """The messages of half-open frame ranges."""
     return [audio_pb2.FrameRange(start_frame=start, end_frame=end) for start, end in ranges]
 
 
 def stage_message(status: StageStatus) -> stage_pb2.StageStatus:
-    """One stage of a job."""
+    """The message of one stage of a job."""
     message = stage_pb2.StageStatus(
         stage=stage_number(status.stage), state=_STAGE_STATES[status.state], attempts=status.attempts
     )
@@ -184,7 +184,7 @@ def stage_message(status: StageStatus) -> stage_pb2.StageStatus:
 
 
 def progress_message(progress: Progress) -> job_pb2.Progress:
-    """How far a job is."""
+    """The message of a job's progress."""
     message = job_pb2.Progress(
         fraction=progress.fraction,
         queue_position=min(progress.queue_position, INT32_MAX),
@@ -197,7 +197,7 @@ def progress_message(progress: Progress) -> job_pb2.Progress:
 
 
 def failure_message(failure: JobFailure) -> stage_pb2.JobError:
-    """The error of a job or a stage."""
+    """The message of the error of a job or stage."""
     return stage_pb2.JobError(
         code=code_pb2.Code.Value(failure.grpc_code),
         reason=failure.reason,
@@ -208,7 +208,7 @@ def failure_message(failure: JobFailure) -> stage_pb2.JobError:
 
 
 def watch_message(event: WatchEvent, server_epoch: str) -> job_service_pb2.WatchJobResponse:
-    """One event of a watch."""
+    """The message of one event of a watched job."""
     message = job_service_pb2.WatchJobResponse(
         revision=event.revision, server_epoch=server_epoch, time=timestamp(event.time)
     )

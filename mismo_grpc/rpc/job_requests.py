@@ -1,6 +1,6 @@
-"""Requests about jobs: protobuf to domain, checked. Pure functions.
+"""Checks requests about jobs and converts them from protobuf. Pure functions.
 
-A wrong field is named by its path in the request, such as `options.stems.output.encoding`.
+Errors name a wrong field by its path in the request, such as `options.stems.output.encoding`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ UPDATE_PATHS = frozenset({"priority", "playhead"})
 
 
 def job_request(message: job_service_pb2.SubmitJobRequest) -> JobRequest:
-    """A submit; raises InvalidFieldError, InvalidJobIdError, NotSupportedYetError."""
+    """Converts a submit; raises InvalidFieldError, InvalidJobIdError, NotSupportedYetError."""
     if message.request_id and not UUID_PATTERN.fullmatch(message.request_id):
         raise InvalidFieldError("request_id must be a UUID, or empty for none", field="request_id")
     if message.HasField("callback") and not message.callback.url:
@@ -50,13 +50,13 @@ def job_request(message: job_service_pb2.SubmitJobRequest) -> JobRequest:
         result_ttl=seconds_of(message.result_ttl, "result_ttl") if message.HasField("result_ttl") else None,
         validate_only=message.validate_only,
         fingerprint=fingerprint(message),
-        # Whoever submits by gRPC fetches the stems by gRPC: the callback brings links, not base64.
+        # A gRPC client downloads the stems by gRPC, so the callback has links, not base64.
         delivery=Delivery(message.callback.url),
     )
 
 
 def fingerprint(message: job_service_pb2.SubmitJobRequest) -> str:
-    """SHA-256 of all that makes a request what it is: not its id, and not whether it is only tried."""
+    """The SHA-256 of a request without its request_id and validate_only."""
     payload = job_service_pb2.SubmitJobRequest()
     payload.CopyFrom(message)
     payload.ClearField("request_id")
@@ -65,7 +65,7 @@ def fingerprint(message: job_service_pb2.SubmitJobRequest) -> str:
 
 
 def source_of(message: job_pb2.Source | None) -> Source:
-    """Where the track is; raises InvalidFieldError if that is missing, NotSupportedYetError for blobs."""
+    """Converts the source of a track; raises InvalidFieldError if it is missing, NotSupportedYetError for blobs."""
     kind = message.WhichOneof("location") if message is not None else None
     if message is None or kind is None:
         raise InvalidFieldError("source must have a path or an upload_id", field="source")
@@ -80,7 +80,7 @@ def source_of(message: job_pb2.Source | None) -> Source:
 
 
 def options_of(message: job_pb2.JobOptions) -> JobOptions:
-    """What to do with the track; raises InvalidFieldError, NotSupportedYetError for what is not served yet."""
+    """Converts the options of a job; raises InvalidFieldError, NotSupportedYetError for what is not served yet."""
     if message.HasField("generation"):
         raise NotSupportedYetError(
             "options.generation is not served yet; leave it out", field="options.generation"
@@ -101,7 +101,7 @@ def options_of(message: job_pb2.JobOptions) -> JobOptions:
 
 
 def stem_options_of(message: stage_pb2.StemOptions) -> StemOptions:
-    """How to separate; raises InvalidFieldError."""
+    """Converts the options of the stems; raises InvalidFieldError."""
     names = tuple(message.stem_names)
     if len(names) > MAX_STEM_NAMES or len(set(names)) != len(names) or "" in names:
         raise InvalidFieldError(
@@ -124,7 +124,7 @@ def stem_options_of(message: stage_pb2.StemOptions) -> StemOptions:
 
 
 def job_update(message: job_service_pb2.UpdateJobRequest) -> JobUpdate:
-    """What to change; raises InvalidFieldError."""
+    """Converts an update of a job; raises InvalidFieldError."""
     paths = set(message.update_mask.paths)
     unknown = sorted(paths - UPDATE_PATHS)
     if unknown:
@@ -149,10 +149,10 @@ def job_update(message: job_service_pb2.UpdateJobRequest) -> JobUpdate:
 
 
 def priority_of(number: int) -> Priority | None:
-    """A priority, None for UNSPECIFIED; raises InvalidFieldError."""
+    """Converts a priority, None for UNSPECIFIED; raises InvalidFieldError."""
     return None if number == job_pb2.PRIORITY_UNSPECIFIED else member(Priority, number, "priority")
 
 
 def states_of(numbers: Iterable[int]) -> list[JobState]:
-    """The states a list is narrowed to; raises InvalidFieldError."""
+    """Converts the states of a filter; raises InvalidFieldError."""
     return [member(JobState, number, "states") for number in numbers]

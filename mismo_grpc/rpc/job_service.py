@@ -1,4 +1,4 @@
-"""JobService over `Jobs`."""
+"""Implements JobService with `Jobs`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from mismo_grpc.rpc.values import bounded_seconds
 Context = grpc.aio.ServicerContext[Any, Any]
 
 PAGE_STEP = 20
-"""Jobs that are read and mapped in one go; other calls get their turn between two."""
+"""The most jobs that are read and converted at once; other calls run between two such steps."""
 PAGE_BYTES = 1 << 20
-"""A page ends early past this, and one step adds less than 3 MiB: clients take 4 MiB a message by default."""
+"""A page ends early if it is larger than this. One step adds less than 3 MiB, and clients accept 4 MiB by default."""
 
 
 class JobService(JobServiceServicer):
-    """Submits jobs and tells what becomes of them."""
+    """Submits, lists, watches and changes jobs."""
 
     def __init__(self, jobs: Jobs, check_url: Callable[[str, str], object]) -> None:
-        """`check_url` gets a callback's URL and its field, and raises InvalidFieldError if it will never be called."""
+        """`check_url` gets a callback's URL and its field; raises InvalidFieldError if the server never calls it."""
         self._jobs = jobs
         self._check_url = check_url
 

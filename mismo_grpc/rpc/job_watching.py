@@ -1,4 +1,4 @@
-"""WatchJobs: one stream for all jobs that match a filter."""
+"""Implements WatchJobs: one stream for all jobs that match a filter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mismo_grpc.rpc.values import bounded_seconds, timestamp
 
 
 async def watch_all(jobs: Jobs, request: pb.WatchJobsRequest) -> AsyncGenerator[pb.WatchJobsResponse, None]:
-    """The messages of a WatchJobs call; raises InvalidFieldError, and as `watch_jobs`."""
+    """The messages of a WatchJobs call; raises InvalidFieldError, and as `watch_jobs` does."""
 
     def given(name: str, value: Duration) -> Duration | None:
         return value if request.HasField(name) else None

@@ -1,4 +1,4 @@
-"""Messages of the stem streams: protobuf to domain and back. Pure functions."""
+"""Converts the messages of the stem streams from and to protobuf. Pure functions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _REASONS: dict[NotReadyReason, transfer.NotReadyReason] = {
 
 
 def client_message(message: transfer.StreamStemsRequest) -> ClientMessage:
-    """What a player says; raises StreamProtocolError for nothing at all, InvalidFieldError."""
+    """Converts a message of a client; raises StreamProtocolError for an empty message, InvalidFieldError."""
     kind = message.WhichOneof("message")
     if kind == "credit":
         return _credit(message.credit)
@@ -75,14 +75,14 @@ def _credit(message: transfer.StreamCredit) -> Credit:
 def start_of(
     message: transfer.StreamOpen | transfer.StreamSeek | transfer.ReadStemRequest, time_field: str
 ) -> Position:
-    """Where to begin, the start of the track if nothing is said; raises InvalidFieldError for an invalid duration."""
+    """The start position, 0 if none is given; raises InvalidFieldError for an invalid duration."""
     if message.WhichOneof("start") == "start_time":
         return _time(message.start_time, time_field)
     return message.start_frame
 
 
 def limit_of(message: transfer.ReadStemRequest) -> Position:
-    """How much to read, 0 for all; raises InvalidFieldError for an invalid duration."""
+    """The length to read, 0 for all; raises InvalidFieldError for an invalid duration."""
     if message.WhichOneof("limit") == "time_limit":
         return _time(message.time_limit, "time_limit")
     return message.frame_limit
@@ -93,11 +93,11 @@ def _time(message: Duration, field: str) -> TimePosition:
 
 
 def server_message(message: ServerMessage) -> transfer.StreamStemsResponse:
-    """What the session says."""
+    """Converts a message of the session."""
     response = transfer.StreamStemsResponse()
     match message:
         case Chunk():
-            # Set in place: a message passed to a constructor is copied, and its data with it.
+            # Set in place, because a message passed to a constructor is copied with its data.
             chunk = response.chunk
             chunk.stem_index = message.stem_index
             chunk.generation = message.generation
@@ -145,7 +145,7 @@ def _not_ready(message: NotReady) -> transfer.NotReady:
 
 
 def info_message(info: Info) -> transfer.StreamInfo:
-    """What a stream is going to carry."""
+    """Converts the description of a stream."""
     message = transfer.StreamInfo(
         job_id=info.job_id,
         run_id=info.run_id,

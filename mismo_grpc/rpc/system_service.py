@@ -1,4 +1,4 @@
-"""SystemService over `ServerStatus` and `Jobs`."""
+"""Implements SystemService with `ServerStatus` and `Jobs`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MODEL_STATES = {
 
 
 class SystemService(SystemServiceServicer):
-    """What the server is and how it fares."""
+    """Reports the server's properties, models, stages and load."""
 
     def __init__(self, jobs: Jobs, status: ServerStatus, settings: Settings) -> None:
         self._jobs = jobs
@@ -82,7 +82,7 @@ class SystemService(SystemServiceServicer):
         while True:
             sample = await asyncio.to_thread(self._status.resources)
             yield self._resources(sample)
-            # A client that reads slowly gets fewer samples, not old ones.
+            # A slow client gets fewer samples, but never outdated ones.
             due = max(due + interval, loop.time())
             await asyncio.sleep(due - loop.time())
 

@@ -1,4 +1,4 @@
-"""TransferService over `Uploads`, the stems of `Jobs`, and their artifacts."""
+"""Implements TransferService with `Uploads` and with the stems and artifacts of `Jobs`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ARTIFACT_CHUNK_BYTES = 1 << 18
 
 
 class TransferService(TransferServiceServicer):
-    """Moves audio: tracks in, stems out."""
+    """Receives tracks, and sends stems, waveforms and artifacts."""
 
     def __init__(
         self, jobs: Jobs, uploads: Uploads, on_bytes: Callable[[int], None], *, idle_seconds: float
@@ -116,7 +116,7 @@ class TransferService(TransferServiceServicer):
     async def ReadWaveform(  # noqa: N802
         self, request: pb.ReadWaveformRequest, context: Context
     ) -> AsyncGenerator[pb.ReadWaveformResponse, None]:
-        # Before the track is waited for.
+        # Checked before the wait for the track.
         check_frames_per_pixel(request.frames_per_pixel)
         async with (
             self._jobs.open_waveform(
@@ -167,7 +167,7 @@ async def _listen(requests: AsyncIterator[pb.StreamStemsRequest], session: StemS
 
 @asynccontextmanager
 async def _beside(work: Any) -> AsyncGenerator[asyncio.Task[None], None]:
-    """Runs the reading side of a stream while its writing side lasts."""
+    """Runs the reading side of a stream in a task until the writing side ends."""
     task: asyncio.Task[None] = asyncio.ensure_future(work)
     try:
         yield task

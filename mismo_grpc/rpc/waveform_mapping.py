@@ -1,4 +1,4 @@
-"""Messages of the waveform stream: domain to protobuf."""
+"""Converts waveforms to the messages of the waveform stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mismo_grpc.streaming.waveform_reader import GrowingWaveform, PeakRange, Wav
 async def waveform_messages(
     waveform: GrowingWaveform, request: transfer.ReadWaveformRequest
 ) -> AsyncGenerator[transfer.ReadWaveformResponse]:
-    """What a request is answered with, from an open waveform. Close it (`aclosing`) before the waveform.
+    """The response messages from an open waveform. Close the generator (`aclosing`) before the waveform.
 
     Raises StemNotFoundError, InvalidFieldError, and with `follow` the job's error.
     """

@@ -1,1 +1,1 @@
-"""One module a stage of a job."""
+"""The stages of jobs, one module for each."""

@@ -1,4 +1,4 @@
-"""What stages have in common that analyse the decoded track in a process of the pool."""
+"""The common part of the stages that analyse the decoded track in a worker process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mismo_grpc.stages.context import StageContext
 from mismo_grpc.stages.stage import Retry, StageResult
 
 RETRIES = (
-    # A track that crashes the analysis does so again; a lack of memory passes.
+    # A track that crashes the analysis crashes it again, but a lack of memory may pass.
     Retry((AnalysisCrashedError, OutOfMemoryError), times=2, first_delay=1.0),
-    # Half an hour in all: others are analysed meanwhile.
+    # Half an hour in total, in which other tracks are analysed.
     Retry((QueueFullError,), times=10, first_delay=2.0),
 )
 
@@ -25,7 +25,7 @@ Analysis = Callable[[Path, int, int, int], StageData]
 class AnalysisStage:
     """Runs an analysis on the decoded track.
 
-    An attempt may take `fixed_seconds`, and `times_length` times the length of the track on top.
+    An attempt may take `fixed_seconds` plus `times_length` times the length of the track.
     """
 
     retries: Sequence[Retry] = RETRIES
@@ -50,7 +50,7 @@ class AnalysisStage:
         return self._fixed_seconds + self._times_length * audio_seconds
 
     async def run(self, context: StageContext) -> StageResult:
-        """See StageWork. Nothing is kept of an analysis that was stopped."""
+        """See StageWork. A stopped analysis begins again from the start."""
         await context.needs()
         await context.begin()
         mix = context.mix

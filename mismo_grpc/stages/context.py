@@ -1,4 +1,4 @@
-"""What a stage sees of the job that it is run for, and how it records what it does."""
+"""What a stage knows of its job, and how it records its work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class NeedFailedError(Exception):
-    """A stage cannot run, because one that it needs has no result; `failure` says why not."""
+    """A stage cannot run because a stage that it needs has no result; `failure` is the reason."""
 
     def __init__(self, failure: JobFailure | None) -> None:
         super().__init__("a stage that this one needs has failed")
@@ -28,15 +28,15 @@ class NeedFailedError(Exception):
 
 @dataclass(eq=False)
 class RunMemory:
-    """What the stages of a run hand to each other in memory; a restart forgets it."""
+    """Values that the stages of a run pass to each other in memory; lost at a restart."""
 
     mix: DecodedMix | None = None
     separated: bool = False
-    """Whether this process finished the stems: the peaks among the work files are whole."""
+    """Whether this process finished the stems, so that the peaks in the work files are complete."""
 
 
 class StageContext:
-    """One stage of one job at work. On the event loop."""
+    """One running stage of one job. On the event loop only."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class StageContext:
         *,
         going_on: bool = False,
     ) -> None:
-        """`needs` are the ends of the stages that this one needs: one that has no result fails with NeedFailedError.
+        """`needs` has a future for each needed stage; one without a result fails with NeedFailedError.
 
-        `going_on`: the attempt was begun by an earlier process, and counts no more than once.
+        `going_on` says that an earlier process began this attempt, so that it is not counted again.
         """
         self.stage = stage
         self.active = active
@@ -63,7 +63,7 @@ class StageContext:
 
     @property
     def job(self) -> Job:
-        """The job as it is now."""
+        """The current state of the job."""
         return self.active.job
 
     @property
@@ -77,7 +77,7 @@ class StageContext:
 
     @property
     def mix(self) -> DecodedMix:
-        """The decoded track, for stages that need it; after `needs`."""
+        """The decoded track, for stages that need it; call `needs` first."""
         if self.memory.mix is None:
             raise InternalError(
                 f"stage {self.stage.name} uses the decoded track, but does not need STAGE_DECODE"
@@ -85,14 +85,14 @@ class StageContext:
         return self.memory.mix
 
     async def needs(self) -> None:
-        """Waits until all stages that this one needs have succeeded; raises NeedFailedError as soon as one has not."""
+        """Waits until all needed stages have succeeded; raises NeedFailedError as soon as one has failed."""
         if self._needs:
             await asyncio.gather(*(asyncio.shield(end) for end in self._needs.values()))
 
     async def beside_needs(self, preparation: Coroutine[Any, Any, T]) -> T:
-        """Prepares something while the stages that this one needs run; answers it once they have succeeded.
+        """Runs a preparation while the needed stages run; returns its result once they have succeeded.
 
-        Raises what the preparation raises, or NeedFailedError, whichever comes first.
+        Raises the error of the preparation, or NeedFailedError, whichever comes first.
         """
         prepared, needs = asyncio.ensure_future(preparation), asyncio.ensure_future(self.needs())
         both = (prepared, needs)
@@ -108,7 +108,7 @@ class StageContext:
             await run_to_completion(wait_ended(both))
 
     async def begin(self, change: Callable[[Job], Job] = lambda job: job) -> None:
-        """Records that the stage's own work begins, and what is known of the job by now.
+        """Records that the stage's own work begins, together with a `change` of the job.
 
         Raises DiskFullError or StoreError.
         """
@@ -135,5 +135,5 @@ class StageContext:
         await self._repository.record(self.active, begun, EventKind.STAGE, status)
 
     async def segments_ready(self, ranges: tuple[tuple[int, int], ...], change: Callable[[Job], Job]) -> None:
-        """Records that ranges of frames of the stems became final. Raises DiskFullError or StoreError."""
+        """Records that frame ranges of the stems became final. Raises DiskFullError or StoreError."""
         await self._repository.record(self.active, change, EventKind.SEGMENT_READY, ranges)

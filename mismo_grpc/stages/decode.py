@@ -1,4 +1,4 @@
-"""A job's track as samples: decoded once, kept among the run's work files, found again after a restart."""
+"""Decodes a job's track once to a work file, which is reused after a restart."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from mismo_grpc.storage.disk import Disk
 from mismo_grpc.storage.run_files import RunFiles
 
 ANALYSIS_RATE = 44_100
-"""Hz; of the decoded track in jobs without stems. Else the model decides."""
+"""Hz; the rate of the decoded track in jobs without stems. With stems the model determines it."""
 DECODERS = 12
-"""More than jobs are open at once by default, so that an urgent track never waits behind a long one."""
+"""More than the default number of running jobs, so that an urgent track never waits for a long one."""
 
 
 class DecodeStage:
-    """Decodes the track into a work file, or takes up what an earlier process has decoded."""
+    """Decodes the track to a work file, or reuses the file that an earlier process has decoded."""
 
     stage = Stage.DECODE
     retries: Sequence[Retry] = ()
@@ -39,7 +39,7 @@ class DecodeStage:
         self._decoder = decoder
 
     def time_limit(self, audio_seconds: float) -> float | None:
-        """See StageWork: a decoder works as long as it gets on."""
+        """See StageWork: no limit, the decoder stops by itself when it makes no progress."""
         return None
 
     async def run(self, context: StageContext) -> StageResult:
@@ -75,7 +75,7 @@ def _decoded(job: Job, mix: DecodedMix) -> Job:
 class TrackDecoder:
     """Decodes tracks in threads of its own; `sample_rate_of` a model in Hz, other values as in the settings.
 
-    `boot` is the id of this boot ("" if unknown): what an earlier process has decoded is used within one boot only.
+    `boot` is the id of this boot ("" if unknown): a file that an earlier process has decoded is used in one boot only.
     """
 
     def __init__(
@@ -99,15 +99,15 @@ class TrackDecoder:
         self._threads = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
 
     async def decode(self, job: Job) -> DecodedMix:
-        """The decoded track; if this is cancelled the decoder writes nothing any more when it returns.
+        """The decoded track; if this is cancelled, the decoder has stopped writing when it returns.
 
-        Its `source_sha256` is None if the source is as it was when the job was accepted, "" if it changed meanwhile.
+        Its `source_sha256` is None if the source is the same as when the job was accepted, "" if it changed meanwhile.
         Raises AudioError, SourceNotFoundError, and OSError if the disk is full.
         """
         stopped = threading.Event()
         decoding = self._threads.submit(self._decode, job, stopped.is_set)
         decoded = asyncio.wrap_future(decoding)
-        # A decoder that was stopped says so to nobody.
+        # The result of a stopped decoder is ignored.
         decoded.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             return await asyncio.shield(decoded)
@@ -139,7 +139,7 @@ class TrackDecoder:
                 hash_source=not known,
             )
             if _state(source) != before:
-                # It changed while it was read: what was decoded is of no content that anyone could name.
+                # It changed while it was read, so the decoded audio belongs to no known content.
                 mix = replace(mix, source_sha256="")
         except FileNotFoundError as error:
             raise SourceNotFoundError("the source file is gone; submit the track again") from error
@@ -159,7 +159,7 @@ def _state(source: Path) -> tuple[int, int]:
 
 
 def _read_record(files: RunFiles, boot: str) -> DecodedMix | None:
-    """What an earlier process has decoded; None unless it is of this boot and its samples are as they were written."""
+    """The track that an earlier process decoded; None unless it is of this boot and its samples are unchanged."""
     try:
         record = cast("dict[str, Any]", json.loads(files.mix_record.read_bytes()))
         mix = DecodedMix(**cast("dict[str, Any]", {**record["mix"], "path": files.mix}))

@@ -1,4 +1,4 @@
-"""The loudness of a track after ITU-R BS.1770-5 and EBU R 128."""
+"""Measures the loudness of a track according to ITU-R BS.1770-5 and EBU R 128."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from mismo_grpc.stages.analysis import AnalysisStage
 
 
 def loudness_stage(pool: AnalysisPool) -> AnalysisStage:
-    """About a quarter of a second for a song; the limit leaves a hundred times that to a machine with other work."""
+    """A song takes about a quarter of a second; the limit allows a hundred times as much on a loaded machine."""
     return AnalysisStage(Stage.LOUDNESS, pool, analyse_loudness, fixed_seconds=30.0, times_length=0.25)

@@ -1,4 +1,4 @@
-"""What a stage is: what it needs, when it is tried again, and what it leaves."""
+"""The interface of a stage: its work, its retries and its result."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mismo_grpc.stages.context import StageContext
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage that succeeded leaves; its files are on the disk by then, and survive a power cut.
+    """The result of a stage that succeeded; its files are synced, so that they survive a power cut.
 
-    `bytes` are those of all files that the run keeps of it; `artifacts` names those that clients may fetch. `change`
-    is what else becomes known of the job.
+    `bytes` is the size of all its files that the run keeps; `artifacts` are those that clients may download. `change`
+    applies what else becomes known of the job.
     """
 
     data: StageData | None = None
@@ -27,9 +27,9 @@ class StageResult:
 
 @dataclass(frozen=True)
 class Retry:
-    """Errors of these classes are met with another attempt, `times` at most, `first_delay` seconds later.
+    """After an error of these classes the stage is tried again, at most `times` times.
 
-    The delay doubles with each attempt.
+    The delay before the next attempt is `first_delay` seconds and doubles each time.
     """
 
     errors: tuple[type[MismoError], ...]
@@ -38,7 +38,7 @@ class Retry:
 
 
 def retry_delay(retries: Sequence[Retry], error: MismoError, attempts: int) -> float | None:
-    """Seconds to the next attempt after so many that have failed, the last one with `error`; None: there is none."""
+    """Seconds until the next attempt after `attempts` failed ones, the last with `error`; None: no further attempt."""
     for retry in retries:
         if isinstance(error, retry.errors) and attempts <= retry.times:
             return retry.first_delay * 2 ** (attempts - 1)
@@ -46,29 +46,29 @@ def retry_delay(retries: Sequence[Retry], error: MismoError, attempts: int) -> f
 
 
 class StageWork(Protocol):
-    """Carries out one stage of any job; `table.py` has what else is known of it.
+    """Runs one stage of any job; `table.py` has the other properties of the stage.
 
-    `retries` says which errors are worth another attempt.
+    `retries` says after which errors the stage is tried again.
     """
 
     stage: Stage
     retries: Sequence[Retry]
 
     def time_limit(self, audio_seconds: float) -> float | None:
-        """How long an attempt may take on a track of that length, in seconds; None: as long as it works.
+        """How long an attempt may take on a track of that length, in seconds; None: no limit.
 
-        Time in which it waits for others, a free worker for example, does not count.
+        Time in which it waits, for example for a free worker, does not count.
         """
         ...
 
     async def run(self, context: StageContext) -> StageResult:
         """Makes one attempt.
 
-        It is called as soon as the job runs. What it does before `context.needs()` it does beside the stages that it
-        needs: loading a model, for example. It calls `context.begin()` when its own work begins.
+        It is called as soon as the job runs. Work before `context.needs()`, such as loading a model, runs in parallel
+        with the needed stages. The stage calls `context.begin()` when its own work begins.
 
-        A stage that was stopped by the end of the process is run again and finds its files as they were; what it takes
-        up of them is its own affair. If it is cancelled, nothing of it writes any more once it has returned.
+        A stage that was stopped by the end of the process runs again and finds its files unchanged; it decides what it
+        reuses of them. If it is cancelled, it must have stopped writing when it returns.
 
         Raises a MismoError or OSError if it fails, NeedFailedError as `context.needs()` does.
         """

@@ -1,4 +1,4 @@
-"""The stems of a track: separated segment by segment in the engine, readable as they grow."""
+"""Separates the stems of a track, segment by segment in the engine; they can be read while they grow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mismo_grpc.streaming.file_cache import StemFileCache
 
 
 class StemsStage:
-    """Separates the stems. The engine tries a failed segment again, and waits for memory: an attempt here is enough."""
+    """Separates the stems. The engine repeats failed segments and waits for memory, so the stage has no retries."""
 
     stage = Stage.STEMS
     retries: Sequence[Retry] = ()
@@ -43,7 +43,7 @@ class StemsStage:
         boot: str,
         bulk: InThread,
     ) -> None:
-        """`engine` waits for the engine, `load` makes a model warm; `boot` is the id of this boot, "" if unknown."""
+        """`engine` waits for the engine, `load` loads a model; `boot` is the id of this boot, "" if unknown."""
         self._runs = runs
         self._stem_files = stem_files
         self._engine = engine
@@ -54,7 +54,7 @@ class StemsStage:
         self._bulk = bulk
 
     def time_limit(self, audio_seconds: float) -> float | None:
-        """See StageWork: others go first, so no time is too long."""
+        """See StageWork: no limit, because segments of other jobs may be computed first."""
         return None
 
     async def run(self, context: StageContext) -> StageResult:
@@ -66,13 +66,13 @@ class StemsStage:
             separation = await self._open(engine, spec, bag)
         active = context.active
         active.separation = separation
-        # What UpdateJob asked for while the files were opened.
+        # Applies an UpdateJob that came while the files were opened.
         engine.scheduler.set_priority(separation.scheduled, int(active.job.priority))
         frame = separation.frame_at(active.job.options.stems.playhead)
         if frame != (spec.start_frame if spec.playing else None):
             engine.scheduler.suggest(separation.scheduled, frame)
         lease = self._stem_files.put(active.job.run_id, separation.stems)
-        # Readers that waited for the files need not wait until their form is stored.
+        # Readers that wait for the files need not wait until the layout is stored.
         active.stems_changed.notify()
         try:
             await self._separate(context, separation)
@@ -87,7 +87,7 @@ class StemsStage:
             try:
                 await run_to_completion(asyncio.to_thread(engine.quiesce, separation))
             finally:
-                # Also if the job was stopped a second time while it waited.
+                # Completes even if the job is stopped a second time meanwhile.
                 lease.release()
         context.memory.separated = True
         return StageResult(
@@ -111,7 +111,7 @@ class StemsStage:
         mix, job, options = context.mix, context.job, context.job.options.stems
         seconds = mix.frames / mix.sample_rate
         playhead = options.playhead
-        # One that came by UpdateJob, when nobody knew the length, ends no job.
+        # A playhead set by UpdateJob before the length was known must not fail the job.
         if not job.playhead_moved and playhead is not None and playhead >= seconds:
             raise playhead_error(playhead, seconds)
         return SeparationSpec(
@@ -124,7 +124,7 @@ class StemsStage:
             options.encoding,
             options.sample_rate,
             int(job.priority),
-            # The time of day may be set back or forth; the scheduler's clock is not.
+            # The time of day may be changed; the scheduler's clock is monotonic.
             engine.scheduler.clock() - max(0.0, context.now - job.created_at),
             min(int((playhead or 0.0) * mix.sample_rate), mix.frames - 1),
             playing=playhead is not None,
@@ -134,11 +134,11 @@ class StemsStage:
         )
 
     async def _separate(self, context: StageContext, separation: Separation) -> None:
-        """Records what becomes final until all is; readers, and this, are woken once a segment."""
+        """Records frames as they become final, until all are; each segment wakes this loop and the readers once."""
         active, loop = context.active, asyncio.get_running_loop()
 
         def wake(_: object = None) -> None:
-            """In a thread of the engine."""
+            """Called in a thread of the engine."""
             if not loop.is_closed():
                 loop.call_soon_threadsafe(active.stems_changed.notify)
 
@@ -181,14 +181,14 @@ class StemsStage:
 def playhead_error(
     playhead: float, seconds: float, field: str = "options.stems.playhead"
 ) -> PlayheadBeyondEndError:
-    """The playhead in the request's `field` lies past the end of a track of `seconds`."""
+    """Builds the error for a playhead in the request's `field` that is past the end of a track of `seconds`."""
     return PlayheadBeyondEndError(
         f"{field}: {playhead:g} s is past the end of the track ({seconds:.3f} s)", field=field
     )
 
 
 async def _discard(opening: asyncio.Future[Separation], engine: SegmentEngine) -> None:
-    """Closes a separation that nobody wants any more, once it is open."""
+    """Closes a separation that is no longer needed, once it is open."""
     await wait_ended([opening])
     if not opening.cancelled() and opening.exception() is None:
         separation = opening.result()
@@ -198,7 +198,7 @@ async def _discard(opening: asyncio.Future[Separation], engine: SegmentEngine) -
 
 
 def _fresh(separation: Separation, active: ActiveJob) -> tuple[tuple[int, int], ...]:
-    """Ready ranges that were not announced yet."""
+    """The ready ranges that were not announced yet."""
     fresh: list[tuple[int, int]] = []
     for start, end in separation.stems.ready:
         fresh.extend(active.ready.missing(start, end))

@@ -1,4 +1,4 @@
-"""All stages of the contract: what each needs, and which are offered."""
+"""All stages of the contract: their dependencies, and which of them this server offers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ FIELD = "options.stages"
 
 @dataclass(frozen=True)
 class StageRow:
-    """One stage: the stages that it needs, and those that come with it.
+    """One stage: the stages that it needs, and the stages that are added with it.
 
-    `share` is how much of a job's work it is, in comparison with the others. `reason` says why it is not offered; "":
-    it is. What a stage leaves is durable unless it lies among the work files: these do not survive every restart, and
-    the stage is run again for those that need it.
+    `share` is its relative share of a job's work. `reason` says why it is not offered, "" if it is offered. The result
+    of a stage is durable unless it is a work file: work files do not survive every restart, so the stage then runs
+    again for the stages that need it.
     """
 
     stage: Stage
@@ -29,7 +29,7 @@ class StageRow:
 
     @property
     def offered(self) -> bool:
-        """Whether jobs may ask for it."""
+        """Whether jobs may request it."""
         return not self.reason
 
 
@@ -48,13 +48,13 @@ TABLE: tuple[StageRow, ...] = (
     StageRow(Stage.TRANSITION, needs=(Stage.DECODE,), reason=_NOT_YET),
     StageRow(Stage.GENERATION, reason=_NOT_YET),
 )
-"""In the order in which jobs list their stages: a stage comes after those that it needs."""
+"""In the order in which jobs list their stages: a stage comes after the stages that it needs."""
 
 ROWS = {row.stage: row for row in TABLE}
 
 
 def check_asked(stages: Iterable[Stage]) -> None:
-    """Raises NotSupportedYetError for a stage that is not offered, InvalidFieldError if nothing is asked for."""
+    """Raises NotSupportedYetError for a stage that is not offered, InvalidFieldError if none has a result."""
     asked = tuple(stages)
     for stage in asked:
         if not ROWS[stage].offered:
@@ -70,7 +70,7 @@ def check_asked(stages: Iterable[Stage]) -> None:
 
 
 def with_needs(stages: Iterable[Stage]) -> tuple[Stage, ...]:
-    """The stages with all that they need and bring, in the order of the table."""
+    """The stages with those that they need and those that are added with them, in the order of the table."""
     found: set[Stage] = set()
     pending = list(stages)
     while pending:
@@ -82,7 +82,7 @@ def with_needs(stages: Iterable[Stage]) -> tuple[Stage, ...]:
 
 
 def stages_to_run(job: Job) -> frozenset[Stage]:
-    """What is missing of a job: its stages that have not ended, and the work that these need again."""
+    """The stages to run: those that have not ended, and the ones whose work files they need again."""
     missing = {s.stage for s in job.stages if not s.state.ended and ROWS[s.stage].durable}
     for row in reversed(TABLE):
         if row.stage in missing:
@@ -91,16 +91,16 @@ def stages_to_run(job: Job) -> frozenset[Stage]:
 
 
 def _is_gone(job: Job, stage: Stage) -> bool:
-    """Whether a stage that is needed has no result that is still there."""
+    """Whether a needed stage must run: it has not ended, or its result is a work file that may be lost."""
     if not job.has_ended(stage):
         return True
     return job.has_result_of(stage) and not ROWS[stage].durable
 
 
 def fraction_done(job: Job, segments_share: float) -> float:
-    """How much of a job is done, 0 to 1; `segments_share` is that of the stems.
+    """The completed share of a job's work, 0 to 1; `segments_share` is the completed share of the stems.
 
-    A stage that ended without a result has nothing left to do.
+    A stage that ended without a result counts as complete.
     """
     done = total = 0.0
     for status in job.stages:

@@ -1,4 +1,4 @@
-"""The waveforms of the stems, for drawing: files beside the stems, made of the peaks that were taken with them."""
+"""Writes the waveforms of the stems, for drawing, from the peaks that were computed during separation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mismo_grpc.storage.disk import Disk, disk_errors
 
 
 class WaveformsStage:
-    """Writes the waveforms. They give way to the reserve of a disk that is nearly full: the job then ends without."""
+    """Writes the waveforms. If they would use the disk reserve, the stage fails and the job ends without them."""
 
     stage = Stage.WAVEFORMS
     retries: Sequence[Retry] = ()
@@ -29,7 +29,7 @@ class WaveformsStage:
         self._bulk = bulk
 
     def time_limit(self, audio_seconds: float) -> float | None:
-        """See StageWork: it reads and writes a few files."""
+        """See StageWork: no limit, as it only reads and writes a few files."""
         return None
 
     async def run(self, context: StageContext) -> StageResult:
@@ -40,11 +40,11 @@ class WaveformsStage:
         if layout is None:
             raise InternalError("a job has no waveforms without stems")
         run_id, trusted = context.job.run_id, context.memory.separated
-        # Once begun it is carried out, so that nothing writes into the folder after a cancellation.
+        # Runs to completion, so that nothing is written to the folder after a cancellation.
         return await run_to_completion(self._bulk(self._write, run_id, layout, trusted))
 
     def _write(self, run_id: str, layout: StemLayout, trusted: bool) -> StageResult:
-        """`trusted`: the peaks among the work files are of these stems and whole."""
+        """`trusted` says that the peaks in the work files are complete and belong to these stems."""
         files = self._runs.files(run_id)
         with disk_errors():
             stems = StemSet(files.stems, layout)

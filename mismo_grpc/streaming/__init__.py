@@ -1,1 +1,1 @@
-"""Stems going out: sessions, their messages, interleaving, codecs, open stem files."""
+"""Streams stems to clients: sessions, their messages, interleaving, codecs, open stem files."""

@@ -1,6 +1,6 @@
-"""Audio of growing stems in the encoding a client wants: blocks that are cut into slices.
+"""Blocks of a stem's audio in the client's encoding, which are cut into slices.
 
-Blocks are PCM, cut at any frame, or FLAC, cut between its frames.
+A PCM block is cut at any frame, a FLAC block between its FLAC frames.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Protocol
 from mismo_grpc.audio.flac import BLOCK_FRAMES
 
 MIN_SLICE_BYTES = 4_096
-"""No credit makes a slice smaller than this, so that credit given back in bits does not shrink chunks for good."""
+"""Little credit never makes a slice smaller than this. Otherwise credit granted in small amounts would make all further
+chunks small."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioSlice:
-    """Consecutive audio of one stem as it is sent."""
+    """Consecutive encoded audio of one stem."""
 
     start_frame: int
     frame_count: int
@@ -28,10 +29,10 @@ class AudioSlice:
 
 @dataclass(frozen=True, slots=True)
 class SliceLimits:
-    """What a slice may have.
+    """The limits of a slice.
 
-    `chunk_bytes` and `chunk_frames` are the most that it may have in any case (FLAC: one FLAC frame may pass them),
-    `credit_bytes` and `credit_frames` what the client allows now, which nothing passes.
+    `chunk_bytes` and `chunk_frames` limit every slice, but a slice of one FLAC frame may exceed them. `credit_bytes`
+    and `credit_frames` are the client's credit, which no slice exceeds.
     """
 
     chunk_bytes: int
@@ -42,47 +43,47 @@ class SliceLimits:
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """What the credit lacks for the next slice."""
+    """How much credit is missing for the next slice."""
 
     missing_bytes: int
     missing_frames: int
 
 
 class Hash(Protocol):
-    """A running checksum, as hashlib's."""
+    """A running checksum, like those of hashlib."""
 
     def update(self, data: bytes, /) -> None:
-        """Takes in further bytes."""
+        """Adds bytes."""
         ...
 
 
 class Block(Protocol):
-    """Consecutive audio of one stem that is cut off from its front; it is not empty when it is cut."""
+    """Consecutive audio of one stem, from whose front slices are cut. Do not cut an empty block."""
 
     def cut(self, limits: SliceLimits) -> AudioSlice | Shortage:
-        """The next slice, or what the credit lacks for the smallest slice that is allowed."""
+        """Cuts the next slice, or returns the credit that is missing for the smallest allowed slice."""
         ...
 
     def is_short(self, chunk_frames: int) -> bool:
-        """Whether what is left makes no slice of MIN_SLICE_BYTES, nor one of `chunk_frames`."""
+        """Whether the rest is too short for a slice of MIN_SLICE_BYTES and for one of `chunk_frames`."""
         ...
 
     def put_before(self, following: Block) -> Block:
-        """What is left of this block, joined with the block that follows it."""
+        """Joins the rest of this block with the block that follows it."""
         ...
 
     def hash_into(self, checksum: Hash) -> None:
-        """Adds all bytes that are left to a checksum."""
+        """Adds the bytes of the rest to a checksum."""
         ...
 
     @property
     def empty(self) -> bool:
-        """All of it was cut off."""
+        """Whether all of it has been cut off."""
         ...
 
 
 class PcmBlock:
-    """PCM, cut at any frame."""
+    """A PCM block, cut at any frame."""
 
     def __init__(self, start_frame: int, data: bytes, frame_bytes: int) -> None:
         self._data = memoryview(data)
@@ -131,10 +132,11 @@ class PcmBlock:
 
 
 class FlacBlock:
-    """FLAC frames, cut between them; each holds BLOCK_FRAMES frames of audio, the track's last one fewer.
+    """A block of FLAC frames, cut between them; each has BLOCK_FRAMES frames of audio, the last one of a track may have
+    fewer.
 
-    Quiet audio makes FLAC frames of few bytes: a slice has fewer than MIN_SLICE_BYTES where its frames are as many as
-    are allowed, never because the credit has few bytes.
+    FLAC frames of quiet audio have few bytes. So a slice may have fewer than MIN_SLICE_BYTES if it has as many frames
+    as are allowed, but never because there are few bytes of credit.
     """
 
     def __init__(self, start_frame: int, end_frame: int, flac_frames: Sequence[bytes]) -> None:
@@ -179,7 +181,7 @@ class FlacBlock:
         return AudioSlice(start, self._start_frame - start, b"".join(taken))
 
     def _allowed_sizes(self, limits: SliceLimits) -> list[int]:
-        """Bytes of the slices that may be cut, were it not for the bytes of the credit; ascending."""
+        """The sizes in bytes of the slices that all limits except `credit_bytes` allow, ascending."""
         sizes: list[int] = []
         size = 0
         most = min(limits.credit_frames, max(limits.chunk_frames, BLOCK_FRAMES))

@@ -1,4 +1,4 @@
-"""Open stem files, shared by the engine and all readers of a run."""
+"""Keeps stem files open while they are used; the engine and all readers of a run share them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Entry:
 
 
 class StemLease:
-    """One user's share of an open stem set; the last `release` closes the files. On the event loop only."""
+    """The use of an open stem set by one reader; the last `release` closes the files. On the event loop only."""
 
     def __init__(self, cache: StemFileCache, run_id: str, entry: _Entry) -> None:
         entry.users += 1
@@ -27,34 +27,34 @@ class StemLease:
 
     @property
     def stems(self) -> StemSet:
-        """The open set; not after `release`."""
+        """The open stem set; not to be used after `release`."""
         assert self._entry is not None
         return self._entry.opening.result()
 
     async def opened(self) -> None:
-        """Waits until the set is open; raises what opening raised."""
+        """Waits until the stem set is open; raises the error of opening it."""
         assert self._entry is not None
         await asyncio.shield(self._entry.opening)
 
     def release(self) -> None:
-        """Ends the use; doing so again is fine."""
+        """Ends the use; can be called twice."""
         entry, self._entry = self._entry, None
         if entry is not None:
             self._cache.drop(self._run, entry)
 
 
 class StemFileCache:
-    """Stem sets by run. On the event loop only."""
+    """The open stem sets, by run. On the event loop only."""
 
     def __init__(self, in_thread: InThread = asyncio.to_thread) -> None:
-        """Files are opened by `in_thread`."""
+        """`in_thread` opens the files."""
         self._in_thread = in_thread
         self._sets: dict[str, _Entry] = {}
 
     def put(self, run_id: str, stems: StemSet) -> StemLease:
-        """Takes in a set that was just made, and answers its first lease.
+        """Adds a new stem set and returns its first lease.
 
-        Who still reads an earlier set of the run (the job was stopped and goes on) keeps that one.
+        Readers of an earlier set of the run (of a job that was stopped and resumed) keep that set.
         """
         opened: asyncio.Future[StemSet] = asyncio.get_running_loop().create_future()
         opened.set_result(stems)
@@ -62,10 +62,10 @@ class StemFileCache:
         return StemLease(self, run_id, self._sets[run_id])
 
     async def acquire(self, files: RunFiles, layout: StemLayout | None) -> StemLease:
-        """The stems of a run, opened from its files if need be; `release` the lease when done.
+        """Returns a lease of a run's stem set, and opens its files if they are not open; `release` the lease when done.
 
-        `layout` is None where it is not known yet: then only an open set will do. Raises FileNotFoundError if the
-        files are gone, cut, or not open and of unknown layout.
+        `layout` is None while it is unknown: then the set must be open already. Raises FileNotFoundError if the files
+        are missing or too short, or if they are not open and the layout is unknown.
         """
         entry = self._sets.get(files.run_id)
         if entry is None:
@@ -82,7 +82,7 @@ class StemFileCache:
         return lease
 
     def drop(self, run_id: str, entry: _Entry) -> None:
-        """One user less; called by the lease."""
+        """Removes one user; called by the lease."""
         entry.users -= 1
         if entry.users > 0:
             return
@@ -95,7 +95,7 @@ class StemFileCache:
 
     @property
     def open_sets(self) -> int:
-        """Stem sets that someone uses."""
+        """The number of open stem sets."""
         return len(self._sets)
 
 

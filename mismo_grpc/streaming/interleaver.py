@@ -1,7 +1,7 @@
-"""Several stems read in blocks and handed out in the order of time.
+"""Reads several stems in blocks and returns their slices in the order of time.
 
-A block is about a megabyte over all stems: one hop to a thread fetches it, and while it is cut
-into slices the next one is read.
+A block of all stems is about a megabyte and is read by one call in a thread. While it is cut into slices, the next one
+is read.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from functools import partial
 from typing import Any
 
 from mismo_grpc.streaming.blocks import AudioSlice, Block, Shortage, SliceLimits
-from mismo_grpc.streaming.source import StemSource
+from mismo_grpc.streaming.reader import StemReader
 from mismo_grpc.streaming.wire_format import WireFormat
 
 BLOCK_BYTES = 1 << 20
 FIRST_BLOCK_BYTES = 1 << 16
 BLOCK_GROWTH = 4
-"""From the first block after a start, which is small so that it is there soon, to the next one, and so on."""
+"""Each block may be this many times larger than the one before. The first one after a start is small, so that it is
+ready soon."""
 
 
 @dataclass(frozen=True)
 class _Span:
-    """A block to read: some stems (by their position here) that were read up to the same frame."""
+    """A block to read, of stems (by their position in the interleaver) that were read up to the same frame."""
 
     positions: tuple[int, ...]
     start_frame: int
@@ -35,23 +36,23 @@ class _Span:
 
 @dataclass(frozen=True)
 class _Read:
-    """What was read of a span: a block for each stem, and each stem's checksum up to the end of its block."""
+    """The result of reading a span: a block for each stem, and each stem's checksum up to the end of its block."""
 
     blocks: list[Block]
     checksums: list[Any]
 
 
 class StemInterleaver:
-    """Several stems from frames of their own, always the one that is furthest behind next.
+    """Interleaves several stems, each from its own start frame; the stem that is furthest behind comes next.
 
-    `stem_indexes` are positions in the source's layout; the interleaver counts its stems from 0 in that order.
-    It ends at `end_frame`; no slice has more than `chunk_bytes` (FLAC: one FLAC frame may pass it). With `checksums`
-    it sums what it hands out, in the thread that reads.
+    `stem_indexes` are positions in the source's layout; the interleaver counts its stems from 0 in that order. It ends
+    at `end_frame`. No slice has more than `chunk_bytes` (FLAC: one FLAC frame may exceed it). With `checksums` it
+    hashes the slices, in the thread that reads.
     """
 
     def __init__(
         self,
-        source: StemSource,
+        source: StemReader,
         wire_format: WireFormat,
         stem_indexes: Sequence[int],
         starts: Sequence[int],
@@ -74,48 +75,48 @@ class StemInterleaver:
 
     def _set_cursors(self, starts: Sequence[int]) -> None:
         self.starts = tuple(self._format.align(start) for start in starts)
-        """Where each stem begins."""
+        """The start frame of each stem."""
         self._cursors = list(self.starts)
         self._read_to = list(self.starts)
         self._blocks: list[Block | None] = [None] * len(self.starts)
         self._checksums: list[Any] = [hashlib.sha256() for _ in self.starts]
         unit = self._format.unit_frames
-        # Encoding takes its time: the first block of FLAC is one FLAC frame of each stem.
+        # Encoding is slow: the first block of FLAC is one FLAC frame of each stem.
         self._most_frames = unit if unit > 1 else FIRST_BLOCK_BYTES // self._format.frame_bytes
-        """Of the next block."""
+        """The most frames of the next block."""
 
     async def restart(self, frame: int) -> None:
-        """Drops what was read; all stems go on at `frame`."""
+        """Drops the blocks that were read; all stems continue at `frame`."""
         await self._drop_reading()
         self._set_cursors([frame] * len(self._cursors))
 
     async def _drop_reading(self) -> None:
-        """Lets a read that is under way end by itself, so that nobody waits for it; at most one such."""
+        """Abandons a running read, so that nobody waits for it; at most one abandoned read is left running."""
         if self._reading is not None:
             self._dropped.append(self._reading[1])
             self._reading = None
         await self._end_dropped(1)
 
     async def _end_dropped(self, most: int) -> None:
-        """Waits until at most so many dropped reads are left."""
+        """Waits until at most `most` dropped reads are running."""
         while len(self._dropped) > most:
             await asyncio.wait([self._dropped[0]])
             dropped = self._dropped.popleft()
             if not dropped.cancelled():
-                dropped.exception()  # Nobody wants it any more; the next read meets the same error.
+                dropped.exception()  # Marks the error as retrieved; the next read meets it again.
 
     async def close(self) -> None:
-        """Waits for reads that are under way, so that the source can be closed."""
+        """Waits for running reads, so that the source can be closed."""
         await self._drop_reading()
         await self._end_dropped(0)
 
     @property
     def frame(self) -> int:
-        """The first frame that is not sent yet, over all stems."""
+        """The lowest frame of all stems that has not been sent."""
         return min(self._cursors)
 
     def cursor(self, position: int) -> int:
-        """The first frame of a stem that is not sent yet."""
+        """The first frame of a stem that has not been sent."""
         return self._cursors[position]
 
     def ended(self, position: int) -> bool:
@@ -123,18 +124,19 @@ class StemInterleaver:
         return self._cursors[position] >= self._end_frame
 
     def sha256(self, position: int) -> str:
-        """Of all slices of a stem that has ended, from its start on, lower-case hex."""
+        """The hash of all slices of a stem that has ended, from its start frame on, in lower-case hex."""
         return self._checksums[position].hexdigest()
 
     def next(self) -> int | None:
-        """The stem to be sent next; None at the end."""
+        """The stem to send next; None at the end."""
         frame = self.frame
         return self._cursors.index(frame) if frame < self._end_frame else None
 
     def loaded(self, position: int) -> bool:
         """Whether a slice of that stem can be cut without reading.
 
-        Where little is left of a block and more is final, more is read first: no slice is small because a block ends.
+        If the rest of a block is short and more frames are final, the next block is read first, so that no slice is
+        small because a block ends.
         """
         block = self._blocks[position]
         if block is None or block.empty:
@@ -143,12 +145,12 @@ class StemInterleaver:
         return not block.is_short(self.chunk_frames) or self._final_end(read_to) <= read_to
 
     def _final_end(self, start: int) -> int:
-        """What can be read from a frame on ends here: at the last final frame, the last whole unit, or the end."""
+        """The end of the frames that can be read from `start` on: final frames, whole units, up to `end_frame`."""
         ready = min(self._source.ready_end(start), self._end_frame)
         return ready if ready >= self._end_frame else max(start, ready - ready % self._format.unit_frames)
 
     def missing(self) -> int | None:
-        """The first frame that must become ready before anything can be read; None if there is none."""
+        """The first frame that must become ready before a block can be read; None if there is none."""
         frame = min(self._read_to)
         needed = self._format.align_up(frame + 1)
         ready = self._source.ready_end(frame)
@@ -157,7 +159,7 @@ class StemInterleaver:
     def cut(
         self, position: int, chunk_bytes: int, credit_bytes: int, credit_frames: int
     ) -> AudioSlice | Shortage:
-        """The next slice of a loaded stem, or what the credit lacks for it."""
+        """Cuts the next slice of a loaded stem, or returns the credit that is missing for it."""
         block = self._blocks[position]
         assert block is not None
         audio = block.cut(SliceLimits(chunk_bytes, self.chunk_frames, credit_bytes, credit_frames))
@@ -168,8 +170,8 @@ class StemInterleaver:
     async def load(self, credit_bytes: int, credit_frames: int) -> None:
         """Reads the next block of all stems that were read up to the lowest frame.
 
-        It is as large as the credit asks for, between one chunk a stem and BLOCK_BYTES over all, but smaller after a
-        start; only if more than the block is allowed, the one after it is read ahead.
+        The credit determines its size, between one chunk for each stem and BLOCK_BYTES for all; after a start it is
+        smaller. The block after it is read ahead only if the credit allows more than this block.
         """
         span = self._span(self._read_to, credit_bytes, credit_frames)
         reading = self._reading
@@ -181,7 +183,7 @@ class StemInterleaver:
         else:
             await self._drop_reading()
             task = self._begin(span)
-        # If this wait is cancelled the thread still reads: `close` waits for it, then the files may be closed.
+        # If this wait is cancelled the thread continues to read: `close` waits for it before the files are closed.
         read = await asyncio.shield(task)
         self._reading = None
         self._most_frames = min(self._most_frames * BLOCK_GROWTH, BLOCK_BYTES)
@@ -200,11 +202,11 @@ class StemInterleaver:
         least = self.chunk_frames
         frames = max(least, BLOCK_BYTES // (self._format.frame_bytes * len(positions)))
         if unit == 1:
-            # What FLAC makes of a block is known only after the work: bytes do not bound its blocks.
+            # The size of a FLAC block is known only after encoding, so bytes of credit do not limit it.
             frames = min(frames, max(least, credit_bytes // (self._format.frame_bytes * len(positions))))
         frames = min(frames, max(least, credit_frames), self._most_frames)
         frames = max(unit, frames - frames % unit)
-        # Stems further on are met, not passed: from there on one read serves them too.
+        # The block ends where a stem further ahead begins: from there on one read can serve both.
         further = [frame for frame in read_to if frame > start]
         end = min(start + frames, self._end_frame, *further)
         return _Span(positions, start, min(end, self._final_end(start)))
@@ -226,7 +228,7 @@ class StemInterleaver:
 
     async def _read(self, span: _Span) -> _Read:
         frames = span.end_frame - span.start_frame
-        # Copies, for a span that was read ahead may be dropped.
+        # Copies, because a span that was read ahead may be dropped.
         checksums = [self._checksums[p].copy() for p in span.positions] if self._with_checksums else []
         return await self._source.read(
             [self._stem_indexes[p] for p in span.positions],

@@ -1,4 +1,4 @@
-"""What is said in a StreamStems session, in both directions."""
+"""The messages of a StreamStems session, in both directions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mismo_grpc.streaming.positions import Position
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """Where one stem goes on, in frames."""
+    """The frame at which one stem continues."""
 
     stem_name: str
     start_frame: int
@@ -19,7 +19,7 @@ class ResumePoint:
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """More that may be sent: payload bytes over all stems, and frames of each stem."""
+    """Permission to send more: payload bytes of all stems together, and frames of each stem."""
 
     bytes: int = 0
     frames: int = 0
@@ -27,7 +27,7 @@ class Credit:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """The first message; fields as in the contract, `chunk_bytes` 0 for the default."""
+    """The first message; fields as in the contract; `chunk_bytes` 0 means the default."""
 
     job_id: str
     stem_names: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Seek:
-    """Go on elsewhere; `generation` is greater than any before."""
+    """Continue at another position; `generation` is greater than all before."""
 
     generation: int
     start: Position
@@ -55,7 +55,7 @@ ClientMessage = Open | Seek | Credit
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What is going to be sent; frames at `sample_rate` (Hz), `idle_seconds` 0 where there is no such limit.
+    """Describes the stream; frames are at `sample_rate` (Hz), `idle_seconds` is 0 if there is no such limit.
 
     `codec_header` is FLAC's stream header.
     """
@@ -79,7 +79,7 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Audio of one stem; `sequence` counts the chunks of a generation over all stems."""
+    """Audio of one stem; `sequence` counts the chunks of all stems in a generation."""
 
     stem_index: int
     generation: int
@@ -92,7 +92,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class SeekApplied:
-    """The audio goes on at this frame."""
+    """The audio continues at this frame."""
 
     generation: int
     start_frame: int
@@ -100,7 +100,7 @@ class SeekApplied:
 
 @dataclass(frozen=True, slots=True)
 class SeekRefused:
-    """That seek was not done; the generation before it goes on."""
+    """The seek was not applied; the generation before it continues."""
 
     generation: int
     message: str
@@ -114,16 +114,16 @@ class NotReadyReason(Enum):
     DECODING = "decoding"
     """The track is being decoded, or the model loaded."""
     SEPARATING = "separating"
-    """A segment that holds the first missing frame is on a device."""
+    """A segment with the first missing frame is being computed."""
     WAITING_FOR_DEVICE = "waiting for device"
-    """Segments of other jobs or players go first."""
+    """Segments of other jobs or players are computed first."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotReady:
-    """Frames [start_frame, end_frame) are not final yet; both None until the track is decoded.
+    """Frames [start_frame, end_frame) are not final yet; both are None until the track is decoded.
 
-    `expected_seconds` from now, None while it is unknown.
+    They are expected `expected_seconds` from now, None while that is unknown.
     """
 
     generation: int
@@ -135,7 +135,7 @@ class NotReady:
 
 @dataclass(frozen=True, slots=True)
 class AwaitingCredit:
-    """Audio is there; the next chunk needs so many more bytes and frames."""
+    """Audio is ready, but the next chunk needs this many more bytes and frames of credit."""
 
     generation: int
     missing_bytes: int
@@ -146,8 +146,8 @@ class AwaitingCredit:
 class EndOfStem:
     """A stem was sent up to the end.
 
-    `sha256` is that of the payload sent in this generation, from `start_frame` on; `stem_sha256` that of the stem's
-    file, empty while the job runs.
+    `sha256` is the hash of the payload sent in this generation, from `start_frame` on; `stem_sha256` is the hash of the
+    stem's samples as stored, empty while the job runs.
     """
 
     stem_index: int

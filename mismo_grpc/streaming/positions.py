@@ -21,21 +21,21 @@ Position = int | TimePosition
 
 
 def frame_at(position: Position, sample_rate: int) -> int:
-    """The frame of a position, a time rounded down to a frame; `sample_rate` in Hz."""
+    """The frame at a position; a time is rounded down to a frame; `sample_rate` in Hz."""
     if isinstance(position, TimePosition):
         return position.nanoseconds * sample_rate // NANOSECONDS
     return position
 
 
 def frames_in(limit: Position, sample_rate: int) -> int:
-    """Frames of a length, a time rounded up to a frame; `sample_rate` in Hz."""
+    """The frames of a length; a time is rounded up to a frame; `sample_rate` in Hz."""
     if isinstance(limit, TimePosition):
         return -(-limit.nanoseconds * sample_rate // NANOSECONDS)
     return limit
 
 
 def field_of(position: Position, frame_field: str, time_field: str) -> str:
-    """The name of the request field that a position came in."""
+    """The name of the request field that contained a position."""
     return time_field if isinstance(position, TimePosition) else frame_field
 
 
@@ -49,7 +49,7 @@ def check_not_negative(position: Position, frame_field: str, time_field: str) ->
 def start_frame_of(
     position: Position, sample_rate: int, total_frames: int, frame_field: str, time_field: str
 ) -> int:
-    """The frame of a position in a track, or the track's end.
+    """The frame at a position in a track; the end of the track is allowed.
 
     Raises InvalidFieldError for a position outside the track.
     """

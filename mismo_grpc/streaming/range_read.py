@@ -1,4 +1,4 @@
-"""One stem from a frame on, in order, for readers that need no seek and no credit."""
+"""Reads one stem from a frame on, in order, for clients that need no seek and no credit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mismo_grpc.streaming.blocks import AudioSlice
 from mismo_grpc.streaming.interleaver import BLOCK_BYTES, StemInterleaver
 from mismo_grpc.streaming.messages import Info
 from mismo_grpc.streaming.positions import Position, check_not_negative, frames_in, start_frame_of
-from mismo_grpc.streaming.source import StemSource
+from mismo_grpc.streaming.reader import StemReader
 from mismo_grpc.streaming.stream_control import UNLIMITED_FRAMES
 from mismo_grpc.streaming.wire_format import WireFormat, check_chunk_bytes, info_of, stem_index
 
@@ -21,13 +21,13 @@ ALLOWED_BYTES = 2 * BLOCK_BYTES
 class StemRangeRead:
     """Reads `limit` (0: to the end; a time is rounded up to a frame) of one stem from `start` on.
 
-    With `follow` it waits for what is not separated yet, and tells the scheduler that it does; without, it
-    stops there with JobNotReadyError. Raises StemNotFoundError and InvalidFieldError for wrong arguments.
+    With `follow` it waits for frames that are not separated yet and reports its position to the scheduler; without,
+    it raises JobNotReadyError there. Raises StemNotFoundError and InvalidFieldError for wrong arguments.
     """
 
     def __init__(
         self,
-        source: StemSource,
+        source: StemReader,
         stem_name: str,
         encoding: Encoding,
         *,
@@ -51,13 +51,13 @@ class StemRangeRead:
         self._chunk_bytes = check_chunk_bytes(chunk_bytes, "chunk_bytes")
 
     def info(self, server_epoch: str) -> Info:
-        """What is going to be sent."""
+        """The description of the stream."""
         return info_of(self._source.run, self._format, [self._stem_name], self._chunk_bytes, server_epoch)
 
     async def slices(self) -> AsyncGenerator[AudioSlice, None]:
-        """The audio; its slices touch. Close it (`aclosing`) so that the source can be closed after it.
+        """The audio as consecutive slices. Close the generator (`aclosing`) before the source is closed.
 
-        Raises JobNotReadyError, and the job's error if it ended without what is waited for.
+        Raises JobNotReadyError, and the job's error if the job ended without a requested frame.
         """
         interleaver = StemInterleaver(
             self._source,
@@ -85,7 +85,7 @@ class StemRangeRead:
 
     async def _wait(self, frame: int) -> None:
         if not self._follow:
-            # A job that ended without this frame says why; one that goes on is not ready.
+            # Raises the error of a job that ended without this frame; a running job is not ready.
             if not await self._source.wait_ready(frame, 0.0, _never):
                 raise JobNotReadyError(
                     f"frame {frame} is not separated yet; ask again later, or set follow to wait for it",

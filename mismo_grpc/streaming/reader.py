@@ -1,20 +1,30 @@
-"""Reads the stems of one job, finished or growing."""
+"""Reads the stems of one job, finished or growing; orchestration opens the readers, so this room does not know jobs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from mismo_grpc.broadcast import Broadcast
 from mismo_grpc.errors import MismoError, StreamInterruptedError
 from mismo_grpc.executors import InThread
 from mismo_grpc.separation.stems import StemLayout, StemSet
 from mismo_grpc.streaming.messages import NotReadyReason
-from mismo_grpc.streaming.source import SourceRun
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRun:
+    """The run whose stems are read; `segment_frames` is a segment's length at the stems' rate, 0 if unknown."""
+
+    job_id: str
+    run_id: str
+    model: str
+    segment_frames: int
 
 
 def _ignore(player: object, frame: int = 0) -> None:
@@ -23,26 +33,26 @@ def _ignore(player: object, frame: int = 0) -> None:
 
 @dataclass(frozen=True)
 class RunningJob:
-    """What a reader asks of a job that still runs, and tells it; frames are those of the stems."""
+    """The functions of a running job that a reader calls; frames are at the stems' sample rate."""
 
     follow: Callable[[object, int], None]
-    """A player is at this frame."""
+    """Reports the frame of a player."""
     unfollow: Callable[[object], None]
-    """That player is gone."""
+    """Removes a player."""
     grows: Callable[[], bool]
-    """False if the job was stopped and goes on in other files than these."""
+    """False if the job was stopped and continues in other files than these."""
     reason: Callable[[int], NotReadyReason]
     """Why a frame is not final yet."""
     expected_seconds: Callable[[int], float | None]
-    """When such a frame is expected, in seconds from now."""
+    """When a frame is expected, in seconds from now."""
 
 
 NOT_RUNNING = RunningJob(_ignore, _ignore, lambda: True, lambda _: NotReadyReason.SEPARATING, lambda _: None)
-"""A job that has ended: nothing to wait for, nobody to tell."""
+"""Stands for a job that has ended: nothing can be waited for or reported."""
 
 
 class StemReader:
-    """Held while reading: the job's files are not removed under it. On the event loop only."""
+    """Reads the stems of one run, whose files are not removed meanwhile. On the event loop only."""
 
     def __init__(
         self,
@@ -57,7 +67,7 @@ class StemReader:
     ) -> None:
         """`changed` is notified when frames become final, a segment begins, or the job ends.
 
-        `ended` tells whether the job has ended, `ended_without` why it lacks a frame that a reader waits for.
+        `ended` says whether the job has ended; `ended_without` gives the error if it ended without a requested frame.
         """
         self._run = run
         self._stems = stems
@@ -70,7 +80,7 @@ class StemReader:
 
     @property
     def run(self) -> SourceRun:
-        """Whose stems they are."""
+        """The run that the stems belong to."""
         return self._run
 
     @classmethod
@@ -82,16 +92,16 @@ class StemReader:
         ended_without: Callable[[], MismoError],
         in_thread: InThread = asyncio.to_thread,
     ) -> StemReader:
-        """Reads a job that has ended: nothing to wait for, nobody to tell."""
+        """A reader of a job that has ended."""
         return cls(run, stems, Broadcast(), lambda: True, ended_without, lambda: sha256s, in_thread=in_thread)
 
     @property
     def layout(self) -> StemLayout:
-        """Names, rate, channels, length and the files' encoding."""
+        """Names, sample rate, channels, length and encoding of the stem files."""
         return self._stems.layout
 
     def ready_end(self, start_frame: int) -> int:
-        """Frames [start_frame, result) are final; `start_frame` itself if that one is not."""
+        """The end of the final frames from `start_frame` on; `start_frame` if it is not final."""
         return self._stems.ready.end_of(start_frame)
 
     def next_ready(self, start_frame: int) -> int:
@@ -101,10 +111,10 @@ class StemReader:
         return gaps[0][1] if gaps and gaps[0][0] == start_frame else start_frame
 
     async def wait_ready(self, start_frame: int, timeout: float, interrupted: Callable[[], bool]) -> bool:
-        """Waits until a frame is final; False after `timeout` seconds, or once `interrupted` holds.
+        """Waits until a frame is final; returns False after `timeout` seconds or when `interrupted` returns true.
 
-        Raises JobFailedError or JobNotReadyError if the job ended without it, StreamInterruptedError if the job was
-        stopped and has begun again.
+        Raises JobFailedError or JobNotReadyError if the job ended without the frame, StreamInterruptedError if the job
+        was stopped and has begun again.
         """
 
         def settled() -> bool:
@@ -136,9 +146,9 @@ class StemReader:
         frame_count: int,
         prepare: Callable[[Sequence[bytes]], T],
     ) -> T:
-        """Reads ready frames of several stems as stored, one buffer a stem, and returns what `prepare` makes of them.
+        """Reads ready frames of several stems as stored, one buffer for each, and returns `prepare` of the buffers.
 
-        Both run in a thread; raises OSError.
+        Both run in a thread. Raises OSError.
         """
 
         def read_all() -> T:
@@ -147,14 +157,27 @@ class StemReader:
         return await self._in_thread(read_all)
 
     def follow(self, player: object, frame: int) -> None:
-        """Tells the scheduler where this player is."""
+        """Reports the position of this player to the scheduler."""
         self._job.follow(player, frame)
 
     def unfollow(self, player: object) -> None:
-        """The player left."""
+        """Removes this player from the scheduler."""
         self._job.unfollow(player)
 
     def sha256(self, stem_index: int) -> str:
-        """Of a finished stem's samples as stored, lower-case hex; empty until the job has ended."""
+        """The hash of a finished stem's samples as stored, in lower-case hex; empty until the job has ended."""
         sums = self._sha256s()
         return sums[stem_index] if stem_index < len(sums) else ""
+
+
+class OpenStems(Protocol):
+    """Opens the stems of a job once its track is decoded, and keeps them open for the block."""
+
+    def __call__(
+        self, job_id: str, expected_run_id: str, on_waiting: Callable[[NotReadyReason], None]
+    ) -> AbstractAsyncContextManager[StemReader]:
+        """Calls `on_waiting` with the reason of a wait, at once and whenever the reason changes.
+
+        Raises JobNotFoundError, RunReplacedError, and the error that ended the job.
+        """
+        ...

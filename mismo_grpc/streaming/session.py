@@ -1,19 +1,20 @@
-"""One StreamStems session once the track is decoded: credit, interleaving by time, seeks.
+"""One StreamStems session after the track is decoded: credit, interleaving by time, seeks.
 
-The rules, all in one place:
+The rules:
 
 * Stems are interleaved by time: the stem that is furthest behind is sent next.
-* Credit is payload bytes over all stems, and, if the client's open grants any, frames of each stem, counted from the
-  earliest start of any stem. A chunk is sent only if all of it fits; with less credit than a chunk the chunk is
-  shorter, but not below MIN_SLICE_BYTES unless the stem or what is final ends there. Otherwise AwaitingCredit says at
-  once what is missing, and then at intervals.
-* A seek drops what is queued. Bytes that were granted and not used are still granted, so at most the granted credit is
-  stale after a seek; the frames are those of the seek. Of seeks that pile up only the newest that can be done is.
-  A seek that is refused has granted nothing.
+* Credit counts payload bytes of all stems together, and, if the client's open grants any, frames of each stem from the
+  earliest start of any stem. A chunk is sent only if the credit covers all of it. With less credit the chunk is
+  shorter, but not below MIN_SLICE_BYTES, unless the stem or its final frames end there. If the credit does not suffice,
+  AwaitingCredit says what is missing, at once and then at intervals.
+* A seek drops the queued audio. Unused bytes of credit remain valid, so at most the granted credit is stale after a
+  seek; the frames of credit are replaced by those of the seek. If several seeks wait, only the newest valid one is
+  applied. A refused seek grants no credit.
 * The first chunks of a generation are small, so that all stems are heard sooner.
-* While the next frames are not final, NotReady says so at once, when range or reason changes, and at intervals.
-* After End the client may still seek; the session ends when the client closes its side or falls silent.
-* A client that closes its side before it granted enough gets what it granted: the session ends without End.
+* While the next frames are not final, NotReady is sent at once, when its range or reason changes, and at intervals.
+* After End the client may still seek; the session ends when the client closes its side or sends nothing for too long.
+* If the client closes its side before it granted enough credit, the session sends what the credit covers and ends
+  without End.
 """
 
 from __future__ import annotations
@@ -43,26 +44,27 @@ from mismo_grpc.streaming.messages import (
     ServerMessage,
 )
 from mismo_grpc.streaming.positions import field_of, frame_at, start_frame_of
-from mismo_grpc.streaming.source import StemSource
+from mismo_grpc.streaming.reader import StemReader
 from mismo_grpc.streaming.stream_control import StreamControl
 from mismo_grpc.streaming.wire_format import WireFormat, check_chunk_bytes, choose_stems, info_of
 
 FIRST_CHUNK_BYTES = 8_192
-"""Of each stem's first chunk of a generation; each further one may be twice as large, up to the agreed size."""
+"""The most bytes of each stem's first chunk in a generation; each further chunk may be twice as large, up to the
+agreed size."""
 
 
 class StreamSession:
-    """The session once the track is decoded: each `step` is one message, or a wait.
+    """The session after the track is decoded; each `step` produces one message, or waits.
 
-    Seconds: `idle_seconds` without a sign of life end it, NotReady and AwaitingCredit are repeated every
-    `repeat_seconds`.
+    After `idle_seconds` without a message of the client the session ends. NotReady and AwaitingCredit are repeated
+    every `repeat_seconds`.
     """
 
     def __init__(
         self,
         control: StreamControl,
         opened: Open,
-        source: StemSource,
+        source: StemReader,
         *,
         idle_seconds: float,
         repeat_seconds: float,
@@ -106,7 +108,7 @@ class StreamSession:
         self._told_at = 0.0
 
     def info(self, server_epoch: str) -> Info:
-        """What is going to be sent."""
+        """The description of the stream."""
         run, stems = self._source.run, self._source.layout.stem_names
         return info_of(
             run,
@@ -118,7 +120,7 @@ class StreamSession:
         )
 
     async def close(self) -> None:
-        """Waits for reads under way; the source can be closed after it."""
+        """Waits for running reads; afterwards the source can be closed."""
         self._source.unfollow(self)
         waiting = self._forget_wait()
         await self._interleaver.close()
@@ -126,9 +128,9 @@ class StreamSession:
             await settle(waiting)
 
     async def step(self) -> ServerMessage | None:
-        """The next message; None if there was only something to wait for or to prepare.
+        """Returns the next message, None if this step only waited or read.
 
-        Raises SessionOver when all is said, StreamIdleError, and the job's error.
+        Raises SessionOver at the end of the session, StreamIdleError, and the job's error.
         """
         seek, refused = self._control.take_seeks(self._frame_of)
         self._refused.extend(self._refusal(each) for each in refused)
@@ -153,7 +155,7 @@ class StreamSession:
 
     @property
     def _last_frame(self) -> int:
-        """Where the frames of the credit end."""
+        """The frame up to which the credit allows to send."""
         return self._first_frame + self._control.frames
 
     # Seeks
@@ -261,7 +263,7 @@ class StreamSession:
         return None
 
     def _waits_for(self, missing: int) -> tuple[int, int, NotReadyReason]:
-        """The range that is not final, from the next frame of the stem furthest behind, and why."""
+        """The range that is not final, from the next frame of the stem that is furthest behind, and the reason."""
         end = self._source.next_ready(missing)
         return self._interleaver.frame, end, self._source.waiting_reason(missing)
 
@@ -296,11 +298,11 @@ class StreamSession:
 
 
 class SessionOver(Exception):  # noqa: N818 it is no error
-    """All is said; the stream ends well."""
+    """The session is complete; the stream ends without an error."""
 
 
 def start_frames(opened: Open, layout: StemLayout, stems: Sequence[int]) -> list[int]:
-    """Where each stem begins: its resume point, else the common start.
+    """The start frame of each stem: its resume point, else the common start.
 
     Raises InvalidFieldError, StemNotFoundError.
     """
@@ -318,7 +320,7 @@ def start_frames(opened: Open, layout: StemLayout, stems: Sequence[int]) -> list
 
 
 async def settle(task: asyncio.Future[Any]) -> None:
-    """Ends a task that is not needed any more, whatever comes out of it."""
+    """Cancels a task that is no longer needed and ignores its result."""
     task.cancel()
     await asyncio.wait([task])
     if not task.cancelled():

@@ -1,4 +1,4 @@
-"""A StreamStems stream without its transport: from its open to its end."""
+"""A StreamStems stream from open to end, independent of the transport."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from contextlib import AsyncExitStack
 
 from mismo_grpc.errors import MismoError, StreamIdleError, StreamProtocolError
 from mismo_grpc.streaming.messages import ClientMessage, NotReady, NotReadyReason, Open, ServerMessage
+from mismo_grpc.streaming.reader import OpenStems
 from mismo_grpc.streaming.session import SessionOver, StreamSession, settle
-from mismo_grpc.streaming.source import OpenStems
 from mismo_grpc.streaming.stream_control import StreamControl
 
 REPEAT_SECONDS = 9.0
-"""The contract promises that waits are told again after 10 s at the latest."""
+"""The contract promises that NotReady and AwaitingCredit are repeated at least every 10 s."""
 OPENING_SECONDS = 0.1
-"""A finished job opens within this; only after it the client is told to wait."""
+"""A finished job usually opens within this time; only then the client is told that it must wait."""
 
 
 class StemStream:
-    """One stream; the transport feeds `on_message` and sends what `messages` yields.
+    """One stream; the transport calls `on_message` and sends the messages that `messages` yields.
 
-    `open_stems` holds a job's stems open once the track is decoded.
+    `open_stems` opens a job's stems once the track is decoded.
     """
 
     def __init__(
@@ -44,23 +44,23 @@ class StemStream:
         self._reason: NotReadyReason | None = None
 
     def on_message(self, message: ClientMessage) -> None:
-        """Takes a message of the client; one that is not allowed ends `messages` with its error."""
+        """Processes a message of the client; for a message that is not allowed `messages` raises an error."""
         try:
             self._control.accept(message)
         except MismoError as error:
             self._control.fail(error)
 
     def on_half_close(self) -> None:
-        """The client sends nothing any more."""
+        """The client has closed its side and sends no more messages."""
         self._control.half_closed = True
         self._control.wake()
 
     def fail(self, error: MismoError) -> None:
-        """Ends `messages` with this error."""
+        """Makes `messages` raise this error."""
         self._control.fail(error)
 
     async def messages(self) -> AsyncGenerator[ServerMessage, None]:
-        """What is to be sent, in order. Close it (`aclosing`) so that the job's stems are let go at once.
+        """The messages to send, in order. Close the generator (`aclosing`) so that the stems are released at once.
 
         Raises StreamError, InvalidFieldError, StemNotFoundError, JobNotFoundError, RunReplacedError, and the job's
         error.
@@ -109,6 +109,6 @@ class StemStream:
             if self._control.opened is not None:
                 return self._control.opened
             if self._control.half_closed:
-                raise StreamProtocolError("the stream was closed before open came", field="open")
+                raise StreamProtocolError("the stream was closed before open was received", field="open")
             if not await self._control.change(self._idle_seconds):
                 raise StreamIdleError(f"open did not come within {self._idle_seconds:g} s", field="open")

@@ -1,4 +1,4 @@
-"""What a player said and its session has not dealt with yet: its credit, its seeks, its failure."""
+"""The messages of a client that its session has not processed yet: credit, seeks, failure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mismo_grpc.streaming.positions import check_not_negative
 from mismo_grpc.streaming.wire_format import check_chunk_bytes
 
 MAX_CREDIT = 1 << 40
-"""Bytes, and frames."""
+"""The most open credit, in bytes and in frames."""
 MAX_WAITING_SEEKS = 32
-"""Seeks kept until they are dealt with; of more than these the oldest are dropped, for only the newest counts."""
+"""The most waiting seeks; if there are more the oldest are dropped, because only the newest valid one is applied."""
 UNLIMITED_FRAMES = 1 << 62
 
 
@@ -23,13 +23,13 @@ UNLIMITED_FRAMES = 1 << 62
 class _WaitingSeek:
     seek: Seek
     frames_since: int = 0
-    """Frames that were granted after it and before a later one."""
+    """Frames of credit granted after this seek and before a later one."""
 
 
 class StreamControl:
-    """The credit and the client's messages; of bounded size.
+    """The credit and the waiting messages of the client; of bounded size.
 
-    Seconds are of `clock`, which must be that of the event loop's timeouts.
+    Times are seconds of `clock`, which must be the clock of the event loop's timeouts.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -37,7 +37,7 @@ class StreamControl:
         self.heard_at = clock()
         self.bytes_left = 0
         self.frames = UNLIMITED_FRAMES
-        """Granted in this generation, counted from the earliest start of any stem."""
+        """Frames of credit in this generation, counted from the earliest start of any stem."""
         self.opened: Open | None = None
         self.half_closed = False
         self._limits_frames = False
@@ -47,17 +47,17 @@ class StreamControl:
         self._newest_generation = 0
 
     def look(self) -> None:
-        """Call before looking at the state: a later change ends the next wait at once. Raises a failure."""
+        """Call before reading the state, so that a later change ends the next wait at once. Raises a failure."""
         self._changed.clear()
         if self._failure is not None:
             raise self._failure
 
     def wake(self, _: object = None) -> None:
-        """Something changed."""
+        """Signals a change."""
         self._changed.set()
 
     async def change(self, seconds: float | None) -> bool:
-        """Waits until something changed since `look`; False if nothing did for so long."""
+        """Waits for a change since `look`; returns False if there was none within `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
@@ -66,7 +66,7 @@ class StreamControl:
         return True
 
     def fail(self, error: MismoError) -> None:
-        """The next `look` raises this; the first one counts."""
+        """Makes `look` raise this error; further errors are ignored."""
         if self._failure is None:
             self._failure = error
         self.wake()
@@ -74,10 +74,10 @@ class StreamControl:
     def take_seeks(
         self, frame_of: Callable[[Seek], int | None]
     ) -> tuple[tuple[Seek, int] | None, list[Seek]]:
-        """The newest seek that can be done with its frame, and those after it that cannot.
+        """Takes all waiting seeks; returns the newest valid one with its frame, and the invalid ones after it.
 
-        `frame_of` answers None for a seek that is refused: that has granted nothing. The frames of the credit become
-        those of the seek and what was granted since; bytes count of the seeks that it replaced, too.
+        `frame_of` returns None for an invalid seek, which grants no credit. The frames of credit become those of the
+        applied seek and those granted since; bytes of credit include those of the seeks that it replaced.
         """
         refused: list[Seek] = []
         since = 0
@@ -97,7 +97,7 @@ class StreamControl:
         return None, refused[::-1]
 
     def accept(self, message: ClientMessage) -> None:
-        """Raises StreamProtocolError or InvalidFieldError for a message that is not allowed now."""
+        """Stores a message; raises StreamProtocolError or InvalidFieldError if it is not allowed now."""
         self.heard_at = self.clock()
         self.wake()
         if isinstance(message, Open):
@@ -116,7 +116,7 @@ class StreamControl:
 
     def _open(self, message: Open) -> None:
         if self.opened is not None:
-            raise StreamProtocolError("open came twice; it is the first message and comes once", field="open")
+            raise StreamProtocolError("open was sent twice; send it once, as the first message", field="open")
         check_not_negative(message.start, "open.start_frame", "open.start_time")
         check_chunk_bytes(message.chunk_bytes, "open.chunk_bytes")
         if message.generation < 0:

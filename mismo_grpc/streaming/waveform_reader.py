@@ -1,4 +1,4 @@
-"""Reads peaks of stems, finished or growing: only pixels whose frames are all final."""
+"""Reads the peaks of stems, finished or growing; only pixels whose frames are all final."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from mismo_grpc.streaming.wire_format import choose_stems
 MAX_FRAMES_PER_PIXEL = 1 << 20
 PIXEL_BYTES = 4
 MAX_PART_BYTES = 64 << 10
-"""Peaks of all stems in one part."""
+"""The most bytes of peaks in one part, of all stems together."""
 MAX_READ_PIXELS = 1 << 18
-"""Of the finest level, over all stems, read for one part."""
+"""The most pixels of the finest level, of all stems together, that are read for one part."""
 
 
 class PeakSource(Protocol):
-    """Peaks of stems at 256 frames a pixel. `audio.peaks.PeakFile` has those of growing stems."""
+    """Peaks of stems at 256 frames per pixel; `audio.peaks.PeakFile` has the peaks of growing stems."""
 
     def read(self, track: int, first_pixel: int, pixel_count: int, /) -> Peaks:
-        """Lowest and highest sample of these pixels, [pixels, 2]; blocks on the disk."""
+        """The lowest and highest sample of each pixel, [pixels, 2]; blocks."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class GrowingWaveform:
-    """The peaks of one run's stems, and what tells how they grow; touched on the event loop only.
+    """The peaks of one run's stems, and the functions that report their growth; used on the event loop only.
 
-    `ready` answers the final frames, `changed` is notified when there are more. `over` tells whether no more will
-    come, `over_without` why some are missing then, `replaced` whether the job goes on in other files than these.
+    `ready` returns the final frames; `changed` is notified when there are more. `over` says whether no more will come,
+    `over_without` gives the error if some are missing then, and `replaced` says whether the job continues in other
+    files.
     """
 
     job_id: str
@@ -54,9 +55,9 @@ class GrowingWaveform:
 
 @dataclass(frozen=True, slots=True)
 class PeakRange:
-    """Consecutive pixels of one stem; `peaks` is lowest and highest sample of each, int16 little-endian.
+    """Consecutive pixels of one stem; `peaks` has the lowest and highest sample of each, int16 little-endian.
 
-    `stem_index` counts through the reader's `stem_names`.
+    `stem_index` is the position in the reader's `stem_names`.
     """
 
     stem_index: int
@@ -65,10 +66,10 @@ class PeakRange:
 
 
 class WaveformReader:
-    """Some stems of a waveform at one zoom; `frames_per_pixel` of 0 means 256.
+    """Reads some stems of a waveform at one zoom level; `frames_per_pixel` 0 means 256.
 
-    Raises StemNotFoundError, and InvalidFieldError for a stem that is named twice (`stems_field` is that field's name)
-    or another number of frames than a multiple of 256 up to 1048576.
+    Raises StemNotFoundError, and InvalidFieldError for a stem that is named twice (`stems_field` is the name of the
+    request field) or if `frames_per_pixel` is not a multiple of 256 up to 1048576.
     """
 
     def __init__(
@@ -101,10 +102,11 @@ class WaveformReader:
         )
 
     async def parts(self, *, follow: bool) -> AsyncGenerator[tuple[PeakRange, ...]]:
-        """The final pixels, each once, at most 64 KiB of peaks at a time; those that touch come as one range.
+        """The final pixels, each once, in parts of at most 64 KiB of peaks; adjacent pixels form one range.
 
-        With `follow` it goes on with what becomes final, up to the last pixel; who is slow gets more at once. Raises
-        the job's error if it ended without some, StreamInterruptedError if it was stopped and has begun again.
+        With `follow` it continues with pixels that become final, up to the last one; a slow reader gets more of them in
+        one part. Raises the job's error if the job ended without some pixels, StreamInterruptedError if it was stopped
+        and has begun again.
         """
         waveform, sent = self._waveform, RangeSet()
         if not follow:
@@ -125,14 +127,14 @@ class WaveformReader:
                 await self._news(sent)
 
     async def _news(self, sent: RangeSet) -> None:
-        """Waits until a pixel beside `sent` is final, or none will be."""
+        """Waits until a pixel that is not in `sent` is final, or no more will be."""
         waveform = self._waveform
         await waveform.changed.wait(
             lambda: self.final() != sent or waveform.over() or waveform.replaced(), None
         )
 
     async def read(self, pixels: Iterable[tuple[int, int]]) -> AsyncGenerator[tuple[PeakRange, ...]]:
-        """These final pixels, at most 64 KiB of peaks at a time."""
+        """The peaks of these final pixels, in parts of at most 64 KiB."""
         left = RangeSet(pixels)
         while left:
             ranges = self._first_of(left)
@@ -152,7 +154,7 @@ class WaveformReader:
         return taken
 
     async def _part(self, ranges: Sequence[tuple[int, int]]) -> tuple[PeakRange, ...]:
-        # To its end, also if the reader is cancelled: the files are closed after that.
+        # Completes even if the reader is cancelled, because the files are closed afterwards.
         return await run_to_completion(self._waveform.in_thread(self._read_now, ranges))
 
     def _read_now(self, ranges: Sequence[tuple[int, int]]) -> tuple[PeakRange, ...]:
@@ -172,7 +174,7 @@ class WaveformReader:
 
 
 def check_frames_per_pixel(frames_per_pixel: int) -> int:
-    """Frames of one pixel; 0 means 256. Raises InvalidFieldError."""
+    """The frames of one pixel; 0 means 256. Raises InvalidFieldError."""
     if frames_per_pixel == 0:
         return FRAMES_PER_PIXEL
     if frames_per_pixel % FRAMES_PER_PIXEL or not 0 < frames_per_pixel <= MAX_FRAMES_PER_PIXEL:

@@ -1,4 +1,4 @@
-"""How stems travel: the encoding, the size of chunks, the choice of stems."""
+"""How stems are sent: the encoding, the size of chunks, the choice of stems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mismo_grpc.errors import InvalidFieldError, StemNotFoundError
 from mismo_grpc.separation.stems import StemLayout
 from mismo_grpc.streaming.blocks import Block, FlacBlock, PcmBlock
 from mismo_grpc.streaming.messages import Info
-from mismo_grpc.streaming.source import SourceRun
+from mismo_grpc.streaming.reader import SourceRun
 
 DEFAULT_CHUNK_BYTES = 65_536
 MIN_CHUNK_BYTES = 4_096
@@ -18,19 +18,19 @@ MAX_CHUNK_BYTES = 1_048_576
 
 
 class WireFormat:
-    """How stems of one layout travel in one encoding."""
+    """How stems of one layout are sent in one encoding."""
 
     def __init__(self, layout: StemLayout, encoding: Encoding) -> None:
         self.layout = layout
         self.encoding = encoding
         self.unit_frames = BLOCK_FRAMES if encoding is Encoding.FLAC else 1
-        """Audio is cut at multiples of this, or at the end of the track."""
+        """Audio is cut at multiples of this number of frames, or at the end of the track."""
         sized_as = layout.encoding if encoding is Encoding.FLAC else encoding
         self.frame_bytes = layout.channels * sample_bytes(sized_as)
-        """Of one frame as PCM; the upper bound for FLAC, but for its frame headers."""
+        """The bytes of one frame as PCM; for FLAC an upper bound, without FLAC's frame headers."""
         flac_bits = 16 if layout.encoding is Encoding.PCM_S16LE else 24
         self.bits_per_sample = flac_bits if encoding is Encoding.FLAC else sample_bytes(encoding) * 8
-        """As a decoder gives them."""
+        """The bits of a sample as a decoder returns it."""
         self._flac: FlacBlocks | None = None
         if encoding is Encoding.FLAC:
             try:
@@ -46,24 +46,24 @@ class WireFormat:
         return self._flac.stream_header(self.layout.total_frames) if self._flac is not None else b""
 
     def chunk_frames(self, chunk_bytes: int) -> int:
-        """The most frames of a chunk of so many bytes at most.
+        """The most frames of a chunk of at most `chunk_bytes` bytes.
 
-        A FLAC chunk holds no more audio than a PCM chunk of that size would, however small silence becomes, but one
-        FLAC frame at least.
+        A FLAC chunk has at most the frames of a PCM chunk of that size, even if silence needs few bytes, but at least
+        one FLAC frame.
         """
         frames = chunk_bytes // self.frame_bytes
         return max(self.unit_frames, frames - frames % self.unit_frames)
 
     def align(self, frame: int) -> int:
-        """The start of the unit that holds a frame; the end of the track stays what it is."""
+        """The start of the unit that contains a frame; the end of the track is returned unchanged."""
         return frame if frame >= self.layout.total_frames else frame - frame % self.unit_frames
 
     def align_up(self, frame: int) -> int:
-        """The end of the last unit that is needed for the frames before `frame`."""
+        """The end of the last unit that is needed for the frames before `frame`, at most the end of the track."""
         return min(frame + -frame % self.unit_frames, self.layout.total_frames)
 
     def blocks(self, start_frame: int, frame_count: int, stored: Sequence[bytes]) -> list[Block]:
-        """Stored audio of the same frames of several stems, made ready to be cut; encoding takes its time."""
+        """Converts stored audio of the same frames of several stems to blocks; blocks the thread while it encodes."""
         if self.encoding is self.layout.encoding:
             return [PcmBlock(start_frame, data, self.frame_bytes) for data in stored]
         return [self._block(start_frame, frame_count, data) for data in stored]
@@ -86,7 +86,7 @@ def info_of(
     server_epoch: str,
     idle_seconds: float = 0.0,
 ) -> Info:
-    """What a stream of these stems of a run is going to carry."""
+    """The description of a stream of these stems of a run."""
     layout = wire_format.layout
     return Info(
         run.job_id,
@@ -108,7 +108,7 @@ def info_of(
 
 
 def choose_stems(layout: StemLayout, names: Sequence[str], field: str) -> list[int]:
-    """Positions in the layout of the stems asked for, in the order asked; all if none are named.
+    """The positions of the requested stems in the layout, in the requested order; all stems if none are named.
 
     Raises StemNotFoundError, and InvalidFieldError for one that is named twice.
     """
@@ -120,7 +120,7 @@ def choose_stems(layout: StemLayout, names: Sequence[str], field: str) -> list[i
 
 
 def stem_index(layout: StemLayout, name: str, field: str) -> int:
-    """Position of a stem in the layout; raises StemNotFoundError."""
+    """The position of a stem in the layout; raises StemNotFoundError."""
     try:
         return layout.stem_names.index(name)
     except ValueError:
@@ -131,7 +131,7 @@ def stem_index(layout: StemLayout, name: str, field: str) -> int:
 
 
 def check_chunk_bytes(chunk_bytes: int, field: str) -> int:
-    """The payload of a chunk at most, in bytes; 0 means the default. Raises InvalidFieldError."""
+    """The most payload bytes of a chunk; 0 means the default. Raises InvalidFieldError."""
     if chunk_bytes == 0:
         return DEFAULT_CHUNK_BYTES
     if not MIN_CHUNK_BYTES <= chunk_bytes <= MAX_CHUNK_BYTES:

@@ -1,1 +1,1 @@
-"""Where jobs are kept: the port, SQLite, and the records in it."""
+"""The job store: its port, its implementation on SQLite, and the records in it."""

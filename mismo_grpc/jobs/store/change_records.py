@@ -1,4 +1,4 @@
-"""Changes of jobs in the order in which they were stored, as watchers of all jobs read them."""
+"""Records of the changes of jobs, in the order in which they were stored; watchers of all jobs read them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from mismo_grpc.jobs.job import Job
 
 REMOVED_JOBS_KEPT_SECONDS = 7 * 24 * 3600.0
-"""How long a deleted or expired job is remembered; a cursor that is older may have missed it."""
+"""How long the removal of a job is kept; a client with an older cursor may have missed it, so the cursor expires."""
 REMOVED_JOBS_KEPT = 100_000
-"""Removed jobs that are remembered at most; about 200 bytes each, and their labels."""
+"""The most removals that are kept; about 200 bytes each, and their labels."""
 STARTS_KEPT = 1000
-"""Starts of servers that are remembered at most; a cursor of an older one has expired."""
+"""The most starts of the server that are kept; a cursor of an older start has expired."""
 
 
 @dataclass(frozen=True)
 class RemovedJob:
-    """A job that was deleted or has expired, or a run that gave way to one with other labels.
+    """A job that was deleted or has expired, or a run that was replaced by one with other labels.
 
     `removed_at` is in seconds since the epoch.
     """
@@ -30,7 +30,7 @@ class RemovedJob:
 
 @dataclass(frozen=True)
 class Change:
-    """The latest change of a job, or its removal; numbers rise over the store's whole life and are never used twice."""
+    """The latest change of a job, or its removal; numbers increase over the store's whole life and are never reused."""
 
     number: int
     subject: Job | RemovedJob
@@ -38,9 +38,9 @@ class Change:
 
 @dataclass(frozen=True)
 class ChangePage:
-    """Changes in order; whatever changed up to number `position` and was asked for is in it or in an earlier page.
+    """Changes in order; this page and earlier ones have all requested changes up to number `position`.
 
-    Removals up to number `forgotten` may be missing, for the store forgot them.
+    Removals up to number `forgotten` may be missing, because the store no longer has them.
     """
 
     changes: tuple[Change, ...]
@@ -50,10 +50,10 @@ class ChangePage:
 
 @dataclass(frozen=True)
 class ChangeHead:
-    """Where the store's changes stand.
+    """The store's latest change.
 
     `start_id` names this start of the server. `last_change` is the number of the latest change, 0 if there was none.
-    Removals up to number `forgotten_change` may be forgotten.
+    The store may no longer have removals up to number `forgotten_change`.
     """
 
     start_id: str

@@ -1,4 +1,4 @@
-"""The port to what must not be lost of jobs: their runs, callbacks and request ids."""
+"""The port of the job store, which keeps jobs, callbacks and request ids durably."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JobList = list[Job]
 
 @dataclass(frozen=True)
 class RunStanding:
-    """Which run a job is at, and where it stands."""
+    """The latest run of a job, and its state."""
 
     job_id: str
     run_id: str
@@ -24,9 +24,9 @@ class RunStanding:
 
 @dataclass(frozen=True)
 class EndedResult:
-    """What the disk budget needs to know of an ended run; times are seconds since the epoch.
+    """The facts of an ended run that the disk budget needs; times are seconds since the epoch.
 
-    `ended_at` is 0 if it is not known; `expires_at` None: never.
+    `ended_at` is 0 if it is unknown; `expires_at` is None if the result never expires.
     """
 
     job_id: str
@@ -39,21 +39,21 @@ class EndedResult:
 
 @dataclass(frozen=True)
 class RequestRow:
-    """What a request_id was answered with."""
+    """The answer to a request_id."""
 
     job_id: str
     run_id: str
     fingerprint: str
     deleted: Job | None = None
-    """The job as it was when it was deleted, with `deleted_at`; None while it is there."""
+    """The job as it was when it was deleted, with `deleted_at`; None while the job exists."""
 
 
 class JobStore(Protocol):
-    """Keeps jobs that were accepted; synchronous and thread-safe.
+    """Keeps accepted jobs; synchronous and thread-safe.
 
-    A method that writes returns once its change survives a crash of the process and of the machine, or it
-    raises and has changed nothing. Every method raises StoreError if the store cannot be read or written, the
-    writing ones DiskFullError if there is no room.
+    A writing method returns once its change survives a crash of the process and of the machine; if it raises, it has
+    changed nothing. Every method raises StoreError if the store cannot be read or written; writing methods also raise
+    DiskFullError.
     """
 
     def accept(
@@ -64,38 +64,38 @@ class JobStore(Protocol):
         now: float,
         callbacks: Sequence[CallbackRow] = (),
     ) -> None:
-        """Stores a new run and its callbacks, in place of an ended run of the same job_id and all that is its.
+        """Stores a new run and its callbacks; it replaces an ended run of the same job_id with its callbacks.
 
-        A request_id ("" for none) is stored with it. Raises RequestIdReusedError if that came before with
-        another fingerprint, StoreError if another run of the job_id has not ended.
+        The request_id ("": none) is stored too. Raises RequestIdReusedError if it was used with another fingerprint,
+        StoreError if another run of the job_id has not ended.
         """
         ...
 
     def put_request(self, request_id: str, job_id: str, run_id: str, fingerprint: str, now: float) -> None:
-        """Remembers what a request_id was answered with when no new run came of it.
+        """Stores the answer to a request_id that did not create a run.
 
-        Raises RequestIdReusedError if it came before with another fingerprint.
+        Raises RequestIdReusedError if it was used with another fingerprint.
         """
         ...
 
     def find_request(self, request_id: str) -> RequestRow | None:
-        """What a request_id was answered with."""
+        """The answer to a request_id, None if it is unknown."""
         ...
 
     def forget_requests(self, before: float) -> int:
-        """Forgets the request ids accepted before this time; answers how many."""
+        """Removes the request ids accepted before this time; returns how many."""
         ...
 
     def save(self, job: Job, callbacks: Sequence[CallbackRow] = (), silent: bool = False) -> bool:
         """Stores a change of an accepted job together with the callbacks it causes.
 
-        A `silent` change takes no change number: watchers of all jobs do not read the job again because of it.
-        False, and nothing is stored, if this run is no longer there: deleted or replaced meanwhile.
+        A `silent` change gets no change number, so watchers of all jobs do not read the job again because of it.
+        Returns False and stores nothing if this run was deleted or replaced meanwhile.
         """
         ...
 
     def get(self, job_id: str) -> Job | None:
-        """The latest run of a job."""
+        """The latest run of a job, None if there is no such job."""
         ...
 
     def active(self) -> JobList:
@@ -107,23 +107,23 @@ class JobStore(Protocol):
         ...
 
     def ended_results(self) -> list[EndedResult]:
-        """The ended jobs by the time they ended, oldest first."""
+        """The ended jobs in the order in which they ended, oldest first."""
         ...
 
     def delete(self, job_id: str, deleted_at: float) -> bool:
         """Removes a job with its callbacks; False if there is none.
 
-        Request ids that name it stay until they are forgotten, and answer with the job as it is now and `deleted_at`
-        (seconds since the epoch). The removal is a change of its own.
+        The request ids of the job stay until `forget_requests`; their answer is the job as it is now with `deleted_at`
+        (seconds since the epoch). The removal gets a change number.
         """
         ...
 
     def change_head(self) -> ChangeHead:
-        """Where the changes stand. Writes: this start of the server is stored before a cursor can name it."""
+        """The latest change. Writes: this start of the server is stored before a cursor can name it."""
         ...
 
     def last_change_of(self, start_id: str) -> int | None:
-        """The highest change number that a cursor of a start can name; None if this store does not know that start."""
+        """The highest change number that a cursor of this start can have; None if the store does not know it."""
         ...
 
     def changes(
@@ -136,13 +136,13 @@ class JobStore(Protocol):
     ) -> ChangePage:
         """The changes with numbers over `after` and up to `until` (None: no end), in order.
 
-        Of jobs those in any of `states` (empty: all), of jobs and removed jobs those with all of `labels`. Looks at
-        `limit` rows at most, whether they match or not.
+        Returns jobs in any of `states` (empty: all) with all of `labels`, and removed jobs with all of `labels`. Reads
+        at most `limit` rows, including those that do not match.
         """
         ...
 
     def forget_removed(self, before: float, keep: int) -> int:
-        """Forgets jobs that were removed before this time, and all but the newest `keep`; answers how many."""
+        """Deletes the records of removals before this time, and all but the newest `keep`; returns how many."""
         ...
 
     def find_result(
@@ -155,26 +155,27 @@ class JobStore(Protocol):
         ...
 
     def has_result_of(self, source_sha256: str, now: float) -> bool:
-        """Whether any succeeded job of this content expires after `now`, whatever its options."""
+        """Whether any succeeded job of this content expires after `now`, regardless of its options."""
         ...
 
     def due_callbacks(self, now: float, limit: int, passed_over: Collection[str] = ()) -> list[CallbackRow]:
-        """Of each run the first pending callback, if its time has come; the longest due first.
+        """The first pending callback of each run, if it is due; the longest due first.
 
-        Those to the authorities (`CallbackRow.authority`) `passed_over` are left out, and do not count for `limit`.
+        Callbacks to the authorities (`CallbackRow.authority`) in `passed_over` are skipped and do not count for
+        `limit`.
         """
         ...
 
     def next_callback_time(self, after: float) -> float | None:
-        """When the next pending callback is due past that time, in seconds since the epoch; None if none is."""
+        """The first time after `after` at which a callback is due (seconds since the epoch); None if there is none."""
         ...
 
     def save_callback(self, row: CallbackRow) -> bool:
-        """Stores how a callback stands; False, and nothing is stored, if it is gone together with its job."""
+        """Stores the state of a callback; returns False and stores nothing if it was removed together with its job."""
         ...
 
     def callbacks_of(self, job_id: str) -> list[CallbackRow]:
-        """A job's callbacks in the order in which they were written."""
+        """A job's callbacks in the order in which they were stored."""
         ...
 
     def jobs_with_pending_callbacks(self) -> frozenset[str]:
@@ -182,7 +183,7 @@ class JobStore(Protocol):
         ...
 
     def close(self) -> None:
-        """Ends all use; closing twice is fine."""
+        """Closes the store; can be called twice."""
         ...
 
     def list(
@@ -192,8 +193,8 @@ class JobStore(Protocol):
         page_size: int = 50,
         after: tuple[float, str] | None = None,
     ) -> JobList:
-        """Jobs newest first, in any of `states` (empty: all) and with all of `labels`.
+        """The jobs in any of `states` (empty: all) with all of `labels`, newest first.
 
-        `after` is (created_at, job_id) of the last job of the page before.
+        `after` is (created_at, job_id) of the last job of the previous page.
         """
         ...

@@ -1,7 +1,7 @@
-"""Jobs as JSON for the store, and the key under which a result can be used again.
+"""Jobs as JSON for the store, and the cache key under which a result can be reused.
 
-A field that a record does not have takes its default, a field that this version does not know is passed over,
-so records of a neighbouring version can be read.
+A field that a record does not have gets its default, and a field that this version does not know is ignored, so
+records of the previous and of the next version can be read.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ KEY_WITHOUT_STEMS = "no stems"
 
 def job_to_json(job: Job) -> str:
     """The whole job as one ASCII line of JSON."""
-    # Not pydantic's own JSON: it refuses lone surrogates, which a file name or a message may hold.
+    # Not pydantic's own JSON: it refuses lone surrogates, which a file name or a message may contain.
     return json.dumps(_JOB.dump_python(job, mode="json"), separators=(",", ":"))
 
 
 def job_from_json(record: str) -> Job:
-    """The job of a record; raises StoreError if it is none."""
+    """The job of a record; raises StoreError if the record is invalid."""
     try:
         return _JOB.validate_python(json.loads(record))
     except (ValueError, MismoError) as error:
@@ -45,7 +45,7 @@ def _fault(error: ValueError | MismoError) -> str:
 
 
 def cache_key(job: Job) -> str:
-    """Of everything but the source that decides what the stems sound like, lower-case hex.
+    """A hash of everything besides the source that determines the stem files, in lower-case hex.
 
     Two jobs of the same source content and the same key have the same stem files. The playhead changes only
     the order of the work; `stem_names` is a set here, and empty means all. Jobs without stems have one key.
@@ -56,7 +56,7 @@ def cache_key(job: Job) -> str:
 
 
 def result_key(model: str, options: StemOptions, model_fingerprint: str = "") -> str:
-    """`cache_key` before there is a job; `model` is the one that does the work.
+    """The `cache_key` of a job that does not exist yet; `model` is the one that will be used.
 
     `model_fingerprint` names its weights and arithmetic.
     """
@@ -74,5 +74,5 @@ def result_key(model: str, options: StemOptions, model_fingerprint: str = "") ->
 
 
 def model_fingerprint_of(weights: str, device: DeviceInfo) -> str:
-    """What decides how a model's samples come out besides the options: its weights, the device and the precision."""
+    """Names what determines a model's output besides the options: its weights, the device and the precision."""
     return f"{weights} {device.name} {device.precision}"

@@ -1,4 +1,4 @@
-"""The connections to the job store's file: one that writes, some that only read and never wait for the writer."""
+"""The connections to the job store's file: one writes, the others only read and never wait for the writer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ READERS = 4
 class SqliteConnections:
     """Runs named queries on the file `path`, from any thread; its folder must exist.
 
-    Raises StoreError as `open_writer` and `lock_file_of`.
+    Raises StoreError as `open_writer` and `lock_file_of` do.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class SqliteConnections:
             self._idle_readers.put(None)
 
     def close(self) -> None:
-        """Waits for what is under way, folds the log into the file, and lets go of it."""
+        """Waits for running queries, writes the WAL back into the file, and closes the file."""
         with self._write_lock:
             if self._closed:
                 return
@@ -56,7 +56,7 @@ class SqliteConnections:
                     reader = self._idle_readers.get(timeout=BUSY_TIMEOUT_SECONDS)
                     if reader is not None:
                         reader.close()
-            # Whoever still waits for a reader finds out that there is none.
+            # Wakes callers that wait for a reader; they find that the store is closed.
             for _ in range(READERS):
                 self._idle_readers.put(None)
             try:
@@ -75,7 +75,7 @@ class SqliteConnections:
                 yield self._writer
                 self._writer.execute("COMMIT")
             except BaseException:
-                # SQLite itself has rolled back after some errors, a full disk among them.
+                # After some errors, such as a full disk, SQLite has rolled back by itself.
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
@@ -108,4 +108,4 @@ class SqliteConnections:
 
     def _refuse_closed(self) -> None:
         if self._closed:
-            raise StoreError("the job store is closed: the server is going down")
+            raise StoreError("the job store is closed because the server is shutting down")

@@ -1,7 +1,7 @@
-"""The one place that opens the job store's SQLite file: its lock, its settings, its schema, its errors.
+"""Opens the job store's SQLite file: its lock, its settings, its schema, its errors. Nothing else opens it.
 
-WAL with `synchronous=FULL` makes a commit survive a power cut, not only a killed process; that is one fsync
-of the log a transaction.
+WAL with `synchronous=FULL` makes a commit survive a power cut, not only a killed process; it costs one fsync of the
+log for each transaction.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from mismo_grpc.errors import DiskFullError, MismoError, StoreError
 from mismo_grpc.storage.disk import sync
 
 BUSY_TIMEOUT_SECONDS = 10.0
-"""Another program may look into the file and hold it for a moment; a read waits its turn as long at most."""
+"""Another program may read the file and lock it for a moment; a query waits at most this long."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection in autocommit mode that any thread may use, one at a time."""
-    # The callers take turns under a lock, so sqlite3's own check of threads would only be in the way.
+    # The callers use it under a lock, one at a time, so sqlite3's check for one thread is switched off.
     connection = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
     )
@@ -35,9 +35,9 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
-    """The writing connection to a file that was found whole and has today's schema.
+    """Checks the file, brings it to the current schema, and returns the writing connection.
 
-    Raises StoreError with the remedy: the file is damaged, of a newer version, or cannot be opened.
+    Raises StoreError with the remedy if the file is damaged, of a newer version, or cannot be opened.
     """
     writer: sqlite3.Connection | None = None
     try:
@@ -47,7 +47,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         if found != "ok":
             raise sqlite3.DatabaseError(found.splitlines()[-1])
         _migrate(writer)
-        # A power cut must neither take the file's name nor bring back the journal that SQLite removed.
+        # A power cut must neither remove the file's name nor restore the journal that SQLite removed.
         sync(path.parent)
     except BaseException as error:
         if writer is not None:
@@ -68,9 +68,9 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 
 def lock_file_of(path: Path) -> int:
-    """An open file whose lock keeps a second server away, which would run every job twice.
+    """An open file whose lock prevents a second server, which would run every job again.
 
-    The kernel drops the lock when the process dies, however it dies. Raises StoreError if it is taken.
+    The kernel releases the lock when the process dies, for any reason. Raises StoreError if another process has it.
     """
     try:
         lock_file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -92,7 +92,7 @@ def lock_file_of(path: Path) -> int:
 
 @contextmanager
 def store_errors() -> Generator[None]:
-    """Maps what SQLite raises to the errors that a client may read: no path, no SQL."""
+    """Maps SQLite's errors to errors that a client may see, without paths and SQL."""
     try:
         yield
     except sqlite3.Error as error:
@@ -130,7 +130,7 @@ def _migrations() -> list[str]:
 
 
 def _migrate(writer: sqlite3.Connection) -> None:
-    """Brings the schema forward, each step in one transaction; `user_version` counts the steps done."""
+    """Migrates the schema, each step in one transaction; `user_version` is the number of completed steps."""
     migrations = _migrations()
     version = cast("int", writer.execute("PRAGMA user_version").fetchone()[0])
     if version > len(migrations):

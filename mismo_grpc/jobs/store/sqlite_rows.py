@@ -1,4 +1,4 @@
-"""Rows of the SQLite job store and the values that they hold."""
+"""Converts the rows of the SQLite job store to values and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = tuple[Any, ...]
 
 
 def job_columns(job: Job) -> dict[str, object]:
-    """The columns of a job, all but its change number."""
+    """The columns of a job, without its change number."""
     return {
         "job_id": job.job_id,
         "run_id": job.run_id,
@@ -35,13 +35,13 @@ def job_columns(job: Job) -> dict[str, object]:
 
 
 def label_text(key: str, value: str) -> str:
-    """A label as it is stored."""
+    """The stored form of a label."""
     # ASCII JSON, so that NUL characters and lone surrogates are safe in SQL text.
     return json.dumps([key, value])
 
 
 def labels_text(labels: Mapping[str, str] | None) -> str:
-    """The labels that a query asks for, as a JSON array of stored labels."""
+    """The labels of a query's filter, as a JSON array of stored labels."""
     return json.dumps([label_text(key, value) for key, value in (labels or {}).items()])
 
 
@@ -51,7 +51,7 @@ def jobs_of(rows: list[Row]) -> JobList:
 
 
 def callback_of(row: Row) -> CallbackRow:
-    """A callback of its columns."""
+    """Builds a callback from its columns."""
     callback_id, job_id, run_id, stage, url, created_at, next_attempt_at, state, attempts, last_error = row
     known = CallbackState(state)
     return CallbackRow(
@@ -69,13 +69,13 @@ def callback_of(row: Row) -> CallbackRow:
 
 
 def upload_of(row: Row) -> UploadRow:
-    """An upload of its columns."""
+    """Builds an upload from its columns."""
     upload_id, filename, total_bytes, sha256, complete, touched_at, boot = row
     return UploadRow(upload_id, filename, total_bytes, sha256, bool(complete), touched_at, boot)
 
 
 def changes_of(rows: Iterable[Row]) -> tuple[Change, ...]:
-    """The changes among the rows of the query `changes`; those that do not match are left out."""
+    """Builds the changes from the rows of the query `changes`; rows that do not match the filter are skipped."""
     changes: list[Change] = []
     for number, record, job_id, run_id, labels, removed_at in rows:
         if record is not None:

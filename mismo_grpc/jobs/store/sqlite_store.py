@@ -1,8 +1,8 @@
-"""The job store in one SQLite file: one writer, every commit on the disk before it is answered.
+"""The job store in one SQLite file with one writer; every commit is on the disk before its method returns.
 
-A committed change number survives a power cut (`synchronous=FULL`, see sqlite_file). Where a store was put back to an
-older copy all the same, its starts tell: a cursor of what was lost names a start that the store does not know, or a
-change past the end of one that it knows.
+A committed change number survives a power cut (`synchronous=FULL`, see sqlite_file). If the file was replaced by an
+older copy, the stored starts of the server reveal it: a cursor of the lost changes names a start that the store does
+not know, or a change past the last one of a start that it knows.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MAX_CHANGE = 2**63 - 1
 class SqliteJobStore(SqliteConnections):
     """A JobStore and an UploadStore in the file `path`; its folder must exist. One process at a time may have it open.
 
-    Raises StoreError, in words for the person who starts the server, if the file is damaged, was written by a
+    Raises StoreError, with a message for the person who starts the server, if the file is damaged, was written by a
     newer version, cannot be opened, or is in use by another server.
     """
 
@@ -60,7 +60,7 @@ class SqliteJobStore(SqliteConnections):
                 raise StoreError(f"job {job.job_id} has not ended; it cannot run again yet")
             self._put_request(writer, request_id, job.job_id, job.run_id, fingerprint, now)
             labels = {label_text(key, value) for key, value in job.labels.items()}
-            # Who watches for a label that the new run lacks would not hear of the job again.
+            # A watcher that filters by a label that the new run lacks would otherwise not learn that the job changed.
             if any(row[0] not in labels for row in self._do(writer, "labels_of", job_id=job.job_id)):
                 self._put_removed(writer, job.job_id, now)
             self._do(writer, "delete_job", job_id=job.job_id)
@@ -186,7 +186,7 @@ class SqliteJobStore(SqliteConnections):
         )
         last = rows[-1][0] if rows else after
         whole = len(rows) < limit and until is not None
-        # Read after the changes, so that a removal that was forgotten between the two is owned to.
+        # Read after the changes, so that a removal that was deleted between the two reads is reported as missing.
         _, forgotten = self._read("change_head")[0]
         return ChangePage(changes_of(rows), max(last, until or 0) if whole else last, forgotten)
 

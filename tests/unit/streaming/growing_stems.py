@@ -25,8 +25,7 @@ from mismo_grpc.jobs.job import (
 from mismo_grpc.orchestration.stem_readers import ended_without
 from mismo_grpc.separation.stems import StemLayout, StemSet
 from mismo_grpc.streaming.messages import NotReadyReason
-from mismo_grpc.streaming.reader import RunningJob, StemReader
-from mismo_grpc.streaming.source import SourceRun
+from mismo_grpc.streaming.reader import RunningJob, SourceRun, StemReader
 from tests.support.counted_broadcast import CountedBroadcast
 
 T = TypeVar("T")

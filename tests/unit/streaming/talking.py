@@ -11,7 +11,7 @@ from typing import TypeVar
 import google_crc32c
 
 from mismo_grpc.streaming.messages import Chunk, ClientMessage, ServerMessage
-from mismo_grpc.streaming.source import OpenStems
+from mismo_grpc.streaming.reader import OpenStems
 from mismo_grpc.streaming.stream import StemStream
 
 Kind = TypeVar("Kind", bound=ServerMessage)

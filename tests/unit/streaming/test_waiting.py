@@ -13,7 +13,7 @@ from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.audio.flac import BLOCK_FRAMES
 from mismo_grpc.errors import StreamIdleError
 from mismo_grpc.streaming.messages import Chunk, Credit, Info, NotReady, NotReadyReason, Open, ResumePoint
-from mismo_grpc.streaming.source import StemSource
+from mismo_grpc.streaming.reader import StemReader
 from tests.unit.streaming.growing_stems import GrowingStems
 from tests.unit.streaming.talking import PLENTY, session, until
 
@@ -80,7 +80,7 @@ async def test_flac_waits_for_whole_flac_frames(folder: Path) -> None:
 @asynccontextmanager
 async def never(
     job_id: str, expected_run_id: str, on_waiting: Callable[[NotReadyReason], None]
-) -> AsyncGenerator[StemSource, None]:
+) -> AsyncGenerator[StemReader, None]:
     on_waiting(QUEUED)
     await asyncio.Event().wait()
     raise AssertionError("unreachable")
@@ -94,7 +94,7 @@ async def test_before_the_decode_it_is_told_why_again_and_at_once_when_that_chan
     @asynccontextmanager
     async def later(
         job_id: str, expected_run_id: str, on_waiting: Callable[[NotReadyReason], None]
-    ) -> AsyncGenerator[StemSource, None]:
+    ) -> AsyncGenerator[StemReader, None]:
         on_waiting(QUEUED)
         await taken.wait()
         on_waiting(DECODING)
@@ -120,7 +120,7 @@ async def test_a_session_closed_while_it_waits_for_the_decode_lets_go() -> None:
     @asynccontextmanager
     async def held(
         job_id: str, expected_run_id: str, on_waiting: Callable[[NotReadyReason], None]
-    ) -> AsyncGenerator[StemSource, None]:
+    ) -> AsyncGenerator[StemReader, None]:
         try:
             async with never(job_id, expected_run_id, on_waiting) as reader:
                 yield reader

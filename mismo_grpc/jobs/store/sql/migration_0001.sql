@@ -1,6 +1,6 @@
--- Jobs, their events, the request ids that made them, and uploads.
--- Times are seconds since the epoch. `record` and `body` hold JSON of the values in job.py and events.py; the other
--- columns repeat what queries look for.
+-- Jobs, their events, the request ids of their submits, and uploads.
+-- Times are seconds since the epoch. `record` and `body` are JSON of the values in job.py and events.py; the other
+-- columns repeat the fields that queries search.
 
 CREATE TABLE jobs (
     job_id          TEXT PRIMARY KEY,
@@ -13,9 +13,9 @@ CREATE TABLE jobs (
     source_sha256   TEXT NOT NULL,
     source_bytes    INTEGER NOT NULL,
     cache_key       TEXT NOT NULL,
-    -- Number of the next event of this run; they are numbered from 0.
+    -- The number of the run's next event, counted from 0.
     next_event      INTEGER NOT NULL DEFAULT 0,
-    -- Highest revision of an event that is no longer kept.
+    -- The highest revision of an event that was removed.
     pruned_revision INTEGER NOT NULL DEFAULT 0,
     record          TEXT NOT NULL
 ) STRICT;
@@ -59,7 +59,7 @@ CREATE TABLE uploads (
     upload_id   TEXT PRIMARY KEY,
     filename    TEXT NOT NULL,
     total_bytes INTEGER NOT NULL,
-    -- Of a complete upload: its content. Before: what the client announced, or ''.
+    -- The hash of a complete upload's content; before, the hash that the client announced, or ''.
     sha256      TEXT NOT NULL,
     complete    INTEGER NOT NULL,
     touched_at  REAL NOT NULL

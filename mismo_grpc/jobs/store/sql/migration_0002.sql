@@ -1,8 +1,8 @@
--- Callbacks: what is still to be told by HTTP, and how that went. They are stored in the transaction of the
--- change that they tell of. `url` is JSON text. Times are seconds since the epoch.
+-- Callbacks and the results of their attempts. A callback is stored in the transaction of the change that it reports.
+-- `url` is JSON text. Times are seconds since the epoch.
 
 CREATE TABLE callbacks (
-    -- The order in which they were written; those of one run go out in it.
+    -- The order in which callbacks were stored; the callbacks of one run are sent in this order.
     number          INTEGER PRIMARY KEY,
     callback_id     TEXT NOT NULL UNIQUE,
     job_id          TEXT NOT NULL REFERENCES jobs (job_id) ON DELETE CASCADE,

@@ -1,4 +1,4 @@
--- Where a callback goes, as `CallbackRow.place`: host and port. Rows of before get what stands between // and the path.
+-- The host and port of a callback's URL. Existing rows get the text between // and the path.
 
 ALTER TABLE callbacks ADD COLUMN place TEXT NOT NULL DEFAULT '';
 
@@ -11,5 +11,5 @@ UPDATE callbacks SET place = rest FROM (
 
 DROP INDEX callbacks_pending;
 
--- With the place, so that those of a place that is passed over cost no look at the table.
+-- With the place, so that callbacks to a skipped place are found in the index alone.
 CREATE INDEX callbacks_pending ON callbacks (next_attempt_at, number, place) WHERE state = 'pending';

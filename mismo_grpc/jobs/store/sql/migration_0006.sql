@@ -1,4 +1,4 @@
--- Names as clients see them, and the options of a job by stage: what was asked before were stems alone.
+-- Columns get the names of the contract, and options are stored by stage: existing jobs asked for stems only.
 
 ALTER TABLE jobs RENAME COLUMN run TO run_id;
 ALTER TABLE requests RENAME COLUMN run TO run_id;

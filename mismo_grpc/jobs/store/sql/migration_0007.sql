@@ -1,18 +1,18 @@
--- The order in which jobs changed, for watchers of all jobs: each change that they hear of takes the next number.
+-- The order in which jobs changed, for watchers of all jobs: each change that they receive gets the next number.
 
 CREATE TABLE change_feed (
     only_row         INTEGER PRIMARY KEY CHECK (only_row = 1),
     last_change      INTEGER NOT NULL,
-    -- Highest change of a removed job that is no longer kept.
+    -- The highest change number of a removal that was deleted.
     forgotten_change INTEGER NOT NULL
 ) STRICT;
 
--- A row for each start of a server that changed or watched a job. A cursor names the start that it comes from: one of
--- another store, or of changes that this copy of the store never had, is found out.
+-- A row for each start of a server that changed or watched a job. A cursor names the start that it was made in, so the
+-- server recognizes a cursor of another store, or of changes that this copy of the store never had.
 CREATE TABLE store_starts (
     number       INTEGER PRIMARY KEY,
     start_id     TEXT NOT NULL UNIQUE,
-    -- The first change that this start can have made.
+    -- The lowest change number that this start can have assigned.
     first_change INTEGER NOT NULL
 ) STRICT;
 
@@ -26,8 +26,8 @@ INSERT INTO change_feed (only_row, last_change, forgotten_change) SELECT 1, coun
 
 CREATE UNIQUE INDEX jobs_changed ON jobs (change);
 
--- Jobs that were deleted or have expired, and runs that gave way to one with other labels. `labels` is a JSON array of
--- labels as in job_labels.
+-- Jobs that were deleted or have expired, and runs that were replaced by one with other labels. `labels` is a JSON
+-- array of labels as in job_labels.
 CREATE TABLE removed_jobs (
     change     INTEGER PRIMARY KEY,
     job_id     TEXT NOT NULL,

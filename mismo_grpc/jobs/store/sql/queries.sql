@@ -1,4 +1,4 @@
--- Every statement of the job store, each under its name.
+-- All statements of the job store, each with a name.
 
 -- name: job_standing
 SELECT run_id, state FROM jobs WHERE job_id = :job_id
