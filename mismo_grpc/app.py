@@ -110,6 +110,8 @@ class App:
         self.scheduler = separation.scheduler
         self.engines = separation.engines
         self.stem_files = orchestration.stem_files
+        self.decoder = orchestration.decoder
+        self.analyses = orchestration.analyses
         self.runner = orchestration.runner
         self.jobs = orchestration.jobs
         self.sweeper = orchestration.sweeper
@@ -197,12 +199,14 @@ class App:
             self._sweeping.cancel()
             await asyncio.wait([self._sweeping], timeout=grace)
         await self.jobs.drain()
+        # What they were at was cancelled with its job, and is done again at the next start.
+        await self.analyses.close(0.0)
         await self.server.stop(max(0.1, grace / 4))
         # Files that are not removed in time stay in the trash until the next start.
         with suppress(TimeoutError):
             async with asyncio.timeout(grace / 4):
                 await self.runs.removed()
-        self.runner.close()
+        self.decoder.close()
         try:
             await asyncio.to_thread(self.repository.close)
         except MismoError as error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
+from mismo_grpc.analysis import loudness
+from mismo_grpc.analysis.pool import AnalysisPool
 from mismo_grpc.composition.persistence import Persistence
 from mismo_grpc.composition.separation import SeparationParts
 from mismo_grpc.executors import Executors
@@ -18,9 +21,15 @@ from mismo_grpc.orchestration.submissions import Submissions
 from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.results.sweeper import Sweeper
 from mismo_grpc.settings import Settings
-from mismo_grpc.stages.decode import TrackDecoder
+from mismo_grpc.stages.decode import DecodeStage, TrackDecoder
+from mismo_grpc.stages.loudness import loudness_stage
+from mismo_grpc.stages.stage import StageWork
+from mismo_grpc.stages.stems import StemsStage
+from mismo_grpc.stages.waveforms import WaveformsStage
 from mismo_grpc.storage.boot import boot_id
 from mismo_grpc.streaming.file_cache import StemFileCache
+
+CPU_CORES = len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,8 @@ class OrchestrationParts:
     """The parts that execute jobs; nothing runs before `jobs.recover`."""
 
     stem_files: StemFileCache
+    decoder: TrackDecoder
+    analyses: AnalysisPool
     runner: JobRunner
     jobs: Jobs
     sweeper: Sweeper
@@ -56,19 +67,23 @@ def build_orchestration(
         disk_reserve=settings.disk_reserve_bytes,
         boot=boot,
     )
-    runner = JobRunner(
-        repository,
-        stem_files,
-        separation.engines.ready,
-        separation.engines.load,
-        decoder,
-        runs,
-        default_ttl=default_ttl,
-        disk=disk,
-        disk_reserve=settings.disk_reserve_bytes,
-        boot=boot,
-        bulk=executors.bulk,
-    )
+    analyses = AnalysisPool(max(1, CPU_CORES - 1), modules=[loudness.__name__])
+    works: list[StageWork] = [
+        DecodeStage(decoder),
+        StemsStage(
+            runs,
+            stem_files,
+            separation.engines.ready,
+            separation.engines.load,
+            disk=disk,
+            disk_reserve=settings.disk_reserve_bytes,
+            boot=boot,
+            bulk=executors.bulk,
+        ),
+        WaveformsStage(runs, disk=disk, disk_reserve=settings.disk_reserve_bytes, bulk=executors.bulk),
+        loudness_stage(analyses),
+    ]
+    runner = JobRunner(repository, runs, works, default_ttl=default_ttl, bulk=executors.bulk)
     queue = JobQueue(repository, runner.run, settings.max_concurrent_jobs)
     stem_readers = StemReaders(
         repository,
@@ -104,7 +119,7 @@ def build_orchestration(
         used_by_jobs=lambda: sweeper.used_bytes,
         started_at=repository.now(),
     )
-    return OrchestrationParts(stem_files, runner, jobs, sweeper, status)
+    return OrchestrationParts(stem_files, decoder, analyses, runner, jobs, sweeper, status)
 
 
 def _build_admission(

@@ -14,7 +14,7 @@ import os
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 
 from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.executors import InThread
-from mismo_grpc.jobs.job import DeliveryMode, Job, JobState
+from mismo_grpc.jobs.callbacks import stage_named
+from mismo_grpc.jobs.job import DeliveryMode, Job, Stage, StageState, StageStatus
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.storage.run_files import RunFiles
 
@@ -137,14 +138,14 @@ class Bodies:
         self._waveforms = waveforms
 
     async def callback(self, job: Job, stage: str, at: float) -> Body:
-        """What a callback says of a job that has ended; `at` is its time in seconds since the epoch.
+        """What a callback says of a stage that has ended, named by `stage`; `at` is its time, seconds since the epoch.
 
         Raises ArtifactNotFoundError if the stems are gone, OSError if they cannot be opened.
         """
         return await self._made(partial(self._callback, job, stage, at))
 
     async def stems(self, job: Job, mode: DeliveryMode | None = None) -> Body:
-        """The `data` of a succeeded job's callback alone, delivered as the job asked for or as `mode` says.
+        """The `data` of the callback of finished stems alone, delivered as the job asked for or as `mode` says.
 
         Raises as `callback`.
         """
@@ -159,7 +160,8 @@ class Bodies:
             raise
 
     def _callback(self, job: Job, stage: str, at: float) -> Body:
-        succeeded = job.state is JobState.SUCCEEDED
+        status = job.stage(stage_named(stage))
+        succeeded = status.state is StageState.SUCCEEDED
         frame: dict[str, object] = {
             "job_id": job.job_id,
             "stage": stage,
@@ -167,9 +169,18 @@ class Bodies:
             "timestamp": timestamp(at),
         }
         if not succeeded:
-            return _body({**frame, "error": _error(job)}, {}, self._in_thread)
+            return _body({**frame, "error": _error(status)}, {}, self._in_thread)
+        if status.stage is not Stage.STEMS:
+            return _body({**frame, "data": self._data(job, status)}, {}, self._in_thread)
         with _Stems(self._runs, job, self._in_thread) as stems:
             return stems.body(lambda data: {**frame, "data": data}, job.delivery.mode, self._waveforms)
+
+    def _data(self, job: Job, status: StageStatus) -> dict[str, object]:
+        """The result of a stage, by the names of the contract's fields."""
+        if status.stage is Stage.WAVEFORMS:
+            names = job.layout.stem_names if job.layout is not None else ()
+            return {"waveforms": self._waveforms(self._runs.files(job.run_id), names)}
+        return {} if status.result is None else asdict(status.result)
 
     def _stems(self, job: Job, mode: DeliveryMode) -> Body:
         with _Stems(self._runs, job, self._in_thread) as stems:
@@ -273,17 +284,19 @@ def _base64(file: _StemFile, offset: int) -> bytes:
 
 
 def _processing_seconds(job: Job) -> float:
-    if job.started_at is None or job.ended_at is None:
+    """From the begin of the job to the last stem."""
+    ended = job.stage(Stage.STEMS).ended_at
+    if job.started_at is None or ended is None:
         return 0.0
-    return round(max(0.0, job.ended_at - job.started_at), 3)
+    return round(max(0.0, ended - job.started_at), 3)
 
 
-def _error(job: Job) -> dict[str, str]:
-    if job.state is JobState.CANCELLED:
+def _error(status: StageStatus) -> dict[str, str]:
+    if status.error is not None:
+        return {"code": status.error.reason, "message": status.error.message}
+    if status.state is StageState.CANCELLED:
         return {"code": "CANCELLED", "message": "the job was cancelled"}
-    if job.error is None:
-        return {"code": "INTERNAL", "message": "the job failed; the server's log says why"}
-    return {"code": job.error.reason, "message": job.error.message}
+    return {"code": "INTERNAL", "message": "the job failed; the server's log says why"}
 
 
 def _close_unused(making: asyncio.Future[Body]) -> None:

@@ -26,7 +26,7 @@ router = APIRouter(tags=["jobs"])
 
 _SHARED_PROPERTIES: dict[str, Any] = {
     "track_hash": {"type": "string", "description": "becomes the job_id: 1 to 128 of A-Z a-z 0-9 . _ -"},
-    "options": {"type": "object", "example": {"stems": True}},
+    "options": {"type": "object", "example": {"stems": True, "loudness": True}},
     "callback_url": {"type": "string", "example": "http://127.0.0.1:3000/api/analysis/callback"},
     "stem_delivery_mode": {"type": "string", "enum": ["poll", "path", "callback"], "default": "poll"},
     "priority": {"type": "string", "enum": ["high", "normal", "low"], "default": "normal"},

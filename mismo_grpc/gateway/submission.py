@@ -9,14 +9,26 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, NotSupportedYetError, RequestError
-from mismo_grpc.jobs.job import Delivery, DeliveryMode, JobRequest, Priority, Source, SourceKind, check_job_id
+from mismo_grpc.jobs.callbacks import stage_name
+from mismo_grpc.jobs.job import (
+    Delivery,
+    DeliveryMode,
+    JobOptions,
+    JobRequest,
+    Priority,
+    Source,
+    SourceKind,
+    Stage,
+    check_job_id,
+)
+from mismo_grpc.stages.table import TABLE
 
 T = TypeVar("T")
 
 MAX_JSON_BYTES = 256 << 10
 MAX_DEPTH_CHARS = 64
-ANALYSES = ("basic_features", "characteristics", "genre", "transition", "sections", "chords")
-OPTIONS = ("stems", *ANALYSES)
+OPTIONS = {stage_name(row.stage): row for row in TABLE if row.stage not in (Stage.DECODE, Stage.GENERATION)}
+"""Each option asks for the stage of its name."""
 SHARED_FIELDS = ("track_hash", "options", "callback_url", "stem_delivery_mode", "priority")
 JSON_FIELDS = ("file_path", *SHARED_FIELDS)
 FORM_FIELDS = ("file", *SHARED_FIELDS)
@@ -31,12 +43,14 @@ class Submission:
     delivery: Delivery
     priority: Priority
     file_path: str | None
+    stages: tuple[Stage, ...] = (Stage.STEMS,)
 
     def request(self, source: Source) -> JobRequest:
         """The job that is asked for."""
         fingerprint = hashlib.sha256(repr((self, source)).encode()).hexdigest()
         return JobRequest(
             source=source,
+            options=JobOptions(self.stages),
             job_id=self.track_hash,
             priority=self.priority,
             delivery=self.delivery,
@@ -101,7 +115,7 @@ def _submission(
         raise InvalidJobIdError(
             error.message.replace("job_id", "track_hash", 1), field="track_hash"
         ) from error
-    _check_options(options)
+    stages = _stages_of(options)
     mode = _choice(
         fields, "stem_delivery_mode", {mode.value: mode for mode in DeliveryMode}, DeliveryMode.POLL
     )
@@ -114,26 +128,30 @@ def _submission(
             "callback_url is missing, and stem_delivery_mode callback sends the stems there",
             field="callback_url",
         )
-    return Submission(track_hash, Delivery(url, mode), priority, path)
+    return Submission(track_hash, Delivery(url, mode), priority, path, stages)
 
 
-def _check_options(options: object) -> None:
+def _stages_of(options: object) -> tuple[Stage, ...]:
+    """The asked stages; the stems if nothing is said."""
     if options is None:
-        return
+        return (Stage.STEMS,)
     if not isinstance(options, dict):
         raise InvalidFieldError('options must be an object, such as {"stems": true}', field="options")
     given = cast("dict[str, Any]", options)
-    _refuse_unknown(given, OPTIONS, "options.")
+    _refuse_unknown(given, tuple(OPTIONS), "options.")
     for name, value in given.items():
         if not isinstance(value, bool):
             raise InvalidFieldError(f"options.{name} must be true or false", field=f"options.{name}")
-    for name in ANALYSES:
-        if given.get(name):
-            raise NotSupportedYetError(
-                f"options.{name} is not served yet; ask for stems alone", field=f"options.{name}"
-            )
-    if not given.get("stems", not given):
+    if not given:
+        return (Stage.STEMS,)
+    asked = [row for name, row in OPTIONS.items() if given.get(name)]
+    for row in asked:
+        if not row.offered:
+            field = f"options.{stage_name(row.stage)}"
+            raise NotSupportedYetError(f"{field} is {row.reason}", field=field)
+    if not asked:
         raise InvalidFieldError('options asks for nothing; send {"stems": true}', field="options")
+    return tuple(row.stage for row in asked)
 
 
 def _refuse_unknown(given: Mapping[str, object], known: tuple[str, ...], prefix: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from mismo_grpc.delivery.body import timestamp
-from mismo_grpc.jobs.callbacks import TOLD_STAGES, CallbackRow, stage_name
+from mismo_grpc.jobs.callbacks import CallbackRow, stage_name, told_stages
 from mismo_grpc.jobs.event_log import JobView
-from mismo_grpc.jobs.job import Job, JobState, StageState
+from mismo_grpc.jobs.job import Job, JobFailure, JobState, StageState, StageStatus
 
 STATUSES = {
     JobState.QUEUED: "queued",
@@ -15,6 +16,15 @@ STATUSES = {
     JobState.SUCCEEDED: "completed",
     JobState.FAILED: "failed",
     JobState.CANCELLED: "cancelled",
+}
+
+STAGE_STATUSES = {
+    StageState.PENDING: "pending",
+    StageState.RUNNING: "processing",
+    StageState.SUCCEEDED: "completed",
+    StageState.FAILED: "failed",
+    StageState.CANCELLED: "cancelled",
+    StageState.SKIPPED: "skipped",
 }
 
 
@@ -45,8 +55,7 @@ def job_view(view: JobView, callbacks: Sequence[CallbackRow] = ()) -> dict[str, 
     """One job with its progress (0 to 1) and what became of its callbacks."""
     job, progress = view.job, view.progress
     status = STATUSES[job.state]
-    stages = [s for s in job.stages if s.stage in TOLD_STAGES and s.state is StageState.SUCCEEDED]
-    error = job.error
+    completed = [stage for stage in told_stages(job) if job.has_result_of(stage)]
     return {
         **_identity(job),
         "run_id": job.run_id,
@@ -56,16 +65,16 @@ def job_view(view: JobView, callbacks: Sequence[CallbackRow] = ()) -> dict[str, 
         "started_at": moment(job.started_at),
         "completed_at": moment(job.ended_at),
         "expires_at": moment(job.expires_at),
-        "stages_completed": [stage_name(s.stage) for s in stages],
+        "stages_completed": [stage_name(stage) for stage in completed],
+        "stages": [_stage(each) for each in job.stages],
+        "results": {stage_name(s.stage): asdict(s.result) for s in job.stages if s.result is not None},
         "progress": round(progress.fraction, 4),
         "eta_seconds": None if progress.eta is None else round(progress.eta, 1),
         "queue_position": progress.queue_position if job.state is JobState.QUEUED else None,
         "model": job.model,
         "fallback_from": job.fallback_from or None,
         "warnings": list(job.warnings),
-        "error": None
-        if error is None
-        else {"code": error.reason, "message": error.message, "retryable": error.retryable},
+        "error": _error(job.error),
         "callbacks": [
             {
                 "callback_id": row.callback_id,
@@ -77,3 +86,20 @@ def job_view(view: JobView, callbacks: Sequence[CallbackRow] = ()) -> dict[str, 
             for row in callbacks
         ],
     }
+
+
+def _stage(status: StageStatus) -> dict[str, object]:
+    return {
+        "stage": stage_name(status.stage),
+        "status": STAGE_STATUSES[status.state],
+        "started_at": moment(status.started_at),
+        "completed_at": moment(status.ended_at),
+        "attempts": status.attempts,
+        "error": _error(status.error),
+    }
+
+
+def _error(failure: JobFailure | None) -> dict[str, object] | None:
+    if failure is None:
+        return None
+    return {"code": failure.reason, "message": failure.message, "retryable": failure.retryable}

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.job import Job, Stage
-
-TOLD_STAGES = (Stage.STEMS,)
-"""Stages whose outcome is told; each has a callback of its own."""
 
 
 class CallbackState(StrEnum):
@@ -52,16 +48,38 @@ class CallbackRow:
 
 
 def callbacks_due(
-    job: Job, event_kind: EventKind, now: float, new_id: Callable[[], str]
+    before: Job | None, job: Job, now: float, new_id: Callable[[], str]
 ) -> tuple[CallbackRow, ...]:
-    """The callbacks that a job's change causes, in the order in which they go out; `now` as the rows' times."""
+    """The callbacks that a job's change causes, one an asked stage whose outcome is new; `now` as the rows' times.
+
+    `before` is None for a job that is stored for the first time.
+    """
     url = job.delivery.callback_url
-    if not url or event_kind is not EventKind.TERMINAL or not job.state.ended:
+    if not url:
         return ()
     return tuple(
         CallbackRow(new_id(), job.job_id, job.run_id, stage_name(stage), url, now, now)
-        for stage in TOLD_STAGES
+        for stage in told_stages(job)
+        if _may_be_told(job, stage) and not (before is not None and _may_be_told(before, stage))
     )
+
+
+def told_stages(job: Job) -> tuple[Stage, ...]:
+    """The stages whose outcome is told: those that were asked for and have a result of their own."""
+    return tuple(stage for stage in job.options.stages if stage is not Stage.DECODE)
+
+
+def _may_be_told(job: Job, stage: Stage) -> bool:
+    """Whether a stage has ended; the callback of the stems brings the waveforms, which follow in a moment."""
+    if not job.has_ended(stage):
+        return False
+    waits = stage is Stage.STEMS and job.has_result_of(stage) and job.has(Stage.WAVEFORMS)
+    return not waits or job.has_ended(Stage.WAVEFORMS)
+
+
+def stage_named(name: str) -> Stage:
+    """The stage that callbacks give this name."""
+    return Stage[name.upper()]
 
 
 def stage_name(stage: Stage) -> str:

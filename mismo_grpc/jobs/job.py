@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 
+from mismo_grpc.analysis.loudness import LoudnessResult
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError, wire
 from mismo_grpc.jobs.stored_enum import StoredByName
@@ -71,6 +72,11 @@ class StageState(StoredByName, IntEnum):
     CANCELLED = 5
     SKIPPED = 6
     """Not run, because a stage that it needs has failed."""
+
+    @property
+    def ended(self) -> bool:
+        """Nothing of the stage will run any more in this run of the job."""
+        return self >= StageState.SUCCEEDED
 
 
 class SourceKind(StoredByName, StrEnum):
@@ -213,16 +219,26 @@ class JobFailure:
         return cls(form.grpc_code, form.reason, error.message, dict(error.metadata), form.retryable)
 
 
+StageData = LoudnessResult
+"""What a stage has found out, for stages whose result is no file: a union of their results."""
+
+
 @dataclass(frozen=True)
 class StageStatus:
-    """One stage of a job; times are seconds since the epoch, `attempts` counts retries as well."""
+    """One stage of a job; times are seconds since the epoch.
+
+    `attempts` counts how often it was begun, retries included; to go on after a restart is no new attempt.
+    """
 
     stage: Stage
     state: StageState = StageState.PENDING
     started_at: float | None = None
     ended_at: float | None = None
     error: JobFailure | None = None
+    """Why it failed, or why a stage failed that it needs."""
     attempts: int = 0
+    result: StageData | None = None
+    """Set once it has succeeded, for stages with a result of their own."""
 
 
 @dataclass(frozen=True)
@@ -316,3 +332,15 @@ class Job:
     def stage(self, stage: Stage) -> StageStatus:
         """The status of one stage."""
         return next(s for s in self.stages if s.stage is stage)
+
+    def has(self, stage: Stage) -> bool:
+        """Whether the stage is part of the job."""
+        return any(s.stage is stage for s in self.stages)
+
+    def has_ended(self, stage: Stage) -> bool:
+        """Whether the stage is part of the job and has ended, however."""
+        return any(s.stage is stage and s.state.ended for s in self.stages)
+
+    def has_result_of(self, stage: Stage) -> bool:
+        """Whether the stage is part of the job and has succeeded."""
+        return any(s.stage is stage and s.state is StageState.SUCCEEDED for s in self.stages)

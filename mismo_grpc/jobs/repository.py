@@ -16,7 +16,7 @@ from mismo_grpc.jobs.callbacks import callbacks_due
 from mismo_grpc.jobs.change_feed import ChangeFeed
 from mismo_grpc.jobs.event_log import JobEventLog
 from mismo_grpc.jobs.events import Event, EventKind
-from mismo_grpc.jobs.job import Job, Progress, StageStatus
+from mismo_grpc.jobs.job import Job, StageStatus
 from mismo_grpc.jobs.store.port import JobStore
 from mismo_grpc.separation.engine import Separation
 from mismo_grpc.separation.ranges import RangeSet
@@ -41,10 +41,13 @@ class ActiveJob:
     """Seconds of the monotonic clock, as `progressed_at`."""
     progressed_at: float = 0.0
     """When the latest segment was done."""
+    fraction: float = 0.0
+    """Of the work, as told last: it never goes back."""
     segments_before: int = 0
     """Segments that were done before this process took the job up."""
     stems_changed: Broadcast = field(default_factory=Broadcast)
-    """Notified as soon as frames are final, before that is stored and told."""
+    """Wakes readers of the stems: as soon as frames are final, before that is stored and told, and whenever the job or
+    one of its stages changes. The event log wakes those who watch the job."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -147,7 +150,7 @@ class JobRepository:
             job = change(active.job)
             job = replace(job, revision=active.job.revision + 1)
             event = Event(job.revision, self.now(), kind, body)
-            callbacks = callbacks_due(job, kind, event.time, self._new_id)
+            callbacks = callbacks_due(active.job, job, event.time, self._new_id)
             segment = kind is EventKind.SEGMENT_READY
             await write(self.store.save, job, callbacks, segment)
             if before_publishing is not None:
@@ -163,6 +166,8 @@ class JobRepository:
                 self.change_feed.progressed()
             else:
                 self.change_feed.changed()
+                # New frames were announced to readers as they became final.
+                active.stems_changed.notify()
             for tell in self.on_change:
                 tell(before, job, event)
             if callbacks:
@@ -175,7 +180,7 @@ class JobRepository:
         Such a run and its callbacks are told with `publish_ended`, once the result's files are in their place.
         """
         now = self.now()
-        callbacks = callbacks_due(job, EventKind.TERMINAL, now, self._new_id)
+        callbacks = callbacks_due(None, job, now, self._new_id)
         if job.state.ended:
             self._withheld.add(job.run_id)
         try:
@@ -220,21 +225,3 @@ class JobRepository:
         self._writer.shutdown(wait=True)
         self._reader.shutdown(wait=True)
         self.store.close()
-
-
-def progress_of(active: ActiveJob, position: int, segment_seconds: float) -> Progress:
-    """How far a job is; `segment_seconds` is a segment's usual time (0: unknown).
-
-    It changes with a segment, not with time: who watches hears of something only when something happened.
-    """
-    job = active.job
-    total, done = job.segments_total, job.segments_done
-    if total == 0:
-        return Progress(queue_position=position)
-    eta: float | None = None
-    fresh = done - active.segments_before
-    if active.separating_since is not None and fresh > 0:
-        eta = (active.progressed_at - active.separating_since) / fresh * (total - done)
-    elif segment_seconds > 0:
-        eta = segment_seconds * (total - done)
-    return Progress(done / total, eta, position, done, total)

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mismo_grpc.errors import MismoError, ModelUnavailableError, NotSupportedYetError
+from mismo_grpc.errors import MismoError, ModelUnavailableError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import (
     Artifact,
     Job,
+    JobOptions,
     JobRequest,
     JobState,
     Source,
@@ -24,7 +25,7 @@ from mismo_grpc.jobs.job import (
     StemOptions,
 )
 from mismo_grpc.jobs.repository import JobRepository
-from mismo_grpc.jobs.store.records import cache_key, model_fingerprint_of, result_key
+from mismo_grpc.jobs.store.records import KEY_WITHOUT_STEMS, cache_key, model_fingerprint_of, result_key
 from mismo_grpc.orchestration.sources import check_audio, resolve_path
 from mismo_grpc.results.disk_room import mix_bytes, stems_bytes
 from mismo_grpc.results.reuse import take_over_result
@@ -33,6 +34,8 @@ from mismo_grpc.separation.catalog import EMBEDDED_MODEL, ModelCatalog, ModelDes
 from mismo_grpc.separation.device import DeviceInfo
 from mismo_grpc.separation.grid import check_work
 from mismo_grpc.separation.selection import select_stems
+from mismo_grpc.stages.decode import ANALYSIS_RATE
+from mismo_grpc.stages.table import check_asked, with_needs
 from mismo_grpc.storage.disk import Disk, disk_errors
 from mismo_grpc.uploads.uploads import Uploads
 
@@ -102,36 +105,36 @@ class Admission:
         With `use_earlier` an earlier result of the same content is looked for. Raises the error that says what is
         wrong with the request.
         """
-        for stage in request.options.stages:
-            if stage is not Stage.STEMS:
-                raise NotSupportedYetError(
-                    f"options.stages: STAGE_{stage.name} is not offered by this server; ListStages tells which are",
-                    field="options.stages",
-                )
-        model = await asyncio.to_thread(self._check_model, request.options.stems)
-        fallback_from = (
-            self._wanted_model if not request.options.stems.model and model.name != self._wanted_model else ""
-        )
+        options = request.options
+        check_asked(options.stages)
+        stages = with_needs(options.stages)
+        model: ModelDescription | None = None
+        if Stage.STEMS in stages:
+            model = await asyncio.to_thread(self._check_model, options.stems)
+        falls_back = model is not None and not options.stems.model and model.name != self._wanted_model
+        fallback_from = self._wanted_model if falls_back else ""
         path, field = await self.locate(request.source)
         checked = await asyncio.to_thread(
-            check_audio, path, request.options.stems.playhead, self._max_track_seconds, field
+            check_audio, path, options.stems.playhead, self._max_track_seconds, field
         )
         seconds = checked.audio.duration_seconds or 0.0
-        check_work(
-            int(seconds * model.sample_rate),
-            model.sample_rate,
-            [model.segment_frames],
-            overlap=request.options.stems.overlap,
-            shifts=request.options.stems.shifts,
-        )
-        await asyncio.to_thread(self._check_room, seconds, model, request.options.stems)
+        if model is not None:
+            check_work(
+                int(seconds * model.sample_rate),
+                model.sample_rate,
+                [model.segment_frames],
+                overlap=options.stems.overlap,
+                shifts=options.stems.shifts,
+            )
+        await asyncio.to_thread(self._check_room, seconds, model, options.stems)
         digest = await self.digest(request.source, path, checked.size)
         cached: Job | None = None
         if digest and use_earlier:
-            cached = await self._earlier_result(digest, model, request.options.stems)
-        device = self._device_now()
+            cached = await self._earlier_result(digest, model, options)
+        device = self._device_now() if model is not None else None
+        name = model.name if model is not None else ""
         warnings = (
-            (f"model {self._wanted_model} is not available on this server; {model.name} was used instead",)
+            (f"model {self._wanted_model} is not available on this server; {name} was used instead",)
             if fallback_from
             else ()
         )
@@ -142,13 +145,16 @@ class Admission:
             state=JobState.QUEUED,
             priority=request.priority,
             source=request.source,
-            options=request.options,
+            options=options,
             labels=dict(request.labels),
-            model=model.name,
+            model=name,
             created_at=self._repository.now(),
             fallback_from=fallback_from,
             result_ttl=request.result_ttl,
-            model_fingerprint="" if device is None else model_fingerprint_of(model.fingerprint, device),
+            stages=tuple(StageStatus(stage) for stage in stages),
+            model_fingerprint=""
+            if device is None or model is None
+            else model_fingerprint_of(model.fingerprint, device),
             source_sha256=digest,
             source_bytes=checked.size,
             source_mtime_ns=checked.mtime_ns,
@@ -166,13 +172,21 @@ class Admission:
             return (await self._uploads.get(source.location)).sha256
         return await self._checksum(_sha256, path) if size <= HASHED_AT_SUBMIT_BYTES else ""
 
-    async def _earlier_result(self, digest: str, model: ModelDescription, options: StemOptions) -> Job | None:
+    async def _earlier_result(
+        self, digest: str, model: ModelDescription | None, options: JobOptions
+    ) -> Job | None:
+        """The newest job of this content that has the result of every asked stage."""
         repository = self._repository
         # Only what might be there is worth waiting for the device, which a server that just started does not know.
         if not await repository.read(repository.store.has_result_of, digest, repository.now()):
             return None
-        key = result_key(model.name, options, model_fingerprint_of(model.fingerprint, await self._device()))
-        return await repository.read(repository.store.find_result, digest, key, repository.now())
+        key = KEY_WITHOUT_STEMS
+        if model is not None:
+            fingerprint = model_fingerprint_of(model.fingerprint, await self._device())
+            key = result_key(model.name, options.stems, fingerprint)
+        return await repository.read(
+            repository.store.find_result, digest, key, repository.now(), options.stages
+        )
 
     def _check_model(self, options: StemOptions) -> ModelDescription:
         model = self._catalog.describe(options.model or self._default_model())
@@ -195,7 +209,10 @@ class Admission:
             return await self._bulk(self._uploads.path_of, source.location), "source.upload_id"
         return await asyncio.to_thread(self.resolve, source), "source.path"
 
-    def _check_room(self, seconds: float, model: ModelDescription, options: StemOptions) -> None:
+    def _check_room(self, seconds: float, model: ModelDescription | None, options: StemOptions) -> None:
+        if model is None:
+            self._disk.require(self._runs.root, mix_bytes(int(seconds * ANALYSIS_RATE)), self._disk_reserve)
+            return
         stems = 2 if options.two_stems else len(options.stem_names) or len(model.sources) or 4
         frames = int(seconds * model.sample_rate)
         needed = mix_bytes(frames) + stems_bytes(
@@ -210,8 +227,10 @@ class Admission:
         """
         job, cached = admitted.job, admitted.cached
         if cached is not None:
-            with self._runs.held(cached.run_id):
-                artifacts = await self._checksum(take_over_result, self._runs, job, cached)
+            artifacts: tuple[Artifact, ...] | None = ()
+            if job.has(Stage.STEMS):
+                with self._runs.held(cached.run_id):
+                    artifacts = await self._checksum(take_over_result, self._runs, job, cached)
             if artifacts is not None:
                 return _taken_over(job, cached, artifacts, self._repository.now(), self._default_ttl)
         if job.source.kind is SourceKind.UPLOAD:
@@ -264,9 +283,8 @@ def _make_folder(folder: Path) -> None:
 def _taken_over(
     job: Job, cached: Job, artifacts: tuple[Artifact, ...], now: float, default_ttl: float
 ) -> Job:
-    stages = tuple(
-        StageStatus(stage, StageState.SUCCEEDED, now, now) for stage in (Stage.DECODE, Stage.STEMS)
-    )
+    stages = tuple(_stage_taken_over(status, cached, now) for status in job.stages)
+    waited = now - job.created_at if cached.layout is not None else None
     return replace(
         job,
         state=JobState.SUCCEEDED,
@@ -277,11 +295,20 @@ def _taken_over(
         layout=cached.layout,
         segments_done=cached.segments_total,
         segments_total=cached.segments_total,
-        time_to_first_audio=now - job.created_at,
-        time_to_playhead_audio=now - job.created_at,
+        time_to_first_audio=waited,
+        time_to_playhead_audio=waited,
         artifacts=artifacts,
         model_fingerprint=cached.model_fingerprint,
         result_bytes=cached.result_bytes,
         stem_sha256=cached.stem_sha256,
         cache_hit=True,
     )
+
+
+def _stage_taken_over(status: StageStatus, cached: Job, now: float) -> StageStatus:
+    """A stage with the result of the earlier job; one that was not asked for may have none there either."""
+    earlier = cached.stage(status.stage) if cached.has(status.stage) else status
+    if not earlier.state.ended:
+        # Earlier versions had no such stage.
+        return replace(status, state=StageState.SUCCEEDED, started_at=now, ended_at=now)
+    return replace(earlier, started_at=now, ended_at=now, attempts=0)

@@ -12,9 +12,9 @@ from mismo_grpc.jobs.job import Job, JobState, Priority, StageState
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.runner import JobRunner
-from mismo_grpc.orchestration.sources import playhead_error
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.scheduler import Scheduler
+from mismo_grpc.stages.stems import playhead_error
 
 
 @dataclass(frozen=True)

@@ -1,321 +1,209 @@
-"""One job's way from the queue to its end: decode, separate, finish."""
+"""One job's way from the queue to its end: a walk over the graph of its stages."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 import structlog
 
-from mismo_grpc.audio.decode import DecodedMix
 from mismo_grpc.completion import run_to_completion, wait_ended
-from mismo_grpc.errors import (
-    DiskFullError,
-    InternalError,
-    JobNotReadyError,
-    MismoError,
-    disk_error,
-)
+from mismo_grpc.errors import DiskFullError, InternalError, MismoError, disk_error
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.job import Job, JobFailure, JobState, Stage, StageState, StageStatus
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
-from mismo_grpc.jobs.store.records import model_fingerprint_of
-from mismo_grpc.orchestration.sources import playhead_error
-from mismo_grpc.results.disk_room import check_room_for_stems
-from mismo_grpc.results.finishing import Results, write_results
 from mismo_grpc.results.runs import Runs
-from mismo_grpc.separation.engine import SegmentEngine, Separation, SeparationSpec
-from mismo_grpc.separation.models import Bag
-from mismo_grpc.stages.decode import TrackDecoder
-from mismo_grpc.storage.disk import Disk
-from mismo_grpc.streaming.file_cache import StemFileCache
+from mismo_grpc.results.work_files import Needed, remove_needless, remove_results
+from mismo_grpc.stages.context import NeedFailedError, RunMemory, StageContext
+from mismo_grpc.stages.stage import StageResult, StageWork, retry_delay
+from mismo_grpc.stages.table import ROWS, stages_to_run, with_needs
 
 log = structlog.get_logger(__name__)
 
 STORE_RETRY_SECONDS = 2.0
 
+Ends = dict[Stage, asyncio.Future[None]]
+"""Of each stage: resolved once those that need it may run, or failed with NeedFailedError."""
+
 
 class JobRunner:
-    """Carries jobs out; one `run` a job, each in its own task."""
+    """Carries jobs out; one `run` a job, each in its own task.
+
+    A stage's end is stored before anybody hears of it, and what has succeeded is not run again after a restart.
+    """
 
     def __init__(
         self,
         repository: JobRepository,
-        stem_files: StemFileCache,
-        engine: Callable[[], Awaitable[SegmentEngine]],
-        load: Callable[[str], Awaitable[Bag]],
-        decoder: TrackDecoder,
         runs: Runs,
+        works: Iterable[StageWork],
         *,
         default_ttl: float,
-        disk: Disk,
-        disk_reserve: int,
-        boot: str,
         bulk: InThread,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
+        """`works` carry out the stages that are offered; `sleep` waits between attempts."""
         self._repository = repository
-        self._stem_files = stem_files
-        self._engine = engine
-        self._load = load
-        self._decoder = decoder
         self._runs = runs
+        self._works = {work.stage: work for work in works}
         self._default_ttl = default_ttl
-        self._disk = disk
-        self._disk_reserve = disk_reserve
-        self._boot = boot
         self._bulk = bulk
+        self._sleep = sleep
 
     async def run(self, active: ActiveJob) -> None:
         """Carries a job to its end, whatever that is; a cancelled task leaves it as stored, to go on later."""
+        failure: JobFailure | None = None
         try:
-            await self._carry_out(active)
-        except MismoError as error:
-            await self._fail(active, error)
-        except OSError as error:
-            log.error("job could not use its files", job_id=active.job.job_id, exc_info=True)
-            await self._fail(active, disk_error(error))
-        except Exception:
-            log.error("job failed unexpectedly", job_id=active.job.job_id, exc_info=True)
-            await self._fail(active, InternalError("the server failed on this job; its log says why"))
+            await self._walk(active)
+        except Exception as error:
+            failure = _failure_of(error, active.job.job_id)
+        await self._conclude(active, failure)
 
-    async def _carry_out(self, active: ActiveJob) -> None:
-        now = self._repository.now
-        stage = StageStatus(Stage.DECODE, StageState.RUNNING, now())
-        await self._repository.record(
-            active,
-            lambda job: replace(job, state=JobState.RUNNING, started_at=job.started_at or now()).with_stage(
-                stage
-            ),
-            EventKind.STAGE,
-            stage,
-        )
-        engine = await self._engine()
-        with engine.scheduler.expecting(int(active.job.priority)):
-            mix, bag = await self._decode_and_load(active)
-            spec = self._spec(active, mix, bag, engine)
-            await self._bulk(check_room_for_stems, self._disk, self._disk_reserve, spec, bag)
-            separation = await self._open(engine, spec, bag)
-        active.separation = separation
-        # What UpdateJob asked for while the files were opened.
-        engine.scheduler.set_priority(separation.scheduled, int(active.job.priority))
-        frame = separation.frame_at(active.job.options.stems.playhead)
-        if frame != (spec.start_frame if spec.playing else None):
-            engine.scheduler.suggest(separation.scheduled, frame)
-        lease = self._stem_files.put(active.job.run_id, separation.stems)
-        try:
-            await self._separate(active, separation, stage)
-            await self._finish(active, separation, engine)
-        except BaseException:
-            engine.cancel(separation, JobNotReadyError("the job was stopped"))
-            raise
-        finally:
-            active.separation = None
-            try:
-                await run_to_completion(asyncio.to_thread(engine.quiesce, separation))
-            finally:
-                # Also if the job was stopped a second time while it waited.
-                lease.release()
-
-    async def _open(self, engine: SegmentEngine, spec: SeparationSpec, bag: Bag) -> Separation:
-        opening = asyncio.ensure_future(asyncio.to_thread(engine.open, spec, bag))
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            await run_to_completion(self._discard(opening, engine))
-            raise
-
-    async def _discard(self, opening: asyncio.Future[Separation], engine: SegmentEngine) -> None:
-        """Closes a separation that nobody wants any more, once it is open."""
-        await wait_ended([opening])
-        if not opening.cancelled() and opening.exception() is None:
-            separation = opening.result()
-            engine.cancel(separation, JobNotReadyError("the job was stopped"))
-            await asyncio.to_thread(engine.quiesce, separation)
-            separation.stems.close()
-
-    async def _decode_and_load(self, active: ActiveJob) -> tuple[DecodedMix, Bag]:
-        decoding = asyncio.ensure_future(self._decoder.decode(active.job))
-        loading = asyncio.ensure_future(self._load(active.job.model))
-        both = (decoding, loading)
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_EXCEPTION)
-            for task in both:
-                if task.done():
-                    task.result()
-            return decoding.result(), loading.result()
-        finally:
-            for task in both:
-                task.cancel()
-            await run_to_completion(wait_ended(both))
-
-    def _spec(self, active: ActiveJob, mix: DecodedMix, bag: Bag, engine: SegmentEngine) -> SeparationSpec:
-        job, options = active.job, active.job.options.stems
-        seconds = mix.frames / mix.sample_rate
-        playhead = options.playhead
-        # One that came by UpdateJob, when nobody knew the length, ends no job.
-        if not job.playhead_moved and playhead is not None and playhead >= seconds:
-            raise playhead_error(playhead, seconds)
-        return SeparationSpec(
-            mix,
-            self._runs.files(job.run_id),
-            options.stem_names,
-            options.two_stems,
-            options.shifts,
-            options.overlap,
-            options.encoding,
-            options.sample_rate,
-            int(job.priority),
-            # The time of day may be set back or forth; the scheduler's clock is not.
-            engine.scheduler.clock() - max(0.0, self._repository.now() - job.created_at),
-            min(int((playhead or 0.0) * mix.sample_rate), mix.frames - 1),
-            playing=playhead is not None,
-            boot=self._boot,
-            model_fingerprint=model_fingerprint_of(bag.fingerprint, engine.devices[0].info()),
-            job_id=job.job_id,
-        )
-
-    async def _separate(self, active: ActiveJob, separation: Separation, decoded: StageStatus) -> None:
-        loop = asyncio.get_running_loop()
-        woken = asyncio.Event()
-
-        def wake() -> None:
-            woken.set()
-            active.stems_changed.notify()
-
-        def wake_from_thread(_: object = None) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(wake)
-
-        unsubscribe = separation.stems.subscribe(wake_from_thread)
-        separation.finished.add_done_callback(wake_from_thread)
-        try:
-            active.segments_before = separation.segments_done
-            active.separating_since = time.monotonic()
-            await self._announce(active, separation, decoded)
-            wake()
-            while True:
-                await woken.wait()
-                woken.clear()
-                over = separation.finished.done()
-                if active.job.segments_done != separation.segments_done:
-                    active.progressed_at = time.monotonic()
-                fresh = _difference(separation, active)
-                if fresh:
-                    await self._repository.record(
-                        active, self._progressed(active, separation), EventKind.SEGMENT_READY, fresh
-                    )
-                elif active.job.segments_done != separation.segments_done:
-                    active.job = replace(active.job, segments_done=separation.segments_done)
-                    active.event_log.touch()
-                if over:
-                    separation.finished.result()
-                    return
-        finally:
-            unsubscribe()
-
-    async def _announce(self, active: ActiveJob, separation: Separation, decoded: StageStatus) -> None:
-        """Records that the track is decoded and what its stems will be."""
-        now = self._repository.now
-        mix = separation.spec.mix
-        done = replace(decoded, state=StageState.SUCCEEDED, ended_at=now())
-        running = StageStatus(Stage.STEMS, StageState.RUNNING, now())
-        warnings = active.job.warnings
-        if mix.nonfinite_samples:
-            warnings = (
-                *warnings,
-                f"{mix.nonfinite_samples} samples of the source were not numbers; they were made silent",
-            )
-
-        def known(job: Job) -> Job:
-            return replace(
-                job,
-                layout=separation.stems.layout,
-                segments_total=len(separation.plan.segments),
-                model_fingerprint=separation.spec.model_fingerprint,
-                source_sha256=job.source_sha256 if mix.source_sha256 is None else mix.source_sha256,
-                warnings=tuple(dict.fromkeys(warnings)),
-            ).with_stage(done)
-
-        await self._repository.record(active, known, EventKind.STAGE, done)
-        await self._repository.record(active, lambda job: job.with_stage(running), EventKind.STAGE, running)
+    async def _walk(self, active: ActiveJob) -> None:
+        """Runs what is missing; raises if the end of a stage cannot be stored."""
+        _add_missing(active)
+        # Who waits for the stems may be told that the job has left the queue.
         active.stems_changed.notify()
+        job, memory = active.job, RunMemory()
+        if job.artifacts:
+            # A power cut may have undone the link.
+            await self._runs.publish(job.job_id, job.run_id)
+        missing = stages_to_run(job)
+        ends = _known_ends(job, missing)
+        tasks = {
+            stage: asyncio.create_task(self._carry_out(stage, active, memory, ends))
+            for stage in with_needs(missing)
+            if stage in missing
+        }
+        try:
+            pending = set(tasks.values())
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+                for stage in _needless(active.job, tasks):
+                    tasks[stage].cancel()
+                    await run_to_completion(wait_ended([tasks[stage]]))
+                    pending.discard(tasks[stage])
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            if tasks:
+                await run_to_completion(wait_ended(list(tasks.values())))
+            for end in ends.values():
+                # Nobody may have waited for it.
+                if end.done():
+                    end.exception()
 
-    def _progressed(self, active: ActiveJob, separation: Separation) -> Callable[[Job], Job]:
+    # One stage
+
+    async def _carry_out(self, stage: Stage, active: ActiveJob, memory: RunMemory, ends: Ends) -> None:
+        """One stage to its recorded end; raises only if that cannot be stored."""
+        row, status = ROWS[stage], active.job.stage(stage)
+        needs = {need: ends[need] for need in row.needs}
+        try:
+            result = await self._attempts(stage, active, memory, needs)
+        except NeedFailedError as error:
+            await self._record_end(active, stage, StageState.SKIPPED, error.failure)
+            ends[stage].set_exception(error)
+        except MismoError as error:
+            failure = JobFailure.of(error)
+            await self._record_end(active, stage, StageState.FAILED, failure)
+            ends[stage].set_exception(NeedFailedError(failure))
+        else:
+            if not row.durable:
+                # Its result is in memory and among the work files: the next stages need not wait until it is stored.
+                ends[stage].set_result(None)
+            if status.state is not StageState.SUCCEEDED:
+                await self._record_success(active, stage, result)
+            if row.durable:
+                ends[stage].set_result(None)
+
+    async def _attempts(self, stage: Stage, active: ActiveJob, memory: RunMemory, needs: Ends) -> StageResult:
+        """The result of the last attempt; raises NeedFailedError or its MismoError."""
+        work = self._works[stage]
+        files, begun = self._runs.files(active.job.run_id), active.job.stage(stage)
+        going_on = begun.state is not StageState.PENDING
+        failed = max(0, begun.attempts - 1) if going_on else begun.attempts
+        while True:
+            context = StageContext(stage, active, files, self._repository, memory, needs, going_on=going_on)
+            try:
+                return await work.run(context)
+            except (NeedFailedError, asyncio.CancelledError):
+                raise
+            except Exception as error:
+                known = _known(error, active.job.job_id, stage)
+            failed, going_on = failed + 1, False
+            delay = retry_delay(work.retries, known, failed)
+            about = {"job_id": active.job.job_id, "stage": stage.name, "reason": known.message}
+            if delay is None:
+                log.warning("stage failed", attempts=failed, **about)
+                raise known
+            log.warning("stage failed; it is tried again", in_seconds=delay, **about)
+            await self._sleep(delay)
+
+    async def _record_success(self, active: ActiveJob, stage: Stage, result: StageResult) -> None:
         now = self._repository.now()
-        first = now - active.job.created_at
-
-        def progressed(job: Job) -> Job:
-            return replace(
-                job,
-                segments_done=separation.segments_done,
-                time_to_first_audio=first if job.time_to_first_audio is None else job.time_to_first_audio,
-            ).with_playhead_audio(separation.stems.ready, now)
-
-        return progressed
-
-    async def _finish(self, active: ActiveJob, separation: Separation, engine: SegmentEngine) -> None:
-        ended = self._repository.now()
-        results = await run_to_completion(
-            self._bulk(
-                write_results,
-                self._runs,
-                active.job,
-                separation.stems,
-                self._disk,
-                self._disk_reserve,
-                ended,
-            )
+        before = active.job.stage(stage)
+        status = replace(
+            before,
+            state=StageState.SUCCEEDED,
+            started_at=before.started_at if before.started_at is not None else now,
+            ended_at=now,
+            error=None,
+            result=result.data,
         )
-        await run_to_completion(self._succeed(active, separation, engine, results, ended))
-
-    async def _succeed(
-        self, active: ActiveJob, separation: Separation, engine: SegmentEngine, results: Results, ended: float
-    ) -> None:
-        stage = replace(active.job.stage(Stage.STEMS), state=StageState.SUCCEEDED, ended_at=ended)
 
         def succeeded(job: Job) -> Job:
-            return replace(
-                job,
-                state=JobState.SUCCEEDED,
-                ended_at=ended,
-                expires_at=ended + (job.result_ttl or self._default_ttl),
-                segments_done=job.segments_total,
-                artifacts=results.artifacts,
-                stem_sha256=results.stem_sha256,
-                result_bytes=results.bytes,
-            ).with_stage(stage)
+            artifacts = (*job.artifacts, *result.artifacts)
+            result_bytes = job.result_bytes + result.bytes
+            changed = replace(result.change(job), artifacts=artifacts, result_bytes=result_bytes)
+            return changed.with_stage(status)
 
         async def link() -> None:
-            await self._runs.publish(active.job.job_id, active.job.run_id)
+            if result.artifacts:
+                await self._runs.publish(active.job.job_id, active.job.run_id)
+
+        async def record() -> None:
+            await self._repository.record(
+                active, succeeded, EventKind.STAGE, status, must_write=True, before_publishing=link
+            )
 
         try:
-            await self._repository.record(
-                active, lambda job: job.with_stage(stage), EventKind.STAGE, stage, must_write=True
-            )
-            await self._repository.record(
-                active, succeeded, EventKind.TERMINAL, must_write=True, before_publishing=link
-            )
+            await record()
         except DiskFullError:
-            # The work files go now anyway, and may be the room that is missing.
-            await self._bulk(engine.remove_work, separation)
-            await self._repository.record(active, succeeded, EventKind.TERMINAL, before_publishing=link)
-        active.stems_changed.notify()
-        await self._bulk(self._remove_needless, separation, engine)
+            # Work files that go now anyway may be the room that is missing; the source stays until this is stored.
+            await self._remove_needless(replace(_needed(succeeded(active.job)), source=True), active)
+            await record()
+        needed = _needed(active.job)
+        # Those that nothing needs any more go with the end of the job, which follows.
+        if ROWS[stage].durable and needed != Needed():
+            await self._remove_needless(needed, active)
 
-    def _remove_needless(self, separation: Separation, engine: SegmentEngine) -> None:
-        engine.remove_work(separation)
-        separation.spec.files.source.unlink(missing_ok=True)
+    async def _record_end(
+        self, active: ActiveJob, stage: Stage, state: StageState, failure: JobFailure | None
+    ) -> None:
+        """Records the end of a stage without a result."""
+        status = replace(active.job.stage(stage), state=state, ended_at=self._repository.now(), error=failure)
+        await self._repository.record(
+            active, lambda job: job.with_stage(status), EventKind.STAGE, status, must_write=True
+        )
 
-    async def _fail(self, active: ActiveJob, error: MismoError) -> None:
-        failure = JobFailure.of(error)
-        log.warning("job failed", job_id=active.job.job_id, reason=failure.reason, message=error.message)
+    async def _remove_needless(self, needed: Needed, active: ActiveJob) -> None:
+        files = self._runs.files(active.job.run_id)
+        await run_to_completion(self._bulk(remove_needless, files, needed))
+
+    # The end of a job
+
+    async def _conclude(self, active: ActiveJob, failure: JobFailure | None) -> None:
+        """Records the end of a job whose stages have ended; those that have not end with `failure`."""
+        # Only what nobody needed any more was stopped without a failure.
+        left = StageState.CANCELLED if failure is None else StageState.FAILED
         while True:
             try:
-                await run_to_completion(self.end(active, JobState.FAILED, StageState.FAILED, failure))
+                await run_to_completion(self._end(active, None, left, failure))
                 return
             except MismoError as trouble:
                 log.error(
@@ -328,42 +216,51 @@ class JobRunner:
     async def end(
         self, active: ActiveJob, state: JobState, stage_state: StageState, failure: JobFailure | None
     ) -> None:
-        """Ends a job that has no result and removes its files; stages that were not done get `stage_state`.
+        """Ends a job without a result and removes its files; stages that have not ended get `stage_state`.
 
         A job that has ended stays as it is. Raises DiskFullError or StoreError if the end cannot be stored.
         """
+        await self._end(active, state, stage_state, failure)
+
+    async def _end(
+        self,
+        active: ActiveJob,
+        state: JobState | None,
+        stage_state: StageState,
+        failure: JobFailure | None,
+    ) -> None:
+        """`end`; a `state` of None is decided by the results of the asked stages."""
         if active.job.state.ended:
             return
         try:
-            await self._record_end(active, state, stage_state, failure)
+            await self._record_job_end(active, state, stage_state, failure)
         except MismoError:
-            # The files go now anyway, and may be the room that is missing.
-            await self._bulk(self._remove_results, active.job)
-            await self._record_end(active, state, stage_state, failure)
-        active.stems_changed.notify()
-        if active.job.state is not JobState.SUCCEEDED:
-            self._runs.discard(active.job.run_id)
+            # Files that go now anyway may be the room that is missing.
+            files = self._runs.files(active.job.run_id)
+            if state is None and _has_result(active.job):
+                await self._remove_needless(Needed(source=True), active)
+            else:
+                await self._bulk(remove_results, files)
+            await self._record_job_end(active, state, stage_state, failure)
+        job = active.job
+        if job.state is JobState.SUCCEEDED:
+            await self._remove_needless(Needed(), active)
+        else:
+            await self._runs.withdraw(job.job_id, job.run_id)
+            self._runs.discard(job.run_id)
 
-    async def _record_end(
-        self, active: ActiveJob, state: JobState, stage_state: StageState, failure: JobFailure | None
+    async def _record_job_end(
+        self,
+        active: ActiveJob,
+        state: JobState | None,
+        stage_state: StageState,
+        failure: JobFailure | None,
     ) -> None:
         now = self._repository.now()
-        open_states = (StageState.PENDING, StageState.RUNNING)
         stages = tuple(
-            replace(s, state=stage_state, ended_at=now, error=failure) if s.state in open_states else s
+            s if s.state.ended else replace(s, state=stage_state, ended_at=now, error=failure)
             for s in active.job.stages
         )
-
-        def ended(job: Job) -> Job:
-            return replace(
-                job,
-                state=state,
-                ended_at=now,
-                expires_at=now + (job.result_ttl or self._default_ttl),
-                error=failure,
-                stages=stages,
-            )
-
         for changed, before in zip(stages, active.job.stages, strict=True):
             if changed is not before and before.state is StageState.RUNNING:
                 await self._repository.record(
@@ -373,22 +270,96 @@ class JobRunner:
                     changed,
                     must_write=True,
                 )
-        await self._repository.record(active, ended, EventKind.TERMINAL, must_write=True)
+        await self._repository.record(
+            active, lambda job: self._ended(job, stages, state, now), EventKind.TERMINAL, must_write=True
+        )
+        if active.job.error is not None:
+            log.warning(
+                "job failed",
+                job_id=active.job.job_id,
+                reason=active.job.error.reason,
+                message=active.job.error.message,
+            )
 
-    def _remove_results(self, job: Job) -> None:
-        """All but the source, which a restart needs as long as the job's end is not stored."""
-        files = self._runs.files(job.run_id)
-        for folder in (files.stems, files.work):
-            shutil.rmtree(folder, ignore_errors=True)
+    def _ended(self, job: Job, stages: tuple[StageStatus, ...], state: JobState | None, now: float) -> Job:
+        ended = replace(
+            job,
+            stages=stages,
+            ended_at=now,
+            expires_at=now + (job.result_ttl or self._default_ttl),
+        )
+        if state is None and _has_result(ended):
+            return replace(ended, state=JobState.SUCCEEDED)
+        return replace(
+            ended,
+            state=state or JobState.FAILED,
+            error=None if state is JobState.CANCELLED else _first_error(ended),
+            artifacts=(),
+            stem_sha256=(),
+            result_bytes=0,
+        )
 
-    def close(self) -> None:
-        """Ends the decoding threads."""
-        self._decoder.close()
+
+def _add_missing(active: ActiveJob) -> None:
+    """Stages that a job stored by an earlier version lacks."""
+    job = active.job
+    known = {status.stage: status for status in job.stages}
+    stages = with_needs((*job.options.stages, *known))
+    if len(stages) != len(known):
+        active.job = replace(job, stages=tuple(known.get(s) or StageStatus(s) for s in stages))
 
 
-def _difference(separation: Separation, active: ActiveJob) -> tuple[tuple[int, int], ...]:
-    """Ready ranges that were not announced yet."""
-    fresh: list[tuple[int, int]] = []
-    for start, end in separation.stems.ready:
-        fresh.extend(active.ready.missing(start, end))
-    return tuple(fresh)
+def _known_ends(job: Job, missing: frozenset[Stage]) -> Ends:
+    """The ends of all stages; those of stages that are not run again are known."""
+    ends: Ends = {}
+    for status in job.stages:
+        end = ends[status.stage] = asyncio.get_running_loop().create_future()
+        if status.stage not in missing:
+            if status.state is StageState.SUCCEEDED:
+                end.set_result(None)
+            else:
+                end.set_exception(NeedFailedError(status.error))
+                end.exception()
+    return ends
+
+
+def _needless(job: Job, tasks: dict[Stage, asyncio.Task[None]]) -> list[Stage]:
+    """Stages at work whose results nobody needs any more."""
+    needed = {need for stage, task in tasks.items() if not task.done() for need in ROWS[stage].needs}
+    return [
+        stage
+        for stage, task in tasks.items()
+        if not task.done() and not ROWS[stage].durable and stage not in needed
+    ]
+
+
+def _needed(job: Job) -> Needed:
+    """The files that what is missing of a job needs, also after a restart."""
+    missing = stages_to_run(job)
+    decodes = Stage.DECODE in missing
+    return Needed(decodes, decodes, Stage.STEMS in missing, Stage.WAVEFORMS in missing)
+
+
+def _has_result(job: Job) -> bool:
+    return any(job.has_result_of(stage) for stage in job.options.stages)
+
+
+def _first_error(job: Job) -> JobFailure | None:
+    errors = [job.stage(stage).error for stage in job.options.stages if job.has(stage)]
+    return next((error for error in errors if error is not None), None)
+
+
+def _known(error: Exception, job_id: str, stage: Stage | None = None) -> MismoError:
+    """The error of a stage as a client may read it; what is unexpected goes to the log."""
+    if isinstance(error, MismoError):
+        return error
+    about = {"job_id": job_id} if stage is None else {"job_id": job_id, "stage": stage.name}
+    if isinstance(error, OSError):
+        log.error("job could not use its files", exc_info=error, **about)
+        return disk_error(error)
+    log.error("job failed unexpectedly", exc_info=error, **about)
+    return InternalError("the server failed on this job; its log says why")
+
+
+def _failure_of(error: Exception, job_id: str) -> JobFailure:
+    return JobFailure.of(_known(error, job_id))

@@ -12,22 +12,24 @@ from mismo_grpc.errors import (
     StemNotFoundError,
     check_run,
 )
-from mismo_grpc.executors import Executors
+from mismo_grpc.executors import Executors, InThread
 from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.event_log import JobEventLog, JobView, WatchEvent, watch_events
-from mismo_grpc.jobs.job import Job, JobRequest, JobState, Progress
+from mismo_grpc.jobs.job import Job, JobRequest, JobState, Progress, Stage
 from mismo_grpc.jobs.page_token import decode_page_token, encode_page_token
-from mismo_grpc.jobs.repository import ActiveJob, JobRepository, progress_of
+from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.jobs.watching import JobsEvent, WatchedJobs, watch_jobs
 from mismo_grpc.orchestration.job_changes import JobChanges
+from mismo_grpc.orchestration.progress import progress_of, progress_of_ended
 from mismo_grpc.orchestration.queue import JobQueue
-from mismo_grpc.orchestration.stem_readers import StemReaders, ended_without
+from mismo_grpc.orchestration.stem_readers import StemReaders, ended_without, has_stems
 from mismo_grpc.orchestration.submissions import Submissions, Submitted
 from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_stem
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.scheduler import Scheduler
+from mismo_grpc.storage.run_files import RunFiles
 from mismo_grpc.streaming.messages import NotReadyReason
 from mismo_grpc.streaming.reader import StemReader
 from mismo_grpc.streaming.waveform_reader import GrowingWaveform
@@ -117,9 +119,7 @@ class Jobs:
         """The progress of a job."""
         active = self._repository.active.get(job.job_id)
         if active is None or active.job.run_id != job.run_id:
-            done = job.state is JobState.SUCCEEDED
-            fraction = 1.0 if done else job.segments_done / max(1, job.segments_total)
-            return Progress(fraction, None, 0, job.segments_done, job.segments_total)
+            return progress_of_ended(job)
         position = self._queue.position(active)
         return progress_of(active, position, self._segment_seconds(job.model))
 
@@ -128,7 +128,7 @@ class Jobs:
         active = self._repository.active.get(job.job_id)
         if active is not None and active.job.run_id == job.run_id:
             return active.ready
-        if job.state is JobState.SUCCEEDED and job.layout is not None:
+        if job.layout is not None and has_stems(job):
             return RangeSet([(0, job.layout.total_frames)])
         return RangeSet()
 
@@ -253,15 +253,15 @@ class Jobs:
     async def open_artifact(
         self, job_id: str, name: str, expected_run_id: str = ""
     ) -> AsyncGenerator[ArtifactReader]:
-        """One of a finished job's files; its run is held meanwhile.
+        """One of a job's files, as soon as its stems are finished; its run is held meanwhile.
 
         Raises JobNotFoundError, RunReplacedError if `expected_run_id` ("": any) is another run, JobNotReadyError
-        while the job runs or if it failed, ArtifactNotFoundError.
+        before that or if there are none, ArtifactNotFoundError.
         """
         bulk = self._executors.bulk
         async with (
             self.finished(job_id, expected_run_id) as job,
-            await bulk(open_artifact, self._runs.files(job.run_id), name, bulk) as reader,
+            await bulk(_open_written, self._runs.files(job.run_id), job, name, bulk) as reader,
         ):
             reader.run_id = job.run_id
             written = {each.name: each for each in job.artifacts}.get(name)
@@ -271,15 +271,17 @@ class Jobs:
 
     @asynccontextmanager
     async def finished(self, job_id: str, expected_run_id: str = "") -> AsyncGenerator[Job]:
-        """A job that succeeded; its run is held: a re-run, a delete or an expiry changes nothing for the reader.
+        """A job whose stems are finished, though other stages may still run.
 
-        Raises as `open_artifact`.
+        Its run is held: a re-run, a delete or an expiry changes nothing for the reader. Raises as `open_artifact`.
         """
         job = await self.get(job_id)
         check_run(job_id, expected_run_id, job.run_id)
-        if not job.state.ended:
-            raise JobNotReadyError(f"job {job_id} has no artifacts before it ends; watch it and ask again")
-        if job.state is not JobState.SUCCEEDED:
+        if job.has(Stage.STEMS) and not (job.state.ended or job.has_ended(Stage.STEMS)):
+            raise JobNotReadyError(
+                f"job {job_id} has no artifacts before its stems are finished; watch it and ask again"
+            )
+        if not has_stems(job):
             raise ended_without(job)
         with self._runs.held(job.run_id):
             yield job
@@ -300,3 +302,12 @@ class Jobs:
         job = await self.get(job_id)
         async with self._stem_readers.open(job, expected_run_id, on_waiting) as reader:
             yield reader
+
+
+def _open_written(files: RunFiles, job: Job, name: str, in_thread: InThread) -> ArtifactReader:
+    """`open_artifact`, and nothing that is still being written."""
+    if not job.state.ended and name not in {artifact.name for artifact in job.artifacts}:
+        raise JobNotReadyError(
+            f"job {job.job_id} has no artifact {name[:64]!r} yet; its artifacts tell what there is while it runs"
+        )
+    return open_artifact(files, name, in_thread)

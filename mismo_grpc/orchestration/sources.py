@@ -11,10 +11,10 @@ from mismo_grpc.audio.decode import AudioInfo, probe
 from mismo_grpc.errors import (
     InvalidFieldError,
     MismoError,
-    PlayheadBeyondEndError,
     SourceNotFoundError,
     SourcePathForbiddenError,
 )
+from mismo_grpc.stages.stems import playhead_error
 
 FIELD = "source.path"
 
@@ -83,12 +83,3 @@ def check_audio(path: Path, playhead: float | None, max_track_seconds: float, fi
     if playhead is not None and info.frames is not None and playhead >= info.frames / info.sample_rate:
         raise playhead_error(playhead, info.frames / info.sample_rate)
     return CheckedSource(path, found.st_size, found.st_mtime_ns, info)
-
-
-def playhead_error(
-    playhead: float, seconds: float, field: str = "options.stems.playhead"
-) -> PlayheadBeyondEndError:
-    """The playhead in the request's `field` lies past the end of a track of `seconds`."""
-    return PlayheadBeyondEndError(
-        f"{field}: {playhead:g} s is past the end of the track ({seconds:.3f} s)", field=field
-    )

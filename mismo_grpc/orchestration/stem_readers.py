@@ -15,7 +15,7 @@ from mismo_grpc.errors import (
     check_run,
 )
 from mismo_grpc.executors import InThread
-from mismo_grpc.jobs.job import Job, JobState
+from mismo_grpc.jobs.job import Job, JobState, Stage, StageState
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.orchestration.waiting import SegmentWait
 from mismo_grpc.results.runs import Runs
@@ -69,7 +69,7 @@ class StemReaders:
             if active is not None:
                 await _decoded(active, on_waiting)
                 job = active.job
-            if job.state in (JobState.FAILED, JobState.CANCELLED):
+            if not has_stems(job) and (active is None or active.separation is None):
                 raise ended_without(job)
             lease = await acquire_stems(self._stem_files, self._runs.files(job.run_id), job)
             try:
@@ -87,7 +87,7 @@ class StemReaders:
             run,
             stems,
             active.stems_changed,
-            lambda: active.job.state.ended,
+            lambda: stems_are_over(active.job),
             lambda: ended_without(active.job),
             lambda: active.job.stem_sha256,
             self._running(active, stems),
@@ -139,17 +139,17 @@ class StemReaders:
 
 
 async def _decoded(active: ActiveJob, on_waiting: Callable[[NotReadyReason], None]) -> None:
-    """Waits until the track of a job is decoded, or the job has ended."""
+    """Waits until the stems of a job grow, are finished, or will never come."""
 
     def reason() -> NotReadyReason | None:
-        if active.separation is not None or active.job.state.ended:
+        if active.separation is not None or stems_are_over(active.job):
             return None
         # A job that a restart takes up runs by what is stored, and waits for its turn all the same.
         return NotReadyReason.QUEUED if active.task is None else NotReadyReason.DECODING
 
     while (waiting := reason()) is not None:
         on_waiting(waiting)
-        await active.event_log.changed.wait(lambda before=waiting: reason() is not before, None)
+        await active.stems_changed.wait(lambda before=waiting: reason() is not before, None)
 
 
 async def acquire_stems(cache: StemFileCache, files: RunFiles, job: Job) -> StemLease:
@@ -166,10 +166,29 @@ async def acquire_stems(cache: StemFileCache, files: RunFiles, job: Job) -> Stem
         ) from error
 
 
+def has_stems(job: Job) -> bool:
+    """Whether a job has finished stems: not if it was cancelled since, or failed otherwise."""
+    return job.has_result_of(Stage.STEMS) and job.state not in (JobState.FAILED, JobState.CANCELLED)
+
+
+def stems_are_over(job: Job) -> bool:
+    """Whether no more will come of the stems: they are finished, have failed, or were never asked for."""
+    if job.state.ended or not job.has(Stage.STEMS):
+        return True
+    state = job.stage(Stage.STEMS).state
+    # A cancelled stage is followed by the end of its job, which tells why.
+    return state.ended and state is not StageState.CANCELLED
+
+
 def ended_without(job: Job) -> MismoError:
-    """Why an ended job does not have what a reader waits for."""
-    if job.state is JobState.FAILED and job.error is not None:
-        failure = job.error
+    """Why a job does not have the stems, or the frames of them, that a reader waits for."""
+    if job.state is not JobState.CANCELLED and not job.has(Stage.STEMS):
+        return JobNotReadyError(
+            f"job {job.job_id} makes no stems; submit the track with STAGE_STEMS among options.stages"
+        )
+    failure = job.stage(Stage.STEMS).error if job.has(Stage.STEMS) else None
+    failure = failure or (job.error if job.state is JobState.FAILED else None)
+    if failure is not None:
         form = Wire(failure.reason, failure.grpc_code, 409, failure.retryable)
         return JobFailedError(failure.message, form, metadata=failure.metadata)
     if job.state is JobState.CANCELLED:

@@ -65,10 +65,8 @@ def digest_stem(name: str, path: Path, pcm_offset: int, pcm_bytes: int) -> StemF
     return StemFile(name, path.name, offset, crc32, of_file.hexdigest(), of_pcm.hexdigest())
 
 
-def stems_document(
-    job: Job, stems: Sequence[StemFile], waveforms: Mapping[str, str], timings: Mapping[str, float]
-) -> dict[str, object]:
-    """The content of stems.json; `waveforms` are SHA-256 by name, `timings` seconds by name.
+def stems_document(job: Job, stems: Sequence[StemFile], timings: Mapping[str, float]) -> dict[str, object]:
+    """The content of stems.json; `timings` are seconds by name.
 
     Raises InternalError without a layout.
     """
@@ -93,7 +91,6 @@ def stems_document(
         "channels": layout.channels,
         "encoding": layout.encoding.name,
         "stems": [asdict(stem) for stem in stems],
-        "waveforms": dict(waveforms),
         "timings": dict(timings),
         "warnings": list(job.warnings),
     }

@@ -1,4 +1,4 @@
-"""What is written when the last segment is done: all of it is on the disk before the job is recorded as ended."""
+"""What is written when the last segment is done: all of it is on the disk before the stems are recorded as done."""
 
 from __future__ import annotations
 
@@ -13,24 +13,21 @@ from mismo_grpc.results.artifacts import (
     write_stems_json,
 )
 from mismo_grpc.results.runs import Runs
-from mismo_grpc.results.waveforms import write_waveforms
 from mismo_grpc.separation.stems import StemSet
-from mismo_grpc.storage.disk import Disk, disk_errors
+from mismo_grpc.storage.disk import disk_errors
 
 
 @dataclass(frozen=True)
-class Results:
-    """A run's artifacts, the checksum of each stem's samples, and the bytes of all its files."""
+class StemResults:
+    """The artifacts, the checksum of each stem's samples, and the bytes of all files."""
 
     artifacts: tuple[Artifact, ...]
     stem_sha256: tuple[str, ...]
     bytes: int
 
 
-def write_results(
-    runs: Runs, job: Job, stems: StemSet, disk: Disk, disk_reserve: int, ended_at: float
-) -> Results:
-    """Checksums, stems.json and, if there is room, waveforms; blocks until all is on the disk.
+def write_stem_results(runs: Runs, job: Job, stems: StemSet, ended_at: float) -> StemResults:
+    """Takes the checksums and writes stems.json; blocks until all is on the disk.
 
     `ended_at` is in seconds since the epoch. Raises DiskFullError or InternalError.
     """
@@ -50,15 +47,12 @@ def write_results(
         status = job.stage(stage)
         if status.started_at is not None:
             timings[stage.name.lower()] = (status.ended_at or ended_at) - status.started_at
-    waveforms = write_waveforms(files, stems, disk, disk_reserve)
-    write_stems_json(files, stems_document(replace(job, layout=layout), digests, waveforms, timings))
+    write_stems_json(files, stems_document(replace(job, layout=layout), digests, timings))
     with disk_errors():
         runs.sync_names(job.run_id)
-    artifacts = artifacts_of(files, digests, waveforms)
+    artifacts = artifacts_of(files, digests, {})
     # The archive is made of the stems while it is read.
     small = sum(each.total_bytes for each in artifacts if each.name != STEMS_ZIP)
-    return Results(
-        artifacts,
-        tuple(each.pcm_sha256 for each in digests),
-        small + sum(each.size for each in digests),
+    return StemResults(
+        artifacts, tuple(each.pcm_sha256 for each in digests), small + sum(each.size for each in digests)
     )

@@ -11,7 +11,7 @@ from typing import Any, cast
 import structlog
 
 from mismo_grpc.errors import ArtifactNotFoundError
-from mismo_grpc.jobs.job import Artifact, Job
+from mismo_grpc.jobs.job import Artifact, Job, Stage
 from mismo_grpc.results.artifacts import (
     StemFile,
     artifacts_of,
@@ -20,6 +20,7 @@ from mismo_grpc.results.artifacts import (
     write_stems_json,
 )
 from mismo_grpc.results.runs import Runs
+from mismo_grpc.results.waveforms import WAVEFORM_PREFIX
 from mismo_grpc.storage.run_files import RunFiles
 
 log = structlog.get_logger(__name__)
@@ -66,14 +67,17 @@ def _link(source: RunFiles, target: RunFiles, earlier: Job) -> tuple[list[StemFi
     for stem in stems:
         _link_checked(source.stem(stem.name), target.stem(stem.name), stem.sha256)
     known = {artifact.name for artifact in earlier.artifacts}
-    waveforms = {name: sha256 for name, sha256 in _waveforms(document).items() if name in known}
+    waveforms = {name: sha256 for name, sha256 in _waveforms(document, earlier).items() if name in known}
     for name, sha256 in waveforms.items():
         _link_checked(source.artifact(name), target.artifact(name), sha256)
     return stems, waveforms
 
 
-def _waveforms(document: Mapping[str, Any]) -> dict[str, str]:
-    """Checksums by name; {} for results of earlier versions, which recorded none: their waveforms are not linked."""
+def _waveforms(document: Mapping[str, Any], earlier: Job) -> Mapping[str, str]:
+    """The SHA-256 of each waveform; what earlier versions recorded no checksum of is not taken over."""
+    if earlier.has(Stage.WAVEFORMS):
+        return {each.name: each.sha256 for each in earlier.artifacts if each.name.startswith(WAVEFORM_PREFIX)}
+    # Earlier versions had them in stems.json.
     found = document.get("waveforms")
     return cast("dict[str, str]", found) if isinstance(found, dict) else {}
 

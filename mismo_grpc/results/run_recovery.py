@@ -77,7 +77,10 @@ def _mend_links(runs: Runs, jobs: dict[str, RunStanding]) -> int:
     for job in jobs.values():
         if job.state is not JobState.SUCCEEDED or runs.linked(job.job_id) == job.run_id:
             continue
-        if not runs.files(job.run_id).folder.is_dir():
+        if not runs.files(job.run_id).stems_json.is_file():
+            # A job without stems has no files.
+            if runs.files(job.run_id).folder.is_dir():
+                continue
             log.error("the files of a finished job are gone", job_id=job.job_id, run_id=job.run_id)
             continue
         try:

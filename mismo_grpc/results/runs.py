@@ -112,6 +112,20 @@ class Runs:
         except OSError:
             log.error("the link to a job's result cannot be made", job_id=job_id, exc_info=True)
 
+    async def withdraw(self, job_id: str, run_id: str) -> None:
+        """Takes a job's name away from a run that ends without a result; a link to another run stays.
+
+        A failure is logged: the next start removes a link that leads nowhere.
+        """
+        try:
+            await asyncio.to_thread(self._withdraw, job_id, run_id)
+        except OSError:
+            log.error("the link to a job's result cannot be removed", job_id=job_id, exc_info=True)
+
+    def _withdraw(self, job_id: str, run_id: str) -> None:
+        if self.linked(job_id) == run_id:
+            self.unlink(job_id)
+
     async def forget(self, job_id: str, run_id: str) -> None:
         """Removes a job's link; its run goes, and the one that the link led to. Raises OSError."""
         self.discard(run_id, await asyncio.to_thread(self.unlink, job_id))

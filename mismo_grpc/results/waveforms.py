@@ -12,15 +12,10 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
-import structlog
-
-from mismo_grpc.audio.peaks import FRAMES_PER_PIXEL, ZOOM_LEVELS, Waveform, waveforms_document
-from mismo_grpc.errors import DiskFullError
-from mismo_grpc.separation.stems import StemSet
+from mismo_grpc.audio.peaks import FRAMES_PER_PIXEL, ZOOM_LEVELS, PeakFile, Waveform, waveforms_document
+from mismo_grpc.separation.stems import StemLayout
 from mismo_grpc.storage.disk import Disk, disk_errors, synced_file
 from mismo_grpc.storage.run_files import RunFiles
-
-log = structlog.get_logger(__name__)
 
 WAVEFORM_TYPES = {".dat": "application/octet-stream", ".json": "application/json"}
 WAVEFORM_PREFIX = "waveform-"
@@ -35,19 +30,19 @@ def waveform_names(stem_names: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{WAVEFORM_PREFIX}{stem}{suffix}" for stem in stem_names for suffix in WAVEFORM_TYPES)
 
 
-def write_waveforms(files: RunFiles, stems: StemSet, disk: Disk, reserve: int = 0) -> dict[str, str]:
+def write_waveforms(
+    files: RunFiles, layout: StemLayout, peaks: PeakFile, disk: Disk, reserve: int = 0
+) -> dict[str, str]:
     """Writes the waveforms of all stems and brings them to the disk; answers the SHA-256 of each by its name.
 
-    None, and no file, without room. Raises InternalError.
+    `peaks` are those of the whole stems. Raises DiskFullError without room beside the reserve, or InternalError; there
+    are no waveforms then.
     """
-    layout, peaks = stems.layout, stems.peaks
-    if peaks is None:
-        return {}
     pixels = -(-layout.total_frames // FRAMES_PER_PIXEL)
+    needed = len(layout.stem_names) * (pixels * _BYTES_PER_PIXEL + _HEADERS_BYTES)
+    disk.require(files.folder, needed, reserve)
     written: dict[str, str] = {}
     try:
-        needed = len(layout.stem_names) * (pixels * _BYTES_PER_PIXEL + _HEADERS_BYTES)
-        disk.require(files.folder, needed, reserve)
         with disk_errors():
             for index, stem in enumerate(layout.stem_names):
                 waveform = peaks.waveform(index, layout.sample_rate)
@@ -57,10 +52,6 @@ def write_waveforms(files: RunFiles, stems: StemSet, disk: Disk, reserve: int = 
                         write(waveform, file)
                     with path.open("rb") as file:
                         written[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    except DiskFullError:
-        log.warning("no room for a job's waveforms; it ends without them", run_id=files.run_id)
-        _remove(files, layout.stem_names)
-        return {}
     except BaseException:
         _remove(files, layout.stem_names)
         raise

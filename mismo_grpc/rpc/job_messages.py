@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import cast
 
 from google.rpc import code_pb2
 
 from mismo.analysis.v1 import audio_pb2, job_pb2, job_service_pb2, stage_pb2
+from mismo_grpc.analysis.loudness import LoudnessResult
 from mismo_grpc.jobs.event_log import Ended, Heartbeat, JobView, SegmentsReady, WatchEvent
 from mismo_grpc.jobs.job import (
     Artifact,
@@ -176,6 +178,8 @@ def stage_message(status: StageStatus) -> stage_pb2.StageStatus:
         message.end_time.CopyFrom(timestamp(status.ended_at))
     if status.error is not None:
         message.error.CopyFrom(failure_message(status.error))
+    if isinstance(status.result, LoudnessResult):
+        message.loudness.CopyFrom(stage_pb2.LoudnessResult(**asdict(status.result)))
     return message
 
 

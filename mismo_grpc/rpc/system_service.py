@@ -14,9 +14,11 @@ from mismo_grpc import __version__
 from mismo_grpc.orchestration.server_status import ModelStatus, ResourceSample, ServerStatus
 from mismo_grpc.orchestration.service import Jobs
 from mismo_grpc.rpc.connections import MIN_KEEPALIVE_SECONDS
+from mismo_grpc.rpc.job_messages import stage_number
 from mismo_grpc.rpc.values import ENCODINGS, bounded_seconds, duration, timestamp
 from mismo_grpc.separation.catalog import ModelState
 from mismo_grpc.settings import Settings
+from mismo_grpc.stages.table import TABLE, StageRow
 from mismo_grpc.streaming.wire_format import MAX_CHUNK_BYTES
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -66,6 +68,9 @@ class SystemService(SystemServiceServicer):
         models = await asyncio.to_thread(self._status.models)
         return pb.ListModelsResponse(models=[_model(model) for model in models])
 
+    async def ListStages(self, request: pb.ListStagesRequest, context: Context) -> pb.ListStagesResponse:  # noqa: N802
+        return pb.ListStagesResponse(stages=[_stage(row) for row in TABLE])
+
     async def WatchResources(  # noqa: N802
         self, request: pb.WatchResourcesRequest, context: Context
     ) -> AsyncGenerator[pb.WatchResourcesResponse, None]:
@@ -108,6 +113,15 @@ def _devices(devices: Iterable[Any]) -> list[pb.Device]:
         )
         for device in devices
     ]
+
+
+def _stage(row: StageRow) -> pb.StageInfo:
+    return pb.StageInfo(
+        stage=stage_number(row.stage),
+        available=row.offered,
+        reason=row.reason,
+        needs=[stage_number(need) for need in row.needs],
+    )
 
 
 def _model(model: ModelStatus) -> pb.Model:

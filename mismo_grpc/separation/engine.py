@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -252,10 +251,6 @@ class SegmentEngine:
         """Waits for the last write of an ended separation, then closes its journal; blocks."""
         with separation.committing:
             separation.record.close()
-
-    def remove_work(self, separation: Separation) -> None:
-        """Removes the work files of a finished separation."""
-        shutil.rmtree(separation.spec.files.work, ignore_errors=True)
 
     def _serve(self, device: Device) -> None:
         """Computes batches until the scheduler is closed. After an exception no segment or slot stays taken."""

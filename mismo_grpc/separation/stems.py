@@ -144,6 +144,24 @@ class StemSet:
                     pcm = self.read(index, first, min(BLOCK_FRAMES, end - first))
                     peaks.add(index, first, pcm_s16(pcm, self.layout.encoding, self.layout.channels))
 
+    def take_peaks(self, path: Path, *, trusted: bool) -> PeakFile:
+        """The peaks of finished stems, in a file at `path`; the caller closes them.
+
+        A file that is there is taken up if it is `trusted` to be whole, else the stems are read for it. Raises OSError.
+        """
+        if not trusted:
+            path.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        peaks = PeakFile(path, len(self._files), self.layout.total_frames)
+        try:
+            if peaks.incomplete:
+                self._recount_peaks(peaks)
+            peaks.mark_complete()
+        except BaseException:
+            peaks.close()
+            raise
+        return peaks
+
     def write(self, start_frame: int, samples: npt.NDArray[np.float32]) -> FinishedRange:
         """Writes final samples [stems, frames, channels] at `start_frame`; `publish` makes them readable.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_futures
 from dataclasses import asdict, replace
@@ -16,13 +16,60 @@ from mismo_grpc.audio.checksum import crc32c_of_file
 from mismo_grpc.audio.decode import MIX_CHANNELS, DecodedMix, decode_to_file
 from mismo_grpc.completion import run_to_completion
 from mismo_grpc.errors import SourceNotFoundError
-from mismo_grpc.jobs.job import Job, Source, SourceKind
+from mismo_grpc.jobs.job import Job, Source, SourceKind, Stage
 from mismo_grpc.results.runs import Runs
+from mismo_grpc.stages.context import StageContext
+from mismo_grpc.stages.stage import Retry, StageResult
 from mismo_grpc.storage.disk import Disk
 from mismo_grpc.storage.run_files import RunFiles
 
+ANALYSIS_RATE = 44_100
+"""Hz; of the decoded track in jobs without stems. Else the model decides."""
 DECODERS = 12
 """More than jobs are open at once by default, so that an urgent track never waits behind a long one."""
+
+
+class DecodeStage:
+    """Decodes the track into a work file, or takes up what an earlier process has decoded."""
+
+    stage = Stage.DECODE
+    retries: Sequence[Retry] = ()
+
+    def __init__(self, decoder: TrackDecoder) -> None:
+        self._decoder = decoder
+
+    def time_limit(self, audio_seconds: float) -> float | None:
+        """See StageWork: a decoder works as long as it gets on."""
+        return None
+
+    async def run(self, context: StageContext) -> StageResult:
+        """See StageWork."""
+        await context.begin()
+        mix = await self._decoder.decode(context.job)
+        job = context.job
+        if mix.source_sha256 not in (None, job.source_sha256) and any(map(job.has_result_of, _OF_THE_SOURCE)):
+            raise SourceNotFoundError(
+                "the source file has changed since other stages of this job were done; submit the track again"
+            )
+        context.memory.mix = mix
+        return StageResult(change=lambda job: _decoded(job, mix))
+
+
+_OF_THE_SOURCE = tuple(stage for stage in Stage if stage is not Stage.DECODE)
+
+
+def _decoded(job: Job, mix: DecodedMix) -> Job:
+    warnings = job.warnings
+    if mix.nonfinite_samples:
+        warnings = (
+            *warnings,
+            f"{mix.nonfinite_samples} samples of the source were not numbers; they were made silent",
+        )
+    return replace(
+        job,
+        source_sha256=job.source_sha256 if mix.source_sha256 is None else mix.source_sha256,
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
 
 
 class TrackDecoder:
@@ -72,7 +119,7 @@ class TrackDecoder:
 
     def _decode(self, job: Job, should_stop: Callable[[], bool]) -> DecodedMix:
         files = self._runs.files(job.run_id)
-        rate = self._sample_rate_of(job.model)
+        rate = self._sample_rate_of(job.model) if job.has(Stage.STEMS) else ANALYSIS_RATE
         files.work.mkdir(parents=True, exist_ok=True)
         found = _read_record(files, self._boot)
         if found is not None and found.sample_rate == rate:

@@ -79,7 +79,7 @@ class Server:
     def hold_decoders(self) -> None:
         """Jobs stay in their first stage from now on: whatever decodes is busy with something else."""
         for _ in range(DECODERS):
-            self.app.runner._decoder._threads.submit(self._decoding.wait, PATIENCE)
+            self.app.decoder._threads.submit(self._decoding.wait, PATIENCE)
 
     def release_decoders(self) -> None:
         self._decoding.set()

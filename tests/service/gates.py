@@ -96,6 +96,6 @@ class GatedDisk(FileSystemDisk):
 
     def require(self, path: Path, needed: int, reserve: int = 0) -> None:
         """See Disk."""
-        if (path / "work" / "journal").exists():
+        if (path / "stems.json").exists():
             self.gate.enter()
         super().require(path, needed, reserve)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.service.calls import PATIENCE
+from tests.service.calls import PATIENCE, until
 from tests.service.conftest import Server
 from tests.service.tracks import RATE, write_track
 
@@ -29,12 +29,7 @@ async def half_done(server: Server, music: Path) -> None:
     server.device.close()
     await server.client.submit(write_track(music / "a.wav", 6.0), job_id="job")
     server.device.allow(4)
-    call = server.client.watch("job")
-    async for event in call:
-        if event.HasField("segment_ready"):
-            break
-    call.cancel()
-    await server.device.passed_at_least(4)
+    await until(lambda: server.app.repository.active["job"].job.segments_done >= 4)
     await server.device.someone_waits()
 
 
@@ -143,7 +138,7 @@ async def test_an_answer_that_would_be_too_large_is_refused_with_what_fits(
     await half_done(server, music)
     error = error_of(await http.get(f"{URL}?frames_per_pixel=256"), 422)
     assert (error["code"], error["field"]) == ("INVALID_FIELD", "frames_per_pixel")
-    fits = int(error["message"].split("ask for ")[1].split()[0])
+    fits = int(error["message"].split("; use ")[1].split()[0])
     assert fits % 256 == 0
     error_of(await http.get(f"{URL}?frames_per_pixel={fits - 256}"), 422)
     server.device.open()

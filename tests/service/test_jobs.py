@@ -45,7 +45,7 @@ async def test_a_track_becomes_stems_that_every_road_gives_alike(server: Server,
 
     assert list(played.info.stem_names) == STEMS
     assert played.info.total_frames == FRAMES
-    assert stage_states(job) == {"DECODE": "SUCCEEDED", "STEMS": "SUCCEEDED"}
+    assert stage_states(job) == {"DECODE": "SUCCEEDED", "STEMS": "SUCCEEDED", "WAVEFORMS": "SUCCEEDED"}
     assert job.labels == {"deck": "A"}
     assert [(r.start_frame, r.end_frame) for r in job.stem_set.ready] == [(0, FRAMES)]
     assert job.progress.fraction == 1.0

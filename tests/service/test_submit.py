@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from mismo.analysis.v1 import job_pb2, job_service_pb2, stage_pb2, system_service_pb2
+from mismo_grpc.orchestration import runner
+from mismo_grpc.results.work_files import Needed
+from mismo_grpc.storage.run_files import RunFiles
 from tests.service.calls import (
     CANCELLED,
     FLAC,
@@ -196,15 +199,15 @@ async def test_the_next_run_of_a_job_id_waits_until_the_last_has_tidied_up(
     server: Server, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tidying, go_on = threading.Event(), threading.Event()
-    engine = await server.app.engines.ready()
-    remove_work = engine.remove_work
+    remove_needless = runner.remove_needless
 
-    def slowly(*arguments: Any) -> None:
-        tidying.set()
-        assert go_on.wait(PATIENCE)
-        remove_work(*arguments)
+    def slowly(files: RunFiles, needed: Needed) -> None:
+        if needed == Needed():
+            tidying.set()
+            assert go_on.wait(PATIENCE)
+        remove_needless(files, needed)
 
-    monkeypatch.setattr(engine, "remove_work", slowly)
+    monkeypatch.setattr(runner, "remove_needless", slowly)
     await server.client.submit(write_track(music / "a.wav", 0.5), job_id="job")
     await server.client.succeeded("job")
     assert await asyncio.to_thread(tidying.wait, PATIENCE)

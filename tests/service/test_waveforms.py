@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mismo.analysis.v1 import transfer_service_pb2 as pb
-from tests.service.calls import RUNNING, Client, drained, refused
+from tests.service.calls import RUNNING, Client, drained, refused, until
 from tests.service.conftest import Server, StartServer
 from tests.service.gates import Gate
 from tests.service.tracks import RATE, write_track
@@ -69,12 +69,7 @@ async def half_done(server: Server, music: Path, segments: int = 4) -> None:
     server.device.close()
     await server.client.submit(write_track(music / "a.wav", 6.0), job_id="job")
     server.device.allow(segments)
-    call = server.client.watch("job")
-    async for event in call:
-        if event.HasField("segment_ready"):
-            break
-    call.cancel()
-    await server.device.passed_at_least(segments)
+    await until(lambda: server.app.repository.active["job"].job.segments_done >= segments)
     await server.device.someone_waits()
 
 

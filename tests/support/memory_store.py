@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from mismo_grpc.errors import RequestIdReusedError, StoreError
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
-from mismo_grpc.jobs.job import Job, JobState
+from mismo_grpc.jobs.job import Job, JobState, Stage
 from mismo_grpc.jobs.store.change_records import Change, ChangeHead, ChangePage, RemovedJob
 from mismo_grpc.jobs.store.port import EndedResult, JobList, RequestRow, RunStanding
 from mismo_grpc.jobs.store.records import cache_key as cache_key_of
@@ -199,10 +199,16 @@ class MemoryJobStore:
             self._removed, self._forgotten = kept, max(self._forgotten, last)
             return forgotten
 
-    def find_result(self, source_sha256: str, cache_key: str, now: float = 0.0) -> Job | None:
+    def find_result(
+        self, source_sha256: str, cache_key: str, now: float = 0.0, stages: Collection[Stage] = ()
+    ) -> Job | None:
         """See JobStore."""
         found = self._sorted(
-            lambda job: _has_result_of(job, source_sha256, now) and cache_key_of(job) == cache_key,
+            lambda job: (
+                _has_result_of(job, source_sha256, now)
+                and cache_key_of(job) == cache_key
+                and all(map(job.has_result_of, stages))
+            ),
             lambda job: job.ended_at,
         )
         return found[-1] if found else None

@@ -142,21 +142,21 @@ describe("jobs", { skip: noServer }, () => {
     const labels = { list: "watched" };
     const states = new Map<string, JobState>();
     let cursor = "";
-    const watchUntil = async (done: () => boolean): Promise<string[]> => {
+    const watchUntil = async (done: (seen: string[]) => boolean): Promise<string[]> => {
       const seen: string[] = [];
       for await (const event of client.watchJobs({ labels, cursor })) {
         seen.push(event.type);
         if (event.type === "job") states.set(event.job.jobId, event.job.state);
         if (event.type === "deleted") states.delete(event.jobId);
         cursor = event.cursor;
-        if (done()) return seen;
+        if (done(seen)) return seen;
       }
       assert.fail("it ended");
     };
     const jobIds = [0, 1].map((number) => `watched-${number}`);
     for (const jobId of jobIds) await client.submit(short, { jobId, labels });
     const allSucceeded = (): boolean => jobIds.every((jobId) => states.get(jobId) === JobState.SUCCEEDED);
-    assert.ok((await watchUntil(allSucceeded)).includes("caughtUp"));
+    await watchUntil((seen) => seen.includes("caughtUp") && allSucceeded());
     // What happened while nobody watched comes once, in its newest state.
     await client.delete("watched-0");
     await client.submit(long, { jobId: "watched-1", labels, shifts: 9 });

@@ -159,12 +159,12 @@ describe("restarts", { skip: noServer }, () => {
     assert.equal(last.job.runId, job.runId);
     assert.ok(!changes.some(({ type }) => type === "cursorExpired"), "the cursor did not survive");
     assert.ok(changes.filter(({ type }) => type === "caughtUp").length >= 2);
-    const { totalFrames, stemNames } = last.job.stemSet!;
+    const { totalFrames, stemNames, sha256 } = last.job.stemSet!;
     assert.equal(totalFrames, 18 * RATE);
-    for (const name of stemNames) {
+    for (const [index, name] of stemNames.entries()) {
       const whole = await stemBytes(client, job.jobId, name);
       assert.ok(assembled.bytes(name).equals(whole), name);
-      assert.equal(createHash("sha256").update(whole).digest("hex"), player.stemSha256[name]);
+      assert.equal(createHash("sha256").update(whole).digest("hex"), sha256[index]);
     }
     assert.ok(Buffer.concat(read).equals(await stemBytes(client, job.jobId, "bass")));
     assert.equal(uploaded.sha256, createHash("sha256").update(content).digest("hex"));

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mismo_grpc.jobs.callbacks import CallbackRow
-from mismo_grpc.jobs.job import Job, JobState
+from mismo_grpc.jobs.job import Job, JobState, Stage
 from mismo_grpc.jobs.store.change_records import ChangeHead, ChangePage
 
 JobList = list[Job]
@@ -145,8 +145,13 @@ class JobStore(Protocol):
         """Forgets jobs that were removed before this time, and all but the newest `keep`; answers how many."""
         ...
 
-    def find_result(self, source_sha256: str, cache_key: str, now: float = 0.0) -> Job | None:
-        """The newest succeeded job of this content and `records.cache_key` that expires after `now`."""
+    def find_result(
+        self, source_sha256: str, cache_key: str, now: float = 0.0, stages: Collection[Stage] = ()
+    ) -> Job | None:
+        """The newest succeeded job of this content and `records.cache_key` that expires after `now`.
+
+        It has a result of each of the `stages`.
+        """
         ...
 
     def has_result_of(self, source_sha256: str, now: float) -> bool:

@@ -12,10 +12,12 @@ import json
 from pydantic import TypeAdapter, ValidationError
 
 from mismo_grpc.errors import MismoError, StoreError
-from mismo_grpc.jobs.job import Job, StemOptions
+from mismo_grpc.jobs.job import Job, Stage, StemOptions
 from mismo_grpc.separation.device import DeviceInfo
 
 _JOB = TypeAdapter(Job)
+
+KEY_WITHOUT_STEMS = "no stems"
 
 
 def job_to_json(job: Job) -> str:
@@ -46,8 +48,10 @@ def cache_key(job: Job) -> str:
     """Of everything but the source that decides what the stems sound like, lower-case hex.
 
     Two jobs of the same source content and the same key have the same stem files. The playhead changes only
-    the order of the work; `stem_names` is a set here, and empty means all.
+    the order of the work; `stem_names` is a set here, and empty means all. Jobs without stems have one key.
     """
+    if not job.has(Stage.STEMS):
+        return KEY_WITHOUT_STEMS
     return result_key(job.model, job.options.stems, job.model_fingerprint)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mismo_grpc.errors import RequestIdReusedError, StoreError
 from mismo_grpc.jobs.callbacks import CallbackRow
-from mismo_grpc.jobs.job import Job, JobState
+from mismo_grpc.jobs.job import Job, JobState, Stage
 from mismo_grpc.jobs.store.change_records import STARTS_KEPT, ChangeHead, ChangePage
 from mismo_grpc.jobs.store.port import EndedResult, JobList, RequestRow, RunStanding
 from mismo_grpc.jobs.store.records import job_from_json
@@ -200,10 +200,13 @@ class SqliteJobStore(SqliteConnections):
                 self._do(writer, "raise_forgotten", last=last)
             return forgotten
 
-    def find_result(self, source_sha256: str, cache_key: str, now: float = 0.0) -> Job | None:
+    def find_result(
+        self, source_sha256: str, cache_key: str, now: float = 0.0, stages: Collection[Stage] = ()
+    ) -> Job | None:
         """See JobStore."""
-        row = self._read_one("find_result", source_sha256=source_sha256, cache_key=cache_key, now=now)
-        return None if row is None else job_from_json(row[0])
+        rows = self._read("find_result", source_sha256=source_sha256, cache_key=cache_key, now=now)
+        jobs = (job_from_json(row[0]) for row in rows)
+        return next((job for job in jobs if all(map(job.has_result_of, stages))), None)
 
     def has_result_of(self, source_sha256: str, now: float) -> bool:
         """See JobStore."""

@@ -18,6 +18,9 @@ from mismo_grpc.jobs.job import (
     Priority,
     Source,
     SourceKind,
+    Stage,
+    StageState,
+    StageStatus,
 )
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.stems import StemLayout
@@ -49,7 +52,13 @@ def a_job(
         layout=StemLayout(stem_names, 44_100, 2, 1000, Encoding.PCM_S16LE),
         delivery=Delivery(url, mode),
     )
-    return replace(job, **changes)
+    job = replace(job, **changes)
+    succeeded = job.state is JobState.SUCCEEDED
+    state = StageState.SUCCEEDED if succeeded else StageState[job.state.name]
+    stages = (
+        StageStatus(stage, state, 1001.0, job.ended_at, job.error) for stage in (Stage.DECODE, Stage.STEMS)
+    )
+    return job if "stages" in changes else replace(job, stages=tuple(stages))
 
 
 def write_stems(jobs_dir: Path, job: Job, frames: int = 1000) -> dict[str, bytes]:

@@ -88,7 +88,7 @@ def a_job() -> Job:
 
 def finish(folder: Path) -> list[StemFile]:
     stems = stems_of(folder)
-    document = stems_document(a_job(), stems, {"waveform-drums.dat": "5" * 64}, {"separation": 1.5})
+    document = stems_document(a_job(), stems, {"separation": 1.5})
     write_stems_json(RunFiles(folder), document)
     return stems
 
@@ -133,7 +133,6 @@ def test_stems_json_says_how_the_stems_were_made(folder: Path) -> None:
     assert document["settings"]["shifts"] == 2
     assert document["frames"] == 1250
     assert (document["sample_rate"], document["channels"], document["encoding"]) == (44_100, 2, "PCM_S16LE")
-    assert document["waveforms"] == {"waveform-drums.dat": "5" * 64}
     assert document["timings"] == {"separation": 1.5}
     assert document["warnings"] == ["3 samples were not finite and are silent now"]
     for stem, listed in zip(stems, document["stems"], strict=True):
@@ -148,7 +147,7 @@ def test_stems_json_says_how_the_stems_were_made(folder: Path) -> None:
 
 def test_a_job_that_was_never_decoded_has_no_stems_json() -> None:
     with pytest.raises(InternalError):
-        stems_document(replace(a_job(), layout=None), [], {}, {})
+        stems_document(replace(a_job(), layout=None), [], {})
 
 
 def test_a_failed_write_leaves_the_old_stems_json_whole(folder: Path) -> None:

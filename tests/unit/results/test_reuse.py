@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from mismo_grpc.audio.encode import Encoding
-from mismo_grpc.jobs.job import Artifact, Job, JobOptions, JobState, Priority, Source, SourceKind
+from mismo_grpc.jobs.job import (
+    Artifact,
+    Job,
+    JobOptions,
+    JobState,
+    Priority,
+    Source,
+    SourceKind,
+    Stage,
+    StageStatus,
+)
 from mismo_grpc.results.artifacts import digest_stem, open_artifact, stems_document, write_stems_json
 from mismo_grpc.results.reuse import take_over_result
 from mismo_grpc.results.runs import Runs
@@ -36,6 +46,7 @@ def a_job(job_id: str, run: str) -> Job:
         {},
         "m",
         0.0,
+        stages=tuple(StageStatus(stage) for stage in (Stage.DECODE, Stage.STEMS, Stage.WAVEFORMS)),
         layout=StemLayout(NAMES, 44_100, 2, 10, Encoding.PCM_S16LE),
         artifacts=tuple(Artifact(name) for name in ("stems.json", "stems.zip", *WAVEFORMS)),
     )
@@ -59,8 +70,9 @@ def earlier(runs: Runs) -> Job:
     for name in WAVEFORMS:
         files.artifact(name).write_bytes(os.urandom(100))
         waveforms[name] = hashlib.sha256(files.artifact(name).read_bytes()).hexdigest()
-    write_stems_json(files, stems_document(job, digests, waveforms, {}))
-    return replace(job, stem_sha256=tuple(each.pcm_sha256 for each in digests))
+    write_stems_json(files, stems_document(job, digests, {}))
+    artifacts = tuple(Artifact(name, 100, waveforms.get(name, "")) for name in names(job.artifacts))
+    return replace(job, stem_sha256=tuple(each.pcm_sha256 for each in digests), artifacts=artifacts)
 
 
 def names(artifacts: tuple[Artifact, ...] | None) -> tuple[str, ...]:
@@ -120,14 +132,26 @@ def test_a_stems_json_of_another_result_is_not_believed(runs: Runs, earlier: Job
     assert take_over_result(runs, job, replace(earlier, stem_sha256=("5" * 64, "6" * 64))) is None
 
 
-def test_waveforms_without_a_checksum_are_left_behind(runs: Runs, earlier: Job) -> None:
-    """Earlier versions recorded none."""
+@pytest.mark.parametrize("known", [True, False])
+def test_waveforms_of_earlier_versions_need_a_checksum_in_stems_json(
+    runs: Runs, earlier: Job, known: bool
+) -> None:
+    """The oldest ones recorded none."""
     files, job = runs.files(earlier.run_id), a_job("b", "2")
+    old = replace(earlier, stages=(StageStatus(Stage.DECODE), StageStatus(Stage.STEMS)))
     document = json.loads(files.stems_json.read_text())
-    del document["waveforms"]
+    if known:
+        sums = {each.name: each.sha256 for each in earlier.artifacts if each.name in WAVEFORMS}
+        document["waveforms"] = sums
     write_stems_json(files, document)
-    assert names(take_over_result(runs, job, earlier)) == ("stems.json", "stems.zip")
-    assert set(contents(runs.files(job.run_id).folder)) == {"stems/drums.wav", "stems/bass.wav", "stems.json"}
+    expected = WAVEFORMS if known else ()
+    assert names(take_over_result(runs, job, old)) == ("stems.json", "stems.zip", *expected)
+    assert set(contents(runs.files(job.run_id).folder)) == {
+        "stems/drums.wav",
+        "stems/bass.wav",
+        "stems.json",
+        *expected,
+    }
 
 
 def test_a_result_on_another_file_system_is_made_anew(

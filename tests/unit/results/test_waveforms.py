@@ -14,11 +14,11 @@ import pytest
 
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.audio.peaks import Waveform
-from mismo_grpc.errors import InternalError
+from mismo_grpc.errors import DiskFullError, InternalError
 from mismo_grpc.results.waveforms import read_waveforms, waveform_names, write_waveforms
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.stems import StemLayout, StemSet
-from mismo_grpc.storage.disk import FileSystemDisk, QuotaDisk
+from mismo_grpc.storage.disk import Disk, FileSystemDisk, QuotaDisk
 from mismo_grpc.storage.run_files import RunFiles
 
 NAMES = ("drums", "bass")
@@ -43,8 +43,13 @@ def waveform_files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
+def written_of(folder: Path, stems: StemSet, disk: Disk, reserve: int = 0) -> dict[str, str]:
+    assert stems.peaks is not None
+    return write_waveforms(RunFiles(folder), stems.layout, stems.peaks, disk, reserve)
+
+
 def test_every_stem_gets_both_files(tmp_path: Path, stems: StemSet) -> None:
-    names = write_waveforms(RunFiles(tmp_path), stems, FileSystemDisk())
+    names = written_of(tmp_path, stems, FileSystemDisk())
     assert sorted(names) == waveform_files(tmp_path) == FILES
     assert tuple(names) == waveform_names(NAMES)
     for name, sha256 in names.items():
@@ -57,12 +62,12 @@ def test_every_stem_gets_both_files(tmp_path: Path, stems: StemSet) -> None:
     drums = json.loads((tmp_path / "waveform-drums.json").read_text())["data"]
     assert {place: value for place, value in enumerate(drums) if value} == {2 * (50_000 // 256): -16383}
     # Once more, as after a crash before the job's end was stored.
-    assert write_waveforms(RunFiles(tmp_path), stems, FileSystemDisk()) == names
+    assert written_of(tmp_path, stems, FileSystemDisk()) == names
     stems.close()
 
 
 def test_the_callback_s_list_is_read_from_the_files(tmp_path: Path, stems: StemSet) -> None:
-    write_waveforms(RunFiles(tmp_path), stems, FileSystemDisk())
+    written_of(tmp_path, stems, FileSystemDisk())
     stems.close()
     found = read_waveforms(RunFiles(tmp_path), NAMES)
     assert [(entry["stem_type"], entry["zoom_level"]) for entry in found] == [
@@ -88,11 +93,12 @@ def test_a_spoilt_file_is_passed_over(tmp_path: Path) -> None:
     assert {entry["stem_type"] for entry in read_waveforms(RunFiles(tmp_path), NAMES)} == {"bass"}
 
 
-def test_without_room_there_are_none_and_the_job_goes_on(tmp_path: Path, stems: StemSet) -> None:
-    write_waveforms(RunFiles(tmp_path), stems, FileSystemDisk())
-    assert write_waveforms(RunFiles(tmp_path), stems, QuotaDisk(0)) == {}
+def test_without_room_there_are_none(tmp_path: Path, stems: StemSet) -> None:
+    with pytest.raises(DiskFullError):
+        written_of(tmp_path, stems, QuotaDisk(0))
+    with pytest.raises(DiskFullError):
+        written_of(tmp_path, stems, QuotaDisk(1 << 30), reserve=1 << 30)
     assert waveform_files(tmp_path) == []
-    assert write_waveforms(RunFiles(tmp_path), stems, QuotaDisk(1 << 30), reserve=1 << 30) == {}
     stems.close()
 
 
@@ -111,18 +117,25 @@ def test_a_disk_that_fills_up_or_fails_meanwhile_leaves_no_half(
         whole(waveform, file)
 
     monkeypatch.setattr(Waveform, "write_json", write_json)
-    if code == errno.ENOSPC:
-        assert write_waveforms(RunFiles(tmp_path), stems, FileSystemDisk()) == {}
-    else:
-        with pytest.raises(InternalError):
-            write_waveforms(RunFiles(tmp_path), stems, FileSystemDisk())
+    with pytest.raises(DiskFullError if code == errno.ENOSPC else InternalError):
+        written_of(tmp_path, stems, FileSystemDisk())
     assert len(written) == 2
     assert waveform_files(tmp_path) == []
     stems.close()
 
 
-def test_finished_stems_are_not_read_for_their_waveforms(tmp_path: Path, stems: StemSet) -> None:
-    finished = StemSet(tmp_path / "stems", stems.layout)
-    assert write_waveforms(RunFiles(tmp_path), finished, FileSystemDisk()) == {}
-    finished.close()
+@pytest.mark.parametrize("trusted", [True, False])
+def test_finished_stems_have_the_peaks_that_they_had_as_they_grew(
+    tmp_path: Path, stems: StemSet, trusted: bool
+) -> None:
+    """Trusted or not: those of an earlier boot may hold anything, and are counted anew."""
+    expected = written_of(tmp_path, stems, FileSystemDisk())
     stems.close()
+    path = tmp_path / "stems" / "peaks"
+    if not trusted:
+        path.write_bytes(bytes(path.stat().st_size))
+    finished = StemSet(tmp_path / "stems", stems.layout)
+    peaks = finished.take_peaks(path, trusted=trusted)
+    finished.close()
+    assert write_waveforms(RunFiles(tmp_path), stems.layout, peaks, FileSystemDisk()) == expected
+    peaks.close()

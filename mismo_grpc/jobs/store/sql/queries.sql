@@ -137,7 +137,7 @@ SELECT record FROM jobs
 WHERE state = 3 AND source_sha256 = :source_sha256 AND cache_key = :cache_key
     AND (expires_at IS NULL OR expires_at > :now)
 ORDER BY ended_at DESC, job_id DESC
-LIMIT 1
+LIMIT 16
 
 -- name: has_result_of
 SELECT EXISTS (

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import pytest
 
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState, callbacks_due
-from mismo_grpc.jobs.events import EventKind
-from mismo_grpc.jobs.job import Delivery, Job, JobOptions, JobState, Priority, Source, SourceKind
+from mismo_grpc.jobs.job import (
+    Delivery,
+    Job,
+    JobOptions,
+    JobState,
+    Priority,
+    Source,
+    SourceKind,
+    Stage,
+    StageState,
+    StageStatus,
+)
 from mismo_grpc.jobs.store.port import JobStore
 from mismo_grpc.jobs.store.sqlite_store import SqliteJobStore
 from tests.support.memory_store import MemoryJobStore
@@ -53,19 +62,58 @@ def names(rows: list[CallbackRow]) -> list[str]:
 # Which changes cause callbacks
 
 
-@pytest.mark.parametrize("state", JobState)
-@pytest.mark.parametrize("kind", EventKind)
-def test_the_end_of_a_job_is_told_and_nothing_else(state: JobState, kind: EventKind) -> None:
-    ids = map(str, count())
-    due = callbacks_due(a_job(state=state), kind, 5.0, lambda: next(ids))
-    if kind is EventKind.TERMINAL and state.ended:
-        assert due == (CallbackRow("0", "a", "a-1", "stems", URL, 5.0, 5.0),)
-    else:
-        assert due == ()
+def with_states(*states: StageState, asked: tuple[Stage, ...] = (Stage.STEMS,), url: str = URL) -> Job:
+    """A job whose stages decode, stems, waveforms and loudness stand so."""
+    stages = (Stage.DECODE, Stage.STEMS, Stage.WAVEFORMS, Stage.LOUDNESS)
+    job = a_job(state=JobState.RUNNING, url=url)
+    return replace(
+        job,
+        options=JobOptions(asked),
+        stages=tuple(StageStatus(stage, state) for stage, state in zip(stages, states, strict=False)),
+    )
+
+
+RUNNING, DONE, FAILED, SKIPPED = (
+    StageState.RUNNING,
+    StageState.SUCCEEDED,
+    StageState.FAILED,
+    StageState.SKIPPED,
+)
+BOTH = (Stage.STEMS, Stage.LOUDNESS)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "asked", "told"),
+    [
+        ((DONE, RUNNING, RUNNING), (DONE, DONE, RUNNING), (Stage.STEMS,), []),
+        ((DONE, DONE, RUNNING), (DONE, DONE, DONE), (Stage.STEMS,), ["stems"]),
+        ((DONE, DONE, RUNNING), (DONE, DONE, FAILED), (Stage.STEMS,), ["stems"]),
+        ((DONE, RUNNING, RUNNING), (DONE, FAILED, RUNNING), (Stage.STEMS,), ["stems"]),
+        ((DONE, FAILED, RUNNING), (DONE, FAILED, SKIPPED), (Stage.STEMS,), []),
+        ((DONE, RUNNING, RUNNING, RUNNING), (DONE, RUNNING, RUNNING, DONE), BOTH, ["loudness"]),
+        ((DONE, RUNNING, RUNNING, RUNNING), (DONE, RUNNING, RUNNING, DONE), (Stage.STEMS,), []),
+        ((RUNNING, RUNNING, RUNNING, RUNNING), (FAILED, FAILED, FAILED, FAILED), BOTH, ["stems", "loudness"]),
+        ((DONE, DONE, DONE, FAILED), (DONE, DONE, DONE, FAILED), BOTH, []),
+    ],
+)
+def test_the_outcome_of_each_asked_stage_is_told_once(
+    before: tuple[StageState, ...],
+    after: tuple[StageState, ...],
+    asked: tuple[Stage, ...],
+    told: list[str],
+) -> None:
+    """That of the stems with the waveforms, which its callback brings."""
+    due = callbacks_due(with_states(*before, asked=asked), with_states(*after, asked=asked), 5.0, lambda: "0")
+    assert due == tuple(CallbackRow("0", "a", "a-1", name, URL, 5.0, 5.0) for name in told)
+
+
+def test_a_result_that_was_there_already_is_told_at_once() -> None:
+    due = callbacks_due(None, with_states(DONE, DONE, DONE, DONE, asked=BOTH), 5.0, str)
+    assert [row.stage for row in due] == ["stems", "loudness"]
 
 
 def test_a_job_that_named_no_url_causes_none() -> None:
-    assert callbacks_due(a_job(state=JobState.FAILED, url=""), EventKind.TERMINAL, 5.0, str) == ()
+    assert callbacks_due(None, with_states(DONE, FAILED, url=""), 5.0, str) == ()
 
 
 # What the store does with them

@@ -1,0 +1,56 @@
+"""Which files of a run go when: work files as soon as no stage needs them, all of them with a run that has no result.
+
+Functions block on the disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mismo_grpc.storage.run_files import RunFiles
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What is needed further: the source, the decoded track, what the separation goes on from, the stems' peaks."""
+
+    source: bool = False
+    mix: bool = False
+    stems: bool = False
+    peaks: bool = False
+
+
+def remove_needless(files: RunFiles, needed: Needed) -> None:
+    """Removes the source and the work files, but for what is needed.
+
+    What cannot be removed stays until the run goes.
+    """
+    if not needed.source:
+        _remove(files.source)
+    mix, stems, peaks = needed.mix, needed.stems, needed.peaks
+    if not (mix or stems or peaks):
+        shutil.rmtree(files.work, ignore_errors=True)
+        return
+    if not mix:
+        _remove(files.mix)
+        _remove(files.mix_record)
+    if not stems:
+        for path in (files.journal, files.unconverted):
+            _remove(path)
+        shutil.rmtree(files.pieces, ignore_errors=True)
+        if not peaks:
+            _remove(files.peaks)
+
+
+def remove_results(files: RunFiles) -> None:
+    """Removes all but the source, which a restart needs as long as the job's end is not stored."""
+    for folder in (files.stems, files.work):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)

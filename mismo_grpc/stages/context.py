@@ -1,0 +1,139 @@
+"""What a stage sees of the job that it is run for, and how it records what it does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from mismo_grpc.audio.decode import DecodedMix
+from mismo_grpc.completion import run_to_completion, wait_ended
+from mismo_grpc.errors import InternalError
+from mismo_grpc.jobs.events import EventKind
+from mismo_grpc.jobs.job import Job, JobFailure, JobState, Stage, StageState, StageStatus
+from mismo_grpc.jobs.repository import ActiveJob, JobRepository
+from mismo_grpc.storage.run_files import RunFiles
+
+T = TypeVar("T")
+
+
+class NeedFailedError(Exception):
+    """A stage cannot run, because one that it needs has no result; `failure` says why not."""
+
+    def __init__(self, failure: JobFailure | None) -> None:
+        super().__init__("a stage that this one needs has failed")
+        self.failure = failure
+
+
+@dataclass(eq=False)
+class RunMemory:
+    """What the stages of a run hand to each other in memory; a restart forgets it."""
+
+    mix: DecodedMix | None = None
+    separated: bool = False
+    """Whether this process finished the stems: the peaks among the work files are whole."""
+
+
+class StageContext:
+    """One stage of one job at work. On the event loop."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        active: ActiveJob,
+        files: RunFiles,
+        repository: JobRepository,
+        memory: RunMemory,
+        needs: Mapping[Stage, asyncio.Future[None]],
+        *,
+        going_on: bool = False,
+    ) -> None:
+        """`needs` are the ends of the stages that this one needs: one that has no result fails with NeedFailedError.
+
+        `going_on`: the attempt was begun by an earlier process, and counts no more than once.
+        """
+        self.stage = stage
+        self.active = active
+        self.files = files
+        self.memory = memory
+        self._repository = repository
+        self._needs = needs
+        self._going_on = going_on
+
+    @property
+    def job(self) -> Job:
+        """The job as it is now."""
+        return self.active.job
+
+    @property
+    def _status(self) -> StageStatus:
+        return self.active.job.stage(self.stage)
+
+    @property
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._repository.now()
+
+    @property
+    def mix(self) -> DecodedMix:
+        """The decoded track, for stages that need it; after `needs`."""
+        if self.memory.mix is None:
+            raise InternalError(
+                f"stage {self.stage.name} uses the decoded track, but does not need STAGE_DECODE"
+            )
+        return self.memory.mix
+
+    async def needs(self) -> None:
+        """Waits until all stages that this one needs have succeeded; raises NeedFailedError as soon as one has not."""
+        if self._needs:
+            await asyncio.gather(*(asyncio.shield(end) for end in self._needs.values()))
+
+    async def beside_needs(self, preparation: Coroutine[Any, Any, T]) -> T:
+        """Prepares something while the stages that this one needs run; answers it once they have succeeded.
+
+        Raises what the preparation raises, or NeedFailedError, whichever comes first.
+        """
+        prepared, needs = asyncio.ensure_future(preparation), asyncio.ensure_future(self.needs())
+        both = (prepared, needs)
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_EXCEPTION)
+            for task in both:
+                if task.done():
+                    task.result()
+            return prepared.result()
+        finally:
+            for task in both:
+                task.cancel()
+            await run_to_completion(wait_ended(both))
+
+    async def begin(self, change: Callable[[Job], Job] = lambda job: job) -> None:
+        """Records that the stage's own work begins, and what is known of the job by now.
+
+        Raises DiskFullError or StoreError.
+        """
+        status, now = self._status, self._repository.now()
+        if self._going_on:
+            self._going_on = False
+            known = change(self.job)
+            if known != self.job and not status.state.ended:
+                await self._record(change, status)
+            return
+        begun = replace(
+            status,
+            state=StageState.RUNNING,
+            started_at=status.started_at if status.started_at is not None else now,
+            attempts=status.attempts + 1,
+        )
+        await self._record(change, begun)
+
+    async def _record(self, change: Callable[[Job], Job], status: StageStatus) -> None:
+        def begun(job: Job) -> Job:
+            started = job.started_at if job.started_at is not None else self._repository.now()
+            return replace(change(job), state=JobState.RUNNING, started_at=started).with_stage(status)
+
+        await self._repository.record(self.active, begun, EventKind.STAGE, status)
+
+    async def segments_ready(self, ranges: tuple[tuple[int, int], ...], change: Callable[[Job], Job]) -> None:
+        """Records that ranges of frames of the stems became final. Raises DiskFullError or StoreError."""
+        await self._repository.record(self.active, change, EventKind.SEGMENT_READY, ranges)
