@@ -290,7 +290,9 @@ async def test_seeks_past_the_end_before_the_length_is_known_cost_no_frame_and_n
         async with client.stream_stems(job_id, follow=True, **window) as player:
             for seconds in (14.5, 15.0, 3600.0):
                 await player.seek(time=seconds)
-            with pytest.raises(SeekRefusedError, match=r"seek\.start_time is frame 158760000; the track ends"):
+            with pytest.raises(
+                SeekRefusedError, match=r"seek\.start_time is frame 158760000; the track ends"
+            ):
                 await anext(player)
             with pytest.raises(SeekRefusedError, match="past the end"):
                 await player.seek(time=3600.0)
