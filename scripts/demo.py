@@ -24,6 +24,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
+EXIT_INTERRUPTED = 130
 
 
 def main() -> int:
@@ -65,8 +66,9 @@ def main() -> int:
                     str(Path(folder, "jobs")),
                     "--allow-path",
                     str(track.parent),
+                    # Of other models than the one asked for the client tells.
                     "--log-level",
-                    "warning",
+                    "error",
                 ),
             ],
             env={**os.environ, "MISMO_HUB": os.environ.get("MISMO_HUB", "false")},
@@ -94,6 +96,8 @@ def main() -> int:
             if arguments.loudness:
                 command += ["--loudness"]
             status = subprocess.run(command, check=False).returncode
+        except KeyboardInterrupt:
+            return EXIT_INTERRUPTED
         finally:
             stop(server)
     if status == 0:

@@ -10,7 +10,7 @@ from benchmarks.table import Row, failed
 from tests.powercut.disk import missing
 from tests.powercut.machine import Machine
 from tests.powercut.trial import run_trial, undisturbed
-from tests.service.process import ServerProcess
+from tests.support.process import ServerProcess
 from tests.unit.separation.bags import tiny_htdemucs, write_safetensors_bag
 
 MODEL = "tiny"

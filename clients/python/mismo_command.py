@@ -14,7 +14,7 @@ def main() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from mismo_client.command.cli import app
 
-    app()
+    app(prog_name="mismo")
 
 
 if __name__ == "__main__":

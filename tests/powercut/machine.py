@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.powercut.disk import ForgetfulDisk
-from tests.service.process import ServerProcess
+from tests.support.process import ServerProcess
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.powercut.machine import Machine
 from tests.powercut.trial import Moment, Result, run_trial, trial_of, undisturbed
-from tests.service.process import ServerProcess
+from tests.support.process import ServerProcess
 
 pytestmark = pytest.mark.service
 

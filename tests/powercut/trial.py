@@ -20,7 +20,7 @@ import grpc
 
 from mismo.analysis.v1 import job_pb2
 from mismo.analysis.v1 import transfer_service_pb2 as transfer_pb2
-from tests.service.calls import (
+from tests.support.calls import (
     CANCELLED,
     FAILED,
     PCM_F32LE,
@@ -32,8 +32,8 @@ from tests.service.calls import (
     upload_finish,
     upload_header,
 )
-from tests.service.process import ServerProcess
-from tests.service.tracks import track_bytes
+from tests.support.process import ServerProcess
+from tests.support.tracks import track_bytes
 from tests.unit.delivery.receiver import Receiver, Visit
 
 WANTED = options(encoding=PCM_F32LE, overlap=0.5)

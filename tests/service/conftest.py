@@ -16,9 +16,9 @@ import structlog
 from mismo_grpc.app import App, build_app
 from mismo_grpc.settings import Settings
 from mismo_grpc.stages.decode import DECODERS
-from tests.service.calls import PATIENCE, Client, until
-from tests.service.gates import Gate, GatedDevice
-from tests.service.process import ServerProcess
+from tests.support.calls import PATIENCE, Client, until
+from tests.support.gates import Gate, GatedDevice
+from tests.support.process import ServerProcess
 from tests.unit.separation.bags import tiny_htdemucs, write_safetensors_bag
 
 MODEL = "tiny"

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.service.calls import FAILED, SUCCEEDED, Client, options, refusal_of, refused, stage_states
 from tests.service.conftest import Server, StartServer
-from tests.service.tracks import RATE, noise, write_adts, write_silent_film, write_track
+from tests.support.calls import FAILED, SUCCEEDED, Client, options, refusal_of, refused, stage_states
+from tests.support.tracks import RATE, noise, write_adts, write_silent_film, write_track
 
 
 async def ends_with(client: Client, path: Path, **more: Any) -> tuple[str, str]:

@@ -12,10 +12,10 @@ import pytest
 
 from mismo_grpc.errors import StreamInterruptedError
 from mismo_grpc.separation.engine import SegmentEngine, Separation
-from tests.service.calls import CANCELLED, HIGH, PATIENCE, QUEUED, RUNNING, SUCCEEDED, refused, until
 from tests.service.conftest import Server, StartServer
-from tests.service.gates import GatedDisk
-from tests.service.tracks import RATE, write_track
+from tests.support.calls import CANCELLED, HIGH, PATIENCE, QUEUED, RUNNING, SUCCEEDED, refused, until
+from tests.support.gates import GatedDisk
+from tests.support.tracks import RATE, write_track
 
 Begin = Callable[[Server, Path], Awaitable[None]]
 

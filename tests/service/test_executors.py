@@ -12,9 +12,9 @@ from pathlib import Path
 from mismo.analysis.v1.audio_pb2 import ENCODING_FLAC
 from mismo_grpc.app import BLOCKING_THREADS
 from mismo_grpc.executors import BULK_THREADS, CHECKSUM_THREADS, MODEL_THREADS, InThread
-from tests.service.calls import PATIENCE
 from tests.service.conftest import Server
-from tests.service.tracks import stem_samples, track_bytes, write_track
+from tests.support.calls import PATIENCE
+from tests.support.tracks import stem_samples, track_bytes, write_track
 
 FLAC_FRAME = b"\xff\xf8"
 """How its frames begin, of a fixed size each."""

@@ -16,11 +16,11 @@ import pytest
 import soundfile
 
 from mismo_grpc.settings import Settings
-from tests.service.calls import PATIENCE
-from tests.service.dockerfile import Context, Dockerfile, IgnoreRules, parse
-from tests.service.image import Image
-from tests.service.process import POLL_SECONDS, ROOT
-from tests.service.tracks import write_track
+from tests.support.calls import PATIENCE
+from tests.support.dockerfile import Context, Dockerfile, IgnoreRules, parse
+from tests.support.image import Image
+from tests.support.process import POLL_SECONDS, ROOT
+from tests.support.tracks import write_track
 
 OPTIONS = {
     "MISMO_HTTP_PORT": "8000",

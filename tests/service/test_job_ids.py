@@ -11,7 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.service.calls import (
+from tests.service.conftest import Server, StartServer
+from tests.support.calls import (
     CANCELLED,
     PCM_S24LE,
     QUEUED,
@@ -23,8 +24,7 @@ from tests.service.calls import (
     refused,
     until,
 )
-from tests.service.conftest import Server, StartServer
-from tests.service.tracks import track_bytes, write_track
+from tests.support.tracks import track_bytes, write_track
 
 # An active job_id
 

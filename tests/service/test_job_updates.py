@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.service.calls import HIGH, LOW, NORMAL, Client, job_pb2, options, refused, until
 from tests.service.conftest import Server, StartServer
-from tests.service.tracks import RATE, write_track
+from tests.support.calls import HIGH, LOW, NORMAL, Client, job_pb2, options, refused, until
+from tests.support.tracks import RATE, write_track
 
 
 def playhead_of(job: job_pb2.Job) -> float | None:

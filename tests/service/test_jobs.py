@@ -15,7 +15,8 @@ import soundfile
 from grpc_health.v1 import health_pb2
 
 from mismo.analysis.v1.transfer_service_pb2 import GetArtifactRequest
-from tests.service.calls import (
+from tests.service.conftest import Server
+from tests.support.calls import (
     FLAC,
     PATIENCE,
     PCM_F32LE,
@@ -29,8 +30,7 @@ from tests.service.calls import (
     seconds,
     stage_states,
 )
-from tests.service.conftest import Server
-from tests.service.tracks import RATE, RESULT_FILES, WAVEFORMS, stem_samples, write_track
+from tests.support.tracks import RATE, RESULT_FILES, WAVEFORMS, stem_samples, write_track
 
 STEMS = ["drums", "bass", "other", "vocals"]
 FRAMES = 3 * RATE

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from mismo.analysis.v1 import transfer_service_pb2 as pb
-from tests.service.calls import HIGH, drained, refused
 from tests.service.conftest import Server, StartServer
 from tests.service.test_rude_clients import half_done
-from tests.service.tracks import RATE, write_track
+from tests.support.calls import HIGH, drained, refused
+from tests.support.tracks import RATE, write_track
 
 QUEUED = pb.NOT_READY_REASON_QUEUED
 DECODING = pb.NOT_READY_REASON_DECODING

@@ -12,9 +12,9 @@ import grpc
 import pytest
 
 from mismo.analysis.v1 import transfer_service_pb2
-from tests.service.calls import PATIENCE, Client, StemSession, ready_ranges, refused, seconds, until
 from tests.service.conftest import Server, StartServer
-from tests.service.tracks import RATE, write_track
+from tests.support.calls import PATIENCE, Client, StemSession, ready_ranges, refused, seconds, until
+from tests.support.tracks import RATE, write_track
 
 Messages = list[transfer_service_pb2.StreamStemsRequest]
 

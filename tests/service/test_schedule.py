@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from mismo.analysis.v1.stage_pb2 import STAGE_STEMS
-from tests.service.calls import FAILED, HIGH, LOW, PATIENCE, options, ready_ranges, refused, seconds
 from tests.service.conftest import Server, StartServer
-from tests.service.tracks import RATE, write_track
+from tests.support.calls import FAILED, HIGH, LOW, PATIENCE, options, ready_ranges, refused, seconds
+from tests.support.tracks import RATE, write_track
 
 
 async def segments_done(server: Server, job_id: str) -> int:

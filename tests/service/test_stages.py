@@ -12,8 +12,9 @@ from mismo.analysis.v1 import job_pb2, stage_pb2
 from mismo.analysis.v1 import system_service_pb2 as system_pb2
 from mismo_grpc.jobs.job import Stage
 from mismo_grpc.stages.analysis import Analysis, AnalysisStage
-from tests.service.analyses import crash, crash_once
-from tests.service.calls import (
+from tests.service.conftest import Server, StartServer
+from tests.support.analyses import crash, crash_once
+from tests.support.calls import (
     FAILED,
     PATIENCE,
     SUCCEEDED,
@@ -24,11 +25,10 @@ from tests.service.calls import (
     stage_states,
     until,
 )
-from tests.service.conftest import Server, StartServer
-from tests.service.gates import GatedDisk
-from tests.service.http import receiver
-from tests.service.process import ServerProcess
-from tests.service.tracks import RATE, WAVEFORMS, write_track
+from tests.support.gates import GatedDisk
+from tests.support.http import receiver
+from tests.support.process import ServerProcess
+from tests.support.tracks import RATE, WAVEFORMS, write_track
 
 STEMS, LOUDNESS, DECODE = stage_pb2.STAGE_STEMS, stage_pb2.STAGE_LOUDNESS, stage_pb2.STAGE_DECODE
 BOTH = options(stages=[STEMS, LOUDNESS])

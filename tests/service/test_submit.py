@@ -14,7 +14,8 @@ from mismo.analysis.v1 import job_pb2, job_service_pb2, stage_pb2, system_servic
 from mismo_grpc.orchestration import runner
 from mismo_grpc.results.work_files import Needed
 from mismo_grpc.storage.run_files import RunFiles
-from tests.service.calls import (
+from tests.service.conftest import Server, StartServer
+from tests.support.calls import (
     CANCELLED,
     FLAC,
     HIGH,
@@ -30,9 +31,8 @@ from tests.service.calls import (
     refused,
     until,
 )
-from tests.service.conftest import Server, StartServer
-from tests.service.http import receiver
-from tests.service.tracks import write_track
+from tests.support.http import receiver
+from tests.support.tracks import write_track
 
 
 async def test_the_same_content_is_not_separated_twice(server: Server, music: Path) -> None:

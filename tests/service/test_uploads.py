@@ -12,7 +12,8 @@ import grpc
 import pytest
 
 from mismo.analysis.v1 import job_pb2, transfer_service_pb2
-from tests.service.calls import (
+from tests.service.conftest import Server, StartServer
+from tests.support.calls import (
     FAILED,
     SUCCEEDED,
     chunks_of,
@@ -21,8 +22,7 @@ from tests.service.calls import (
     upload_finish,
     upload_header,
 )
-from tests.service.conftest import Server, StartServer
-from tests.service.tracks import RATE, RESULT_FILES, track_bytes, write_track
+from tests.support.tracks import RATE, RESULT_FILES, track_bytes, write_track
 
 
 def source(upload_id: str) -> job_pb2.Source:

@@ -14,7 +14,8 @@ from mismo.analysis.v1 import job_pb2
 from mismo.analysis.v1 import job_service_pb2 as jobs_pb2
 from mismo.analysis.v1.job_service_pb2_grpc import JobServiceStub
 from mismo_grpc.jobs.store.change_records import REMOVED_JOBS_KEPT_SECONDS
-from tests.service.calls import (
+from tests.service.conftest import Server, StartServer
+from tests.support.calls import (
     CANCELLED,
     HIGH,
     LOW,
@@ -28,9 +29,8 @@ from tests.service.calls import (
     seconds,
     until,
 )
-from tests.service.conftest import Server, StartServer
-from tests.service.process import ServerProcess
-from tests.service.tracks import write_track
+from tests.support.process import ServerProcess
+from tests.support.tracks import write_track
 
 Message = jobs_pb2.WatchJobsResponse
 

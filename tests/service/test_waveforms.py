@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from mismo.analysis.v1 import transfer_service_pb2 as pb
-from tests.service.calls import RUNNING, Client, drained, refused, until
 from tests.service.conftest import Server, StartServer
-from tests.service.gates import Gate
-from tests.service.tracks import RATE, write_track
+from tests.support.calls import RUNNING, Client, drained, refused, until
+from tests.support.gates import Gate
+from tests.support.tracks import RATE, write_track
 
 STEMS = ["drums", "bass", "other", "vocals"]
 Pairs = dict[int, tuple[int, int]]

@@ -26,6 +26,7 @@ Response = transfer_service_pb2.StreamStemsResponse
 class StreamFault:
     """What befalls one stream, counted in its messages of audio; None: nothing."""
 
+    break_before_info: bool = False
     break_after: int | None = None
     restart_after: int | None = None
     end_early_after: int | None = None
@@ -33,6 +34,8 @@ class StreamFault:
     leave_out: int | None = None
     status: status_pb2.Status | None = None
     stale_after_seek: int = 0
+    seeks_come_alone: bool = False
+    """No seek replaces one before it: as if each came when the one before had been dealt with."""
     forget_end: bool = False
     wrong_sha256: bool = False
 
@@ -109,23 +112,33 @@ class StemSession:
             self.changed.clear()
             await self.changed.wait()
 
-    def obey(self, message: transfer_service_pb2.StreamStemsRequest) -> Response | None:
-        """Takes one message of the client; the answer to a seek."""
-        if message.HasField("credit"):
-            self.record.granted += message.credit.bytes
-            self.last_frame += message.credit.frames
-            return None
-        seek = message.seek
-        frame = frame_of(seek)
-        if frame >= self.peer.total_frames:
-            refused = transfer_service_pb2.SeekRefused(generation=seek.generation, message="past the end")
-            return Response(seek_refused=refused)
-        assert seek.generation > self.generation
-        self.generation = seek.generation
-        self.record.granted += seek.credit.bytes
-        self.begin([frame] * len(self.names), seek.credit.frames)
-        applied = transfer_service_pb2.SeekApplied(generation=self.generation, start_frame=frame)
-        return Response(seek_applied=applied)
+    def obey(self) -> list[Response]:
+        """Takes what the client sent; the answers to its seeks, of which the newest that can be done is."""
+        seeks: list[transfer_service_pb2.StreamSeek] = []
+        frames_since = 0
+        while self.inbox and not (self.fault.seeks_come_alone and seeks):
+            message = self.inbox.popleft()
+            if message.HasField("seek"):
+                seeks.append(message.seek)
+                frames_since = 0
+            else:
+                self.record.granted += message.credit.bytes
+                self.last_frame += message.credit.frames
+                frames_since += message.credit.frames
+        refused: list[Response] = []
+        while seeks:
+            seek = seeks.pop()
+            frame = frame_of(seek)
+            assert seek.generation > self.generation
+            if frame < self.peer.total_frames:
+                self.generation = seek.generation
+                self.record.granted += seek.credit.bytes + sum(replaced.credit.bytes for replaced in seeks)
+                self.begin([frame] * len(self.names), seek.credit.frames + frames_since)
+                applied = transfer_service_pb2.SeekApplied(generation=self.generation, start_frame=frame)
+                return [Response(seek_applied=applied), *refused[::-1]]
+            refusal = transfer_service_pb2.SeekRefused(generation=seek.generation, message="past the end")
+            refused.append(Response(seek_refused=refusal))
+        return refused[::-1]
 
     def end_of_stem(self, index: int) -> Response:
         name = self.names[index]
@@ -193,12 +206,13 @@ class StemSession:
         if fault.status is not None:
             await fail(context, fault.status)
         await peer.decoded.wait()
+        if fault.break_before_info:
+            await break_off(context)
         yield Response(info=peer.info(self.names))
         count = stale = 0
         while True:
             while self.inbox and not (self.inbox[0].HasField("seek") and stale < fault.stale_after_seek):
-                answer = self.obey(self.inbox.popleft())
-                if answer is not None:
+                for answer in self.obey():
                     yield answer
             stale += bool(self.inbox)
             for index, frame in enumerate(self.frames):

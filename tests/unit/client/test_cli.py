@@ -174,6 +174,8 @@ WRONG_USAGE = {
     "no such file": (["separate", "nothing.wav"], "nothing.wav"),
     "a folder": (["separate", "."], "is a directory"),
     "no time": (["separate", "song.flac", "--playhead", "1:99"], "less than 60"),
+    "a time before the track": (["update", "a", "--playhead=-5"], "Invalid value for --playhead: '-5' is no"),
+    "no start": (["read", "a", "bass", "--start", "soon"], "Invalid value for --start: 'soon' is no time"),
     "both choices of stems": (["separate", "song.flac", "--stems", "bass", "--two-stems", "bass"], "exclude"),
     "a format nobody knows": (["separate", "song.flac", "--format", "aac"], "aac"),
     "too many shifts": (["separate", "song.flac", "--shifts", "21"], "20"),
@@ -181,9 +183,12 @@ WRONG_USAGE = {
     "neither a job nor many": (["watch"], "--all"),
     "a job and many": (["watch", "a", "--all"], "--all"),
     "a cursor of one job": (["watch", "a", "--cursor", "c"], "--cursor goes with"),
-    "no label": (["watch", "--label", "deck"], "KEY=VALUE"),
+    "no label": (["watch", "--label", "deck"], "for --label: 'deck' is no KEY=VALUE"),
     "a label twice": (["jobs", "--label", "deck=A", "--label", "deck=B"], "twice"),
-    "no stage": (["submit", "song.flac", "--stage", "loud"], "the stages are"),
+    "no stage": (
+        ["submit", "song.flac", "--stage", "loud"],
+        "for --stage: 'loud' is no stage; the stages are",
+    ),
     "nothing to change": (["update", "a"], "--clear-playhead"),
     "a playhead and none": (["update", "a", "--playhead", "1", "--clear-playhead"], "exclude"),
     "no command of ours": (["play"], "play"),
@@ -196,6 +201,7 @@ async def test_wrong_usage_is_told_with_exit_code_2(
 ) -> None:
     done = await mismo(peer.target, *arguments, cwd=tmp_path)
     assert done.code == 2
+    assert done.err.startswith("Usage: mismo ")
     assert hint in done.err
     assert peer.submits == []
 

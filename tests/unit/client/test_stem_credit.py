@@ -157,8 +157,8 @@ def test_a_window_that_would_stall_is_refused(wrong: dict[str, Any], hint: str) 
 
 def test_frames_are_counted_from_the_start_of_the_flac_frame() -> None:
     account = CreditAccount(Window(buffer_frames=20_000))
-    account.open()
-    account.begin(10_000)
+    account.open(0)
+    account.begun(0, 10_000)
     account.first_chunk(8_192)
     # The server holds frames up to 28,192; a whole buffer behind frame 18,192 ends at 38,192.
     credit = account.due(18_192)
@@ -177,15 +177,15 @@ def test_whatever_comes_at_most_two_windows_are_out_and_one_without_seeks(
     window_bytes: int, story: list[tuple[int, bool]]
 ) -> None:
     account = CreditAccount(Window(window_bytes))
-    out = account.open().bytes
+    out = account.open(0).bytes
     sought = False
-    for size, seeks in story:
+    for generation, (size, seeks) in enumerate(story, 1):
         size = min(size, out)
         account.arrived(size)
         out -= size
         if seeks:
             sought = True
-            out += account.seek().bytes
+            out += account.seek(generation).bytes
         credit = account.due(0)
         out += credit.bytes if credit is not None else 0
         assert out <= window_bytes * (2 if sought else 1)
@@ -201,8 +201,8 @@ def test_frames_are_granted_up_to_the_buffer_ahead_of_what_was_taken(
     buffer_frames: int, steps: list[int]
 ) -> None:
     account = CreditAccount(Window(buffer_frames=buffer_frames))
-    last = 1_000 + account.open().frames
-    account.begin(1_000)
+    last = 1_000 + account.open(0).frames
+    account.begun(0, 1_000)
     taken = 1_000
     for step in steps:
         taken = min(taken + step, last)

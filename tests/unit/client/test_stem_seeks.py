@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mismo_client import AsyncClient, SeekRefused, SeekRefusedError, StemChunk
+from mismo_client import AsyncClient, SeekRefused, SeekRefusedError, StemChunk, StemPlayer
 from tests.unit.client.peer import Peer
-from tests.unit.client.peer_stream import StreamFault
+from tests.unit.client.peer_stream import FRAME_BYTES, StreamFault
 from tests.unit.client.peer_transfer import JOB_ID, STEM_NAMES
 
 CHUNK = 8192
@@ -56,11 +56,12 @@ async def opened_early(peer: Peer, client: AsyncClient, **options):
     return player, reading
 
 
+@pytest.mark.parametrize("messages", [3, 1000])
 async def test_before_the_length_is_known_the_server_refuses_and_no_frame_is_lost(
-    peer: Peer, client: AsyncClient
+    peer: Peer, client: AsyncClient, messages: int
 ) -> None:
-    # The peer sends audio of the place before the seek while the refusal is on its way.
-    peer.stream_faults.append(StreamFault(stale_after_seek=3))
+    # The peer sends audio of the place before the seek, some or all, while the refusal is on its way.
+    peer.stream_faults.append(StreamFault(stale_after_seek=messages))
     player, reading = await opened_early(peer, client)
     async with player:
         assert await player.seek(time=3600.0) == 1
@@ -128,3 +129,102 @@ async def test_a_refusal_that_comes_while_the_form_is_asked_for_is_told_by_the_n
         with pytest.raises(SeekRefusedError):
             await anext(player)
         assert (await anext(player)).start_frame == 0
+
+
+async def decode_behind(peer: Peer, client: AsyncClient, seeks: int) -> None:
+    """The track is decoded once so many seeks have come."""
+    while len(peer.streams[0].seeks) < seeks:
+        await client.info()
+    peer.decoded.set()
+
+
+BOUNDS = [
+    {"credit_bytes": 16 * 1024},
+    {"credit_bytes": 1 << 20, "buffer_frames": 9_000},
+    {"credit_bytes": 16 * 1024, "buffer_seconds": 0.25},
+]
+
+
+async def rest_of(player: StemPlayer) -> dict[str, bytes]:
+    """What each stem brings up to its end; the player verifies its SHA-256."""
+    chunks = [chunk async for chunk in player]
+    return {name: b"".join(c.data for c in chunks if c.stem_name == name) for name in STEM_NAMES}
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+async def test_after_refused_seeks_the_same_stream_goes_on_and_does_not_wait_for_their_credit(
+    peer: Peer, client: AsyncClient, bounds: dict[str, Any]
+) -> None:
+    player, reading = await opened_early(peer, client, **bounds)
+    async with player:
+        await player.seek(time=3600.0)
+        await player.seek(time=7200.0)
+        await decode_behind(peer, client, 2)
+        with pytest.raises(SeekRefusedError):
+            await reading
+        assert player.generation == 0
+        assert await rest_of(player) == peer.stems
+    (record,) = peer.streams
+    assert record.most_outstanding <= bounds["credit_bytes"]
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+@pytest.mark.parametrize("alone", [False, True])
+async def test_the_credit_of_refused_seeks_is_not_waited_for_after_a_seek_that_replaced_them(
+    peer: Peer, client: AsyncClient, bounds: dict[str, Any], alone: bool
+) -> None:
+    peer.stream_faults.append(StreamFault(seeks_come_alone=alone))
+    player, reading = await opened_early(peer, client, **bounds)
+    async with player:
+        await player.seek(time=3600.0)
+        await player.seek(time=7200.0)
+        await player.seek(1_000)
+        await decode_behind(peer, client, 3)
+        first = await reading
+        rest = await rest_of(player)
+    rest[first.stem_name] = first.data + rest[first.stem_name]
+    assert rest == {name: samples[1_000 * FRAME_BYTES :] for name, samples in peer.stems.items()}
+    (record,) = peer.streams
+    assert record.most_outstanding <= 2 * bounds["credit_bytes"]
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+@pytest.mark.parametrize("alone", [False, True])
+async def test_a_seek_that_was_done_before_a_refused_one_keeps_its_frames_and_checksum(
+    peer: Peer, client: AsyncClient, bounds: dict[str, Any], alone: bool
+) -> None:
+    peer.stream_faults.append(StreamFault(seeks_come_alone=alone))
+    player, reading = await opened_early(peer, client, **bounds)
+    async with player:
+        await player.seek(1_000)
+        await player.seek(time=3600.0)
+        await decode_behind(peer, client, 2)
+        with pytest.raises(SeekRefusedError):
+            await reading
+        assert player.generation == 1
+        rest = await rest_of(player)
+    assert rest == {name: samples[1_000 * FRAME_BYTES :] for name, samples in peer.stems.items()}
+    assert len(peer.streams) == 1
+
+
+async def test_a_seek_before_the_first_read_is_refused_as_a_seek(peer: Peer, client: AsyncClient) -> None:
+    async with client.stream_stems(JOB_ID, chunk_bytes=CHUNK) as player:
+        assert await player.seek(time=3600.0) == 1
+        with pytest.raises(SeekRefusedError):
+            await anext(player)
+        assert await rest_of(player) == peer.stems
+    assert peer.streams[0].opened.generation == 0
+
+
+async def test_a_seek_whose_stream_broke_before_its_answer_is_refused_by_the_next(
+    peer: Peer, client: AsyncClient
+) -> None:
+    peer.stream_faults.append(StreamFault(break_before_info=True))
+    player, reading = await opened_early(peer, client)
+    async with player:
+        await player.seek(time=3600.0)
+        await decode_behind(peer, client, 1)
+        with pytest.raises(SeekRefusedError):
+            await reading
+        assert await rest_of(player) == peer.stems
+    assert [seek.generation for seek in peer.streams[1].seeks] == [1]

@@ -12,6 +12,7 @@ from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -275,3 +276,29 @@ async def test_the_whole_interface_meets_the_server(server: RealServer, tmp_path
                 return b"".join(chunk.data for chunk in stem)
 
     assert await asyncio.to_thread(without_a_loop) == theirs["vocals"].tobytes()
+
+
+@pytest.mark.parametrize(
+    "window", [{"credit_bytes": 32_768}, {"credit_bytes": 65_536, "buffer_seconds": 0.5}]
+)
+async def test_seeks_past_the_end_before_the_length_is_known_cost_no_frame_and_no_credit(
+    server: RealServer, window: dict[str, Any]
+) -> None:
+    song = server.folder / "music" / "song.wav"
+    async with AsyncClient(server.target) as client:
+        job_id = (await client.submit(song)).job.job_id
+        async with client.stream_stems(job_id, follow=True, **window) as player:
+            for seconds in (14.5, 15.0, 3600.0):
+                await player.seek(time=seconds)
+            with pytest.raises(
+                SeekRefusedError, match=r"seek\.start_time is frame 158760000; the track ends"
+            ):
+                await anext(player)
+            with pytest.raises(SeekRefusedError, match="past the end"):
+                await player.seek(time=3600.0)
+            assert player.generation == 0
+            whole = dict.fromkeys((await player.format()).stem_names, b"")
+            async for chunk in player:
+                whole[chunk.stem_name] += chunk.data
+        job = await client.wait(job_id)
+        assert whole == {name: samples.tobytes() for name, samples in server.stems(job.job_id).items()}

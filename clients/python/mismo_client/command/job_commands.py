@@ -90,7 +90,7 @@ def submit(
     """
     check_stems(stems, two_stems)
     asked, wanted, names = stages(stage or ()), labels(label or ()), stem_names(stems)
-    start = seconds(playhead) if playhead else None
+    start = seconds(playhead, "--playhead") if playhead else None
 
     async def work(client: AsyncClient) -> job_pb2.Job:
         with ProgressReporter(notes()) as reporter:
@@ -275,7 +275,7 @@ def update(
         raise typer.BadParameter("--playhead and --clear-playhead exclude each other; give one")
     if not (priority or playhead or clear_playhead):
         raise typer.BadParameter("give --priority, --playhead or --clear-playhead")
-    start = seconds(playhead) if playhead else None
+    start = seconds(playhead, "--playhead") if playhead else None
     changed = run(
         server,
         lambda client: client.update(

@@ -57,19 +57,19 @@ def checked_target(text: str) -> str:
     return text
 
 
-def seconds(text: str) -> float:
-    """Of a time as people write it; raises BadParameter."""
+def seconds(text: str, option: str) -> float:
+    """Of a time as people write it; raises BadParameter, which names the option."""
     try:
         return parse_timecode(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def stem_names(text: str) -> tuple[str, ...]:
     """Of a list with commas; raises BadParameter."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if text and not names:
-        raise typer.BadParameter("name at least one stem, such as vocals,drums")
+        raise typer.BadParameter("name at least one stem, such as vocals,drums", param_hint="--stems")
     return names
 
 
@@ -85,9 +85,9 @@ def labels(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not key or not equals:
-            raise typer.BadParameter(f"{text!r} is no KEY=VALUE, such as deck=A")
+            raise typer.BadParameter(f"{text!r} is no KEY=VALUE, such as deck=A", param_hint="--label")
         if key in found:
-            raise typer.BadParameter(f"the label {key!r} is given twice")
+            raise typer.BadParameter(f"the label {key!r} is given twice", param_hint="--label")
         found[key] = value
     return found
 
@@ -97,7 +97,7 @@ def stages(texts: Sequence[str]) -> tuple[Stage, ...]:
     try:
         return tuple(stage_of(name.strip()) for text in texts for name in text.split(","))
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(str(error), param_hint="--stage") from None
 
 
 Track = Annotated[

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 import google_crc32c
 
@@ -14,11 +15,16 @@ from mismo_client.errors import ChecksumError
 crc32c = cast("Callable[[bytes], int]", google_crc32c.value)
 
 
-class RunningSha256:
-    """SHA-256 of the bytes of each of `count` stems, as they arrive."""
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+    def hexdigest(self) -> str: ...
 
-    def __init__(self, count: int) -> None:
-        self._digests = [hashlib.sha256() for _ in range(count)]
+
+class RunningSha256:
+    """SHA-256 of the bytes of each stem, by its index, as they arrive."""
+
+    def __init__(self) -> None:
+        self._digests: defaultdict[int, _Digest] = defaultdict(hashlib.sha256)
 
     def update(self, index: int, data: bytes) -> None:
         """Adds bytes of a stem."""

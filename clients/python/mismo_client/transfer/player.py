@@ -148,8 +148,7 @@ class StemPlayer:
             if self._call is not None and self._call.done():
                 self._drop_call()
             if self._call is not None and self._sent_generation != self.generation:
-                self._sent_generation = self.generation
-                await self._send(self._call, Request(seek=self._receiver.seek_message()))
+                await self._send_seek(self._call)
         return generation
 
     async def aclose(self) -> None:
@@ -203,8 +202,11 @@ class StemPlayer:
     def _take(self, message: Response) -> StemEvent | None:
         event = self._receiver.take(message)
         if isinstance(event, SeekRefused):
-            # Chunks of the place that the seek left were dropped meanwhile: a new call goes on exactly there.
-            self._drop_call()
+            if self._receiver.goes_on:
+                self._sent_generation = self.generation
+            else:
+                # Chunks of that place were dropped while the seek was out: a new call goes on exactly there.
+                self._drop_call()
         if event is not None:
             self._attempts.progressed()
         elif message.HasField("info"):
@@ -215,8 +217,11 @@ class StemPlayer:
         async with self._writing:
             call = self._call = self._open_call()
             responses = self._responses = aiter(call)
-            self._sent_generation = self.generation
-            await self._send(call, Request(open=self._receiver.open_message()))
+            opened = self._receiver.open_message()
+            self._sent_generation = opened.generation
+            await self._send(call, Request(open=opened))
+            if self._sent_generation != self.generation:
+                await self._send_seek(call)
         return responses
 
     async def _return_credit(self) -> None:
@@ -226,6 +231,11 @@ class StemPlayer:
                 credit = self._receiver.credit_due()
                 if credit is not None:
                     await self._send(self._call, Request(credit=credit))
+
+    async def _send_seek(self, call: StemCall) -> None:
+        seek = self._receiver.seek_message()
+        self._sent_generation = seek.generation
+        await self._send(call, Request(seek=seek))
 
     async def _send(self, call: StemCall, request: Request) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mismo.analysis.v1 import transfer_service_pb2
 from mismo.analysis.v1.audio_pb2 import ENCODING_FLAC, Encoding
@@ -60,12 +61,25 @@ class Window:
         return max(LEAST_BUFFER_FRAMES, frames_in(self.buffer_seconds, sample_rate))
 
 
+@dataclass
+class _Grant:
+    """What an open or a seek granted: `size` bytes, and `frames` of each stem, counted from `start` once it is told."""
+
+    generation: int
+    size: int
+    frames: int
+    frames_since: int = 0
+    """Granted after it, and before the next seek."""
+    start: int | None = None
+
+
 class CreditAccount:
     """What was granted on one call and not used up yet. Pure arithmetic; frames are positions in the track.
 
     Credit is given back when chunks were taken, in batches of half a window. A seek grants a whole window
     for the audio after it at once, and what is still on its way for the audio before it is not given back:
-    so at most two windows are outstanding, and one again once the old audio has arrived.
+    so at most two windows are outstanding, and one again once the old audio has arrived. A refused seek has
+    granted nothing, and the frames of the generation before it count again.
     """
 
     def __init__(self, window: Window) -> None:
@@ -73,32 +87,52 @@ class CreditAccount:
         self._sample_rate: int | None = None
         self._outstanding = 0
         self._held = 0
-        self._granted_frames = 0
-        self._start: int | None = None
+        # The generation that the server sends first, then the seeks that it has not answered.
+        self._grants = [_Grant(0, 0, 0)]
+
+    @property
+    def answered(self) -> bool:
+        """No seek of this call waits for its answer."""
+        return len(self._grants) == 1
 
     def know(self, sample_rate: int) -> None:
         """The stream told its sample rate, in Hz."""
         self._sample_rate = sample_rate
 
-    def open(self) -> transfer_service_pb2.StreamCredit:
-        """The credit of a new call."""
+    def open(self, generation: int) -> transfer_service_pb2.StreamCredit:
+        """The credit of a new call, which begins with this generation."""
+        self._grants.clear()
         self._outstanding = self._window.credit_bytes
-        return self._message(self._window.credit_bytes, self._restart_frames())
+        return self._grant(generation, self._window.credit_bytes)
 
-    def seek(self) -> transfer_service_pb2.StreamCredit:
+    def seek(self, generation: int) -> transfer_service_pb2.StreamCredit:
         """The credit that goes with a seek: frames replace what is left, bytes add to it."""
         more = max(0, min(self._window.credit_bytes, 2 * self._window.credit_bytes - self._outstanding))
         self._outstanding += more
-        return self._message(more, self._restart_frames())
+        return self._grant(generation, more)
 
-    def begin(self, frame: int) -> None:
-        """The first frame that is sent of any stem, which frames are counted from."""
-        self._start = frame
+    def begun(self, generation: int, frame: int) -> None:
+        """The server sends this generation from `frame` on, which frames are counted from.
+
+        So it has taken the bytes of all seeks up to it.
+        """
+        self._grants = [grant for grant in self._grants if grant.generation >= generation] or self._grants
+        self._grants[0].start = frame
+
+    def refused(self, generation: int) -> None:
+        """The server did not do this seek, and took none of its credit but the frames granted after it."""
+        for before, grant in pairwise(self._grants):
+            if grant.generation == generation:
+                self._outstanding -= grant.size
+                before.frames_since += grant.frames_since
+                self._grants.remove(grant)
+                return
 
     def first_chunk(self, frame: int) -> None:
         """A stem's first chunk begins here: with FLAC before the frame that was asked for."""
-        if self._start is not None:
-            self._start = min(self._start, frame)
+        newest = self._grants[-1]
+        if newest.start is not None:
+            newest.start = min(newest.start, frame)
 
     def arrived(self, size: int) -> None:
         """So many payload bytes came, of whatever generation."""
@@ -113,22 +147,20 @@ class CreditAccount:
         size = max(0, self._window.credit_bytes - self._outstanding - self._held)
         enough = size >= _batch(self._window.credit_bytes, SPARE_CREDIT_BYTES)
         frames = 0
-        if self._window.bounds_frames and self._start is not None:
+        newest = self._grants[-1]
+        if self._window.bounds_frames and newest.start is not None:
             bound = self._window.frames(self._sample_rate)
-            frames = max(0, taken + bound - self._start - self._granted_frames)
+            frames = max(0, taken + bound - newest.start - newest.frames - newest.frames_since)
             enough = enough or frames >= _batch(bound, LEAST_BUFFER_FRAMES)
         if not enough:
             return None
         self._outstanding += size
-        self._granted_frames += frames
-        return self._message(size, frames)
+        newest.frames_since += frames
+        return transfer_service_pb2.StreamCredit(bytes=size, frames=frames)
 
-    def _restart_frames(self) -> int:
-        self._start = None
-        self._granted_frames = self._window.frames(self._sample_rate) if self._window.bounds_frames else 0
-        return self._granted_frames
-
-    def _message(self, size: int, frames: int) -> transfer_service_pb2.StreamCredit:
+    def _grant(self, generation: int, size: int) -> transfer_service_pb2.StreamCredit:
+        frames = self._window.frames(self._sample_rate) if self._window.bounds_frames else 0
+        self._grants.append(_Grant(generation, size, frames))
         return transfer_service_pb2.StreamCredit(bytes=size, frames=frames)
 
 

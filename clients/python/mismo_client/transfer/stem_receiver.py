@@ -50,33 +50,51 @@ class StemRequest:
 
 
 class Place(NamedTuple):
-    """Where a stream stands: `next_frames` by the index of the stem, of stems that brought something."""
+    """Where a stream stands.
+
+    `next_frames` by the index of the stem, of stems that brought something; `hashes` are of what they
+    brought on this connection.
+    """
 
     generation: int
     start: Position
     next_frames: dict[int, int]
+    hashes: RunningSha256
     finished: bool = False
+
+    @classmethod
+    def at(cls, generation: int, start: Position) -> Place:
+        """Where a generation begins."""
+        return cls(generation, start, {}, RunningSha256())
+
+    def next_frame(self, index: int, sample_rate: int) -> int:
+        """The first frame of a stem that it did not bring; `sample_rate` in Hz."""
+        return self.next_frames.get(index, self.start.at(sample_rate))
 
 
 class StemReceiver:
     """Where each stem stands, over all connections of one stream.
 
     It says what to send (`open_message`, `seek_message`, `credit_due`) and takes what arrives (`take`).
+    Until the length of the track is known, the server alone can tell whether a seek leads past its end: so
+    a connection begins at the last place that is certain, and the seek follows it.
     """
 
     def __init__(self, request: StemRequest) -> None:
         self._request = request
         self._run = StreamRun(request.job_id, request.expected_run_id)
         self.format: StemFormat | None = None
-        self.place = Place(0, request.start, {})
+        self.place = Place.at(0, request.start)
         self.not_ready: NotReady | None = None
         self.stem_sha256: dict[str, str] = {}
         self.stale_bytes = 0
         self.credit = CreditAccount(request.window)
-        # Places that seeks left behind whose answer has not come yet; a refused seek returns there.
+        # Places that seeks left behind whose answer has not come yet; a refused seek returns there. The
+        # first is the one that the server sends.
         self._left: list[Place] = []
         self._last_generation = 0
-        self._hashes = RunningSha256(0)
+        # Something of the place that the server sends was dropped, because a seek had left it.
+        self._dropped = False
 
     @property
     def run_id(self) -> str:
@@ -85,27 +103,37 @@ class StemReceiver:
 
     def next_frame(self, index: int, form: StemFormat) -> int:
         """The first frame of a stem that was not delivered since the last seek."""
-        start = self.place.start.at(form.sample_rate)
-        return self.place.next_frames.get(index, start)
+        return self.place.next_frame(index, form.sample_rate)
 
     def open_message(self) -> transfer_service_pb2.StreamOpen:
-        """The first message of a connection: goes on where each stem stands, in the same run."""
+        """The first message of a connection: goes on where each stem stands, in the same run.
+
+        If its generation is not the present one, a seek must follow it.
+        """
+        if self._left and self.format is not None and self._is_within(self.place, self.format):
+            self._left.clear()
+        # A checksum of the server begins with each connection.
+        if self._left:
+            place = self._left[0] = self._left[0]._replace(hashes=RunningSha256())
+        else:
+            place = self.place = self.place._replace(hashes=RunningSha256())
+        self._dropped = False
         names = self.format.stem_names if self.format is not None else ()
         return transfer_service_pb2.StreamOpen(
             job_id=self._request.job_id,
             expected_run_id=self.run_id,
             stem_names=self._request.stem_names,
             encoding=self._request.encoding,
-            start_frame=self.place.start.frame,
-            start_time=self.place.start.duration,
+            start_frame=place.start.frame,
+            start_time=place.start.duration,
             chunk_bytes=self._request.chunk_bytes,
-            credit=self.credit.open(),
+            credit=self.credit.open(place.generation),
             follow=self._request.follow,
             resume_points=[
                 transfer_service_pb2.ResumePoint(stem_name=names[index], start_frame=frame)
-                for index, frame in sorted(self.place.next_frames.items())
+                for index, frame in sorted(place.next_frames.items())
             ],
-            generation=self.place.generation,
+            generation=place.generation,
         )
 
     def seek(self, target: Position) -> int:
@@ -121,7 +149,7 @@ class StemReceiver:
                 )
         self._last_generation += 1
         self._left.append(self.place)
-        self._go_to(Place(self._last_generation, target, {}))
+        self._go_to(Place.at(self._last_generation, target))
         return self._last_generation
 
     def seek_message(self) -> transfer_service_pb2.StreamSeek:
@@ -130,14 +158,14 @@ class StemReceiver:
             generation=self.place.generation,
             start_frame=self.place.start.frame,
             start_time=self.place.start.duration,
-            credit=self.credit.seek(),
+            credit=self.credit.seek(self.place.generation),
         )
 
     def credit_due(self) -> transfer_service_pb2.StreamCredit | None:
         """The credit to give back, if that is enough for a message."""
         if self.format is None:
             return None
-        return self.credit.due(self._delivered(self.format))
+        return self.credit.due(self._delivered(self.place, self.format))
 
     def take(self, message: Response) -> StemEvent | None:
         """The event of a message; None for one of an older generation, or with nothing for the consumer.
@@ -151,10 +179,8 @@ class StemReceiver:
             self._take_info(message.info)
         elif kind == "seek_refused":
             return self._take_refusal(message.seek_refused)
-        elif kind == "seek_applied" and self._current(message.seek_applied.generation):
-            self._left.clear()
-            self.credit.begin(message.seek_applied.start_frame)
-            return SeekApplied(message.seek_applied.generation, message.seek_applied.start_frame)
+        elif kind == "seek_applied":
+            return self._take_applied(message.seek_applied)
         elif kind == "not_ready" and self._current(message.not_ready.generation):
             self.not_ready = NotReady.of(message.not_ready)
             return self.not_ready
@@ -166,6 +192,8 @@ class StemReceiver:
             self._check_whole()
             self.place = self.place._replace(finished=True)
             return StreamEnd(message.end.generation)
+        else:
+            self._dropped = True
         return None
 
     def _current(self, generation: int) -> bool:
@@ -174,11 +202,16 @@ class StemReceiver:
     def _go_to(self, place: Place) -> None:
         self.place = place
         self.not_ready = None
-        self._hashes = RunningSha256(len(self.format.stem_names) if self.format is not None else 0)
 
-    def _delivered(self, form: StemFormat) -> int:
+    @staticmethod
+    def _delivered(place: Place, form: StemFormat) -> int:
         """The frame up to which every stem was delivered."""
-        return min(self.next_frame(index, form) for index in range(len(form.stem_names)))
+        return min(place.next_frame(index, form.sample_rate) for index in range(len(form.stem_names)))
+
+    @staticmethod
+    def _is_within(place: Place, form: StemFormat) -> bool:
+        """The place begins before the end of the track."""
+        return place.start.at(form.sample_rate) < form.total_frames
 
     def _take_info(self, info: transfer_service_pb2.StreamInfo) -> None:
         self._run.check(info.run_id)
@@ -186,24 +219,43 @@ class StemReceiver:
         if self.format is not None and form != self.format:
             raise StreamCorruptError(f"run {info.run_id} of job {info.job_id} changed its form")
         self.format = form
-        # A checksum of the server begins with each connection.
-        self._hashes = RunningSha256(len(form.stem_names))
         self.credit.know(form.sample_rate)
-        self.credit.begin(self._delivered(form))
+        opened = self._left[0] if self._left else self.place
+        self.credit.begun(opened.generation, self._delivered(opened, form))
+        # What came before has told nothing that lasts.
+        self._dropped = False
+
+    def _take_applied(self, applied: transfer_service_pb2.SeekApplied) -> SeekApplied | None:
+        self.credit.begun(applied.generation, applied.start_frame)
+        self._left = [place for place in self._left if place.generation >= applied.generation]
+        self._dropped = False
+        if not self._current(applied.generation):
+            return None
+        return SeekApplied(applied.generation, applied.start_frame)
 
     def _take_refusal(self, refused: transfer_service_pb2.SeekRefused) -> SeekRefused | None:
+        form = self._known_format()
+        self.credit.refused(refused.generation)
         if not self._current(refused.generation) or not self._left:
             # A later seek has taken its place already.
             self._left = [place for place in self._left if place.generation != refused.generation]
             return None
+        while len(self._left) > 1 and not self._is_within(self._left[-1], form):
+            self._left.pop()
         self._go_to(self._left.pop())
         return SeekRefused(refused.generation, refused.message)
+
+    @property
+    def goes_on(self) -> bool:
+        """After a refused seek: this connection brings all that the place before it lacks."""
+        return not self._left and not self._dropped and self.credit.answered
 
     def _take_chunk(self, chunk: transfer_service_pb2.StemChunk) -> StemChunk | None:
         data = chunk.data
         self.credit.arrived(len(data))
         if not self._current(chunk.generation):
             self.stale_bytes += len(data)
+            self._dropped = True
             return None
         if crc32c(data) != chunk.crc32c:
             raise StreamCorruptError(f"a chunk at frame {chunk.start_frame} does not fit its checksum")
@@ -218,7 +270,7 @@ class StemReceiver:
             raise StreamCorruptError(f"{name} went on at frame {start} instead of {expected}")
         if index not in self.place.next_frames:
             self.credit.first_chunk(start)
-        self._hashes.update(index, data)
+        self.place.hashes.update(index, data)
         self.place.next_frames[index] = start + count
         self.not_ready = None
         return StemChunk(index, name, start, count, data, chunk.generation)
@@ -226,7 +278,7 @@ class StemReceiver:
     def _take_end_of_stem(self, end: transfer_service_pb2.EndOfStem) -> EndOfStem:
         name = self._known_format().stem_names[end.stem_index]
         what = f"{name} of job {self._request.job_id} from frame {end.start_frame} on"
-        self._hashes.verify(end.stem_index, end.sha256, what)
+        self.place.hashes.verify(end.stem_index, end.sha256, what)
         if end.stem_sha256:
             self.stem_sha256[name] = end.stem_sha256
         return EndOfStem(end.stem_index, name, end.generation, end.sha256, end.start_frame, end.stem_sha256)

@@ -78,18 +78,22 @@ export interface Callback {
 export interface Progress {
   /** 0 to 1, over all stages. */
   fraction: number;
-  /** Time until the job ends; unset while it is unknown. */
+  /**
+   * Time until the stems are done; the wait in the queue and other stages are not counted. Unset while it is
+   * unknown, without STAGE_STEMS, and once the job has ended.
+   */
   eta:
     | Duration
     | undefined;
   /** Position in the queue, counted from 1; 0 once the job runs. */
   queuePosition: number;
+  /** Segments of the stems. */
   segmentsDone: number;
-  /** 0 until the track is decoded. */
+  /** 0 until STAGE_STEMS begins. */
   segmentsTotal: number;
 }
 
-/** The form of the track and its stems; known once the track is decoded. */
+/** The form of the stems; known when STAGE_STEMS begins. */
 export interface StemSetInfo {
   /** In stream order. */
   stemNames: string[];

@@ -18,11 +18,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.service.calls import PATIENCE, Client
-from tests.service.http import receiver
-from tests.service.process import ROOT
-from tests.service.test_gateway import ended, gone, request_for, told
-from tests.service.tracks import write_track
+from tests.service.gateway.test_gateway import ended, gone, request_for, told
+from tests.support.calls import PATIENCE, Client
+from tests.support.http import receiver
+from tests.support.process import ROOT
+from tests.support.tracks import write_track
 
 
 class Spawned:

@@ -13,8 +13,8 @@ import pytest
 
 import mismo_grpc.gateway
 from tests.service.conftest import Server
-from tests.service.test_gateway import client_of, ended, request_for
-from tests.service.tracks import track_bytes, write_track
+from tests.service.gateway.test_gateway import client_of, ended, request_for
+from tests.support.tracks import track_bytes, write_track
 
 GATEWAY = str(Path(mismo_grpc.gateway.__file__).parent)
 CALLS = (

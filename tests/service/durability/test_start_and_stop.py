@@ -13,10 +13,10 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from mismo.analysis.v1.stage_pb2 import STAGE_STEMS
-from tests.service.calls import RUNNING, drained, health_stub, ready_ranges, refused
 from tests.service.conftest import StartServer
-from tests.service.process import ServerProcess
-from tests.service.tracks import write_track
+from tests.support.calls import RUNNING, drained, health_stub, ready_ranges, refused
+from tests.support.process import ServerProcess
+from tests.support.tracks import write_track
 from tests.unit.separation.bags import tiny_demucs, write_safetensors_bag
 
 

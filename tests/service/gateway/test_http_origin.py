@@ -11,8 +11,8 @@ import pytest
 
 from mismo_grpc.gateway.application import build_application
 from tests.service.conftest import Server, StartServer
-from tests.service.test_gateway import client_of, error_of, request_for
-from tests.service.tracks import track_bytes, write_track
+from tests.service.gateway.test_gateway import client_of, error_of, request_for
+from tests.support.tracks import track_bytes, write_track
 
 ROUTES = [
     ("GET", "/health"),

@@ -12,9 +12,9 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.service.calls import PATIENCE
-from tests.service.dockerfile import Context, Dockerfile, copy_form
-from tests.service.test_app_server_start import free_ports
+from tests.service.gateway.test_app_server_start import free_ports
+from tests.support.calls import PATIENCE
+from tests.support.dockerfile import Context, Dockerfile, copy_form
 
 # In a folder there is one user, who installs for himself.
 STAND_INS = {

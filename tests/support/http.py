@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.service.calls import PATIENCE
+from tests.support.calls import PATIENCE
 
 
 @dataclass

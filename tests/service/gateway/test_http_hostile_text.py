@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.service.conftest import Server
-from tests.service.test_gateway import client_of, error_of, request_for
-from tests.service.tracks import track_bytes, write_track
+from tests.service.gateway.test_gateway import client_of, error_of, request_for
+from tests.support.tracks import track_bytes, write_track
 
 LONE = "\ud800"
 """Half of a pair that stands for one character beyond U+FFFF: JSON can write it, UTF-8 cannot."""

@@ -9,9 +9,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.service.calls import PATIENCE, until
 from tests.service.conftest import Server
-from tests.service.tracks import RATE, write_track
+from tests.support.calls import PATIENCE, until
+from tests.support.tracks import RATE, write_track
 
 STEMS = {"drums", "bass", "other", "vocals"}
 URL = "/jobs/job/waveform"

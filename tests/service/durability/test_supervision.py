@@ -10,9 +10,9 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from mismo.analysis.v1 import system_service_pb2 as system_pb2
-from tests.service.calls import FAILED, PATIENCE, RUNNING, Client, health_stub, until
 from tests.service.conftest import Server, StartServer
-from tests.service.tracks import write_track
+from tests.support.calls import FAILED, PATIENCE, RUNNING, Client, health_stub, until
+from tests.support.tracks import write_track
 from tests.unit.separation.bags import write_th_bag
 from tests.unit.separation.moody import TROUBLES, moody
 

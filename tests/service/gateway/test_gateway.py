@@ -18,10 +18,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.service.calls import PATIENCE, until
 from tests.service.conftest import Server, StartServer
-from tests.service.http import Receiver, receiver
-from tests.service.tracks import track_bytes, write_track
+from tests.support.calls import PATIENCE, until
+from tests.support.http import Receiver, receiver
+from tests.support.tracks import track_bytes, write_track
 
 STEMS = ("bass", "drums", "other", "vocals")
 

@@ -14,7 +14,8 @@ import pytest
 import soundfile
 
 from mismo_grpc.storage.disk import Disk, QuotaDisk
-from tests.service.calls import (
+from tests.service.conftest import Server, StartServer
+from tests.support.calls import (
     FAILED,
     SUCCEEDED,
     chunks_of,
@@ -25,8 +26,7 @@ from tests.service.calls import (
     seconds,
     upload_header,
 )
-from tests.service.conftest import Server, StartServer
-from tests.service.tracks import RATE, RESULT_FILES, WAVEFORMS, track_bytes, write_track
+from tests.support.tracks import RATE, RESULT_FILES, WAVEFORMS, track_bytes, write_track
 
 KIB, MIB = 1 << 10, 1 << 20
 

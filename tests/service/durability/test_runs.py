@@ -12,9 +12,9 @@ import pytest
 
 from mismo_grpc.results.artifacts import ArtifactReader
 from mismo_grpc.separation import device
-from tests.service.calls import RUNNING, SUCCEEDED, options, until
 from tests.service.conftest import Server, StartServer
-from tests.service.tracks import RESULT_FILES, stem_samples, write_track
+from tests.support.calls import RUNNING, SUCCEEDED, options, until
+from tests.support.tracks import RESULT_FILES, stem_samples, write_track
 
 STEMS = ("drums", "bass", "other", "vocals")
 

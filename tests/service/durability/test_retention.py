@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.service.calls import FAILED, SUCCEEDED, new_id, refused, seconds, until
 from tests.service.conftest import Server, StartServer
-from tests.service.tracks import RESULT_FILES, write_track
+from tests.support.calls import FAILED, SUCCEEDED, new_id, refused, seconds, until
+from tests.support.tracks import RESULT_FILES, write_track
 
 HOUR = 3600.0
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.service.calls import PATIENCE, Client
+from tests.support.calls import PATIENCE, Client
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_SECONDS = 0.01

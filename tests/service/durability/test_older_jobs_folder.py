@@ -5,9 +5,9 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
-from tests.service.calls import CANCELLED, SUCCEEDED, chunks_of, job_pb2, until, upload_finish, upload_header
 from tests.service.conftest import StartServer
-from tests.service.tracks import RESULT_FILES, WAVEFORMS, stem_samples, track_bytes
+from tests.support.calls import CANCELLED, SUCCEEDED, chunks_of, job_pb2, until, upload_finish, upload_header
+from tests.support.tracks import RESULT_FILES, WAVEFORMS, stem_samples, track_bytes
 
 ARCHIVE = Path(__file__).parent / "data" / "jobs-folder-0.1.0.tar.gz"
 """Made by that version on a killed server: "finished" and "long" (cancelled) have ended, "queued" waits with an upload

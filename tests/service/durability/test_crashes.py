@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from mismo.analysis.v1 import job_pb2
-from tests.service.calls import (
+from tests.support.calls import (
     PCM_F32LE,
     SUCCEEDED,
     Client,
@@ -24,8 +24,8 @@ from tests.service.calls import (
     upload_finish,
     upload_header,
 )
-from tests.service.process import ServerProcess
-from tests.service.tracks import RATE, RESULT_FILES, track_bytes, write_track
+from tests.support.process import ServerProcess
+from tests.support.tracks import RATE, RESULT_FILES, track_bytes, write_track
 
 SEGMENTS_LOST_AT_MOST = 2
 """For each kill and job: what was computed and not yet written."""

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.calls import PATIENCE, until
 from tests.service.conftest import Server, StartServer
-from tests.service.test_gateway import (
+from tests.service.gateway.test_gateway import (
     answers,
     client_of,
     ended,
@@ -21,7 +20,8 @@ from tests.service.test_gateway import (
     narrow_socket,
     request_for,
 )
-from tests.service.tracks import write_track
+from tests.support.calls import PATIENCE, until
+from tests.support.tracks import write_track
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

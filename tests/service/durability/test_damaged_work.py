@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from mismo.analysis.v1 import job_pb2
-from tests.service.calls import PCM_F32LE, SUCCEEDED, Client, options
 from tests.service.conftest import Server, StartServer
-from tests.service.process import ServerProcess
-from tests.service.tracks import track_bytes, write_track
+from tests.support.calls import PCM_F32LE, SUCCEEDED, Client, options
+from tests.support.process import ServerProcess
+from tests.support.tracks import track_bytes, write_track
 
 Stems = dict[str, bytes]
 Damage = Callable[[Path], object]
