@@ -164,7 +164,7 @@ async def test_what_happened_before_is_no_progress(server: Server, music: Path) 
     server.device.close()
     await server.client.submit(write_track(music / "a.wav", 4.0), job_id="a")
     server.device.allow(2)
-    await server.device.passed_at_least(2)
+    await until(lambda: server.app.repository.active["a"].job.segments_done >= 2)
     await server.device.someone_waits()
     watch = await Watching(heartbeat_interval=seconds(1), min_progress_interval=seconds(0.1)).open(
         server.client

@@ -156,7 +156,9 @@ async def test_the_end_of_a_job_is_told_as_soon_as_it_is_stored(house: House) ->
         await house.repository.record(active, lambda job: job, EventKind.UPDATED)
         assert house.rows("track") == []
         await house.repository.record(
-            active, lambda job: replace(job, state=JobState.SUCCEEDED), EventKind.TERMINAL
+            active,
+            lambda job: replace(job, state=JobState.SUCCEEDED, stages=a_job().stages),
+            EventKind.TERMINAL,
         )
         await house.told("delivered")
         [body] = told_of(receiver.visits)
@@ -275,11 +277,11 @@ async def test_a_broken_body_fault_costs_one_attempt_not_the_outbox(
 # Order and company
 
 
-async def two_stages(house: House, url: str) -> None:
+async def three_callbacks(house: House, url: str) -> None:
     job = a_job(url=url, mode=DeliveryMode.POLL)
     write_stems(house.jobs_dir, job)
     now = house.now()
-    rows = [CallbackRow(f"c{n}", job.job_id, job.run_id, f"stage{n}", url, now, now) for n in (1, 2, 3)]
+    rows = [CallbackRow(f"c{n}", job.job_id, job.run_id, "stems", url, now, now) for n in (1, 2, 3)]
     await house.repository.write(house.store.accept, job, "", "", now, rows)
     house.repository.tell_callbacks()
 
@@ -287,7 +289,7 @@ async def two_stages(house: House, url: str) -> None:
 async def test_within_a_job_the_order_is_kept_through_failures(house: House) -> None:
     async with Receiver(answering(503), answering(503), answering(200)) as receiver:
         house.outbox.start()
-        await two_stages(house, receiver.url)
+        await three_callbacks(house, receiver.url)
         await house.told("retried", "retried", "delivered", "delivered", "delivered")
         assert ids(receiver.visits) == ["c1", "c1", "c1", "c2", "c3"]
         assert receiver.most_open == 1
@@ -296,7 +298,7 @@ async def test_within_a_job_the_order_is_kept_through_failures(house: House) -> 
 async def test_a_callback_that_failed_for_good_lets_the_next_one_go(house: House) -> None:
     async with Receiver(answering(400), answering(200)) as receiver:
         house.outbox.start()
-        await two_stages(house, receiver.url)
+        await three_callbacks(house, receiver.url)
         await house.told("failed", "delivered", "delivered")
         assert ids(receiver.visits) == ["c1", "c2", "c3"]
 

@@ -152,6 +152,8 @@ FULL_RECORD = (
 def test_a_record_keeps_its_form() -> None:
     assert job_from_json(FULL_RECORD) == FULL_JOB
     kept = json.loads(FULL_RECORD)
+    for stage in kept["stages"]:
+        stage["result"] = None
     since = {
         "playhead_moved": False,
         "result_bytes": 0,
