@@ -86,7 +86,7 @@ def _die_with(server: int) -> None:
 
 
 def _mute() -> None:
-    """Discards the output of libraries, also from C, so that it is not in the server's log; closes the input."""
+    """Discards the output of libraries, also from C, so that it is not in the server's log; the input is empty."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)

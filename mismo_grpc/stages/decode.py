@@ -39,7 +39,7 @@ class DecodeStage:
         self._decoder = decoder
 
     def time_limit(self, audio_seconds: float) -> float | None:
-        """See StageWork: no limit, the decoder stops by itself when it makes no progress."""
+        """See StageWork: no limit, a decode may take as long as it needs."""
         return None
 
     async def run(self, context: StageContext) -> StageResult:

@@ -113,6 +113,7 @@ class StemReader:
     async def wait_ready(self, start_frame: int, timeout: float, interrupted: Callable[[], bool]) -> bool:
         """Waits until a frame is final; returns False after `timeout` seconds or when `interrupted` returns true.
 
+        `interrupted` is called whenever something of the job changed.
         Raises JobFailedError or JobNotReadyError if the job ended without the frame, StreamInterruptedError if the job
         was stopped and has begun again.
         """
