@@ -172,8 +172,11 @@ async def _send_headers(context: Context) -> None:
 
 
 async def _abort(method: str, error: Exception, context: Context) -> Never:
+    if isinstance(error, grpc.aio.InternalError):
+        # The client is gone, and grpc will cancel the call; raised as it is, the error would be logged as a failure.
+        raise asyncio.CancelledError from error
     if isinstance(error, grpc.aio.BaseError):
-        raise error  # The call has ended already: it was aborted, or the client is gone.
+        raise error  # The call was aborted already.
     if isinstance(error, MismoError):
         log.debug("rpc refused", method=method, reason=type(error).__name__, message=error.message)
         known = error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -173,6 +174,26 @@ async def test_a_client_that_cancels_ends_its_handler_wherever_it_is() -> None:
         call.cancel()
         assert await ended.get() == "let go"
         await server.streams.wait_none()
+
+
+async def test_a_client_that_leaves_while_a_message_goes_out_is_no_failure_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def stream(request: bytes, context: Any) -> AsyncGenerator[bytes, None]:
+        yield b"first"
+        while True:
+            yield BIG
+
+    async with probe(stream=stream) as server:
+        for rounds in range(60):
+            call = server.stream()
+            assert await call.read() == b"first"
+            # The client leaves at many moments of sending.
+            for _ in range(rounds % 6):
+                await asyncio.sleep(0)
+            call.cancel()
+        await server.streams.wait_none()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_streams_above_the_limit_are_refused_until_one_ends() -> None:
