@@ -69,6 +69,11 @@ class WaveformReaders:
                     job = active.job
                 finally:
                     lease.release()
+            if not job.has(Stage.STEMS):
+                raise ArtifactNotFoundError(
+                    f"job {job.job_id} makes no stems, so it has no waveforms; "
+                    "submit the track with STAGE_STEMS among options.stages"
+                )
             async with _stored(files, job, self._in_thread) as waveform:
                 yield waveform
 
