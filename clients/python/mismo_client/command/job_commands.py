@@ -46,6 +46,7 @@ from mismo_client.command.render import (
 )
 from mismo_client.command.run import EXIT_ERROR, answers, notes, run
 from mismo_client.command.sources import submit_track
+from mismo_client.errors import MismoRpcError
 
 
 def submit(
@@ -323,7 +324,14 @@ def delete(
 
     async def delete_all(client: AsyncClient) -> None:
         for one in job:
-            await client.delete(one, allow_missing=allow_missing)
-            typer.echo(f"{one} deleted")
+            try:
+                await client.delete(one)
+            except MismoRpcError as error:
+                # Not asked of the server: its response does not tell whether there was a job.
+                if not allow_missing or error.reason != "JOB_NOT_FOUND":
+                    raise
+                typer.echo(f"{one} was not there")
+            else:
+                typer.echo(f"{one} deleted")
 
     run(server, delete_all)
