@@ -47,10 +47,22 @@ async def test_a_worker_that_does_not_come_up_fails_the_task(
         assert pool.running == 0
 
 
-async def test_the_time_limit_does_not_count_the_start_of_the_worker(module: Callable[[str], str]) -> None:
-    slow = module("import time; time.sleep(0.7)")
+async def test_the_time_limit_does_not_count_the_start_of_the_worker(
+    module: Callable[[str], str], fifo: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report, gate = fifo("report"), fifo("gate")
+    slow = module(
+        f"from pathlib import Path\nPath({str(report)!r}).write_text('importing')\nPath({str(gate)!r}).read_text()"
+    )
     async with pool_of(1, modules=[slow]) as pool:
-        assert slow in (await pool.run(tasks.environment, timeout_seconds=0.6))["modules"]
+        run = asyncio.create_task(pool.run(tasks.environment, timeout_seconds=LONG))
+        assert await asyncio.to_thread(report.read_text) == "importing"
+        # The loop's clock passes the time limit of the task, not that of the start.
+        assert LONG + 1 < pool_module.START_SECONDS
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "time", lambda time=loop.time: time() + LONG + 1)
+        await asyncio.to_thread(gate.write_text, "go on")
+        assert slow in (await run)["modules"]
 
 
 async def test_started_workers_have_imported_their_modules_before_the_first_task() -> None:
