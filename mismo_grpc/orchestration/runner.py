@@ -118,6 +118,9 @@ class JobRunner:
                 ends[stage].set_result(None)
             if status.state is not StageState.SUCCEEDED:
                 await self._record_success(active, stage, result)
+            elif result.change(active.job) != active.job:
+                # It ran again, and found a source that has changed since it succeeded.
+                await self._repository.record(active, result.change, EventKind.UPDATED, must_write=True)
             if row.durable:
                 ends[stage].set_result(None)
 
