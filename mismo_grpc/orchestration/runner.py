@@ -239,12 +239,12 @@ class JobRunner:
         try:
             await self._record_job_end(active, state, stage_state, failure)
         except MismoError:
-            # Files that are removed in any case may be the space that is missing.
-            files = self._runs.files(active.job.run_id)
-            if state is None and _has_result(active.job):
+            # Files that are removed in any case may be the space that is missing. Those of a stage that is stored as
+            # succeeded stay: the stage is not run again if the end cannot be stored now either.
+            if active.job.has_result_of(Stage.STEMS):
                 await self._remove_needless(Needed(source=True), active)
             else:
-                await self._bulk(remove_results, files)
+                await self._bulk(remove_results, self._runs.files(active.job.run_id))
             await self._record_job_end(active, state, stage_state, failure)
         job = active.job
         if job.state is JobState.SUCCEEDED:

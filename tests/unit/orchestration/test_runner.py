@@ -364,6 +364,30 @@ async def test_the_end_is_stored_once_the_store_works_again(
     assert house.store.get("job") == job
 
 
+async def test_a_cancel_that_cannot_be_stored_keeps_what_succeeded(build: Build) -> None:
+    """The job runs on, and the stems are not made again."""
+    house = build()
+    house.stages[WAVEFORMS].gate = gate = asyncio.Event()
+    active = await house.take_up()
+    files, runner = house.runs.files(RUN_ID), house.runner()
+    files.stems.mkdir(parents=True)
+    files.stem("bass").write_bytes(b"x")
+    task = asyncio.create_task(runner.run(active))
+    await active.stems_changed.wait(lambda: active.job.has_result_of(STEMS), 20)
+    await house.stages[WAVEFORMS].begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    house.store.fail = lambda _: DiskFullError("full")
+    with pytest.raises(DiskFullError):
+        await runner.end(active, JobState.CANCELLED, StageState.CANCELLED, None)
+    house.store.fail = lambda _: None
+    gate.set()
+    job = await house.run(active)
+    assert job.state is JobState.SUCCEEDED
+    assert house.stages[STEMS].runs == 1
+    assert files.stem("bass").exists()
+
+
 async def test_work_files_go_when_no_stage_needs_them(build: Build) -> None:
     house = build()
     house.stages[LOUDNESS].gate = gate = asyncio.Event()
