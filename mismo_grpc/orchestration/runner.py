@@ -68,8 +68,8 @@ class JobRunner:
         active.stems_changed.notify()
         job, memory = active.job, RunMemory()
         if job.artifacts:
-            # A power cut may have lost the link.
-            await self._runs.publish(job.job_id, job.run_id)
+            # A power cut may have lost the link. After a cancel it must not be made any more.
+            await run_to_completion(self._runs.publish(job.job_id, job.run_id))
         missing = stages_to_run(job)
         ends = _known_ends(job, missing)
         tasks = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -320,6 +321,33 @@ async def test_a_restart_runs_what_is_missing_and_nothing_twice(build: Build, at
     needs_decoding = not (before.has_result_of(STEMS) and before.has_result_of(LOUDNESS))
     assert second.stages[DECODE].runs == needs_decoding
     assert len(second.store.callbacks_of("job")) == 2
+
+
+async def test_a_cancel_during_the_repair_of_a_link_leaves_none(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = build()
+    active = await house.take_up()
+    stems = replace(active.job.stage(STEMS), state=SUCCEEDED)
+    active.job = replace(active.job.with_stage(stems), artifacts=(Artifact("stems.json", 10, "5"),))
+    link, linking, go_on = house.runs.link, threading.Event(), threading.Event()
+
+    def held(job_id: str, run_id: str) -> str | None:
+        linking.set()
+        assert go_on.wait(20)
+        return link(job_id, run_id)
+
+    monkeypatch.setattr(house.runs, "link", held)
+    runner = house.runner()
+    task = asyncio.create_task(runner.run(active))
+    assert await asyncio.to_thread(linking.wait, 20)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=0.05)
+    assert not done, "it ended while its thread still made the link"
+    go_on.set()
+    await asyncio.wait([task])
+    await runner.end(active, JobState.CANCELLED, StageState.CANCELLED, None)
+    assert house.runs.linked("job") is None
 
 
 async def test_a_job_whose_stages_have_all_ended_only_ends(build: Build) -> None:
