@@ -248,6 +248,9 @@ class JobRunner:
             await self._record_job_end(active, state, stage_state, failure)
         job = active.job
         if job.state is JobState.SUCCEEDED:
+            if not job.has_result_of(Stage.STEMS):
+                # Stems that failed half-way, in a job that succeeded with the result of another stage.
+                await self._bulk(remove_results, self._runs.files(job.run_id))
             await self._remove_needless(Needed(), active)
         else:
             await self._runs.withdraw(job.job_id, job.run_id)

@@ -218,6 +218,18 @@ async def test_what_needs_a_failed_stage_is_skipped_with_its_error(build: Build)
     assert house.stages[WAVEFORMS].runs == 0
 
 
+async def test_stems_that_failed_half_way_do_not_stay_with_the_result_of_another_stage(build: Build) -> None:
+    house = build()
+    house.stages[STEMS].errors = [CorruptAudioError("no stems")]
+    files = house.runs.files(RUN_ID)
+    files.stems.mkdir(parents=True)
+    files.stem("bass").write_bytes(b"half")
+    job = await house.run()
+    assert (job.state, job.artifacts) == (JobState.SUCCEEDED, ())
+    assert files.folder.exists()
+    assert not files.stems.exists()
+
+
 async def test_a_job_without_a_result_fails_with_the_first_asked_stage_s_error(build: Build) -> None:
     house = build(asked=(LOUDNESS, STEMS))
     house.stages[STEMS].errors = [QueueFullError("x") for _ in range(3)]
