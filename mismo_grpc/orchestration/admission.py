@@ -231,6 +231,9 @@ class Admission:
             if job.has(Stage.STEMS):
                 with self._runs.held(cached.run_id):
                     artifacts = await self._checksum(take_over_result, self._runs, job, cached)
+            else:
+                # Empty; without it the next start would report that the files of a finished job are gone.
+                await asyncio.to_thread(_make_folder, self._runs.files(job.run_id).folder)
             if artifacts is not None:
                 return _taken_over(job, cached, artifacts, self._repository.now(), self._default_ttl)
         if job.source.kind is SourceKind.UPLOAD:

@@ -61,13 +61,15 @@ class JobChanges:
         return active.job
 
     async def _cancel(self, active: ActiveJob) -> None:
-        if active.cancelling:
-            await active.event_log.changed.wait(lambda: active.job.state.ended or not active.cancelling, None)
-        else:
-            await run_to_completion(self._stop(active))
+        # Again after a cancel of another client that could not be stored.
+        while not active.job.state.ended:
+            if active.cancelling:
+                await active.event_log.changed.wait(lambda: not active.cancelling, None)
+            else:
+                active.cancelling = True
+                await run_to_completion(self._stop(active))
 
     async def _stop(self, active: ActiveJob) -> None:
-        active.cancelling = True
         try:
             if active.task is not None:
                 active.task.cancel()

@@ -68,8 +68,8 @@ class JobRunner:
         active.stems_changed.notify()
         job, memory = active.job, RunMemory()
         if job.artifacts:
-            # A power cut may have lost the link.
-            await self._runs.publish(job.job_id, job.run_id)
+            # A power cut may have lost the link. After a cancel it must not be made any more.
+            await run_to_completion(self._runs.publish(job.job_id, job.run_id))
         missing = stages_to_run(job)
         ends = _known_ends(job, missing)
         tasks = {
@@ -118,6 +118,9 @@ class JobRunner:
                 ends[stage].set_result(None)
             if status.state is not StageState.SUCCEEDED:
                 await self._record_success(active, stage, result)
+            elif result.change(active.job) != active.job:
+                # It ran again, and found a source that has changed since it succeeded.
+                await self._repository.record(active, result.change, EventKind.UPDATED, must_write=True)
             if row.durable:
                 ends[stage].set_result(None)
 
@@ -236,15 +239,18 @@ class JobRunner:
         try:
             await self._record_job_end(active, state, stage_state, failure)
         except MismoError:
-            # Files that are removed in any case may be the space that is missing.
-            files = self._runs.files(active.job.run_id)
-            if state is None and _has_result(active.job):
+            # Files that are removed in any case may be the space that is missing. Those of a stage that is stored as
+            # succeeded stay: the stage is not run again if the end cannot be stored now either.
+            if active.job.has_result_of(Stage.STEMS):
                 await self._remove_needless(Needed(source=True), active)
             else:
-                await self._bulk(remove_results, files)
+                await self._bulk(remove_results, self._runs.files(active.job.run_id))
             await self._record_job_end(active, state, stage_state, failure)
         job = active.job
         if job.state is JobState.SUCCEEDED:
+            if not job.has_result_of(Stage.STEMS):
+                # Stems that failed half-way, in a job that succeeded with the result of another stage.
+                await self._bulk(remove_results, self._runs.files(job.run_id))
             await self._remove_needless(Needed(), active)
         else:
             await self._runs.withdraw(job.job_id, job.run_id)

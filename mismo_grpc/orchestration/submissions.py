@@ -231,7 +231,9 @@ class Submissions:
             tell(job)
         if job.state.ended:
             try:
-                await self._runs.publish(job.job_id, job.run_id)
+                # As for a run that does its stages itself: one without files does not replace an earlier one's link.
+                if job.artifacts:
+                    await self._runs.publish(job.job_id, job.run_id)
             finally:
                 self._repository.publish_ended(job.run_id)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -217,6 +218,18 @@ async def test_what_needs_a_failed_stage_is_skipped_with_its_error(build: Build)
     assert house.stages[WAVEFORMS].runs == 0
 
 
+async def test_stems_that_failed_half_way_do_not_stay_with_the_result_of_another_stage(build: Build) -> None:
+    house = build()
+    house.stages[STEMS].errors = [CorruptAudioError("no stems")]
+    files = house.runs.files(RUN_ID)
+    files.stems.mkdir(parents=True)
+    files.stem("bass").write_bytes(b"half")
+    job = await house.run()
+    assert (job.state, job.artifacts) == (JobState.SUCCEEDED, ())
+    assert files.folder.exists()
+    assert not files.stems.exists()
+
+
 async def test_a_job_without_a_result_fails_with_the_first_asked_stage_s_error(build: Build) -> None:
     house = build(asked=(LOUDNESS, STEMS))
     house.stages[STEMS].errors = [QueueFullError("x") for _ in range(3)]
@@ -322,6 +335,33 @@ async def test_a_restart_runs_what_is_missing_and_nothing_twice(build: Build, at
     assert len(second.store.callbacks_of("job")) == 2
 
 
+async def test_a_cancel_during_the_repair_of_a_link_leaves_none(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = build()
+    active = await house.take_up()
+    stems = replace(active.job.stage(STEMS), state=SUCCEEDED)
+    active.job = replace(active.job.with_stage(stems), artifacts=(Artifact("stems.json", 10, "5"),))
+    link, linking, go_on = house.runs.link, threading.Event(), threading.Event()
+
+    def held(job_id: str, run_id: str) -> str | None:
+        linking.set()
+        assert go_on.wait(20)
+        return link(job_id, run_id)
+
+    monkeypatch.setattr(house.runs, "link", held)
+    runner = house.runner()
+    task = asyncio.create_task(runner.run(active))
+    assert await asyncio.to_thread(linking.wait, 20)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=0.05)
+    assert not done, "it ended while its thread still made the link"
+    go_on.set()
+    await asyncio.wait([task])
+    await runner.end(active, JobState.CANCELLED, StageState.CANCELLED, None)
+    assert house.runs.linked("job") is None
+
+
 async def test_a_job_whose_stages_have_all_ended_only_ends(build: Build) -> None:
     first = build()
     active = await first.take_up()
@@ -362,6 +402,30 @@ async def test_the_end_is_stored_once_the_store_works_again(
     job = await house.run()
     assert job.state.ended
     assert house.store.get("job") == job
+
+
+async def test_a_cancel_that_cannot_be_stored_keeps_what_succeeded(build: Build) -> None:
+    """The job runs on, and the stems are not made again."""
+    house = build()
+    house.stages[WAVEFORMS].gate = gate = asyncio.Event()
+    active = await house.take_up()
+    files, runner = house.runs.files(RUN_ID), house.runner()
+    files.stems.mkdir(parents=True)
+    files.stem("bass").write_bytes(b"x")
+    task = asyncio.create_task(runner.run(active))
+    await active.stems_changed.wait(lambda: active.job.has_result_of(STEMS), 20)
+    await house.stages[WAVEFORMS].begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    house.store.fail = lambda _: DiskFullError("full")
+    with pytest.raises(DiskFullError):
+        await runner.end(active, JobState.CANCELLED, StageState.CANCELLED, None)
+    house.store.fail = lambda _: None
+    gate.set()
+    job = await house.run(active)
+    assert job.state is JobState.SUCCEEDED
+    assert house.stages[STEMS].runs == 1
+    assert files.stem("bass").exists()
 
 
 async def test_work_files_go_when_no_stage_needs_them(build: Build) -> None:

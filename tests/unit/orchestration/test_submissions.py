@@ -7,6 +7,7 @@ import uuid
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from mismo_grpc.errors import (
     InvalidFieldError,
@@ -17,8 +18,10 @@ from mismo_grpc.errors import (
     SourceNotFoundError,
     UploadNotFoundError,
 )
-from mismo_grpc.jobs.job import JobOptions, JobState, Source, SourceKind, StemOptions
+from mismo_grpc.jobs.events import EventKind
+from mismo_grpc.jobs.job import JobOptions, JobState, Source, SourceKind, Stage, StageState, StemOptions
 from mismo_grpc.orchestration.submissions import same_options
+from mismo_grpc.results.run_recovery import Recovered, recover_runs
 from tests.unit.orchestration.desk import PATIENCE, SubmitDesk
 from tests.unit.orchestration.place import NOW
 
@@ -221,6 +224,29 @@ async def test_an_earlier_result_is_used_again(desk: SubmitDesk) -> None:
     assert "b" not in desk.repository.active
     other = desk.request(desk.track(), job_id="c", options=JobOptions(stems=StemOptions(shifts=1)))
     assert not (await desk.submissions.submit(other)).cache_hit
+
+
+async def test_an_earlier_result_without_files_leaves_the_stems_of_an_earlier_run(desk: SubmitDesk) -> None:
+    await desk.submissions.submit(desk.request(desk.track(), job_id="a"))
+    stems = await desk.succeed("a")
+    await desk.runs.publish("a", stems.run_id)
+    loudness = JobOptions(stages=(Stage.LOUDNESS,))
+    await desk.submissions.submit(desk.request(desk.track(), job_id="b", options=loudness))
+    active = desk.repository.active["b"]
+    stages = tuple(replace(status, state=StageState.SUCCEEDED) for status in active.job.stages)
+    ended = replace(active.job, state=JobState.SUCCEEDED, ended_at=NOW, expires_at=NOW + 3600, stages=stages)
+    await desk.repository.record(active, lambda _: ended, EventKind.TERMINAL)
+    if active.task is not None:
+        active.task.cancel()
+    again = await desk.submissions.submit(desk.request(desk.track(), job_id="a", options=loudness))
+    assert again.cache_hit
+    await desk.runs.removed()
+    assert desk.runs.linked("a") == stems.run_id
+    assert desk.runs.files(stems.run_id).stems_json.exists()
+    desk.runs.files(active.job.run_id).folder.mkdir()
+    with capture_logs() as logs:
+        assert recover_runs(desk.runs, desk.store.standing_runs()) == Recovered()
+    assert logs == []
 
 
 @pytest.mark.parametrize("change", ["deleted", "replaced"])

@@ -202,6 +202,25 @@ async def test_the_job_keeps_what_it_has_of_the_old_source(bench: Workbench) -> 
     assert not bench.files.mix.exists()
 
 
+async def test_results_carry_the_hash_of_the_source_that_they_were_made_of(bench: Workbench) -> None:
+    """The track was decoded in an earlier boot, the source changed, and no other stage has a result yet."""
+    bench.record(OLD)
+    active = await bench.job(LOUDNESS, succeeded=(DECODE,), sha256=sha256(bench.source))
+    await bench.decoder(boot="earlier").decode(active.job)
+    bench.record(NEW[:22_050])
+
+    class Measured(Unwanted):
+        async def run(self, context: StageContext) -> StageResult:
+            await context.needs()
+            return StageResult()
+
+    works: list[StageWork] = [DecodeStage(bench.decoder(boot="this")), Measured()]
+    await JobRunner(bench.repository, bench.runs, works, default_ttl=60.0, bulk=asyncio.to_thread).run(active)
+    assert active.job.state is JobState.SUCCEEDED
+    assert active.job.source_sha256 == sha256(bench.source)
+    assert bench.store.get("job") == active.job
+
+
 async def test_a_source_that_changes_while_it_is_read_has_no_hash(bench: Workbench) -> None:
     """So its results are taken over by no other job."""
     bench.record(OLD)
