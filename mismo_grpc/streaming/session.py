@@ -238,6 +238,8 @@ class StreamSession:
         return None
 
     async def _await_audio(self, missing: int) -> NotReady | None:
+        # The reason of an ended job would be a wrong one.
+        self._source.check_growing()
         self._tell_scheduler(every=1)
         waits_for = self._waits_for(missing)
         now = self._control.clock()
