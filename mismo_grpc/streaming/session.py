@@ -103,7 +103,8 @@ class StreamSession:
         self._end_sent = False
         self._followed: int | None = None
         self._stalled_at: float | None = None
-        self._told_stalled_at: float | None = None
+        self._told_stalled_at = 0.0
+        self._known_shortage: Shortage | None = None
         self._told: tuple[int, int, NotReadyReason] | None = None
         self._told_at = 0.0
 
@@ -188,7 +189,7 @@ class StreamSession:
         audio = self._interleaver.cut(position, size, self._control.bytes_left, credit_frames)
         if isinstance(audio, Shortage):
             return await self._await_credit(audio)
-        self._stalled_at = self._told_stalled_at = None
+        self._stalled_at = self._known_shortage = None
         self._chunks_sent[position] = sent + 1
         self._control.bytes_left -= len(audio.data)
         if self._interleaver.ended(position):
@@ -231,7 +232,9 @@ class StreamSession:
                 f"credit: none came for {self._idle_seconds:g} s; open the stream again where it stopped",
                 field="credit",
             )
-        if self._told_stalled_at is None or now >= self._told_stalled_at + self._repeat_seconds:
+        # More can be missing than the client knows: a larger chunk became ready, or credit of frames allows one.
+        known, self._known_shortage = self._known_shortage, shortage
+        if known is None or shortage.exceeds(known) or now >= self._told_stalled_at + self._repeat_seconds:
             self._told_stalled_at = now
             return AwaitingCredit(self._generation, shortage.missing_bytes, shortage.missing_frames)
         await self._control.change(min(patience, self._told_stalled_at + self._repeat_seconds - now))
