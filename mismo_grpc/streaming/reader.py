@@ -172,7 +172,7 @@ class StemReader:
         self._job.unfollow(player)
 
     def sha256(self, stem_index: int) -> str:
-        """The hash of a finished stem's samples as stored, in lower-case hex; empty until the job has ended."""
+        """The hash of a finished stem's samples as stored, in lower-case hex; empty until it is known."""
         sums = self._sha256s()
         return sums[stem_index] if stem_index < len(sums) else ""
 

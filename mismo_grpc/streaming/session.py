@@ -6,7 +6,7 @@ The rules:
 * Credit counts payload bytes of all stems together, and, if the client's open grants any, frames of each stem from the
   earliest start of any stem. A chunk is sent only if the credit covers all of it. With less credit the chunk is
   shorter, but not below MIN_SLICE_BYTES, unless the stem or its final frames end there. If the credit does not suffice,
-  AwaitingCredit says what is missing, at once and then at intervals.
+  AwaitingCredit says what is missing: at once, when it became more than the client knows, and at intervals.
 * A seek drops the queued audio. Unused bytes of credit remain valid, so at most the granted credit is stale after a
   seek; the frames of credit are replaced by those of the seek. If several seeks wait, only the newest valid one is
   applied. A refused seek grants no credit.
