@@ -13,6 +13,7 @@ import grpc
 from mismo.analysis.v1 import transfer_service_pb2 as pb
 from mismo.analysis.v1.transfer_service_pb2_grpc import TransferServiceServicer
 from mismo_grpc.audio.checksum import crc32c
+from mismo_grpc.completion import end_task
 from mismo_grpc.errors import InvalidFieldError, JobNotReadyError, MismoError, check_run
 from mismo_grpc.jobs.job import Artifact
 from mismo_grpc.orchestration.service import Jobs
@@ -172,7 +173,4 @@ async def _beside(work: Any) -> AsyncGenerator[asyncio.Task[None], None]:
     try:
         yield task
     finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
+        await end_task(task)

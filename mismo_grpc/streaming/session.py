@@ -22,9 +22,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 from mismo_grpc.audio.checksum import crc32c
+from mismo_grpc.completion import end_task
 from mismo_grpc.errors import InvalidFieldError, StreamIdleError
 from mismo_grpc.separation.stems import StemLayout
 from mismo_grpc.streaming.blocks import AudioSlice, Shortage
@@ -126,7 +126,7 @@ class StreamSession:
         waiting = self._forget_wait()
         await self._interleaver.close()
         if waiting is not None:
-            await settle(waiting)
+            await end_task(waiting)
 
     async def step(self) -> ServerMessage | None:
         """Returns the next message, None if this step only waited or read.
@@ -322,11 +322,3 @@ def start_frames(opened: Open, layout: StemLayout, stems: Sequence[int]) -> list
     if not resumed.keys() <= set(asked):
         raise InvalidFieldError(f"{field} names a stem that open.stem_names leaves out", field=field)
     return [resumed.get(name, start) for name in asked]
-
-
-async def settle(task: asyncio.Future[Any]) -> None:
-    """Cancels a task that is no longer needed and ignores its result."""
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled():
-        task.exception()
