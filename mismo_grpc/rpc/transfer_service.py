@@ -22,9 +22,11 @@ from mismo_grpc.rpc.stem_mapping import client_message, info_message, limit_of, 
 from mismo_grpc.rpc.upload_stream import UploadStream
 from mismo_grpc.rpc.values import encoding_of
 from mismo_grpc.rpc.waveform_mapping import waveform_messages
+from mismo_grpc.streaming.positions import check_not_negative
 from mismo_grpc.streaming.range_read import StemRangeRead
 from mismo_grpc.streaming.stream import StemStream
 from mismo_grpc.streaming.waveform_reader import check_frames_per_pixel
+from mismo_grpc.streaming.wire_format import check_chunk_bytes
 from mismo_grpc.uploads.uploads import Uploads
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -84,6 +86,12 @@ class TransferService(TransferServiceServicer):
     async def ReadStem(  # noqa: N802
         self, request: pb.ReadStemRequest, context: Context
     ) -> AsyncGenerator[pb.ReadStemResponse, None]:
+        # Checked before the wait for the track.
+        encoding = encoding_of(request.encoding, "encoding")
+        start, limit = start_of(request, "start_time"), limit_of(request)
+        check_not_negative(start, "start_frame", "start_time")
+        check_not_negative(limit, "frame_limit", "time_limit")
+        check_chunk_bytes(request.chunk_bytes, "chunk_bytes")
         job = await self._jobs.get(request.job_id)
         check_run(job.job_id, request.expected_run_id, job.run_id)
         if job.layout is None and not request.follow and not job.state.ended:
@@ -94,9 +102,9 @@ class TransferService(TransferServiceServicer):
             reading = StemRangeRead(
                 source,
                 request.stem_name,
-                encoding_of(request.encoding, "encoding"),
-                start=start_of(request, "start_time"),
-                limit=limit_of(request),
+                encoding,
+                start=start,
+                limit=limit,
                 follow=request.follow,
                 chunk_bytes=request.chunk_bytes,
             )
