@@ -228,8 +228,7 @@ async def test_the_files_stay_open_for_a_read_even_if_the_stream_is_cancelled_wh
             await until(messages, Chunk)
 
     playing = asyncio.ensure_future(play())
-    while not track.reader.held:
-        await asyncio.sleep(0)
+    await track.reader.holding.wait()
     # As by a client that leaves, and then by a server that shuts down.
     for _ in range(3):
         playing.cancel()
