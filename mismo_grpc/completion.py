@@ -1,4 +1,4 @@
-"""Waits for work that must finish even if the caller is cancelled."""
+"""Waits for work and events: to the end even if the caller is cancelled, or for a limited time."""
 
 from __future__ import annotations
 
@@ -31,3 +31,19 @@ async def wait_ended(tasks: Sequence[asyncio.Future[Any]]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.exception()
+
+
+async def end_task(task: asyncio.Future[Any]) -> None:
+    """Cancels a task that is no longer needed, waits until it has ended, and ignores its result."""
+    task.cancel()
+    await wait_ended([task])
+
+
+async def happens(event: asyncio.Event, seconds: float | None) -> bool:
+    """Waits until an event is set, at most `seconds` (None: no limit); returns whether it was set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

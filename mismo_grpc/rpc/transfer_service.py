@@ -13,6 +13,7 @@ import grpc
 from mismo.analysis.v1 import transfer_service_pb2 as pb
 from mismo.analysis.v1.transfer_service_pb2_grpc import TransferServiceServicer
 from mismo_grpc.audio.checksum import crc32c
+from mismo_grpc.completion import end_task
 from mismo_grpc.errors import InvalidFieldError, JobNotReadyError, MismoError, check_run
 from mismo_grpc.jobs.job import Artifact
 from mismo_grpc.orchestration.service import Jobs
@@ -21,9 +22,11 @@ from mismo_grpc.rpc.stem_mapping import client_message, info_message, limit_of, 
 from mismo_grpc.rpc.upload_stream import UploadStream
 from mismo_grpc.rpc.values import encoding_of
 from mismo_grpc.rpc.waveform_mapping import waveform_messages
+from mismo_grpc.streaming.positions import check_not_negative
 from mismo_grpc.streaming.range_read import StemRangeRead
 from mismo_grpc.streaming.stream import StemStream
 from mismo_grpc.streaming.waveform_reader import check_frames_per_pixel
+from mismo_grpc.streaming.wire_format import check_chunk_bytes
 from mismo_grpc.uploads.uploads import Uploads
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -83,6 +86,12 @@ class TransferService(TransferServiceServicer):
     async def ReadStem(  # noqa: N802
         self, request: pb.ReadStemRequest, context: Context
     ) -> AsyncGenerator[pb.ReadStemResponse, None]:
+        # Checked before the wait for the track.
+        encoding = encoding_of(request.encoding, "encoding")
+        start, limit = start_of(request, "start_time"), limit_of(request)
+        check_not_negative(start, "start_frame", "start_time")
+        check_not_negative(limit, "frame_limit", "time_limit")
+        check_chunk_bytes(request.chunk_bytes, "chunk_bytes")
         job = await self._jobs.get(request.job_id)
         check_run(job.job_id, request.expected_run_id, job.run_id)
         if job.layout is None and not request.follow and not job.state.ended:
@@ -93,9 +102,9 @@ class TransferService(TransferServiceServicer):
             reading = StemRangeRead(
                 source,
                 request.stem_name,
-                encoding_of(request.encoding, "encoding"),
-                start=start_of(request, "start_time"),
-                limit=limit_of(request),
+                encoding,
+                start=start,
+                limit=limit,
                 follow=request.follow,
                 chunk_bytes=request.chunk_bytes,
             )
@@ -172,7 +181,4 @@ async def _beside(work: Any) -> AsyncGenerator[asyncio.Task[None], None]:
     try:
         yield task
     finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
+        await end_task(task)

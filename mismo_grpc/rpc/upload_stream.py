@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import replace
 
 from mismo.analysis.v1 import transfer_service_pb2 as pb
+from mismo_grpc.completion import happens
 from mismo_grpc.errors import StreamIdleError, StreamProtocolError
 from mismo_grpc.uploads.uploads import Uploads, UploadStatus
 
@@ -96,22 +97,14 @@ class UploadStream:
             self._changed.clear()
             status = self._status
             if status is not None and status != sent:
-                if receiving.done() or _due(status, sent) or not await self._change(PAUSE_SECONDS):
+                if receiving.done() or _due(status, sent) or not await happens(self._changed, PAUSE_SECONDS):
                     sent = status
                     yield status
                 continue
             if receiving.done():
                 receiving.result()
                 return
-            await self._change(None)
-
-    async def _change(self, seconds: float | None) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            return False
-        return True
+            await self._changed.wait()
 
 
 def _due(status: UploadStatus, sent: UploadStatus | None) -> bool:

@@ -48,6 +48,10 @@ class Shortage:
     missing_bytes: int
     missing_frames: int
 
+    def exceeds(self, other: Shortage) -> bool:
+        """Whether more bytes or more frames are missing than `other` says."""
+        return self.missing_bytes > other.missing_bytes or self.missing_frames > other.missing_frames
+
 
 class Hash(Protocol):
     """A running checksum, like those of hashlib."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from mismo_grpc.completion import run_to_completion
 from mismo_grpc.streaming.blocks import AudioSlice, Block, Shortage, SliceLimits
 from mismo_grpc.streaming.reader import StemReader
 from mismo_grpc.streaming.wire_format import WireFormat
@@ -106,7 +107,10 @@ class StemInterleaver:
                 dropped.exception()  # Marks the error as retrieved; the next read meets it again.
 
     async def close(self) -> None:
-        """Waits for running reads, so that the source can be closed."""
+        """Waits for running reads, even if it is cancelled meanwhile, so that the source can be closed."""
+        await run_to_completion(self._end_reads())
+
+    async def _end_reads(self) -> None:
         await self._drop_reading()
         await self._end_dropped(0)
 

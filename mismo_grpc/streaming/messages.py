@@ -55,9 +55,9 @@ ClientMessage = Open | Seek | Credit
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """Describes the stream; frames are at `sample_rate` (Hz), `idle_seconds` is 0 if there is no such limit.
+    """Describes the stream; frames are at `sample_rate` (Hz). `codec_header` is FLAC's stream header.
 
-    `codec_header` is FLAC's stream header.
+    `segment_frames` is 0 if unknown, `idle_seconds` is 0 if the client need not send anything.
     """
 
     job_id: str
@@ -121,7 +121,7 @@ class NotReadyReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class NotReady:
-    """Frames [start_frame, end_frame) are not final yet; both are None until the track is decoded.
+    """Frames [start_frame, end_frame) are not final yet; both are None before Info.
 
     They are expected `expected_seconds` from now, None while that is unknown.
     """
@@ -147,7 +147,7 @@ class EndOfStem:
     """A stem was sent up to the end.
 
     `sha256` is the hash of the payload sent in this generation, from `start_frame` on; `stem_sha256` is the hash of the
-    stem's samples as stored, empty while the job runs.
+    stem's samples as stored, empty until the stems are finished.
     """
 
     stem_index: int

@@ -15,7 +15,9 @@ from mismo_grpc.streaming.stream_control import UNLIMITED_FRAMES
 from mismo_grpc.streaming.wire_format import WireFormat, check_chunk_bytes, info_of, stem_index
 
 WAIT_SECONDS = 60.0
+"""After this time without the frame the position is reported again."""
 ALLOWED_BYTES = 2 * BLOCK_BYTES
+"""Takes the place of a client's credit: it suffices for any slice, and for reading the next block ahead."""
 
 
 class StemRangeRead:
@@ -77,8 +79,8 @@ class StemRangeRead:
                     await interleaver.load(ALLOWED_BYTES, UNLIMITED_FRAMES)
                     continue
                 audio = interleaver.cut(0, self._chunk_bytes, ALLOWED_BYTES, UNLIMITED_FRAMES)
-                if isinstance(audio, AudioSlice):
-                    yield audio
+                assert isinstance(audio, AudioSlice), "ALLOWED_BYTES suffice for any slice"
+                yield audio
         finally:
             self._source.unfollow(self)
             await interleaver.close()

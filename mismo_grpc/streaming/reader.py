@@ -126,11 +126,17 @@ class StemReader:
             return False
         if self.ready_end(start_frame) > start_frame:
             return True
-        if not self._ended():
+        self.check_growing()
+        return False
+
+    def check_growing(self) -> None:
+        """Call it if a frame is not final. Raises the error of `wait_ready` if it will not become final here."""
+        if self._ended():
+            raise self._ended_without()
+        if not self._job.grows():
             raise StreamInterruptedError(
                 "the job was stopped and has begun again; open the stream again here"
             )
-        raise self._ended_without()
 
     def waiting_reason(self, frame: int) -> NotReadyReason:
         """Why a frame is not final yet."""
@@ -166,7 +172,7 @@ class StemReader:
         self._job.unfollow(player)
 
     def sha256(self, stem_index: int) -> str:
-        """The hash of a finished stem's samples as stored, in lower-case hex; empty until the job has ended."""
+        """The hash of a finished stem's samples as stored, in lower-case hex; empty until it is known."""
         sums = self._sha256s()
         return sums[stem_index] if stem_index < len(sums) else ""
 

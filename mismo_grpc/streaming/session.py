@@ -6,7 +6,7 @@ The rules:
 * Credit counts payload bytes of all stems together, and, if the client's open grants any, frames of each stem from the
   earliest start of any stem. A chunk is sent only if the credit covers all of it. With less credit the chunk is
   shorter, but not below MIN_SLICE_BYTES, unless the stem or its final frames end there. If the credit does not suffice,
-  AwaitingCredit says what is missing, at once and then at intervals.
+  AwaitingCredit says what is missing: at once, when it became more than the client knows, and at intervals.
 * A seek drops the queued audio. Unused bytes of credit remain valid, so at most the granted credit is stale after a
   seek; the frames of credit are replaced by those of the seek. If several seeks wait, only the newest valid one is
   applied. A refused seek grants no credit.
@@ -22,9 +22,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 from mismo_grpc.audio.checksum import crc32c
+from mismo_grpc.completion import end_task
 from mismo_grpc.errors import InvalidFieldError, StreamIdleError
 from mismo_grpc.separation.stems import StemLayout
 from mismo_grpc.streaming.blocks import AudioSlice, Shortage
@@ -103,7 +103,8 @@ class StreamSession:
         self._end_sent = False
         self._followed: int | None = None
         self._stalled_at: float | None = None
-        self._told_stalled_at: float | None = None
+        self._told_stalled_at = 0.0
+        self._known_shortage: Shortage | None = None
         self._told: tuple[int, int, NotReadyReason] | None = None
         self._told_at = 0.0
 
@@ -125,7 +126,7 @@ class StreamSession:
         waiting = self._forget_wait()
         await self._interleaver.close()
         if waiting is not None:
-            await settle(waiting)
+            await end_task(waiting)
 
     async def step(self) -> ServerMessage | None:
         """Returns the next message, None if this step only waited or read.
@@ -188,7 +189,7 @@ class StreamSession:
         audio = self._interleaver.cut(position, size, self._control.bytes_left, credit_frames)
         if isinstance(audio, Shortage):
             return await self._await_credit(audio)
-        self._stalled_at = self._told_stalled_at = None
+        self._stalled_at = self._known_shortage = None
         self._chunks_sent[position] = sent + 1
         self._control.bytes_left -= len(audio.data)
         if self._interleaver.ended(position):
@@ -231,13 +232,17 @@ class StreamSession:
                 f"credit: none came for {self._idle_seconds:g} s; open the stream again where it stopped",
                 field="credit",
             )
-        if self._told_stalled_at is None or now >= self._told_stalled_at + self._repeat_seconds:
+        # More can be missing than the client knows: a larger chunk became ready, or credit of frames allows one.
+        known, self._known_shortage = self._known_shortage, shortage
+        if known is None or shortage.exceeds(known) or now >= self._told_stalled_at + self._repeat_seconds:
             self._told_stalled_at = now
             return AwaitingCredit(self._generation, shortage.missing_bytes, shortage.missing_frames)
         await self._control.change(min(patience, self._told_stalled_at + self._repeat_seconds - now))
         return None
 
     async def _await_audio(self, missing: int) -> NotReady | None:
+        # The reason of an ended job would be a wrong one.
+        self._source.check_growing()
         self._tell_scheduler(every=1)
         waits_for = self._waits_for(missing)
         now = self._control.clock()
@@ -317,11 +322,3 @@ def start_frames(opened: Open, layout: StemLayout, stems: Sequence[int]) -> list
     if not resumed.keys() <= set(asked):
         raise InvalidFieldError(f"{field} names a stem that open.stem_names leaves out", field=field)
     return [resumed.get(name, start) for name in asked]
-
-
-async def settle(task: asyncio.Future[Any]) -> None:
-    """Cancels a task that is no longer needed and ignores its result."""
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled():
-        task.exception()

@@ -7,10 +7,11 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
 
+from mismo_grpc.completion import end_task
 from mismo_grpc.errors import MismoError, StreamIdleError, StreamProtocolError
 from mismo_grpc.streaming.messages import ClientMessage, NotReady, NotReadyReason, Open, ServerMessage
 from mismo_grpc.streaming.reader import OpenStems
-from mismo_grpc.streaming.session import SessionOver, StreamSession, settle
+from mismo_grpc.streaming.session import SessionOver, StreamSession
 from mismo_grpc.streaming.stream_control import StreamControl
 
 REPEAT_SECONDS = 9.0
@@ -70,7 +71,7 @@ class StemStream:
             stems = self._open_stems(opened.job_id, opened.expected_run_id, self._on_waiting)
             opening = asyncio.ensure_future(stack.enter_async_context(stems))
             opening.add_done_callback(self._control.wake)
-            stack.push_async_callback(settle, opening)
+            stack.push_async_callback(end_task, opening)
             told: NotReadyReason | None = None
             due = self._control.clock() + self._opening_seconds
             while not opening.done():

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mismo_grpc.completion import happens
 from mismo_grpc.errors import InvalidFieldError, MismoError, StreamProtocolError
 from mismo_grpc.streaming.messages import ClientMessage, Credit, Open, Seek
 from mismo_grpc.streaming.positions import check_not_negative
@@ -58,12 +59,7 @@ class StreamControl:
 
     async def change(self, seconds: float | None) -> bool:
         """Waits for a change since `look`; returns False if there was none within `seconds`."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await happens(self._changed, seconds)
 
     def fail(self, error: MismoError) -> None:
         """Makes `look` raise this error; further errors are ignored."""

@@ -322,6 +322,24 @@ async def test_a_wrong_read_names_its_field(
     await served.all_let_go()
 
 
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"start_frame": -1}, "start_frame"),
+        ({"start_time": duration_pb2.Duration(seconds=1, nanos=-1)}, "start_time"),
+        ({"frame_limit": -1}, "frame_limit"),
+        ({"chunk_bytes": 1}, "chunk_bytes"),
+        ({"encoding": audio_pb2.Encoding.ValueType(77)}, "encoding"),
+    ],
+)
+async def test_what_no_track_allows_is_refused_before_the_job_is_looked_at(
+    served: Served, fields: dict[str, Any], field: str
+) -> None:
+    request = pb.ReadStemRequest(job_id="nowhere", stem_name="bass", follow=True, **fields)
+    refusal = await refused(drained(served.transfer.ReadStem(request)))
+    assert (refusal.reason, refusal.fields) == ("INVALID_FIELD", (field,))
+
+
 async def test_artifacts_come_in_chunks_from_any_offset(served: Served) -> None:
     async def fetch(name: str, offset: int = 0) -> tuple[Any, bytes]:
         request = pb.GetArtifactRequest(job_id=DONE, name=name, offset=offset)

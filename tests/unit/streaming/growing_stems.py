@@ -45,6 +45,8 @@ class WatchedReader(StemReader):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.release = asyncio.Event()
+        self.holding = asyncio.Event()
+        """Set when a read begins to wait for `release`."""
 
     async def read(
         self,
@@ -59,6 +61,7 @@ class WatchedReader(StemReader):
         self.stems_read = len(stem_indexes)
         if self.hold_from is not None and start_frame + frame_count > self.hold_from and not self.held:
             self.held = True
+            self.holding.set()
             await self.release.wait()
         return await super().read(stem_indexes, start_frame, frame_count, prepare)
 

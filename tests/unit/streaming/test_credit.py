@@ -83,6 +83,34 @@ async def test_who_waits_for_credit_is_told_what_is_missing_at_once_and_again(fo
         assert await anext(messages) == AwaitingCredit(0, 4_096, 0)
 
 
+async def test_who_waits_for_credit_is_told_at_once_when_more_is_missing(folder: Path) -> None:
+    track = GrowingStems(folder, ready=[(0, 100)])
+    stream = session(track.open, Open("track", ("bass",), credit=Credit(0)))
+    async with aclosing(stream.messages()) as messages:
+        assert await until(messages, AwaitingCredit) == AwaitingCredit(0, 400, 0)
+        # The client knows that 20 bytes are missing then.
+        stream.on_message(Credit(380))
+        more = asyncio.ensure_future(anext(messages))
+        assert not (await asyncio.wait([more], timeout=0.01))[0]
+        track.grow(100, 140)
+        stream.on_message(Credit(4))
+        assert await asyncio.wait_for(more, PATIENCE) == AwaitingCredit(0, 176, 0)
+
+
+async def test_more_frames_than_are_missing_do_not_hide_that_bytes_are(folder: Path) -> None:
+    track = GrowingStems(folder, peak=0.0)
+    opened = Open("track", ("bass",), encoding=Encoding.FLAC, credit=Credit(20, 1))
+    stream = session(track.open, opened)
+    async with aclosing(stream.messages()) as messages:
+        assert await until(messages, AwaitingCredit) == AwaitingCredit(0, 0, BLOCK_FRAMES - 1)
+        stream.on_message(Credit(0, 20_000))
+        more = await asyncio.wait_for(anext(messages), PATIENCE)
+        assert isinstance(more, AwaitingCredit)
+        assert (more.missing_bytes > 0, more.missing_frames) == (True, 0)
+        stream.on_message(Credit(more.missing_bytes))
+        assert isinstance(await anext(messages), Chunk)
+
+
 async def test_a_flac_frame_waits_until_all_of_it_is_granted(folder: Path) -> None:
     track = GrowingStems(folder)
     opened = Open("track", encoding=Encoding.FLAC, credit=Credit(1_000, BLOCK_FRAMES - 1))

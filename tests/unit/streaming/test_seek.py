@@ -214,3 +214,26 @@ async def test_a_seek_does_not_wait_for_what_is_read_for_nothing_and_the_end_doe
         track.reader.release.set()
         await ending
     assert track.readers == 0
+
+
+async def test_the_files_stay_open_for_a_read_even_if_the_stream_is_cancelled_while_it_ends(
+    folder: Path,
+) -> None:
+    track = GrowingStems(folder, 400_000)
+    track.reader.hold_from = 0
+    stream = session(track.open, Open("track", credit=Credit(PLENTY)))
+
+    async def play() -> None:
+        async with aclosing(stream.messages()) as messages:
+            await until(messages, Chunk)
+
+    playing = asyncio.ensure_future(play())
+    await track.reader.holding.wait()
+    # As by a client that leaves, and then by a server that shuts down.
+    for _ in range(3):
+        playing.cancel()
+        await asyncio.wait([playing], timeout=0.02)
+        assert (track.readers, playing.done()) == (1, False)
+    track.reader.release.set()
+    await asyncio.wait([playing])
+    assert (playing.cancelled(), track.readers) == (True, 0)

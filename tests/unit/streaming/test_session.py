@@ -34,6 +34,7 @@ from mismo_grpc.streaming.messages import (
     EndOfStem,
     Info,
     NotReady,
+    NotReadyReason,
     Open,
     ResumePoint,
     Seek,
@@ -258,6 +259,24 @@ async def test_a_job_that_fails_ends_the_stream_with_its_error_after_what_is_rea
             await anext(messages)
     assert caught.value.form.reason == "SEPARATION_FAILED"
     assert (track.readers, track.players) == (0, set())
+
+
+async def test_of_an_ended_job_no_reason_to_wait_is_told(folder: Path) -> None:
+    track = GrowingStems(folder, ready=[(0, 1_000)])
+    stream = session(track.open, Open("track", ("bass",), credit=Credit(PLENTY)))
+    async with aclosing(stream.messages()) as messages:
+        await until(messages, NotReady)
+        # As of a job whose separation is gone.
+        track.reason = NotReadyReason.QUEUED
+        track.end(JobState.FAILED, SeparationFailedError("segment 3 failed twice"))
+        with pytest.raises(JobFailedError):
+            await anext(messages)
+
+    late = session(track.open, Open("track", ("bass",), credit=Credit(PLENTY)))
+    async with aclosing(late.messages()) as messages:
+        await until(messages, Chunk)
+        with pytest.raises(JobFailedError):
+            await anext(messages)
 
 
 async def test_a_cancelled_job_ends_the_stream(folder: Path) -> None:

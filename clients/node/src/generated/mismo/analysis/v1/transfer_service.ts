@@ -34,7 +34,7 @@ export enum NotReadyReason {
   QUEUED = 1,
   /** DECODING - The track is being decoded, or the model loaded. */
   DECODING = 2,
-  /** SEPARATING - A segment that holds the first missing frame is being separated. */
+  /** SEPARATING - A segment that holds the first missing frame is being separated, or its audio stored. */
   SEPARATING = 3,
   /** WAITING_FOR_DEVICE - Segments of other jobs or players go first. */
   WAITING_FOR_DEVICE = 4,
@@ -129,7 +129,7 @@ export interface StreamOpen {
     { $case: "startTime"; value: Duration }
     | undefined;
   /**
-   * Most payload bytes of a chunk; 0: 65536; 4096 to 1048576. A FLAC chunk may exceed it by one FLAC frame. The first
+   * Most payload bytes of a chunk; 0: 65536; 4096 to 1048576. A chunk of a single FLAC frame may exceed it. The first
    * chunks after an open or a seek are smaller, so that audio is heard sooner.
    */
   chunkBytes: number;
@@ -142,7 +142,7 @@ export interface StreamOpen {
     | undefined;
   /** Tells the scheduler where this player is, so that it separates what the player needs next. */
   follow: boolean;
-  /** Where each stem goes on after a broken stream; stems not named begin at the start. */
+  /** Where each stem goes on after a broken stream; stems not named begin at `start`. */
   resumePoints: ResumePoint[];
   /** The generation of the chunks up to the first seek. A client that reconnects continues its own count. */
   generation: number;
@@ -173,16 +173,16 @@ export interface StreamSeek {
 }
 
 /**
- * What the server may send. It sends no chunk smaller than 4096 bytes or chunk_bytes, whichever is less, unless
- * the stem or its final range ends there, and no part of a FLAC frame: until the credit suffices, it waits. A FLAC
- * chunk of quiet audio may be smaller: credit of frames, and max_chunk_frames, count more there.
+ * What the server may send. It sends no chunk of fewer than 4096 bytes (in whole frames), unless the stem or its
+ * final range ends there, and no part of a FLAC frame: until the credit suffices, it waits. A FLAC chunk of quiet
+ * audio has fewer bytes if credit of frames, max_chunk_frames or chunk_bytes allows no further FLAC frame.
  */
 export interface StreamCredit {
   /** More payload bytes, over all stems. */
   bytes: number;
   /**
-   * More frames of each stem, counted from the first frame that is sent of any stem: with FLAC from the start of its
-   * FLAC frame. Bounds what a player must buffer, also for silence, which FLAC makes small.
+   * More frames of each stem, counted from the earliest start of any stem; with FLAC from the start of its FLAC
+   * frame. Bounds what a player must buffer, also for silence, which FLAC makes small.
    */
   frames: number;
 }
@@ -190,7 +190,7 @@ export interface StreamCredit {
 export interface StreamStemsResponse {
   message:
     | //
-    /** Once, before any chunk. Comes when the track is decoded; until then there may be NotReady. */
+    /** Once, before any chunk. Comes when the track is decoded and the model loaded; until then there may be NotReady. */
     { $case: "info"; value: StreamInfo }
     | { $case: "chunk"; value: StemChunk }
     | { $case: "seekApplied"; value: SeekApplied }
@@ -221,15 +221,19 @@ export interface StreamInfo {
   bitsPerSample: number;
   /** FLAC: the stream header, to go before the first chunk of each stem. */
   codecHeader: Buffer;
-  /** Most payload bytes of a chunk, as agreed. */
+  /** As in StreamOpen, with the default filled in. */
   chunkBytes: number;
   /** Most frames of a chunk. */
   maxChunkFrames: number;
-  /** Frames of one segment of the model, at sample_rate. */
+  /**
+   * Frames of one segment of the model (the longest, if it has several), at sample_rate. 0: unknown, because the
+   * model of the finished job was removed.
+   */
   segmentFrames: number;
   /**
    * The server ends the stream with DEADLINE_EXCEEDED, reason STREAM_IDLE, if for this long the client reads nothing,
-   * or grants no credit while the server waits for it. A paused player sends a credit of 0 bytes more often than this.
+   * or sends nothing while the server waits for credit. A paused player sends a credit of 0 bytes more often than this.
+   * After StreamEnd a silent client's stream ends with OK. Unset in ReadStem, where only reading counts.
    */
   idleTimeout: Duration | undefined;
 }
@@ -269,17 +273,18 @@ export interface NotReady {
   generation: number;
   /**
    * From the next frame of the stem that is furthest behind, up to the next final frame or the end of the track.
-   * Unset until the track is decoded.
+   * Unset before StreamInfo.
    */
   range: FrameRange | undefined;
   reason: NotReadyReason;
-  /** When the first frame of the range is expected, from now; unset while it is unknown. */
+  /** When the first missing frame is expected, from now; unset while it is unknown. */
   expectedIn: Duration | undefined;
 }
 
 /**
- * Audio is there, and the credit does not suffice for the next chunk. Sent when that begins, and again at the
- * latest every 10 s, also while a player is paused.
+ * Audio is there, and the credit does not suffice for the next chunk. Sent when that begins, when
+ * more is missing than the client can know from the last one, and again at the latest every 10 s, also while a player
+ * is paused.
  */
 export interface AwaitingCredit {
   generation: number;
@@ -299,7 +304,7 @@ export interface EndOfStem {
   sha256: string;
   /** The frame at which `sha256` begins; it ends at the end of the track. */
   startFrame: number;
-  /** As in StemSetInfo; empty while the job runs. */
+  /** As in StemSetInfo; empty until STAGE_STEMS has succeeded. */
   stemSha256: string;
 }
 
@@ -313,12 +318,18 @@ export interface ReadStemRequest {
   stemName: string;
   /** PCM_S16LE if unspecified. */
   encoding: Encoding;
-  /** Neither: the start of the track. */
+  /**
+   * Neither: the start of the track. A time is rounded down to a frame. With FLAC the audio begins at the start of the
+   * FLAC frame that holds it.
+   */
   start:
     | { $case: "startFrame"; value: number }
     | { $case: "startTime"; value: Duration }
     | undefined;
-  /** Neither, or 0: to the end. A time is rounded down to a frame. */
+  /**
+   * Neither, or 0: to the end. A time is rounded up to a frame, so that a short one is not 0. With FLAC the audio goes
+   * on to the end of a FLAC frame.
+   */
   limit:
     | { $case: "frameLimit"; value: number }
     | { $case: "timeLimit"; value: Duration }
