@@ -41,7 +41,7 @@
     │   ├── JobFailedError                the job ended while its stems were being read
     │   ├── StreamInterruptedError        the client can open the stream again where it stopped
     │   ├── StreamProtocolError           a message that the stream's state does not allow
-    │   └── StreamIdleError               the client granted no credit, or read nothing, for too long
+    │   └── StreamIdleError               the client sent nothing that was waited for, or read nothing, for too long
     └── EngineError                       the server failed
         ├── SeparationFailedError
         ├── ModelLoadError
@@ -242,7 +242,7 @@ class StreamProtocolError(StreamError):
 
 
 class StreamIdleError(StreamError):
-    """The client granted no credit, or read nothing, for too long."""
+    """The client sent nothing that the server waited for, or read nothing, for too long."""
 
 
 class JobFailedError(StreamError):

@@ -157,7 +157,9 @@ class Settings(BaseSettings):
         default=2048, ge=1, description="most gRPC streams open at once, all kinds together"
     )
     stream_idle_seconds: float = Field(
-        default=120.0, gt=0, description="a stream ends when its client grants no credit for this time"
+        default=120.0,
+        gt=0,
+        description="a stream ends if its client sends nothing that it waits for, or reads nothing, for this time",
     )
     grace_seconds: float = Field(
         default=4.0, gt=0, description="longest time from SIGTERM to the end of the process"

@@ -126,7 +126,7 @@ def _check_size(reader: WaveformReader, total_frames: int) -> None:
 
 
 def _etag(run_id: str, reader: WaveformReader, final: RangeSet) -> str:
-    """Builds the ETag; the number of final frames suffices, because final pixels never change within a run."""
+    """Builds the ETag; which pixels are final suffices, because they never change within a run."""
     shown = (run_id, reader.stem_names, reader.frames_per_pixel, list(final))
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:32]
 
