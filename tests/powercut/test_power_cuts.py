@@ -33,11 +33,14 @@ async def test_cuts_while_work_goes_on_and_right_after_something_was_told(
     machine: Machine, expected: dict[str, Result]
 ) -> None:
     # The job "again" of the second episode reuses an earlier result.
-    episodes: list[list[Moment]] = [["uploaded sent-0", "succeeded long-0"], ["succeeded again-1"]]
+    episodes: list[list[Moment]] = [
+        ["uploaded sent-0", "measured long-0", "succeeded long-0"],
+        ["succeeded again-1"],
+    ]
     async with trial_of(machine, machine.cut, expected, seed=1) as trial:
         for moments in episodes:
             await trial.episode(moments)
-    assert trial.findings.interruptions == 3
+    assert trial.findings.interruptions == 4
     assert trial.findings.none, trial.findings
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import grpc
 
-from mismo.analysis.v1 import job_pb2
+from mismo.analysis.v1 import job_pb2, stage_pb2
 from mismo.analysis.v1 import transfer_service_pb2 as transfer_pb2
 from tests.support.calls import (
     CANCELLED,
@@ -36,7 +36,8 @@ from tests.support.process import ServerProcess
 from tests.support.tracks import track_bytes
 from tests.unit.delivery.receiver import Receiver, Visit
 
-WANTED = options(encoding=PCM_F32LE, overlap=0.5)
+STEMS, LOUDNESS = stage_pb2.STAGE_STEMS, stage_pb2.STAGE_LOUDNESS
+WANTED = options(stages=[STEMS, LOUDNESS], encoding=PCM_F32LE, overlap=0.5)
 SETTINGS = {"max_concurrent_jobs": 2, "callback_retries": 30, "callback_retry_delay": 0.05}
 LONGEST_WAIT_SECONDS = 3.0
 """The longest wait in seconds until an interruption at a random moment."""
@@ -48,7 +49,14 @@ JUNK_BYTES = 6 << 20
 Moment = str | float
 """When to interrupt: a fact that a client gets, or seconds since the model was loaded (below 0: since the start)."""
 Result = dict[str, bytes]
-"""The contents of the files in `JOBS_DIR/{job_id}` by name."""
+"""The contents of the files in `JOBS_DIR/{job_id}` by name, and as "loudness" the result of that stage."""
+
+
+def loudness_of(job: job_pb2.Job) -> bytes:
+    """The result of the loudness stage; empty if there is none."""
+    return next(status for status in job.stages if status.stage == LOUDNESS).loudness.SerializeToString(
+        deterministic=True
+    )
 
 
 def result_of(folder: Path) -> Result:
@@ -79,9 +87,11 @@ async def undisturbed(process: ServerProcess) -> dict[str, Result]:
         await client.submit(path, job_id=name, wanted=WANTED)
     results: dict[str, Result] = {}
     for name in TRACKS:
-        await client.succeeded(name)
+        job = await client.succeeded(name)
         results[name] = result_of(process.jobs_dir / name)
         assert len(results[name]) == 12, results[name].keys()
+        results[name]["loudness"] = loudness_of(job)
+        assert results[name]["loudness"]
     await client.close()
     process.signal()
     assert await process.exited() == 0
@@ -135,6 +145,8 @@ class Submitted:
     upload_sha256: str = ""
     uploaded: bool = False
     accepted: bool = False
+    measured: bool = False
+    """A callback told the loudness, which may be before the stems are done."""
     succeeded: bool = False
     deleting: bool = False
     """A delete was sent; without a response it may or may not have been done."""
@@ -168,6 +180,16 @@ class Trial:
     def record_fact(self, fact: str) -> None:
         """Records that a client got a fact; an episode can interrupt the server at such a moment."""
         self._facts[fact].set()
+
+    def called_back(self, name: str, stage: str) -> None:
+        """Records that a callback reported a stage of a job."""
+        if stage == "loudness":
+            self._jobs[name].measured = True
+            self.record_fact(f"measured {name}")
+        else:
+            self.record_fact(f"stems of {name}")
+        if self._facts[f"measured {name}"].is_set() and self._facts[f"stems of {name}"].is_set():
+            self.record_fact(f"called back {name}")
 
     async def episode(self, moments: Sequence[Moment | None]) -> None:
         """Submits new jobs, interrupts the server at these moments (None: random), and checks all jobs at the end."""
@@ -226,7 +248,7 @@ class Trial:
             f"{verb} {job.name}"
             for job in self._jobs.values()
             if not job.deleted
-            for verb in ("accepted", "succeeded", "called back", "uploaded")
+            for verb in ("accepted", "measured", "succeeded", "called back", "uploaded")
             if (verb != "uploaded" or job.upload) and not self._facts[f"{verb} {job.name}"].is_set()
         ]
         facts += [f"deleted {job.name}" for job in self._from_earlier_episodes() if not job.deleted]
@@ -267,7 +289,7 @@ class Trial:
         self.record_fact(f"deleted {job.name}")
 
     async def _run_job(self, client: Client, job: Submitted) -> None:
-        """Submits the job and waits for its end and its callback; repeated after each start."""
+        """Submits the job and waits for its end and its callbacks; repeated after each start."""
         source = job_pb2.Source(path=str(self._process.music / f"{job.track}.wav"))
         if job.upload and not job.accepted:
             await self._send(client, job)
@@ -285,11 +307,11 @@ class Trial:
             return
         job.succeeded = True
         self.record_fact(f"succeeded {job.name}")
-        await self._compare(client, job)
+        await self._compare(client, job, ended)
         try:
             await asyncio.wait_for(self._facts[f"called back {job.name}"].wait(), PATIENCE_SECONDS / 2)
         except TimeoutError:
-            self.findings.lost.add(job.name, "its callback never came")
+            self.findings.lost.add(job.name, "its callbacks never came")
 
     async def _send(self, client: Client, job: Submitted) -> None:
         """Resumes an upload at its committed bytes."""
@@ -322,6 +344,8 @@ class Trial:
     # Checks of what clients were told
 
     async def _check_facts(self, client: Client) -> None:
+        # Before the list: more callbacks come while this compares.
+        measured = {job.name for job in self._jobs.values() if job.measured}
         known = {job.job_id: job for job in (await client.list(page_size=1000)).jobs}
         for job in self._jobs.values():
             found = known.get(job.name)
@@ -331,18 +355,22 @@ class Trial:
             elif found is None:
                 if job.accepted and not job.deleting:
                     self.findings.lost.add(job.name, "was accepted and is gone")
-                    job.accepted = job.succeeded = False
+                    job.accepted = job.measured = job.succeeded = False
             elif found.state in (FAILED, CANCELLED):
                 self.findings.failed.add(job.name, f"{found.error.reason} {found.error.message}")
             elif job.succeeded:
                 if found.state != SUCCEEDED:
                     self.findings.lost.add(job.name, f"had succeeded and is in state {found.state}")
-                await self._compare(client, job)
+                await self._compare(client, job, found)
+            elif job.name in measured and loudness_of(found) != self._expected[job.track]["loudness"]:
+                self.findings.lost.add(job.name, "its loudness was told and is gone")
 
-    async def _compare(self, client: Client, job: Submitted) -> None:
+    async def _compare(self, client: Client, job: Submitted, record: job_pb2.Job) -> None:
         expected = self._expected[job.track]
         # Not in a thread: no file may be open when the power is cut.
         found = result_of(self._process.jobs_dir / job.name)
+        if loudness := loudness_of(record):
+            found["loudness"] = loudness
         for name, content in expected.items():
             if name not in found:
                 self.findings.lost.add(job.name, f"has no {name}")
@@ -395,7 +423,7 @@ async def trial_of(
             await visit.answer(503)
             return
         await visit.answer(200)
-        trial.record_fact(f"called back {visit.headers['x-mismo-job-id']}")
+        trial.called_back(visit.headers["x-mismo-job-id"], visit.headers["x-mismo-stage"])
 
     async with Receiver(answer) as receiver:
         trial = Trial(process, interrupt, expected, receiver.url, seed)
