@@ -61,9 +61,10 @@ class JobChanges:
         return active.job
 
     async def _cancel(self, active: ActiveJob) -> None:
-        if active.cancelling:
+        while active.cancelling and not active.job.state.ended:
             await active.event_log.changed.wait(lambda: active.job.state.ended or not active.cancelling, None)
-        else:
+        # The other call may have failed to store the end.
+        if not active.job.state.ended:
             await run_to_completion(self._stop(active))
 
     async def _stop(self, active: ActiveJob) -> None:
