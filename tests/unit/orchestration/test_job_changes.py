@@ -44,3 +44,25 @@ async def test_a_delete_during_a_cancel_that_fails_leaves_no_job_that_still_runs
         await delete
     assert desk.store.get("a") is None
     assert "a" not in desk.repository.active
+
+
+async def test_a_cancel_that_fails_gives_the_slot_to_the_next_in_the_queue(
+    desk: SubmitDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for job_id in ("a", "b"):
+        await desk.submissions.submit(desk.request(desk.track(), job_id=job_id))
+    write = desk.repository.write
+
+    async def refuse(function: Callable[..., Any], *arguments: Any) -> Any:
+        if function == desk.store.save:
+            raise StoreError("the disk is broken")
+        return await write(function, *arguments)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(desk.repository, "write", refuse)
+        with pytest.raises(StoreError):
+            await asyncio.wait_for(desk.changes().cancel("a"), PATIENCE)
+    assert [active.task is not None for active in desk.repository.active.values()] == [True, False]
+    await desk.held.end("a")
+    await desk.held.end("b")
+    assert desk.repository.active == {}
