@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.powercut.machine import Machine
-from tests.powercut.trial import Moment, Result, run_trial, trial_of, undisturbed
+from tests.powercut.results import Result, undisturbed
+from tests.powercut.trial import Moment, run_trial, trial_of
 from tests.support.process import ServerProcess
 
 pytestmark = pytest.mark.service
