@@ -9,7 +9,8 @@ from benchmarks.case import Bench, Case
 from benchmarks.table import Row, failed
 from tests.powercut.disk import missing
 from tests.powercut.machine import Machine
-from tests.powercut.trial import run_trial, undisturbed
+from tests.powercut.results import undisturbed
+from tests.powercut.trial import run_trial
 from tests.support.process import ServerProcess
 from tests.unit.separation.bags import tiny_htdemucs, write_safetensors_bag
 

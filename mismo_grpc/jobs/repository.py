@@ -69,7 +69,8 @@ class JobRepository:
         self.ended_logs: dict[str, JobEventLog] = {}
         """The event logs of the jobs that ended last, for watchers that reconnect."""
         self.job_files_lock = asyncio.Lock()
-        """Held while a job_id and its link move to another run or are removed; never while waiting for a job."""
+        """Held while a job_id and its link move to another run or are removed, and while a request_id is stored for an
+        active job; never while waiting for a job."""
         self.on_callbacks: list[Callable[[], None]] = []
         """Called on the event loop once new callbacks are stored; the outbox sends them."""
         self.on_change: list[Callable[[Job, Job, Event], None]] = []

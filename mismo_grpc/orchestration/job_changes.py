@@ -81,7 +81,7 @@ class JobChanges:
                 # The end could not be stored: the job is queued again and can be cancelled again.
                 active.task = None
             active.event_log.touch()
-        self._queue.after_end(active)
+            self._queue.fill()
 
     async def update(self, job_id: str, update: JobUpdate, expected_run_id: str = "") -> Job:
         """Changes a running or queued job; an update without effect makes no new revision.

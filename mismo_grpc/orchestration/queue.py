@@ -54,11 +54,11 @@ class JobQueue:
             if sum(a.job.priority >= active.job.priority for a in running) >= self._max_concurrent:
                 continue
             active.task = asyncio.create_task(self._run(active), name=f"job {active.job.job_id}")
-            active.task.add_done_callback(lambda _, a=active: self.after_end(a))
+            active.task.add_done_callback(lambda _, a=active: self._after_end(a))
         for active in self.waiting():
             active.event_log.touch()
 
-    def after_end(self, active: ActiveJob) -> None:
+    def _after_end(self, active: ActiveJob) -> None:
         """Gives the slot of an ended job to the next one."""
         if active.job.state.ended:
             self.fill()

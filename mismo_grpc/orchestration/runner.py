@@ -63,7 +63,7 @@ class JobRunner:
 
     async def _walk(self, active: ActiveJob) -> None:
         """Runs the missing stages; raises if the end of a stage cannot be stored."""
-        _add_missing(active)
+        _adopt_older_record(active)
         # Tells readers that wait for the stems that the job has left the queue.
         active.stems_changed.notify()
         job, memory = active.job, RunMemory()
@@ -307,13 +307,15 @@ class JobRunner:
         )
 
 
-def _add_missing(active: ActiveJob) -> None:
-    """Adds the stages that a job stored by an earlier version does not have."""
+def _adopt_older_record(active: ActiveJob) -> None:
+    """Completes the stages of a job that an earlier version stored, which had no STAGE_WAVEFORMS."""
     job = active.job
+    if job.has_result_of(Stage.STEMS) and not job.has(Stage.WAVEFORMS):
+        # That version stored the artifacts only with the end of the job, so the stems must be recorded again.
+        job = job.with_stage(replace(job.stage(Stage.STEMS), state=StageState.RUNNING, ended_at=None))
     known = {status.stage: status for status in job.stages}
     stages = with_needs((*job.options.stages, *known))
-    if len(stages) != len(known):
-        active.job = replace(job, stages=tuple(known.get(s) or StageStatus(s) for s in stages))
+    active.job = replace(job, stages=tuple(known.get(s) or StageStatus(s) for s in stages))
 
 
 def _known_ends(job: Job, missing: frozenset[Stage]) -> Ends:

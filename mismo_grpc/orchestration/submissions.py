@@ -143,10 +143,12 @@ class Submissions:
         if active is None:
             return None
         same = same_options(active.job, request.options) and await self._same_audio(active.job, request)
-        if active.job.state.ended:
-            # It ended during the comparison, so the job_id is free for a new run.
-            return None
-        return await self._joined(request, active.job, same=same)
+        # Under the lock the job cannot be deleted before the request_id is stored.
+        async with self._repository.job_files_lock:
+            if active.job.state.ended:
+                # It ended during the comparison, so the job_id is free for a new run.
+                return None
+            return await self._joined(request, active.job, same=same)
 
     async def _twin(self, request: JobRequest, job: Job) -> Submitted | None:
         """The same as `_active` for a request that was admitted as `job`, whose checksum is known by now."""

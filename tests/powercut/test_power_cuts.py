@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.powercut.machine import Machine
-from tests.powercut.trial import Moment, Result, run_trial, trial_of, undisturbed
+from tests.powercut.results import Result, undisturbed
+from tests.powercut.trial import Moment, run_trial, trial_of
 from tests.support.process import ServerProcess
 
 pytestmark = pytest.mark.service
@@ -33,11 +34,14 @@ async def test_cuts_while_work_goes_on_and_right_after_something_was_told(
     machine: Machine, expected: dict[str, Result]
 ) -> None:
     # The job "again" of the second episode reuses an earlier result.
-    episodes: list[list[Moment]] = [["uploaded sent-0", "succeeded long-0"], ["succeeded again-1"]]
+    episodes: list[list[Moment]] = [
+        ["uploaded sent-0", "measured long-0", "succeeded long-0"],
+        ["succeeded again-1"],
+    ]
     async with trial_of(machine, machine.cut, expected, seed=1) as trial:
         for moments in episodes:
             await trial.episode(moments)
-    assert trial.findings.interruptions == 3
+    assert trial.findings.interruptions == 4
     assert trial.findings.none, trial.findings
 
 

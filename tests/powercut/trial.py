@@ -20,6 +20,7 @@ import grpc
 
 from mismo.analysis.v1 import job_pb2
 from mismo.analysis.v1 import transfer_service_pb2 as transfer_pb2
+from tests.powercut.results import TRACKS, WANTED, Result, difference, loudness_of, result_of, with_junk
 from tests.support.calls import (
     CANCELLED,
     FAILED,
@@ -27,65 +28,21 @@ from tests.support.calls import (
     SUCCEEDED,
     Client,
     new_id,
-    options,
     upload_chunk,
     upload_finish,
     upload_header,
 )
 from tests.support.process import ServerProcess
-from tests.support.tracks import track_bytes
 from tests.unit.delivery.receiver import Receiver, Visit
 
-WANTED = options(encoding=PCM_F32LE, overlap=0.5)
 SETTINGS = {"max_concurrent_jobs": 2, "callback_retries": 30, "callback_retry_delay": 0.05}
 LONGEST_WAIT_SECONDS = 3.0
 """The longest wait in seconds until an interruption at a random moment."""
 PATIENCE_SECONDS = 90.0
 CHUNK_BYTES = 1 << 16
-JUNK_BYTES = 6 << 20
-"""Bytes added to the uploaded track, so that it is longer than the unsynced part of an upload."""
 
 Moment = str | float
 """When to interrupt: a fact that a client gets, or seconds since the model was loaded (below 0: since the start)."""
-Result = dict[str, bytes]
-"""The contents of the files in `JOBS_DIR/{job_id}` by name."""
-
-
-def result_of(folder: Path) -> Result:
-    files = [*folder.glob("stems/*.wav"), *folder.glob("waveform-*")]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
-def with_junk(track: bytes, seed: int) -> bytes:
-    """Returns the same audio as a different file: an ignored chunk precedes the samples."""
-    place = track.index(b"data")
-    junk = random.Random(seed).randbytes(JUNK_BYTES)
-    whole = track[:place] + b"JUNK" + len(junk).to_bytes(4, "little") + junk + track[place:]
-    return whole[:4] + (len(whole) - 8).to_bytes(4, "little") + whole[8:]
-
-
-TRACKS = {
-    name: track_bytes(seconds, seed=seed)
-    for seed, (name, seconds) in enumerate({"long": 6.0, "short": 2.0, "sent": 3.0, "kept": 1.5}.items())
-}
-
-
-async def undisturbed(process: ServerProcess) -> dict[str, Result]:
-    """Returns each track's result from a server without interruptions; stops the server."""
-    client = await process.start()
-    for name, content in TRACKS.items():
-        path = process.music / f"{name}.wav"
-        path.write_bytes(content)
-        await client.submit(path, job_id=name, wanted=WANTED)
-    results: dict[str, Result] = {}
-    for name in TRACKS:
-        await client.succeeded(name)
-        results[name] = result_of(process.jobs_dir / name)
-        assert len(results[name]) == 12, results[name].keys()
-    await client.close()
-    process.signal()
-    assert await process.exited() == 0
-    return results
 
 
 class Notes(dict[str, list[str]]):
@@ -135,6 +92,8 @@ class Submitted:
     upload_sha256: str = ""
     uploaded: bool = False
     accepted: bool = False
+    measured: bool = False
+    """A callback told the loudness, which may be before the stems are done."""
     succeeded: bool = False
     deleting: bool = False
     """A delete was sent; without a response it may or may not have been done."""
@@ -168,6 +127,16 @@ class Trial:
     def record_fact(self, fact: str) -> None:
         """Records that a client got a fact; an episode can interrupt the server at such a moment."""
         self._facts[fact].set()
+
+    def called_back(self, name: str, stage: str) -> None:
+        """Records that a callback reported a stage of a job."""
+        if stage == "loudness":
+            self._jobs[name].measured = True
+            self.record_fact(f"measured {name}")
+        else:
+            self.record_fact(f"stems of {name}")
+        if self._facts[f"measured {name}"].is_set() and self._facts[f"stems of {name}"].is_set():
+            self.record_fact(f"called back {name}")
 
     async def episode(self, moments: Sequence[Moment | None]) -> None:
         """Submits new jobs, interrupts the server at these moments (None: random), and checks all jobs at the end."""
@@ -226,7 +195,7 @@ class Trial:
             f"{verb} {job.name}"
             for job in self._jobs.values()
             if not job.deleted
-            for verb in ("accepted", "succeeded", "called back", "uploaded")
+            for verb in ("accepted", "measured", "succeeded", "called back", "uploaded")
             if (verb != "uploaded" or job.upload) and not self._facts[f"{verb} {job.name}"].is_set()
         ]
         facts += [f"deleted {job.name}" for job in self._from_earlier_episodes() if not job.deleted]
@@ -267,7 +236,7 @@ class Trial:
         self.record_fact(f"deleted {job.name}")
 
     async def _run_job(self, client: Client, job: Submitted) -> None:
-        """Submits the job and waits for its end and its callback; repeated after each start."""
+        """Submits the job and waits for its end and its callbacks; repeated after each start."""
         source = job_pb2.Source(path=str(self._process.music / f"{job.track}.wav"))
         if job.upload and not job.accepted:
             await self._send(client, job)
@@ -285,11 +254,11 @@ class Trial:
             return
         job.succeeded = True
         self.record_fact(f"succeeded {job.name}")
-        await self._compare(client, job)
+        await self._compare(client, job, ended)
         try:
             await asyncio.wait_for(self._facts[f"called back {job.name}"].wait(), PATIENCE_SECONDS / 2)
         except TimeoutError:
-            self.findings.lost.add(job.name, "its callback never came")
+            self.findings.lost.add(job.name, "its callbacks never came")
 
     async def _send(self, client: Client, job: Submitted) -> None:
         """Resumes an upload at its committed bytes."""
@@ -322,6 +291,8 @@ class Trial:
     # Checks of what clients were told
 
     async def _check_facts(self, client: Client) -> None:
+        # Before the list: more callbacks come while this compares.
+        measured = {job.name for job in self._jobs.values() if job.measured}
         known = {job.job_id: job for job in (await client.list(page_size=1000)).jobs}
         for job in self._jobs.values():
             found = known.get(job.name)
@@ -331,18 +302,22 @@ class Trial:
             elif found is None:
                 if job.accepted and not job.deleting:
                     self.findings.lost.add(job.name, "was accepted and is gone")
-                    job.accepted = job.succeeded = False
+                    job.accepted = job.measured = job.succeeded = False
             elif found.state in (FAILED, CANCELLED):
                 self.findings.failed.add(job.name, f"{found.error.reason} {found.error.message}")
             elif job.succeeded:
                 if found.state != SUCCEEDED:
                     self.findings.lost.add(job.name, f"had succeeded and is in state {found.state}")
-                await self._compare(client, job)
+                await self._compare(client, job, found)
+            elif job.name in measured and loudness_of(found) != self._expected[job.track]["loudness"]:
+                self.findings.lost.add(job.name, "its loudness was told and is gone")
 
-    async def _compare(self, client: Client, job: Submitted) -> None:
+    async def _compare(self, client: Client, job: Submitted, record: job_pb2.Job) -> None:
         expected = self._expected[job.track]
         # Not in a thread: no file may be open when the power is cut.
         found = result_of(self._process.jobs_dir / job.name)
+        if loudness := loudness_of(record):
+            found["loudness"] = loudness
         for name, content in expected.items():
             if name not in found:
                 self.findings.lost.add(job.name, f"has no {name}")
@@ -358,18 +333,6 @@ class Trial:
                 continue
             if not read or not expected[stem].endswith(read):
                 self.findings.wrong.add(job.name, f"{stem} reads wrong over gRPC")
-
-
-def difference(found: bytes, expected: bytes) -> str:
-    if len(found) != len(expected):
-        return f"has {len(found)} bytes instead of {len(expected)}"
-    places = [
-        index
-        for index in range(0, len(found), 4096)
-        if found[index : index + 4096] != expected[index : index + 4096]
-    ]
-    zeros = sum(not any(found[index : index + 4096]) for index in places)
-    return f"differs in {len(places)} pages from {places[0]} on, {zeros} of them zero"
 
 
 async def together(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -395,7 +358,7 @@ async def trial_of(
             await visit.answer(503)
             return
         await visit.answer(200)
-        trial.record_fact(f"called back {visit.headers['x-mismo-job-id']}")
+        trial.called_back(visit.headers["x-mismo-job-id"], visit.headers["x-mismo-stage"])
 
     async with Receiver(answer) as receiver:
         trial = Trial(process, interrupt, expected, receiver.url, seed)

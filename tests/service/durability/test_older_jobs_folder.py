@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from mismo.analysis.v1 import stage_pb2
 from tests.service.conftest import StartServer
-from tests.support.calls import CANCELLED, SUCCEEDED, chunks_of, job_pb2, until, upload_finish, upload_header
+from tests.support.calls import (
+    CANCELLED,
+    SUCCEEDED,
+    chunks_of,
+    job_pb2,
+    names_of,
+    until,
+    upload_finish,
+    upload_header,
+)
 from tests.support.tracks import RESULT_FILES, WAVEFORMS, stem_samples, track_bytes
 
 ARCHIVE = Path(__file__).parent / "data" / "jobs-folder-0.1.0.tar.gz"
@@ -58,3 +72,31 @@ async def test_an_older_jobs_folder_is_taken_over(start: StartServer, tmp_path: 
 
     await client.delete("finished")
     assert {path.name for path in jobs_dir.iterdir()} == {".mismo", "queued", "sent"}
+
+
+@pytest.mark.parametrize("stems", ["PENDING", "RUNNING", "SUCCEEDED"])
+async def test_a_job_that_the_older_version_had_begun_goes_on(
+    start: StartServer, tmp_path: Path, stems: str
+) -> None:
+    """It has no stage for waveforms; with its stems done, it was killed just before it stored the end of the job."""
+    jobs_dir = tmp_path / "jobs"
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(jobs_dir, filter="data")
+        made_at = max(member.mtime for member in archive)
+    with closing(sqlite3.connect(jobs_dir / ".mismo" / "jobs.sqlite3")) as store, store:
+        changed = store.execute(
+            "UPDATE jobs SET state = 2, record = json_set(record, '$.state', 'RUNNING', '$.started_at', created_at,"
+            " '$.stages[0].state', 'SUCCEEDED', '$.stages[1].state', ?) WHERE job_id = 'queued'",
+            (stems,),
+        )
+        assert changed.rowcount == 1
+    server = await start(app={"now": lambda: made_at + 60.0})
+    job = await server.client.succeeded("queued")
+    assert {status.state for status in job.stages} == {stage_pb2.STAGE_STATE_SUCCEEDED}
+    assert [status.stage for status in job.stages] == [
+        stage_pb2.STAGE_DECODE,
+        stage_pb2.STAGE_STEMS,
+        stage_pb2.STAGE_WAVEFORMS,
+    ]
+    assert set(names_of(job)) == {"stems.json", "stems.zip", *WAVEFORMS}
+    assert len(await server.client.read_stem("queued", "bass")) == 4 * job.stem_set.total_frames

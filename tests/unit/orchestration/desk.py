@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,12 @@ from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.job import Job, JobRequest, JobState, Source, SourceKind, StageState
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
+from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.queue import JobQueue
+from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.orchestration.submissions import Submissions
 from mismo_grpc.results.artifacts import artifacts_of, digest_stem, stems_document, write_stems_json
+from mismo_grpc.separation.scheduler import Scheduler
 from mismo_grpc.separation.stems import StemLayout
 from tests.unit.orchestration.place import NOW, RATE, Place, write_wav
 
@@ -88,6 +92,11 @@ class SubmitDesk:
         self.queue = JobQueue(place.repository, self.held.run, 1)
         admission = place.admission(checksum=self.checksum)
         self.submissions = Submissions(place.repository, self.queue, admission, place.runs, place.uploads, 3)
+
+    def changes(self) -> JobChanges:
+        """What cancels and deletes the jobs."""
+        runner = JobRunner(self.repository, self.runs, (), default_ttl=60.0, bulk=asyncio.to_thread)
+        return JobChanges(self.repository, runner, self.queue, self.runs, Scheduler(time.monotonic))
 
     async def close(self) -> None:
         """Stops what is at work."""

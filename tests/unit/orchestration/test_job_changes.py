@@ -1,57 +1,53 @@
-"""Changes of accepted jobs that clients ask for at the same time."""
+"""Changes of accepted jobs at the same time, with a real store that fails at times."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from mismo_grpc.errors import DiskFullError
-from mismo_grpc.jobs.callbacks import CallbackRow
-from mismo_grpc.jobs.job import Job, JobState
-from mismo_grpc.orchestration.job_changes import JobChanges
+from mismo_grpc.errors import StoreError
+from mismo_grpc.jobs.job import JobState
 from mismo_grpc.orchestration.runner import JobRunner
-from mismo_grpc.separation.scheduler import Scheduler
-from tests.unit.orchestration.desk import PATIENCE, SubmitDesk, ThreadGate
-
-
-def changes_of(desk: SubmitDesk, bulk: ThreadGate) -> JobChanges:
-    runner = JobRunner(desk.repository, desk.runs, [], default_ttl=60.0, bulk=bulk)
-    return JobChanges(desk.repository, runner, desk.queue, desk.runs, Scheduler(time.monotonic))
+from tests.support.counted_broadcast import CountedBroadcast
+from tests.unit.orchestration.desk import PATIENCE, SubmitDesk
 
 
 @pytest.mark.parametrize("second", ["cancel", "delete"])
-async def test_a_change_that_waited_for_a_failed_cancel_cancels_itself(
+async def test_a_change_during_a_cancel_that_fails_leaves_no_job_that_still_runs(
     desk: SubmitDesk, monkeypatch: pytest.MonkeyPatch, second: str
 ) -> None:
-    """Otherwise the job would run on, and after a delete it would not be stored any more."""
     await desk.submissions.submit(desk.request(desk.track(), job_id="a"))
-    save, failures = desk.store.save, [DiskFullError("full"), DiskFullError("full")]
+    changed = desk.repository.active["a"].event_log.changed = CountedBroadcast()
+    write, saving, may_fail = desk.repository.write, asyncio.Event(), asyncio.Event()
+    refusals = 2
+    """The first try to store the end, and the one after files were removed."""
 
-    def fails_twice(job: Job, callbacks: Sequence[CallbackRow] = (), silent: bool = False) -> bool:
-        if failures:
-            raise failures.pop()
-        return save(job, callbacks, silent)
+    async def refuse(function: Callable[..., Any], *arguments: Any) -> Any:
+        nonlocal refusals
+        if function == desk.store.save and refusals:
+            saving.set()
+            await may_fail.wait()
+            refusals -= 1
+            raise StoreError("the disk is broken")
+        return await write(function, *arguments)
 
-    monkeypatch.setattr(desk.store, "save", fails_twice)
-    bulk = ThreadGate()
-    bulk.closed_for = {"remove_results"}
-    changes = changes_of(desk, bulk)
-    first = asyncio.create_task(changes.cancel("a"))
-    await bulk.waiting(1)
-    later = asyncio.create_task(changes.cancel("a") if second == "cancel" else changes.delete("a"))
-    done, _ = await asyncio.wait([later], timeout=0.05)
-    assert not done
-    await bulk.open()
-    with pytest.raises(DiskFullError):
-        await asyncio.wait_for(first, PATIENCE)
-    await asyncio.wait_for(later, PATIENCE)
-    assert desk.repository.active == {}
+    monkeypatch.setattr(desk.repository, "write", refuse)
+    changes = desk.changes()
+    async with asyncio.timeout(PATIENCE):
+        cancel = asyncio.create_task(changes.cancel("a"))
+        await saving.wait()
+        later = asyncio.create_task(changes.cancel("a") if second == "cancel" else changes.delete("a"))
+        await changed.in_vain(1)
+        may_fail.set()
+        with pytest.raises(StoreError, match="broken"):
+            await cancel
+        await later
     stored = desk.store.get("a")
     assert (stored.state if stored else None) is (JobState.CANCELLED if second == "cancel" else None)
+    assert "a" not in desk.repository.active
 
 
 async def test_two_cancels_at_once_stop_the_job_once(
@@ -66,7 +62,29 @@ async def test_two_cancels_at_once_stop_the_job_once(
         await end(runner, *arguments)
 
     monkeypatch.setattr(JobRunner, "end", counted)
-    changes = changes_of(desk, ThreadGate())
+    changes = desk.changes()
     jobs = await asyncio.gather(changes.cancel("a"), changes.cancel("a"))
     assert [job.state for job in jobs] == [JobState.CANCELLED] * 2
     assert ends == ["a"]
+
+
+async def test_a_cancel_that_fails_gives_the_slot_to_the_next_in_the_queue(
+    desk: SubmitDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for job_id in ("a", "b"):
+        await desk.submissions.submit(desk.request(desk.track(), job_id=job_id))
+    write = desk.repository.write
+
+    async def refuse(function: Callable[..., Any], *arguments: Any) -> Any:
+        if function == desk.store.save:
+            raise StoreError("the disk is broken")
+        return await write(function, *arguments)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(desk.repository, "write", refuse)
+        with pytest.raises(StoreError):
+            await asyncio.wait_for(desk.changes().cancel("a"), PATIENCE)
+    assert [active.task is not None for active in desk.repository.active.values()] == [True, False]
+    await desk.held.end("a")
+    await desk.held.end("b")
+    assert desk.repository.active == {}

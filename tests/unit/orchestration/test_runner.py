@@ -374,6 +374,26 @@ async def test_a_job_whose_stages_have_all_ended_only_ends(build: Build) -> None
     assert sum(stage.runs for stage in second.stages.values()) == 0
 
 
+@pytest.mark.parametrize("stems", [StageState.PENDING, StageState.RUNNING, StageState.SUCCEEDED])
+async def test_a_job_that_an_earlier_version_began_gets_all_its_results(
+    build: Build, stems: StageState
+) -> None:
+    """That version had no stage for waveforms, and stored what files there are only with the end of the job."""
+    first = build(asked=(STEMS,))
+    job = (await first.take_up()).job
+    stages = (StageStatus(DECODE, SUCCEEDED, 1.0, 2.0), StageStatus(STEMS, stems))
+    first.store.save(replace(job, state=JobState.RUNNING, stages=stages, revision=2))
+    await first.close()
+    second = build()
+    job = await second.run()
+    assert job.state is JobState.SUCCEEDED
+    assert states(job) == dict.fromkeys(("DECODE", "STEMS", "WAVEFORMS"), "SUCCEEDED")
+    assert [artifact.name for artifact in job.artifacts] == ["stems.json"]
+    assert (second.stages[STEMS].runs, second.stages[WAVEFORMS].runs) == (1, 1)
+    assert second.runs.linked("job") == RUN_ID
+    assert second.store.get("job") == job
+
+
 @pytest.mark.parametrize("error", [DiskFullError("full"), StoreError("broken")])
 @pytest.mark.parametrize("at", range(1, 11))
 async def test_a_record_that_fails_once_ends_the_job_as_stored(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -24,6 +26,8 @@ from mismo_grpc.orchestration.submissions import same_options
 from mismo_grpc.results.run_recovery import Recovered, recover_runs
 from tests.unit.orchestration.desk import PATIENCE, SubmitDesk
 from tests.unit.orchestration.place import NOW
+
+TIME_TO_OVERTAKE = 0.2
 
 # Deduplication
 
@@ -207,6 +211,29 @@ async def test_a_job_id_that_is_free_again_while_its_content_is_compared_gets_a_
     submitted = await asyncio.wait_for(submit, PATIENCE)
     assert not submitted.deduplicated
     assert submitted.job.run_id != first.job.run_id
+
+
+async def test_a_request_that_joins_a_job_just_as_that_is_deleted_is_remembered(
+    desk: SubmitDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await desk.submissions.submit(desk.request(desk.track(), job_id="a"))
+    twin = desk.request(desk.track("copy.wav"), job_id="a", request_id=str(uuid.uuid4()))
+    write, deletes = desk.repository.write, list[asyncio.Task[None]]()
+
+    async def write_slowly(function: Callable[..., Any], *arguments: Any) -> Any:
+        """A request_id is stored late enough for a delete to overtake it."""
+        if function == desk.store.put_request:
+            deletes.append(asyncio.create_task(desk.changes().delete("a")))
+            await asyncio.wait(deletes, timeout=TIME_TO_OVERTAKE)
+        return await write(function, *arguments)
+
+    monkeypatch.setattr(desk.repository, "write", write_slowly)
+    joined = await asyncio.wait_for(desk.submissions.submit(twin), PATIENCE)
+    await asyncio.wait_for(deletes[0], PATIENCE)
+    assert desk.store.get("a") is None
+    again = await desk.submissions.submit(twin)
+    assert (joined.job.run_id, again.job.run_id) == (first.job.run_id, first.job.run_id)
+    assert again.job.deleted_at == NOW
 
 
 # Earlier results

@@ -149,7 +149,7 @@ export interface Job {
   expireTime:
     | Date
     | undefined;
-  /** Set only in the answer to a repeated request_id whose job was deleted: the job as it was then. */
+  /** Set only in the answer to a repeated request_id whose job was deleted or has expired: the job as it was then. */
   deleteTime:
     | Date
     | undefined;

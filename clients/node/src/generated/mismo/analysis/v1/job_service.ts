@@ -30,9 +30,9 @@ export const protobufFileName = "mismo/analysis/v1/job_service.proto";
 
 export interface SubmitJobRequest {
   /**
-   * A UUID. A repeated one with the same payload gets the job of the first submit, also after that job was deleted
-   * (Job.delete_time is set then); kept for at least 24 hours. With another payload: INVALID_ARGUMENT, reason
-   * REQUEST_ID_REUSED.
+   * A UUID. A repeated one with the same payload gets the job of the first submit, also after that job was deleted or
+   * has expired (Job.delete_time is set then); kept for at least 24 hours. With another payload: INVALID_ARGUMENT,
+   * reason REQUEST_ID_REUSED.
    */
   requestId: string;
   /**
@@ -109,7 +109,7 @@ export interface WatchJobRequest {
   heartbeatInterval:
     | Duration
     | undefined;
-  /** Least time between two progress events; unset: 0.25 s. */
+  /** Least time between two progress events: 0.25 s if unset; 0 to 60 s. */
   minProgressInterval: Duration | undefined;
 }
 
@@ -153,15 +153,15 @@ export interface WatchJobsRequest {
   /**
    * The cursor of the last message that the client has handled: what changed since then is sent first, each job once
    * in its newest state. Cursors stay valid over restarts of the server. Empty: all jobs that match.
-   * OUT_OF_RANGE, reason CURSOR_EXPIRED: this cursor is too old (more than 7 days) or of another job store; open again
-   * without one.
+   * OUT_OF_RANGE, reason CURSOR_EXPIRED: this cursor is too old (by more than 7 days or 100,000 deleted jobs) or of
+   * another job store; open again without one.
    */
   cursor: string;
   /** 10 s if unset; 1 s to 60 s. */
   heartbeatInterval:
     | Duration
     | undefined;
-  /** Least time between two progress messages of one job; unset: 1 s. */
+  /** Least time between two progress messages of one job: 1 s if unset; 0.1 s to 60 s. */
   minProgressInterval: Duration | undefined;
 }
 
@@ -182,7 +182,10 @@ export interface WatchJobsResponse {
      */
     { $case: "job"; value: Job }
     | //
-    /** A job that was deleted or has expired, whether or not the client saw it before. */
+    /**
+     * A job that was deleted or has expired, or a run that was replaced by one with other labels; whether or not the
+     * client saw it before.
+     */
     { $case: "deleted"; value: JobDeleted }
     | //
     /** Progress of a running job. Not sent for what happened before the stream was opened. */
