@@ -33,7 +33,7 @@ class JobService(JobServiceServicer):
         self._jobs = jobs
         self._check_url = check_url
 
-    async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:  # noqa: N802 named by the contract
+    async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:
         asked = job_request(request)
         if asked.delivery.callback_url:
             self._check_url(asked.delivery.callback_url, "callback.url")
@@ -44,11 +44,11 @@ class JobService(JobServiceServicer):
             cache_hit=submitted.cache_hit,
         )
 
-    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:  # noqa: N802
+    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
         job = await self._jobs.get(_job_id(request.job_id))
         return pb.GetJobResponse(job=job_message(self._jobs.view(job)))
 
-    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:  # noqa: N802
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         if not 0 <= request.page_size <= MAX_PAGE:
             raise InvalidFieldError(f"page_size must be 0 to {MAX_PAGE}", field="page_size")
         states = states_of(request.states)
@@ -69,7 +69,7 @@ class JobService(JobServiceServicer):
                 break
         return response
 
-    async def WatchJob(  # noqa: N802
+    async def WatchJob(
         self, request: pb.WatchJobRequest, context: Context
     ) -> AsyncGenerator[pb.WatchJobResponse, None]:
         heartbeat = bounded_seconds(
@@ -99,23 +99,23 @@ class JobService(JobServiceServicer):
         async for event in events:
             yield watch_message(event, self._jobs.epoch)
 
-    async def WatchJobs(  # noqa: N802
+    async def WatchJobs(
         self, request: pb.WatchJobsRequest, context: Context
     ) -> AsyncGenerator[pb.WatchJobsResponse, None]:
         async with aclosing(watch_all(self._jobs, request)) as messages:
             async for message in messages:
                 yield message
 
-    async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:  # noqa: N802
+    async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
         job = await self._jobs.changes.cancel(_job_id(request.job_id), request.expected_run_id)
         return pb.CancelJobResponse(job=job_message(self._jobs.view(job)))
 
-    async def UpdateJob(self, request: pb.UpdateJobRequest, context: Context) -> pb.UpdateJobResponse:  # noqa: N802
+    async def UpdateJob(self, request: pb.UpdateJobRequest, context: Context) -> pb.UpdateJobResponse:
         job_id, update = _job_id(request.job_id), job_update(request)
         job = await self._jobs.changes.update(job_id, update, request.expected_run_id)
         return pb.UpdateJobResponse(job=job_message(self._jobs.view(job)))
 
-    async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:  # noqa: N802
+    async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:
         try:
             await self._jobs.changes.delete(_job_id(request.job_id), request.expected_run_id)
         except JobNotFoundError:

@@ -46,7 +46,7 @@ class SystemService(SystemServiceServicer):
             min_keepalive_interval=duration(MIN_KEEPALIVE_SECONDS),
         )
 
-    async def GetServerInfo(  # noqa: N802 named by the contract
+    async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Context
     ) -> pb.GetServerInfoResponse:
         devices = await asyncio.to_thread(self._status.devices)
@@ -64,14 +64,14 @@ class SystemService(SystemServiceServicer):
             draining=self._jobs.draining,
         )
 
-    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         models = await asyncio.to_thread(self._status.models)
         return pb.ListModelsResponse(models=[_model(model) for model in models])
 
-    async def ListStages(self, request: pb.ListStagesRequest, context: Context) -> pb.ListStagesResponse:  # noqa: N802
+    async def ListStages(self, request: pb.ListStagesRequest, context: Context) -> pb.ListStagesResponse:
         return pb.ListStagesResponse(stages=[_stage(row) for row in TABLE])
 
-    async def WatchResources(  # noqa: N802
+    async def WatchResources(
         self, request: pb.WatchResourcesRequest, context: Context
     ) -> AsyncGenerator[pb.WatchResourcesResponse, None]:
         interval = bounded_seconds(

@@ -45,7 +45,7 @@ class TransferService(TransferServiceServicer):
         self._uploads = uploads
         self._idle_seconds = idle_seconds
 
-    async def UploadAudio(  # noqa: N802 named by the contract
+    async def UploadAudio(
         self, request_iterator: AsyncIterator[pb.UploadAudioRequest], context: Context
     ) -> AsyncGenerator[pb.UploadAudioResponse, None]:
         upload = UploadStream(self._uploads, time.time, self._idle_seconds)
@@ -61,7 +61,7 @@ class TransferService(TransferServiceServicer):
                     sha256=status.sha256,
                 )
 
-    async def GetUpload(self, request: pb.GetUploadRequest, context: Context) -> pb.GetUploadResponse:  # noqa: N802
+    async def GetUpload(self, request: pb.GetUploadRequest, context: Context) -> pb.GetUploadResponse:
         status = await self._uploads.get(request.upload_id)
         return pb.GetUploadResponse(
             upload_id=status.upload_id,
@@ -71,7 +71,7 @@ class TransferService(TransferServiceServicer):
             sha256=status.sha256,
         )
 
-    async def StreamStems(  # noqa: N802
+    async def StreamStems(
         self, request_iterator: AsyncIterator[pb.StreamStemsRequest], context: Context
     ) -> AsyncGenerator[pb.StreamStemsResponse, None]:
         session = StemStream(
@@ -83,7 +83,7 @@ class TransferService(TransferServiceServicer):
                 self._on_bytes(len(response.chunk.data))
                 yield response
 
-    async def ReadStem(  # noqa: N802
+    async def ReadStem(
         self, request: pb.ReadStemRequest, context: Context
     ) -> AsyncGenerator[pb.ReadStemResponse, None]:
         # Checked before the wait for the track.
@@ -122,7 +122,7 @@ class TransferService(TransferServiceServicer):
                         crc32c=crc32c(audio.data),
                     )
 
-    async def ReadWaveform(  # noqa: N802
+    async def ReadWaveform(
         self, request: pb.ReadWaveformRequest, context: Context
     ) -> AsyncGenerator[pb.ReadWaveformResponse, None]:
         # Checked before the wait for the track.
@@ -137,7 +137,7 @@ class TransferService(TransferServiceServicer):
                 self._on_bytes(sum(len(each.peaks) for each in message.ranges))
                 yield message
 
-    async def GetArtifact(  # noqa: N802
+    async def GetArtifact(
         self, request: pb.GetArtifactRequest, context: Context
     ) -> AsyncGenerator[pb.GetArtifactResponse, None]:
         if request.offset < 0:
