@@ -12,7 +12,9 @@ from benchmarks.case import Bench, Case
 from benchmarks.cases.memory import rss_anon
 from benchmarks.ebur128 import ebur128
 from benchmarks.table import Row
+from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.loudness import LoudnessResult, analyse_loudness
+from mismo_grpc.analysis.mix import MixFile
 from mismo_grpc.analysis.pool import AnalysisPool
 from mismo_grpc.audio.decode import DecodedMix, decode_to_file, open_mix
 
@@ -94,14 +96,16 @@ async def _seconds(pool: AnalysisPool, mix: DecodedMix) -> float:
 
 
 async def _measure(pool: AnalysisPool, mix: DecodedMix) -> LoudnessResult:
-    return await pool.run(
-        analyse_loudness, mix.path, mix.frames, mix.channels, mix.sample_rate, timeout_seconds=LIMIT_SECONDS
-    )
+    return await pool.run(analyse_loudness, _inputs(mix), timeout_seconds=LIMIT_SECONDS)
+
+
+def _inputs(mix: DecodedMix) -> AnalysisInputs:
+    return AnalysisInputs(MixFile(mix.path, mix.frames, mix.channels, mix.sample_rate))
 
 
 def _apart(mix: DecodedMix) -> dict[str, float]:
     """Returns each measure's difference to ffmpeg's, in LU or dB; infinite if only one of them has the measure."""
-    ours = analyse_loudness(mix.path, mix.frames, mix.channels, mix.sample_rate)
+    ours = analyse_loudness(_inputs(mix))
     theirs = ebur128(open_mix(mix), mix.sample_rate)
     pairs = {
         "integrated loudness": (ours.integrated_lufs, theirs.integrated_lufs),

@@ -6,13 +6,12 @@ import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.k_weighting import ROW_FRAMES, KWeighting
-from mismo_grpc.analysis.mix import mapped_mix
 from mismo_grpc.analysis.true_peak import TruePeak
 
 Samples = npt.NDArray[np.float32]
@@ -63,12 +62,12 @@ class LoudnessResult:
     true_peak_dbtp: float | None
 
 
-def analyse_loudness(mix_path: Path, frames: int, channels: int, sample_rate: int) -> LoudnessResult:
-    """Measures a decoded mix of raw float32 [frames, channels] at `sample_rate` Hz; runs as a task of the pool.
+def analyse_loudness(inputs: AnalysisInputs) -> LoudnessResult:
+    """Measures the mix; runs as a task of the pool.
 
-    Raises ValueError as `mapped_mix` and `measure_loudness` do; OSError if the file cannot be opened.
+    Raises ValueError as `MixFile.samples` and `measure_loudness` do; OSError if the file cannot be opened.
     """
-    return measure_loudness(mapped_mix(mix_path, frames, channels), sample_rate)
+    return measure_loudness(inputs.mix.samples(), inputs.mix.sample_rate)
 
 
 def measure_loudness(

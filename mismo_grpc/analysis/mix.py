@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 BYTES_PER_SAMPLE = 4
 
 
-def mapped_mix(path: Path, frames: int, channels: int) -> np.memmap[tuple[int, int], np.dtype[np.float32]]:
-    """The samples of a file of raw little-endian float32, [frames, channels], read-only.
+@dataclass(frozen=True)
+class MixFile:
+    """A decoded mix: `path` holds raw little-endian float32 [frames, channels] at `sample_rate` Hz."""
 
-    Only pages that are read use memory, which is the kernel's file cache.
+    path: Path
+    frames: int
+    channels: int
+    sample_rate: int
 
-    Raises ValueError if the file is not of that size; OSError if it cannot be opened.
-    """
-    expected = frames * channels * BYTES_PER_SAMPLE
-    actual = path.stat().st_size
-    if frames < 1 or actual != expected:
-        raise ValueError(f"the decoded mix has {actual} bytes; {frames} frames have {expected}")
-    return np.memmap(path, "<f4", "r", shape=(frames, channels))
+    def samples(self) -> npt.NDArray[np.float32]:
+        """The samples, [frames, channels], read-only.
+
+        Only pages that are read use memory, which is the kernel's file cache.
+
+        Raises ValueError if the file is not of that size; OSError if it cannot be opened.
+        """
+        expected = self.frames * self.channels * BYTES_PER_SAMPLE
+        actual = self.path.stat().st_size
+        if self.frames < 1 or actual != expected:
+            raise ValueError(f"the decoded mix has {actual} bytes; {self.frames} frames have {expected}")
+        return np.memmap(self.path, "<f4", "r", shape=(self.frames, self.channels))

@@ -10,7 +10,7 @@ import grpc
 
 from mismo.analysis.v1 import job_service_pb2 as pb
 from mismo.analysis.v1.job_service_pb2_grpc import JobServiceServicer
-from mismo_grpc.errors import InvalidFieldError, JobNotFoundError
+from mismo_grpc.errors import InvalidFieldError, JobNotFoundError, NotSupportedYetError
 from mismo_grpc.orchestration.service import DEFAULT_PAGE, MAX_PAGE, Jobs
 from mismo_grpc.rpc.job_messages import job_message, watch_message
 from mismo_grpc.rpc.job_requests import job_request, job_update, states_of
@@ -122,6 +122,11 @@ class JobService(JobServiceServicer):
             if not request.allow_missing:
                 raise
         return pb.DeleteJobResponse()
+
+    async def CompareTracks(
+        self, request: pb.CompareTracksRequest, context: Context
+    ) -> pb.CompareTracksResponse:
+        raise NotSupportedYetError("CompareTracks is not served yet")
 
 
 def _job_id(job_id: str) -> str:

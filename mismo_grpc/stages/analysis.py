@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
+from mismo_grpc.analysis.inputs import AnalysisInputs
+from mismo_grpc.analysis.mix import MixFile
 from mismo_grpc.analysis.pool import AnalysisPool
 from mismo_grpc.errors import AnalysisCrashedError, OutOfMemoryError, QueueFullError
 from mismo_grpc.jobs.job import Stage, StageData
@@ -18,8 +19,8 @@ RETRIES = (
     Retry((QueueFullError,), times=10, first_delay=2.0),
 )
 
-Analysis = Callable[[Path, int, int, int], StageData]
-"""A function of a module in `analysis/`: the path of the decoded mix, its frames, channels and rate in Hz."""
+Analysis = Callable[[AnalysisInputs], StageData]
+"""A function of a module in `analysis/`, which runs in a worker process."""
 
 
 class AnalysisStage:
@@ -56,7 +57,6 @@ class AnalysisStage:
         mix = context.mix
         limit = self.time_limit(mix.frames / mix.sample_rate)
         assert limit is not None
-        data = await self._pool.run(
-            self._analysis, mix.path, mix.frames, mix.channels, mix.sample_rate, timeout_seconds=limit
-        )
+        inputs = AnalysisInputs(MixFile(mix.path, mix.frames, mix.channels, mix.sample_rate))
+        data = await self._pool.run(self._analysis, inputs, timeout_seconds=limit)
         return StageResult(data)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
+from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.loudness import LoudnessResult, analyse_loudness
 
 
-def crash(mix: Path, frames: int, channels: int, sample_rate: int) -> LoudnessResult:
+def crash(inputs: AnalysisInputs) -> LoudnessResult:
     """Never comes back."""
     os.kill(os.getpid(), signal.SIGKILL)
-    return analyse_loudness(mix, frames, channels, sample_rate)
+    return analyse_loudness(inputs)
 
 
-def crash_once(mix: Path, frames: int, channels: int, sample_rate: int) -> LoudnessResult:
+def crash_once(inputs: AnalysisInputs) -> LoudnessResult:
     """Crashes the first time on each mix."""
-    seen = mix.with_name("seen")
+    seen = inputs.mix.path.with_name("seen")
     if not seen.exists():
         seen.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return analyse_loudness(mix, frames, channels, sample_rate)
+    return analyse_loudness(inputs)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.ebur128 import ebur128
+from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.loudness import (
     CHUNK_FRAMES,
     LoudnessMeter,
@@ -20,6 +21,7 @@ from mismo_grpc.analysis.loudness import (
     analyse_loudness,
     measure_loudness,
 )
+from mismo_grpc.analysis.mix import MixFile
 from tests.unit.analysis.signals import RATE, Samples, music, sequence, silence, tone
 
 NOTHING = LoudnessResult(None, None, None, None, None, None)
@@ -216,8 +218,9 @@ def test_audio_that_cannot_be_measured_is_refused(
 
 def test_analyses_the_decoded_mix_where_it_lies(tmp_path: Path) -> None:
     audio = music(4, 44_100)
-    (tmp_path / "mix.f32").write_bytes(audio.tobytes())
-    assert analyse_loudness(tmp_path / "mix.f32", len(audio), 2, 44_100) == measure_loudness(audio, 44_100)
+    mix = MixFile(tmp_path / "mix.f32", len(audio), 2, 44_100)
+    mix.path.write_bytes(audio.tobytes())
+    assert analyse_loudness(AnalysisInputs(mix)) == measure_loudness(audio, 44_100)
 
 
 def test_an_hour_takes_the_memory_of_a_minute() -> None:

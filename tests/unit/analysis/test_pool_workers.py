@@ -14,7 +14,9 @@ import psutil
 import pytest
 
 from mismo_grpc.analysis import pool as pool_module
+from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.loudness import analyse_loudness, measure_loudness
+from mismo_grpc.analysis.mix import MixFile
 from mismo_grpc.analysis.pool import AnalysisPool
 from mismo_grpc.errors import (
     AnalysisCrashedError,
@@ -126,9 +128,10 @@ async def test_measures_loudness_in_a_worker_without_the_models_libraries(tmp_pa
     audio = music(4, 44_100)
     path = tmp_path / "mix.f32"
     path.write_bytes(audio.tobytes())
+    inputs = AnalysisInputs(MixFile(path, len(audio), 2, 44_100))
     async with pool_of(1, modules=["mismo_grpc.analysis.loudness"]) as pool:
         loaded = (await pool.run(tasks.environment, timeout_seconds=LONG))["modules"]
-        result = await pool.run(analyse_loudness, path, len(audio), 2, 44_100, timeout_seconds=LONG)
+        result = await pool.run(analyse_loudness, inputs, timeout_seconds=LONG)
     assert result == measure_loudness(audio, 44_100)
     assert "mismo_grpc.analysis.loudness" in loaded
     assert not {"torch", "av", "soxr", "grpc", "mismo_grpc.separation", "structlog", "asyncio"} & loaded

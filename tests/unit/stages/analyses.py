@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.loudness import LoudnessResult
 
 
-def crash(mix_path: Path, frames: int, channels: int, sample_rate: int) -> LoudnessResult:
+def crash(inputs: AnalysisInputs) -> LoudnessResult:
     """Dies as a process does that the system ends for want of memory."""
     os.kill(os.getpid(), 9)
     raise AssertionError("it still runs")

@@ -27,10 +27,11 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from mismo.analysis.v1 import audio_pb2 as mismo_dot_analysis_dot_v1_dot_audio__pb2
 from mismo.analysis.v1 import job_pb2 as mismo_dot_analysis_dot_v1_dot_job__pb2
+from mismo.analysis.v1 import results_pb2 as mismo_dot_analysis_dot_v1_dot_results__pb2
 from mismo.analysis.v1 import stage_pb2 as mismo_dot_analysis_dot_v1_dot_stage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#mismo/analysis/v1/job_service.proto\x12\x11mismo.analysis.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dmismo/analysis/v1/audio.proto\x1a\x1bmismo/analysis/v1/job.proto\x1a\x1dmismo/analysis/v1/stage.proto\"\x89\x04\n\x10SubmitJobRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x31\n\x06source\x18\x03 \x01(\x0b\x32\x19.mismo.analysis.v1.SourceR\x06source\x12\x37\n\x07options\x18\x04 \x01(\x0b\x32\x1d.mismo.analysis.v1.JobOptionsR\x07options\x12\x37\n\x08priority\x18\x05 \x01(\x0e\x32\x1b.mismo.analysis.v1.PriorityR\x08priority\x12G\n\x06labels\x18\x06 \x03(\x0b\x32/.mismo.analysis.v1.SubmitJobRequest.LabelsEntryR\x06labels\x12\x38\n\nresult_ttl\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationR\tresultTtl\x12\x37\n\x08\x63\x61llback\x18\x08 \x01(\x0b\x32\x1b.mismo.analysis.v1.CallbackR\x08\x63\x61llback\x12#\n\rvalidate_only\x18\t \x01(\x08R\x0cvalidateOnly\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"~\n\x11SubmitJobResponse\x12(\n\x03job\x18\x01 \x01(\x0b\x32\x16.mismo.analysis.v1.JobR\x03job\x12\"\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08R\x0c\x64\x65\x64uplicated\x12\x1b\n\tcache_hit\x18\x03 \x01(\x08R\x08\x63\x61\x63heHit\"&\n\rGetJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\":\n\x0eGetJobResponse\x12(\n\x03job\x18\x01 \x01(\x0b\x32\x16.mismo.analysis.v1.JobR\x03job\"\x85\x02\n\x0fListJobsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x33\n\x06states\x18\x03 \x03(\x0e\x32\x1b.mismo.analysis.v1.JobStateR\x06states\x12\x46\n\x06labels\x18\x04 \x03(\x0b\x32..mismo.analysis.v1.ListJobsRequest.LabelsEntryR\x06labels\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"f\n\x10ListJobsResponse\x12*\n\x04jobs\x18\x01 \x03(\x0b\x32\x16.mismo.analysis.v1.JobR\x04jobs\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb3\x02\n\x0fWatchJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12&\n\x0f\x65xpected_run_id\x18\x02 \x01(\tR\rexpectedRunId\x12%\n\x0e\x61\x66ter_revision\x18\x03 \x01(\x03R\rafterRevision\x12!\n\x0cserver_epoch\x18\x04 \x01(\tR\x0bserverEpoch\x12H\n\x12heartbeat_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11heartbeatInterval\x12M\n\x15min_progress_interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\x13minProgressInterval\"\xf4\x03\n\x10WatchJobResponse\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\x12!\n\x0cserver_epoch\x18\x02 \x01(\tR\x0bserverEpoch\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x34\n\x08snapshot\x18\x04 \x01(\x0b\x32\x16.mismo.analysis.v1.JobH\x00R\x08snapshot\x12\x36\n\x05stage\x18\x05 \x01(\x0b\x32\x1e.mismo.analysis.v1.StageStatusH\x00R\x05stage\x12\x39\n\x08progress\x18\x06 \x01(\x0b\x32\x1b.mismo.analysis.v1.ProgressH\x00R\x08progress\x12\x46\n\rsegment_ready\x18\x07 \x01(\x0b\x32\x1f.mismo.analysis.v1.SegmentReadyH\x00R\x0csegmentReady\x12<\n\theartbeat\x18\x08 \x01(\x0b\x32\x1c.mismo.analysis.v1.HeartbeatH\x00R\theartbeat\x12\x39\n\x08terminal\x18\t \x01(\x0b\x32\x1b.mismo.analysis.v1.TerminalH\x00R\x08terminalB\x07\n\x05\x65vent\"\\\n\x0cSegmentReady\x12\x35\n\x06ranges\x18\x01 \x03(\x0b\x32\x1d.mismo.analysis.v1.FrameRangeR\x06ranges\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\"\x0b\n\tHeartbeat\"4\n\x08Terminal\x12(\n\x03job\x18\x01 \x01(\x0b\x32\x16.mismo.analysis.v1.JobR\x03job\"\xfc\x02\n\x10WatchJobsRequest\x12\x33\n\x06states\x18\x01 \x03(\x0e\x32\x1b.mismo.analysis.v1.JobStateR\x06states\x12G\n\x06labels\x18\x02 \x03(\x0b\x32/.mismo.analysis.v1.WatchJobsRequest.LabelsEntryR\x06labels\x12\x16\n\x06\x63ursor\x18\x03 \x01(\tR\x06\x63ursor\x12H\n\x12heartbeat_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11heartbeatInterval\x12M\n\x15min_progress_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\x13minProgressInterval\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x83\x03\n\x11WatchJobsResponse\x12\x16\n\x06\x63ursor\x18\x01 \x01(\tR\x06\x63ursor\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12*\n\x03job\x18\x03 \x01(\x0b\x32\x16.mismo.analysis.v1.JobH\x00R\x03job\x12\x39\n\x07\x64\x65leted\x18\x04 \x01(\x0b\x32\x1d.mismo.analysis.v1.JobDeletedH\x00R\x07\x64\x65leted\x12<\n\x08progress\x18\x05 \x01(\x0b\x32\x1e.mismo.analysis.v1.JobProgressH\x00R\x08progress\x12:\n\tcaught_up\x18\x06 \x01(\x0b\x32\x1b.mismo.analysis.v1.CaughtUpH\x00R\x08\x63\x61ughtUp\x12<\n\theartbeat\x18\x07 \x01(\x0b\x32\x1c.mismo.analysis.v1.HeartbeatH\x00R\theartbeatB\x07\n\x05\x65vent\":\n\nJobDeleted\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\"t\n\x0bJobProgress\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x37\n\x08progress\x18\x03 \x01(\x0b\x32\x1b.mismo.analysis.v1.ProgressR\x08progress\"\n\n\x08\x43\x61ughtUp\"Q\n\x10\x43\x61ncelJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12&\n\x0f\x65xpected_run_id\x18\x02 \x01(\tR\rexpectedRunId\"=\n\x11\x43\x61ncelJobResponse\x12(\n\x03job\x18\x01 \x01(\x0b\x32\x16.mismo.analysis.v1.JobR\x03job\"\xfe\x01\n\x10UpdateJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12&\n\x0f\x65xpected_run_id\x18\x02 \x01(\tR\rexpectedRunId\x12\x37\n\x08priority\x18\x03 \x01(\x0e\x32\x1b.mismo.analysis.v1.PriorityR\x08priority\x12\x35\n\x08playhead\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08playhead\x12;\n\x0bupdate_mask\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\nupdateMask\"=\n\x11UpdateJobResponse\x12(\n\x03job\x18\x01 \x01(\x0b\x32\x16.mismo.analysis.v1.JobR\x03job\"v\n\x10\x44\x65leteJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12&\n\x0f\x65xpected_run_id\x18\x02 \x01(\tR\rexpectedRunId\x12#\n\rallow_missing\x18\x03 \x01(\x08R\x0c\x61llowMissing\"\x13\n\x11\x44\x65leteJobResponse2\xc1\x05\n\nJobService\x12V\n\tSubmitJob\x12#.mismo.analysis.v1.SubmitJobRequest\x1a$.mismo.analysis.v1.SubmitJobResponse\x12M\n\x06GetJob\x12 .mismo.analysis.v1.GetJobRequest\x1a!.mismo.analysis.v1.GetJobResponse\x12S\n\x08ListJobs\x12\".mismo.analysis.v1.ListJobsRequest\x1a#.mismo.analysis.v1.ListJobsResponse\x12U\n\x08WatchJob\x12\".mismo.analysis.v1.WatchJobRequest\x1a#.mismo.analysis.v1.WatchJobResponse0\x01\x12X\n\tWatchJobs\x12#.mismo.analysis.v1.WatchJobsRequest\x1a$.mismo.analysis.v1.WatchJobsResponse0\x01\x12V\n\tCancelJob\x12#.mismo.analysis.v1.CancelJobRequest\x1a$.mismo.analysis.v1.CancelJobResponse\x12V\n\tUpdateJob\x12#.mismo.analysis.v1.UpdateJobRequest\x1a$.mismo.analysis.v1.UpdateJobResponse\x12V\n\tDeleteJob\x12#.mismo.analysis.v1.DeleteJobRequest\x1a$.mismo.analysis.v1.DeleteJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#mismo/analysis/v1/job_service.proto\x12\x11mismo.analysis.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dmismo/analysis/v1/audio.proto\x1a\x1bmismo/analysis/v1/job.proto\x1a\x1fmismo/analysis/v1/results.proto\x1a\x1dmismo/analysis/v1/stage.proto\"\x89\x04\n\x10SubmitJobRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x31\n\x06source\x18\x03 \x01(\x0b\x32\x19.mismo.analysis.v1.SourceR\x06source\x12\x37\n\x07options\x18\x04 \x01(\x0b\x32\x1d.mismo.analysis.v1.JobOptionsR\x07options\x12\x37\n\x08priority\x18\x05 \x01(\x0e\x32\x1b.mismo.analysis.v1.PriorityR\x08priority\x12G\n\x06labels\x18\x06 \x03(\x0b\x32/.mismo.analysis.v1.SubmitJobRequest.LabelsEntryR\x06labels\x12\x38\n\nresult_ttl\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationR\tresultTtl\x12\x37\n\x08\x63\x61llback\x18\x08 \x01(\x0b\x32\x1b.mismo.analysis.v1.CallbackR\x08\x63\x61llback\x12#\n\rvalidate_only\x18\t \x01(\x08R\x0cvalidateOnly\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"~\n\x11SubmitJobResponse\x12(\n\x03job\x18\x01 \x01(\x0b\x32\x16.mismo.analysis.v1.JobR\x03job\x12\"\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08R\x0c\x64\x65\x64uplicated\x12\x1b\n\tcache_hit\x18\x03 \x01(\x08R\x08\x63\x61\x63heHit\"&\n\rGetJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\":\n\x0eGetJobResponse\x12(\n\x03job\x18\x01 \x01(\x0b\x32\x16.mismo.analysis.v1.JobR\x03job\"\x85\x02\n\x0fListJobsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x33\n\x06states\x18\x03 \x03(\x0e\x32\x1b.mismo.analysis.v1.JobStateR\x06states\x12\x46\n\x06labels\x18\x04 \x03(\x0b\x32..mismo.analysis.v1.ListJobsRequest.LabelsEntryR\x06labels\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"f\n\x10ListJobsResponse\x12*\n\x04jobs\x18\x01 \x03(\x0b\x32\x16.mismo.analysis.v1.JobR\x04jobs\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb3\x02\n\x0fWatchJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12&\n\x0f\x65xpected_run_id\x18\x02 \x01(\tR\rexpectedRunId\x12%\n\x0e\x61\x66ter_revision\x18\x03 \x01(\x03R\rafterRevision\x12!\n\x0cserver_epoch\x18\x04 \x01(\tR\x0bserverEpoch\x12H\n\x12heartbeat_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11heartbeatInterval\x12M\n\x15min_progress_interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\x13minProgressInterval\"\xf4\x03\n\x10WatchJobResponse\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\x12!\n\x0cserver_epoch\x18\x02 \x01(\tR\x0bserverEpoch\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x34\n\x08snapshot\x18\x04 \x01(\x0b\x32\x16.mismo.analysis.v1.JobH\x00R\x08snapshot\x12\x36\n\x05stage\x18\x05 \x01(\x0b\x32\x1e.mismo.analysis.v1.StageStatusH\x00R\x05stage\x12\x39\n\x08progress\x18\x06 \x01(\x0b\x32\x1b.mismo.analysis.v1.ProgressH\x00R\x08progress\x12\x46\n\rsegment_ready\x18\x07 \x01(\x0b\x32\x1f.mismo.analysis.v1.SegmentReadyH\x00R\x0csegmentReady\x12<\n\theartbeat\x18\x08 \x01(\x0b\x32\x1c.mismo.analysis.v1.HeartbeatH\x00R\theartbeat\x12\x39\n\x08terminal\x18\t \x01(\x0b\x32\x1b.mismo.analysis.v1.TerminalH\x00R\x08terminalB\x07\n\x05\x65vent\"\\\n\x0cSegmentReady\x12\x35\n\x06ranges\x18\x01 \x03(\x0b\x32\x1d.mismo.analysis.v1.FrameRangeR\x06ranges\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\"\x0b\n\tHeartbeat\"4\n\x08Terminal\x12(\n\x03job\x18\x01 \x01(\x0b\x32\x16.mismo.analysis.v1.JobR\x03job\"\xfc\x02\n\x10WatchJobsRequest\x12\x33\n\x06states\x18\x01 \x03(\x0e\x32\x1b.mismo.analysis.v1.JobStateR\x06states\x12G\n\x06labels\x18\x02 \x03(\x0b\x32/.mismo.analysis.v1.WatchJobsRequest.LabelsEntryR\x06labels\x12\x16\n\x06\x63ursor\x18\x03 \x01(\tR\x06\x63ursor\x12H\n\x12heartbeat_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11heartbeatInterval\x12M\n\x15min_progress_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\x13minProgressInterval\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x83\x03\n\x11WatchJobsResponse\x12\x16\n\x06\x63ursor\x18\x01 \x01(\tR\x06\x63ursor\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12*\n\x03job\x18\x03 \x01(\x0b\x32\x16.mismo.analysis.v1.JobH\x00R\x03job\x12\x39\n\x07\x64\x65leted\x18\x04 \x01(\x0b\x32\x1d.mismo.analysis.v1.JobDeletedH\x00R\x07\x64\x65leted\x12<\n\x08progress\x18\x05 \x01(\x0b\x32\x1e.mismo.analysis.v1.JobProgressH\x00R\x08progress\x12:\n\tcaught_up\x18\x06 \x01(\x0b\x32\x1b.mismo.analysis.v1.CaughtUpH\x00R\x08\x63\x61ughtUp\x12<\n\theartbeat\x18\x07 \x01(\x0b\x32\x1c.mismo.analysis.v1.HeartbeatH\x00R\theartbeatB\x07\n\x05\x65vent\":\n\nJobDeleted\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\"t\n\x0bJobProgress\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x37\n\x08progress\x18\x03 \x01(\x0b\x32\x1b.mismo.analysis.v1.ProgressR\x08progress\"\n\n\x08\x43\x61ughtUp\"Q\n\x10\x43\x61ncelJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12&\n\x0f\x65xpected_run_id\x18\x02 \x01(\tR\rexpectedRunId\"=\n\x11\x43\x61ncelJobResponse\x12(\n\x03job\x18\x01 \x01(\x0b\x32\x16.mismo.analysis.v1.JobR\x03job\"\xfe\x01\n\x10UpdateJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12&\n\x0f\x65xpected_run_id\x18\x02 \x01(\tR\rexpectedRunId\x12\x37\n\x08priority\x18\x03 \x01(\x0e\x32\x1b.mismo.analysis.v1.PriorityR\x08priority\x12\x35\n\x08playhead\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08playhead\x12;\n\x0bupdate_mask\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\nupdateMask\"=\n\x11UpdateJobResponse\x12(\n\x03job\x18\x01 \x01(\x0b\x32\x16.mismo.analysis.v1.JobR\x03job\"v\n\x10\x44\x65leteJobRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12&\n\x0f\x65xpected_run_id\x18\x02 \x01(\tR\rexpectedRunId\x12#\n\rallow_missing\x18\x03 \x01(\x08R\x0c\x61llowMissing\"\x13\n\x11\x44\x65leteJobResponse\"\x8a\x01\n\x14\x43ompareTracksRequest\x12&\n\x0foutgoing_job_id\x18\x01 \x01(\tR\routgoingJobId\x12&\n\x0fincoming_job_id\x18\x02 \x01(\tR\rincomingJobId\x12\"\n\rmax_cue_pairs\x18\x03 \x01(\x05R\x0bmaxCuePairs\"[\n\x15\x43ompareTracksResponse\x12\x42\n\ncomparison\x18\x01 \x01(\x0b\x32\".mismo.analysis.v1.TrackComparisonR\ncomparison2\xa5\x06\n\nJobService\x12V\n\tSubmitJob\x12#.mismo.analysis.v1.SubmitJobRequest\x1a$.mismo.analysis.v1.SubmitJobResponse\x12M\n\x06GetJob\x12 .mismo.analysis.v1.GetJobRequest\x1a!.mismo.analysis.v1.GetJobResponse\x12S\n\x08ListJobs\x12\".mismo.analysis.v1.ListJobsRequest\x1a#.mismo.analysis.v1.ListJobsResponse\x12U\n\x08WatchJob\x12\".mismo.analysis.v1.WatchJobRequest\x1a#.mismo.analysis.v1.WatchJobResponse0\x01\x12X\n\tWatchJobs\x12#.mismo.analysis.v1.WatchJobsRequest\x1a$.mismo.analysis.v1.WatchJobsResponse0\x01\x12V\n\tCancelJob\x12#.mismo.analysis.v1.CancelJobRequest\x1a$.mismo.analysis.v1.CancelJobResponse\x12V\n\tUpdateJob\x12#.mismo.analysis.v1.UpdateJobRequest\x1a$.mismo.analysis.v1.UpdateJobResponse\x12V\n\tDeleteJob\x12#.mismo.analysis.v1.DeleteJobRequest\x1a$.mismo.analysis.v1.DeleteJobResponse\x12\x62\n\rCompareTracks\x12\'.mismo.analysis.v1.CompareTracksRequest\x1a(.mismo.analysis.v1.CompareTracksResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,56 +44,60 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTJOBSREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_WATCHJOBSREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_WATCHJOBSREQUEST_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_SUBMITJOBREQUEST']._serialized_start=249
-  _globals['_SUBMITJOBREQUEST']._serialized_end=770
-  _globals['_SUBMITJOBREQUEST_LABELSENTRY']._serialized_start=713
-  _globals['_SUBMITJOBREQUEST_LABELSENTRY']._serialized_end=770
-  _globals['_SUBMITJOBRESPONSE']._serialized_start=772
-  _globals['_SUBMITJOBRESPONSE']._serialized_end=898
-  _globals['_GETJOBREQUEST']._serialized_start=900
-  _globals['_GETJOBREQUEST']._serialized_end=938
-  _globals['_GETJOBRESPONSE']._serialized_start=940
-  _globals['_GETJOBRESPONSE']._serialized_end=998
-  _globals['_LISTJOBSREQUEST']._serialized_start=1001
-  _globals['_LISTJOBSREQUEST']._serialized_end=1262
-  _globals['_LISTJOBSREQUEST_LABELSENTRY']._serialized_start=713
-  _globals['_LISTJOBSREQUEST_LABELSENTRY']._serialized_end=770
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1264
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1366
-  _globals['_WATCHJOBREQUEST']._serialized_start=1369
-  _globals['_WATCHJOBREQUEST']._serialized_end=1676
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1679
-  _globals['_WATCHJOBRESPONSE']._serialized_end=2179
-  _globals['_SEGMENTREADY']._serialized_start=2181
-  _globals['_SEGMENTREADY']._serialized_end=2273
-  _globals['_HEARTBEAT']._serialized_start=2275
-  _globals['_HEARTBEAT']._serialized_end=2286
-  _globals['_TERMINAL']._serialized_start=2288
-  _globals['_TERMINAL']._serialized_end=2340
-  _globals['_WATCHJOBSREQUEST']._serialized_start=2343
-  _globals['_WATCHJOBSREQUEST']._serialized_end=2723
-  _globals['_WATCHJOBSREQUEST_LABELSENTRY']._serialized_start=713
-  _globals['_WATCHJOBSREQUEST_LABELSENTRY']._serialized_end=770
-  _globals['_WATCHJOBSRESPONSE']._serialized_start=2726
-  _globals['_WATCHJOBSRESPONSE']._serialized_end=3113
-  _globals['_JOBDELETED']._serialized_start=3115
-  _globals['_JOBDELETED']._serialized_end=3173
-  _globals['_JOBPROGRESS']._serialized_start=3175
-  _globals['_JOBPROGRESS']._serialized_end=3291
-  _globals['_CAUGHTUP']._serialized_start=3293
-  _globals['_CAUGHTUP']._serialized_end=3303
-  _globals['_CANCELJOBREQUEST']._serialized_start=3305
-  _globals['_CANCELJOBREQUEST']._serialized_end=3386
-  _globals['_CANCELJOBRESPONSE']._serialized_start=3388
-  _globals['_CANCELJOBRESPONSE']._serialized_end=3449
-  _globals['_UPDATEJOBREQUEST']._serialized_start=3452
-  _globals['_UPDATEJOBREQUEST']._serialized_end=3706
-  _globals['_UPDATEJOBRESPONSE']._serialized_start=3708
-  _globals['_UPDATEJOBRESPONSE']._serialized_end=3769
-  _globals['_DELETEJOBREQUEST']._serialized_start=3771
-  _globals['_DELETEJOBREQUEST']._serialized_end=3889
-  _globals['_DELETEJOBRESPONSE']._serialized_start=3891
-  _globals['_DELETEJOBRESPONSE']._serialized_end=3910
-  _globals['_JOBSERVICE']._serialized_start=3913
-  _globals['_JOBSERVICE']._serialized_end=4618
+  _globals['_SUBMITJOBREQUEST']._serialized_start=282
+  _globals['_SUBMITJOBREQUEST']._serialized_end=803
+  _globals['_SUBMITJOBREQUEST_LABELSENTRY']._serialized_start=746
+  _globals['_SUBMITJOBREQUEST_LABELSENTRY']._serialized_end=803
+  _globals['_SUBMITJOBRESPONSE']._serialized_start=805
+  _globals['_SUBMITJOBRESPONSE']._serialized_end=931
+  _globals['_GETJOBREQUEST']._serialized_start=933
+  _globals['_GETJOBREQUEST']._serialized_end=971
+  _globals['_GETJOBRESPONSE']._serialized_start=973
+  _globals['_GETJOBRESPONSE']._serialized_end=1031
+  _globals['_LISTJOBSREQUEST']._serialized_start=1034
+  _globals['_LISTJOBSREQUEST']._serialized_end=1295
+  _globals['_LISTJOBSREQUEST_LABELSENTRY']._serialized_start=746
+  _globals['_LISTJOBSREQUEST_LABELSENTRY']._serialized_end=803
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1297
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1399
+  _globals['_WATCHJOBREQUEST']._serialized_start=1402
+  _globals['_WATCHJOBREQUEST']._serialized_end=1709
+  _globals['_WATCHJOBRESPONSE']._serialized_start=1712
+  _globals['_WATCHJOBRESPONSE']._serialized_end=2212
+  _globals['_SEGMENTREADY']._serialized_start=2214
+  _globals['_SEGMENTREADY']._serialized_end=2306
+  _globals['_HEARTBEAT']._serialized_start=2308
+  _globals['_HEARTBEAT']._serialized_end=2319
+  _globals['_TERMINAL']._serialized_start=2321
+  _globals['_TERMINAL']._serialized_end=2373
+  _globals['_WATCHJOBSREQUEST']._serialized_start=2376
+  _globals['_WATCHJOBSREQUEST']._serialized_end=2756
+  _globals['_WATCHJOBSREQUEST_LABELSENTRY']._serialized_start=746
+  _globals['_WATCHJOBSREQUEST_LABELSENTRY']._serialized_end=803
+  _globals['_WATCHJOBSRESPONSE']._serialized_start=2759
+  _globals['_WATCHJOBSRESPONSE']._serialized_end=3146
+  _globals['_JOBDELETED']._serialized_start=3148
+  _globals['_JOBDELETED']._serialized_end=3206
+  _globals['_JOBPROGRESS']._serialized_start=3208
+  _globals['_JOBPROGRESS']._serialized_end=3324
+  _globals['_CAUGHTUP']._serialized_start=3326
+  _globals['_CAUGHTUP']._serialized_end=3336
+  _globals['_CANCELJOBREQUEST']._serialized_start=3338
+  _globals['_CANCELJOBREQUEST']._serialized_end=3419
+  _globals['_CANCELJOBRESPONSE']._serialized_start=3421
+  _globals['_CANCELJOBRESPONSE']._serialized_end=3482
+  _globals['_UPDATEJOBREQUEST']._serialized_start=3485
+  _globals['_UPDATEJOBREQUEST']._serialized_end=3739
+  _globals['_UPDATEJOBRESPONSE']._serialized_start=3741
+  _globals['_UPDATEJOBRESPONSE']._serialized_end=3802
+  _globals['_DELETEJOBREQUEST']._serialized_start=3804
+  _globals['_DELETEJOBREQUEST']._serialized_end=3922
+  _globals['_DELETEJOBRESPONSE']._serialized_start=3924
+  _globals['_DELETEJOBRESPONSE']._serialized_end=3943
+  _globals['_COMPARETRACKSREQUEST']._serialized_start=3946
+  _globals['_COMPARETRACKSREQUEST']._serialized_end=4084
+  _globals['_COMPARETRACKSRESPONSE']._serialized_start=4086
+  _globals['_COMPARETRACKSRESPONSE']._serialized_end=4177
+  _globals['_JOBSERVICE']._serialized_start=4180
+  _globals['_JOBSERVICE']._serialized_end=4985
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from mismo.analysis.v1 import audio_pb2 as _audio_pb2
 from mismo.analysis.v1 import job_pb2 as _job_pb2
+from mismo.analysis.v1 import results_pb2 as _results_pb2
 from mismo.analysis.v1 import stage_pb2 as _stage_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -256,3 +257,19 @@ class DeleteJobRequest(_message.Message):
 class DeleteJobResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class CompareTracksRequest(_message.Message):
+    __slots__ = ("outgoing_job_id", "incoming_job_id", "max_cue_pairs")
+    OUTGOING_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    INCOMING_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    MAX_CUE_PAIRS_FIELD_NUMBER: _ClassVar[int]
+    outgoing_job_id: str
+    incoming_job_id: str
+    max_cue_pairs: int
+    def __init__(self, outgoing_job_id: _Optional[str] = ..., incoming_job_id: _Optional[str] = ..., max_cue_pairs: _Optional[int] = ...) -> None: ...
+
+class CompareTracksResponse(_message.Message):
+    __slots__ = ("comparison",)
+    COMPARISON_FIELD_NUMBER: _ClassVar[int]
+    comparison: _results_pb2.TrackComparison
+    def __init__(self, comparison: _Optional[_Union[_results_pb2.TrackComparison, _Mapping]] = ...) -> None: ...

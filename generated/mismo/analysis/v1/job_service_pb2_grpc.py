@@ -79,6 +79,11 @@ class JobServiceStub:
                 request_serializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.DeleteJobRequest.SerializeToString,
                 response_deserializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.DeleteJobResponse.FromString,
                 _registered_method=True)
+        self.CompareTracks = channel.unary_unary(
+                '/mismo.analysis.v1.JobService/CompareTracks',
+                request_serializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.CompareTracksRequest.SerializeToString,
+                response_deserializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.CompareTracksResponse.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer:
@@ -145,6 +150,14 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CompareTracks(self, request, context):
+        """How well one analysed track follows another in a mix. Both jobs need the result of STAGE_TRANSITION; otherwise
+        FAILED_PRECONDITION, reason JOB_NOT_READY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -187,6 +200,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.DeleteJob,
                     request_deserializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.DeleteJobRequest.FromString,
                     response_serializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.DeleteJobResponse.SerializeToString,
+            ),
+            'CompareTracks': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareTracks,
+                    request_deserializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.CompareTracksRequest.FromString,
+                    response_serializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.CompareTracksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -410,6 +428,33 @@ class JobService:
             '/mismo.analysis.v1.JobService/DeleteJob',
             mismo_dot_analysis_dot_v1_dot_job__service__pb2.DeleteJobRequest.SerializeToString,
             mismo_dot_analysis_dot_v1_dot_job__service__pb2.DeleteJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareTracks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mismo.analysis.v1.JobService/CompareTracks',
+            mismo_dot_analysis_dot_v1_dot_job__service__pb2.CompareTracksRequest.SerializeToString,
+            mismo_dot_analysis_dot_v1_dot_job__service__pb2.CompareTracksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,10 @@ class JobServiceStub:
     """Changes priority or playhead of a job that has not ended."""
     DeleteJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.DeleteJobResponse]
     """Ends a job and removes its files."""
+    CompareTracks: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CompareTracksRequest, _job_service_pb2.CompareTracksResponse]
+    """How well one analysed track follows another in a mix. Both jobs need the result of STAGE_TRANSITION; otherwise
+    FAILED_PRECONDITION, reason JOB_NOT_READY.
+    """
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
@@ -81,6 +85,10 @@ class JobServiceAsyncStub(JobServiceStub):
     """Changes priority or playhead of a job that has not ended."""
     DeleteJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.DeleteJobResponse]  # type: ignore[assignment]
     """Ends a job and removes its files."""
+    CompareTracks: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CompareTracksRequest, _job_service_pb2.CompareTracksResponse]  # type: ignore[assignment]
+    """How well one analysed track follows another in a mix. Both jobs need the result of STAGE_TRANSITION; otherwise
+    FAILED_PRECONDITION, reason JOB_NOT_READY.
+    """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Submits jobs and reports what becomes of them. A job goes on when its clients disconnect; only CancelJob and
@@ -153,5 +161,15 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.DeleteJobResponse, _abc.Awaitable[_job_service_pb2.DeleteJobResponse]]:
         """Ends a job and removes its files."""
+
+    @_abc_1.abstractmethod
+    def CompareTracks(
+        self,
+        request: _job_service_pb2.CompareTracksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.CompareTracksResponse, _abc.Awaitable[_job_service_pb2.CompareTracksResponse]]:
+        """How well one analysed track follows another in a mix. Both jobs need the result of STAGE_TRANSITION; otherwise
+        FAILED_PRECONDITION, reason JOB_NOT_READY.
+        """
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,6 +3,7 @@ import datetime
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from mismo.analysis.v1 import audio_pb2 as _audio_pb2
+from mismo.analysis.v1 import results_pb2 as _results_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -26,6 +27,7 @@ class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STAGE_CHORDS: _ClassVar[Stage]
     STAGE_TRANSITION: _ClassVar[Stage]
     STAGE_GENERATION: _ClassVar[Stage]
+    STAGE_ANNOTATION: _ClassVar[Stage]
 
 class StageState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -48,6 +50,7 @@ STAGE_SECTIONS: Stage
 STAGE_CHORDS: Stage
 STAGE_TRANSITION: Stage
 STAGE_GENERATION: Stage
+STAGE_ANNOTATION: Stage
 STAGE_STATE_UNSPECIFIED: StageState
 STAGE_STATE_PENDING: StageState
 STAGE_STATE_RUNNING: StageState
@@ -140,7 +143,7 @@ class LoudnessResult(_message.Message):
     def __init__(self, integrated_lufs: _Optional[float] = ..., loudness_range_lu: _Optional[float] = ..., max_momentary_lufs: _Optional[float] = ..., max_short_term_lufs: _Optional[float] = ..., true_peak_dbtp: _Optional[float] = ..., sample_peak_dbfs: _Optional[float] = ...) -> None: ...
 
 class StageStatus(_message.Message):
-    __slots__ = ("stage", "state", "start_time", "end_time", "error", "attempts", "loudness")
+    __slots__ = ("stage", "state", "start_time", "end_time", "error", "attempts", "loudness", "basic_features", "characteristics", "genre", "sections", "chords", "transition")
     STAGE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +151,12 @@ class StageStatus(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     LOUDNESS_FIELD_NUMBER: _ClassVar[int]
+    BASIC_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    CHARACTERISTICS_FIELD_NUMBER: _ClassVar[int]
+    GENRE_FIELD_NUMBER: _ClassVar[int]
+    SECTIONS_FIELD_NUMBER: _ClassVar[int]
+    CHORDS_FIELD_NUMBER: _ClassVar[int]
+    TRANSITION_FIELD_NUMBER: _ClassVar[int]
     stage: Stage
     state: StageState
     start_time: _timestamp_pb2.Timestamp
@@ -155,4 +164,10 @@ class StageStatus(_message.Message):
     error: JobError
     attempts: int
     loudness: LoudnessResult
-    def __init__(self, stage: _Optional[_Union[Stage, str]] = ..., state: _Optional[_Union[StageState, str]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., attempts: _Optional[int] = ..., loudness: _Optional[_Union[LoudnessResult, _Mapping]] = ...) -> None: ...
+    basic_features: _results_pb2.BasicFeaturesResult
+    characteristics: _results_pb2.CharacteristicsResult
+    genre: _results_pb2.GenreResult
+    sections: _results_pb2.SectionsResult
+    chords: _results_pb2.ChordsResult
+    transition: _results_pb2.TransitionResult
+    def __init__(self, stage: _Optional[_Union[Stage, str]] = ..., state: _Optional[_Union[StageState, str]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., attempts: _Optional[int] = ..., loudness: _Optional[_Union[LoudnessResult, _Mapping]] = ..., basic_features: _Optional[_Union[_results_pb2.BasicFeaturesResult, _Mapping]] = ..., characteristics: _Optional[_Union[_results_pb2.CharacteristicsResult, _Mapping]] = ..., genre: _Optional[_Union[_results_pb2.GenreResult, _Mapping]] = ..., sections: _Optional[_Union[_results_pb2.SectionsResult, _Mapping]] = ..., chords: _Optional[_Union[_results_pb2.ChordsResult, _Mapping]] = ..., transition: _Optional[_Union[_results_pb2.TransitionResult, _Mapping]] = ...) -> None: ...

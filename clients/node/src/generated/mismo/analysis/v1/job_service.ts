@@ -22,6 +22,7 @@ import { FieldMask } from "../../../google/protobuf/field_mask.js";
 import { Timestamp } from "../../../google/protobuf/timestamp.js";
 import { FrameRange } from "./audio.js";
 import { Callback, Job, JobOptions, JobState, Priority, Progress, Source } from "./job.js";
+import { TrackComparison } from "./results.js";
 import { StageStatus } from "./stage.js";
 
 export const protobufPackage = "mismo.analysis.v1";
@@ -246,6 +247,19 @@ export interface DeleteJobRequest {
 }
 
 export interface DeleteJobResponse {
+}
+
+export interface CompareTracksRequest {
+  /** The job of the track that plays. */
+  outgoingJobId: string;
+  /** The job of the track that follows. */
+  incomingJobId: string;
+  /** The most pairs of cue points to return, 0 to 100; 0: 5. */
+  maxCuePairs: number;
+}
+
+export interface CompareTracksResponse {
+  comparison: TrackComparison | undefined;
 }
 
 function createBaseSubmitJobRequest(): SubmitJobRequest {
@@ -2360,6 +2374,142 @@ export const DeleteJobResponse: MessageFns<DeleteJobResponse> = {
   },
 };
 
+function createBaseCompareTracksRequest(): CompareTracksRequest {
+  return { outgoingJobId: "", incomingJobId: "", maxCuePairs: 0 };
+}
+
+export const CompareTracksRequest: MessageFns<CompareTracksRequest> = {
+  encode(message: CompareTracksRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.outgoingJobId !== "") {
+      writer.uint32(10).string(message.outgoingJobId);
+    }
+    if (message.incomingJobId !== "") {
+      writer.uint32(18).string(message.incomingJobId);
+    }
+    if (message.maxCuePairs !== 0) {
+      writer.uint32(24).int32(message.maxCuePairs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompareTracksRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompareTracksRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.outgoingJobId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.incomingJobId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.maxCuePairs = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CompareTracksRequest>): CompareTracksRequest {
+    return CompareTracksRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CompareTracksRequest>): CompareTracksRequest {
+    const message = createBaseCompareTracksRequest();
+    message.outgoingJobId = object.outgoingJobId ?? "";
+    message.incomingJobId = object.incomingJobId ?? "";
+    message.maxCuePairs = object.maxCuePairs ?? 0;
+    return message;
+  },
+};
+
+function createBaseCompareTracksResponse(): CompareTracksResponse {
+  return { comparison: undefined };
+}
+
+export const CompareTracksResponse: MessageFns<CompareTracksResponse> = {
+  encode(message: CompareTracksResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.comparison !== undefined) {
+      TrackComparison.encode(message.comparison, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompareTracksResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompareTracksResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.comparison = TrackComparison.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CompareTracksResponse>): CompareTracksResponse {
+    return CompareTracksResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CompareTracksResponse>): CompareTracksResponse {
+    const message = createBaseCompareTracksResponse();
+    message.comparison = (object.comparison !== undefined && object.comparison !== null)
+      ? TrackComparison.fromPartial(object.comparison)
+      : undefined;
+    return message;
+  },
+};
+
 /**
  * Submits jobs and reports what becomes of them. A job goes on when its clients disconnect; only CancelJob and
  * DeleteJob end it.
@@ -2449,6 +2599,20 @@ export const JobServiceService = {
     responseSerialize: (value: DeleteJobResponse): Buffer => Buffer.from(DeleteJobResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteJobResponse => DeleteJobResponse.decode(value),
   },
+  /**
+   * How well one analysed track follows another in a mix. Both jobs need the result of STAGE_TRANSITION; otherwise
+   * FAILED_PRECONDITION, reason JOB_NOT_READY.
+   */
+  compareTracks: {
+    path: "/mismo.analysis.v1.JobService/CompareTracks" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CompareTracksRequest): Buffer => Buffer.from(CompareTracksRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CompareTracksRequest => CompareTracksRequest.decode(value),
+    responseSerialize: (value: CompareTracksResponse): Buffer =>
+      Buffer.from(CompareTracksResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CompareTracksResponse => CompareTracksResponse.decode(value),
+  },
 } as const;
 
 export interface JobServiceServer extends UntypedServiceImplementation {
@@ -2468,6 +2632,11 @@ export interface JobServiceServer extends UntypedServiceImplementation {
   updateJob: handleUnaryCall<UpdateJobRequest, UpdateJobResponse>;
   /** Ends a job and removes its files. */
   deleteJob: handleUnaryCall<DeleteJobRequest, DeleteJobResponse>;
+  /**
+   * How well one analysed track follows another in a mix. Both jobs need the result of STAGE_TRANSITION; otherwise
+   * FAILED_PRECONDITION, reason JOB_NOT_READY.
+   */
+  compareTracks: handleUnaryCall<CompareTracksRequest, CompareTracksResponse>;
 }
 
 export interface JobServiceClient extends Client {
@@ -2580,6 +2749,25 @@ export interface JobServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteJobResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * How well one analysed track follows another in a mix. Both jobs need the result of STAGE_TRANSITION; otherwise
+   * FAILED_PRECONDITION, reason JOB_NOT_READY.
+   */
+  compareTracks(
+    request: CompareTracksRequest,
+    callback: (error: ServiceError | null, response: CompareTracksResponse) => void,
+  ): ClientUnaryCall;
+  compareTracks(
+    request: CompareTracksRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CompareTracksResponse) => void,
+  ): ClientUnaryCall;
+  compareTracks(
+    request: CompareTracksRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CompareTracksResponse) => void,
   ): ClientUnaryCall;
 }
 

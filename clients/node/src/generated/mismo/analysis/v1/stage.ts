@@ -6,6 +6,14 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Duration } from "../../../google/protobuf/duration.js";
 import { Timestamp } from "../../../google/protobuf/timestamp.js";
 import { Encoding } from "./audio.js";
+import {
+  BasicFeaturesResult,
+  CharacteristicsResult,
+  ChordsResult,
+  GenreResult,
+  SectionsResult,
+  TransitionResult,
+} from "./results.js";
 
 export const protobufPackage = "mismo.analysis.v1";
 
@@ -22,13 +30,22 @@ export enum Stage {
   WAVEFORMS = 3,
   /** LOUDNESS - Loudness of the track after ITU-R BS.1770 and EBU R 128. */
   LOUDNESS = 4,
+  /** BASIC_FEATURES - Tempo, beats, bars, key, tuning, loudness. */
   BASIC_FEATURES = 5,
+  /** CHARACTERISTICS - Danceability, energy, brightness, acousticness, vocals, mood. Measured on the stems if the job has STAGE_STEMS. */
   CHARACTERISTICS = 6,
+  /** GENRE - Genre and style. */
   GENRE = 7,
+  /** SECTIONS - The parts of the track and which of them sound alike. */
   SECTIONS = 8,
+  /** CHORDS - The chords, beat by beat. Found on the stems without the drums if the job has STAGE_STEMS. */
   CHORDS = 9,
+  /** TRANSITION - Where to mix in and out, phrases, energy. */
   TRANSITION = 10,
+  /** GENERATION - Not served yet. */
   GENERATION = 11,
+  /** ANNOTATION - Writes the artifact annotation.jams: tempo, key, beats, sections and chords. Part of every job with one of these. */
+  ANNOTATION = 12,
   UNRECOGNIZED = -1,
 }
 
@@ -145,8 +162,16 @@ export interface StageStatus {
     | undefined;
   /** Times that the stage was begun, retries included. Going on after a restart is no new attempt. */
   attempts: number;
-  /** Set once it has succeeded, for stages with a result of their own. Stems and waveforms are files. */
-  result: { $case: "loudness"; value: LoudnessResult } | undefined;
+  /** Set once it has succeeded, for stages with a result of their own. Stems, waveforms and annotations are files. */
+  result:
+    | { $case: "loudness"; value: LoudnessResult }
+    | { $case: "basicFeatures"; value: BasicFeaturesResult }
+    | { $case: "characteristics"; value: CharacteristicsResult }
+    | { $case: "genre"; value: GenreResult }
+    | { $case: "sections"; value: SectionsResult }
+    | { $case: "chords"; value: ChordsResult }
+    | { $case: "transition"; value: TransitionResult }
+    | undefined;
 }
 
 function createBaseOutputOptions(): OutputOptions {
@@ -844,6 +869,24 @@ export const StageStatus: MessageFns<StageStatus> = {
       case "loudness":
         LoudnessResult.encode(message.result.value, writer.uint32(130).fork()).join();
         break;
+      case "basicFeatures":
+        BasicFeaturesResult.encode(message.result.value, writer.uint32(138).fork()).join();
+        break;
+      case "characteristics":
+        CharacteristicsResult.encode(message.result.value, writer.uint32(146).fork()).join();
+        break;
+      case "genre":
+        GenreResult.encode(message.result.value, writer.uint32(154).fork()).join();
+        break;
+      case "sections":
+        SectionsResult.encode(message.result.value, writer.uint32(162).fork()).join();
+        break;
+      case "chords":
+        ChordsResult.encode(message.result.value, writer.uint32(170).fork()).join();
+        break;
+      case "transition":
+        TransitionResult.encode(message.result.value, writer.uint32(178).fork()).join();
+        break;
     }
     return writer;
   },
@@ -917,6 +960,54 @@ export const StageStatus: MessageFns<StageStatus> = {
             message.result = { $case: "loudness", value: LoudnessResult.decode(reader, reader.uint32()) };
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.result = { $case: "basicFeatures", value: BasicFeaturesResult.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.result = { $case: "characteristics", value: CharacteristicsResult.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.result = { $case: "genre", value: GenreResult.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.result = { $case: "sections", value: SectionsResult.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.result = { $case: "chords", value: ChordsResult.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.result = { $case: "transition", value: TransitionResult.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -946,6 +1037,42 @@ export const StageStatus: MessageFns<StageStatus> = {
       case "loudness": {
         if (object.result?.value !== undefined && object.result?.value !== null) {
           message.result = { $case: "loudness", value: LoudnessResult.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "basicFeatures": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "basicFeatures", value: BasicFeaturesResult.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "characteristics": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "characteristics", value: CharacteristicsResult.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "genre": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "genre", value: GenreResult.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "sections": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "sections", value: SectionsResult.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "chords": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "chords", value: ChordsResult.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "transition": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "transition", value: TransitionResult.fromPartial(object.result.value) };
         }
         break;
       }
