@@ -140,6 +140,8 @@ class App:
                 self.http_port = await self._listen_http()
             self.outbox.start()
             self.engines.start()
+            if settings.keep_analysis_warm:
+                self.analyses.start(1)
             self._sweeping = asyncio.create_task(self.sweeper.run(), name="sweeper")
             await asyncio.to_thread(self._write_ready_file)
         except BaseException:

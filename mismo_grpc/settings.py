@@ -103,6 +103,16 @@ class Settings(BaseSettings):
     cpu_threads: int = Field(
         default=0, ge=0, description="threads of one forward pass on the CPU; 0: all cores"
     )
+    analysis_workers: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="processes that analyse tracks; 0: one for each core but one, at most 8",
+    )
+    keep_analysis_warm: bool = Field(
+        default=True,
+        description="start a process for analyses with the server, behind it; false: with the first job",
+    )
     max_concurrent_jobs: int = Field(
         default=4,
         ge=1,

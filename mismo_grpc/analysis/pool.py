@@ -41,7 +41,8 @@ START_SECONDS = 120.0
 """How long a worker may take to start and import its modules on a loaded machine."""
 CLOSE_SECONDS = 5.0
 """How long `close` waits until ended tasks have raised their errors."""
-NICENESS = 10
+NICENESS = 19
+"""The lowest priority: a worker then takes about 1.5 % of a core that a device thread uses (sched(7))."""
 _DEATHS = (BrokenProcessPool, ShutdownExecutorError, OSError)
 """The errors of a call to a worker whose process died, was ended or cannot be started."""
 _NO_LEAK_CHECK = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
@@ -96,9 +97,13 @@ class AnalysisPool:
         """The number of tasks that wait for a worker."""
         return self._waiting
 
-    def start(self) -> None:
-        """Starts all workers in the background. Without this call each one starts with the first task that needs it."""
-        while not self._closing and len(self._idle) + len(self._busy) < self._max_workers:
+    def start(self, count: int) -> None:
+        """Starts workers in the background until there are `count`, or as many as there may be.
+
+        Without this call each one starts with the first task that needs it.
+        """
+        count = min(count, self._max_workers)
+        while not self._closing and len(self._idle) + len(self._busy) < count:
             worker = self._new_worker()
             worker.begin()
             self._keep(worker)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
-from mismo_grpc.analysis import loudness
 from mismo_grpc.analysis.pool import AnalysisPool
+from mismo_grpc.composition.analyses import analysis_stages, build_analyses
 from mismo_grpc.composition.persistence import Persistence
 from mismo_grpc.composition.separation import SeparationParts
 from mismo_grpc.executors import Executors
@@ -22,14 +21,11 @@ from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.results.sweeper import Sweeper
 from mismo_grpc.settings import Settings
 from mismo_grpc.stages.decode import DecodeStage, TrackDecoder
-from mismo_grpc.stages.loudness import loudness_stage
 from mismo_grpc.stages.stage import StageWork
 from mismo_grpc.stages.stems import StemsStage
 from mismo_grpc.stages.waveforms import WaveformsStage
 from mismo_grpc.storage.boot import boot_id
 from mismo_grpc.streaming.file_cache import StemFileCache
-
-CPU_CORES = len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ def build_orchestration(
         disk_reserve=settings.disk_reserve_bytes,
         boot=boot,
     )
-    analyses = AnalysisPool(max(1, CPU_CORES - 1), modules=[loudness.__name__])
+    analyses = build_analyses(settings)
     works: list[StageWork] = [
         DecodeStage(decoder),
         StemsStage(
@@ -81,7 +77,7 @@ def build_orchestration(
             bulk=executors.bulk,
         ),
         WaveformsStage(runs, disk=disk, disk_reserve=settings.disk_reserve_bytes, bulk=executors.bulk),
-        loudness_stage(analyses),
+        *analysis_stages(analyses, settings, executors),
     ]
     runner = JobRunner(repository, runs, works, default_ttl=default_ttl, bulk=executors.bulk)
     queue = JobQueue(repository, runner.run, settings.max_concurrent_jobs)

@@ -14,7 +14,7 @@ import os
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
@@ -24,6 +24,7 @@ from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.callbacks import stage_named
 from mismo_grpc.jobs.job import DeliveryMode, Job, Stage, StageState, StageStatus
+from mismo_grpc.results.documents import stage_document
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.storage.run_files import RunFiles
 
@@ -180,7 +181,7 @@ class Bodies:
         if status.stage is Stage.WAVEFORMS:
             names = job.layout.stem_names if job.layout is not None else ()
             return {"waveforms": self._waveforms(self._runs.files(job.run_id), names)}
-        return {} if status.result is None else asdict(status.result)
+        return {} if status.result is None else stage_document(status.result)
 
     def _stems(self, job: Job, mode: DeliveryMode) -> Body:
         with _Stems(self._runs, job, self._in_thread) as stems:

@@ -111,7 +111,7 @@ async def list_jobs(
     page_token: Annotated[str, Query(description="next_page_token of the page before")] = "",
     status: Annotated[list[str] | None, Query(description=f"any of {', '.join(STATUSES.values())}")] = None,
 ) -> dict[str, object]:
-    """`next_page_token` is empty on the last page."""
+    """`next_page_token` is empty on the last page. The results of the analyses are in each job's own response."""
     services = services_of(request)
     by_name = {name: state for state, name in STATUSES.items()}
     unknown = [name for name in status or () if name not in by_name]
@@ -119,7 +119,10 @@ async def list_jobs(
         raise InvalidFieldError(f"status must be any of {', '.join(by_name)}", field="status")
     states = [by_name[name] for name in status or ()]
     jobs, token = await services.jobs.list(states, {}, page_size, page_token)
-    return {"jobs": [job_view(services.jobs.view(job)) for job in jobs], "next_page_token": token}
+    return {
+        "jobs": [job_view(services.jobs.view(job), results=False) for job in jobs],
+        "next_page_token": token,
+    }
 
 
 @router.get("/jobs/{job_id}", summary="One job: status, progress, stages, error, callbacks")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from mismo_grpc.delivery.body import timestamp
 from mismo_grpc.jobs.callbacks import CallbackRow, stage_name, told_stages
 from mismo_grpc.jobs.event_log import JobView
 from mismo_grpc.jobs.job import Job, JobFailure, JobState, StageState, StageStatus
+from mismo_grpc.results.documents import stage_document
 
 STATUSES = {
     JobState.QUEUED: "queued",
@@ -51,11 +51,14 @@ def _identity(job: Job) -> dict[str, object]:
     }
 
 
-def job_view(view: JobView, callbacks: Sequence[CallbackRow] = ()) -> dict[str, object]:
-    """One job with its progress (0 to 1) and the states of its callbacks."""
+def job_view(
+    view: JobView, callbacks: Sequence[CallbackRow] = (), *, results: bool = True
+) -> dict[str, object]:
+    """One job with its progress (0 to 1), the results of its analyses and the states of its callbacks."""
     job, progress = view.job, view.progress
     status = STATUSES[job.state]
     completed = [stage for stage in told_stages(job) if job.has_result_of(stage)]
+    found = {stage_name(s.stage): stage_document(s.result) for s in job.stages if results and s.result}
     return {
         **_identity(job),
         "run_id": job.run_id,
@@ -67,7 +70,7 @@ def job_view(view: JobView, callbacks: Sequence[CallbackRow] = ()) -> dict[str, 
         "expires_at": moment(job.expires_at),
         "stages_completed": [stage_name(stage) for stage in completed],
         "stages": [_stage(each) for each in job.stages],
-        "results": {stage_name(s.stage): asdict(s.result) for s in job.stages if s.result is not None},
+        **({"results": found} if results else {}),
         "progress": round(progress.fraction, 4),
         "eta_seconds": None if progress.eta is None else round(progress.eta, 1),
         "queue_position": progress.queue_position if job.state is JobState.QUEUED else None,

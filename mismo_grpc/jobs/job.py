@@ -6,8 +6,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
+from types import MappingProxyType
 
 from mismo_grpc.analysis.loudness import LoudnessResult
+from mismo_grpc.analysis.results import (
+    BasicFeaturesResult,
+    CharacteristicsResult,
+    ChordsResult,
+    GenreResult,
+    SectionsResult,
+    TransitionResult,
+)
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError, wire
 from mismo_grpc.jobs.stored_enum import StoredByName
@@ -60,6 +69,7 @@ class Stage(StoredByName, IntEnum):
     CHORDS = 9
     TRANSITION = 10
     GENERATION = 11
+    ANNOTATION = 12
 
 
 class StageState(StoredByName, IntEnum):
@@ -219,8 +229,29 @@ class JobFailure:
         return cls(form.grpc_code, form.reason, error.message, dict(error.metadata), form.retryable)
 
 
-StageData = LoudnessResult
+StageData = (
+    LoudnessResult
+    | BasicFeaturesResult
+    | CharacteristicsResult
+    | GenreResult
+    | SectionsResult
+    | ChordsResult
+    | TransitionResult
+)
 """The result of a stage whose result is not a file; a union of the types of all such stages."""
+
+RESULT_TYPES: Mapping[Stage, type[StageData]] = MappingProxyType(
+    {
+        Stage.LOUDNESS: LoudnessResult,
+        Stage.BASIC_FEATURES: BasicFeaturesResult,
+        Stage.CHARACTERISTICS: CharacteristicsResult,
+        Stage.GENRE: GenreResult,
+        Stage.SECTIONS: SectionsResult,
+        Stage.CHORDS: ChordsResult,
+        Stage.TRANSITION: TransitionResult,
+    }
+)
+"""The type of each such stage's result."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from mismo_grpc.jobs.repository import JobRepository
 from mismo_grpc.jobs.store.records import KEY_WITHOUT_STEMS, cache_key, model_fingerprint_of, result_key
 from mismo_grpc.orchestration.sources import check_audio, resolve_path
 from mismo_grpc.results.disk_room import mix_bytes, stems_bytes
+from mismo_grpc.results.documents import document_artifacts
 from mismo_grpc.results.reuse import take_over_result
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.catalog import EMBEDDED_MODEL, ModelCatalog, ModelDescription, ModelState
@@ -235,7 +236,9 @@ class Admission:
                 # Empty; without it the next start would report that the files of a finished job are gone.
                 await asyncio.to_thread(_make_folder, self._runs.files(job.run_id).folder)
             if artifacts is not None:
-                return _taken_over(job, cached, artifacts, self._repository.now(), self._default_ttl)
+                return await self._checksum(
+                    _taken_over, job, cached, artifacts, self._repository.now(), self._default_ttl
+                )
         if job.source.kind is SourceKind.UPLOAD:
             files = self._runs.files(job.run_id)
             await asyncio.to_thread(_make_folder, files.folder)
@@ -288,19 +291,19 @@ def _taken_over(
 ) -> Job:
     stages = tuple(_stage_taken_over(status, cached, now) for status in job.stages)
     waited = now - job.created_at if cached.layout is not None else None
+    job = replace(job, stages=stages)
     return replace(
         job,
         state=JobState.SUCCEEDED,
         started_at=now,
         ended_at=now,
         expires_at=now + (job.result_ttl or default_ttl),
-        stages=stages,
         layout=cached.layout,
         segments_done=cached.segments_total,
         segments_total=cached.segments_total,
         time_to_first_audio=waited,
         time_to_playhead_audio=waited,
-        artifacts=artifacts,
+        artifacts=(*artifacts, *document_artifacts(job)),
         model_fingerprint=cached.model_fingerprint,
         result_bytes=cached.result_bytes,
         stem_sha256=cached.stem_sha256,

@@ -67,7 +67,7 @@ class JobRunner:
         # Tells readers that wait for the stems that the job has left the queue.
         active.stems_changed.notify()
         job, memory = active.job, RunMemory()
-        if job.artifacts:
+        if job.result_bytes:
             # A power cut may have lost the link. After a cancel it must not be made any more.
             await run_to_completion(self._runs.publish(job.job_id, job.run_id))
         missing = stages_to_run(job)
@@ -102,9 +102,8 @@ class JobRunner:
     async def _carry_out(self, stage: Stage, active: ActiveJob, memory: RunMemory, ends: Ends) -> None:
         """Runs one stage and records its end; raises only if the end cannot be stored."""
         row, status = ROWS[stage], active.job.stage(stage)
-        needs = {need: ends[need] for need in row.needs}
         try:
-            result = await self._attempts(stage, active, memory, needs)
+            result = await self._attempts(stage, active, memory, ends)
         except NeedFailedError as error:
             await self._record_end(active, stage, StageState.SKIPPED, error.failure)
             ends[stage].set_exception(error)
@@ -124,14 +123,18 @@ class JobRunner:
             if row.durable:
                 ends[stage].set_result(None)
 
-    async def _attempts(self, stage: Stage, active: ActiveJob, memory: RunMemory, needs: Ends) -> StageResult:
+    async def _attempts(self, stage: Stage, active: ActiveJob, memory: RunMemory, ends: Ends) -> StageResult:
         """The result of the last attempt; raises NeedFailedError or its MismoError."""
-        work = self._works[stage]
+        work, row = self._works[stage], ROWS[stage]
+        needs = {need: ends[need] for need in row.needs}
+        after = {each: ends[each] for each in row.after if each in ends}
         files, begun = self._runs.files(active.job.run_id), active.job.stage(stage)
         going_on = begun.state is not StageState.PENDING
         failed = max(0, begun.attempts - 1) if going_on else begun.attempts
         while True:
-            context = StageContext(stage, active, files, self._repository, memory, needs, going_on=going_on)
+            context = StageContext(
+                stage, active, files, self._repository, memory, needs, after, going_on=going_on
+            )
             try:
                 return await work.run(context)
             except (NeedFailedError, asyncio.CancelledError):
@@ -166,7 +169,7 @@ class JobRunner:
             return changed.with_stage(status)
 
         async def link() -> None:
-            if result.artifacts:
+            if result.bytes:
                 await self._runs.publish(active.job.job_id, active.job.run_id)
 
         async def record() -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection,
 from contextlib import asynccontextmanager
 
 from mismo_grpc.errors import (
+    ArtifactNotFoundError,
     InvalidFieldError,
     JobNotReadyError,
     StemNotFoundError,
@@ -19,13 +20,15 @@ from mismo_grpc.jobs.job import Job, JobRequest, JobState, Progress, Stage
 from mismo_grpc.jobs.page_token import decode_page_token, encode_page_token
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.jobs.watching import JobsEvent, WatchedJobs, watch_jobs
+from mismo_grpc.orchestration.comparisons import TrackComparisons
 from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.progress import progress_of, progress_of_ended
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.stem_readers import StemReaders, ended_without, has_stems
 from mismo_grpc.orchestration.submissions import Submissions, Submitted
 from mismo_grpc.orchestration.waveform_readers import WaveformReaders
-from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_stem
+from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_document, open_stem
+from mismo_grpc.results.documents import is_document
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.scheduler import Scheduler
@@ -60,6 +63,7 @@ class Jobs:
         self.epoch = epoch
         self.queue_capacity = queue_capacity
         self.changes = changes
+        self.comparisons = TrackComparisons(repository)
         self._repository = repository
         self._queue = queue
         self._stem_readers = stem_readers
@@ -253,12 +257,19 @@ class Jobs:
     async def open_artifact(
         self, job_id: str, name: str, expected_run_id: str = ""
     ) -> AsyncGenerator[ArtifactReader]:
-        """An artifact of a job whose stems are finished; its run is held meanwhile.
+        """An artifact of a job; its run is held meanwhile.
 
         Raises JobNotFoundError, RunReplacedError if the job has another run than `expected_run_id` ("": any),
-        JobNotReadyError if the stems are not finished or there are none, ArtifactNotFoundError.
+        JobNotReadyError if the stage of the artifact has not ended or the job has no stems, ArtifactNotFoundError.
         """
         bulk = self._executors.bulk
+        if is_document(name):
+            job = await self.get(job_id)
+            check_run(job_id, expected_run_id, job.run_id)
+            async with await bulk(_open_document, job, name, bulk) as reader:
+                reader.run_id = job.run_id
+                yield reader
+            return
         async with (
             self.finished(job_id, expected_run_id) as job,
             await bulk(_open_written, self._runs.files(job.run_id), job, name, bulk) as reader,
@@ -306,8 +317,22 @@ class Jobs:
 
 def _open_written(files: RunFiles, job: Job, name: str, in_thread: InThread) -> ArtifactReader:
     """As `open_artifact`, but refuses an artifact that is still being written."""
+    _check_written(job, name)
+    return open_artifact(files, name, in_thread)
+
+
+def _open_document(job: Job, name: str, in_thread: InThread) -> ArtifactReader:
+    """As `open_document`, but refuses one whose stage has not ended."""
+    _check_written(job, name)
+    if name not in {artifact.name for artifact in job.artifacts}:
+        raise ArtifactNotFoundError(
+            f"name: job {job.job_id} has no {name}; its artifacts tell what it has", field="name"
+        )
+    return open_document(job, name, in_thread)
+
+
+def _check_written(job: Job, name: str) -> None:
     if not job.state.ended and name not in {artifact.name for artifact in job.artifacts}:
         raise JobNotReadyError(
             f"job {job.job_id} has no artifact {name[:64]!r} yet; its artifacts tell what there is while it runs"
         )
-    return open_artifact(files, name, in_thread)

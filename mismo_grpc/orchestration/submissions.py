@@ -234,7 +234,7 @@ class Submissions:
         if job.state.ended:
             try:
                 # As for a run that does its stages itself: one without files does not replace an earlier one's link.
-                if job.artifacts:
+                if job.result_bytes:
                     await self._runs.publish(job.job_id, job.run_id)
             finally:
                 self._repository.publish_ended(job.run_id)

@@ -22,6 +22,7 @@ from typing import Any, cast
 from mismo_grpc.errors import ArtifactNotFoundError, InternalError, InvalidFieldError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Artifact, Job
+from mismo_grpc.results.documents import ANNOTATION, render_document
 from mismo_grpc.results.stored_zip import BytesSpan, FileSpan, Span, ZipEntry, ZipPlan
 from mismo_grpc.results.waveforms import WAVEFORM_PREFIX, WAVEFORM_TYPES, waveform_names
 from mismo_grpc.storage.disk import disk_errors, synced_file
@@ -29,7 +30,11 @@ from mismo_grpc.storage.run_files import RunFiles
 
 STEMS_JSON = "stems.json"
 STEMS_ZIP = "stems.zip"
-CONTENT_TYPES = {STEMS_JSON: "application/json", STEMS_ZIP: "application/zip"}
+CONTENT_TYPES = {
+    STEMS_JSON: "application/json",
+    STEMS_ZIP: "application/zip",
+    ANNOTATION: "application/json",
+}
 BLOCK_BYTES = 1 << 20
 MAX_READ_BYTES = 4 << 20
 
@@ -274,9 +279,16 @@ def open_artifact(files: RunFiles, name: str, in_thread: InThread = asyncio.to_t
         )
         return _file_reader(files.artifact(name), content_type_of(name), missing, in_thread)
     raise ArtifactNotFoundError(
-        f"name: there is no artifact {name!r}; there are {STEMS_JSON} and {STEMS_ZIP}, and waveforms of the stems",
+        f"name: there is no artifact {name!r}; the job's artifacts tell what it has",
         field="name",
     )
+
+
+def open_document(job: Job, name: str, in_thread: InThread = asyncio.to_thread) -> ArtifactReader:
+    """Opens an artifact that is built from the job's record; raises ArtifactNotFoundError."""
+    content = render_document(job, name)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return ArtifactReader([BytesSpan(0, content)], content_type_of(name), sha256, in_thread)
 
 
 def open_stem(files: RunFiles, stem: str, in_thread: InThread = asyncio.to_thread) -> ArtifactReader:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import cast
 
 from google.rpc import code_pb2
 
 from mismo.analysis.v1 import audio_pb2, job_pb2, job_service_pb2, stage_pb2
-from mismo_grpc.analysis.loudness import LoudnessResult
 from mismo_grpc.jobs.event_log import Ended, Heartbeat, JobView, SegmentsReady, WatchEvent
 from mismo_grpc.jobs.job import (
     Artifact,
@@ -27,6 +25,7 @@ from mismo_grpc.jobs.job import (
     StemOptions,
 )
 from mismo_grpc.results.artifacts import content_type_of
+from mismo_grpc.rpc.result_messages import add_result
 from mismo_grpc.rpc.values import ENCODINGS, duration, timestamp
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.stems import StemLayout
@@ -178,8 +177,8 @@ def stage_message(status: StageStatus) -> stage_pb2.StageStatus:
         message.end_time.CopyFrom(timestamp(status.ended_at))
     if status.error is not None:
         message.error.CopyFrom(failure_message(status.error))
-    if isinstance(status.result, LoudnessResult):
-        message.loudness.CopyFrom(stage_pb2.LoudnessResult(**asdict(status.result)))
+    if status.result is not None:
+        add_result(message, status.result)
     return message
 
 

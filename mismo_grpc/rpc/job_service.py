@@ -10,11 +10,13 @@ import grpc
 
 from mismo.analysis.v1 import job_service_pb2 as pb
 from mismo.analysis.v1.job_service_pb2_grpc import JobServiceServicer
-from mismo_grpc.errors import InvalidFieldError, JobNotFoundError, NotSupportedYetError
+from mismo_grpc.errors import InvalidFieldError, JobNotFoundError
+from mismo_grpc.jobs.page_token import encode_page_token
 from mismo_grpc.orchestration.service import DEFAULT_PAGE, MAX_PAGE, Jobs
 from mismo_grpc.rpc.job_messages import job_message, watch_message
 from mismo_grpc.rpc.job_requests import job_request, job_update, states_of
 from mismo_grpc.rpc.job_watching import watch_all
+from mismo_grpc.rpc.result_messages import comparison_message
 from mismo_grpc.rpc.values import bounded_seconds
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -22,7 +24,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_STEP = 20
 """The most jobs that are read and converted at once; other calls run between two such steps."""
 PAGE_BYTES = 1 << 20
-"""A page ends early if it is larger than this. One step adds less than 3 MiB, and clients accept 4 MiB by default."""
+"""A page ends with the job that makes it larger than this; clients accept messages of 4 MiB by default."""
 
 
 class JobService(JobServiceServicer):
@@ -60,11 +62,15 @@ class JobService(JobServiceServicer):
             jobs, token = await self._jobs.list(
                 states, labels, min(left, PAGE_STEP), response.next_page_token
             )
-            messages = [job_message(self._jobs.view(job)) for job in jobs]
-            response.jobs.extend(messages)
-            size += sum(message.ByteSize() for message in messages)
             response.next_page_token = token
             left -= len(jobs)
+            for job in jobs:
+                message = job_message(self._jobs.view(job))
+                response.jobs.append(message)
+                size += message.ByteSize()
+                if size >= PAGE_BYTES and job is not jobs[-1]:
+                    response.next_page_token = encode_page_token(job)
+                    break
             if not token:
                 break
         return response
@@ -126,7 +132,10 @@ class JobService(JobServiceServicer):
     async def CompareTracks(
         self, request: pb.CompareTracksRequest, context: Context
     ) -> pb.CompareTracksResponse:
-        raise NotSupportedYetError("CompareTracks is not served yet")
+        comparison = await self._jobs.comparisons.compare(
+            request.outgoing_job_id, request.incoming_job_id, request.max_cue_pairs
+        )
+        return pb.CompareTracksResponse(comparison=comparison_message(comparison))
 
 
 def _job_id(job_id: str) -> str:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.mix import MixFile
 from mismo_grpc.analysis.pool import AnalysisPool
+from mismo_grpc.analysis.results import BasicFeaturesResult, SectionsResult
 from mismo_grpc.errors import AnalysisCrashedError, OutOfMemoryError, QueueFullError
-from mismo_grpc.jobs.job import Stage, StageData
+from mismo_grpc.executors import InThread
+from mismo_grpc.jobs.job import Job, Stage, StageData
+from mismo_grpc.results.documents import document_artifact, document_name, with_result
 from mismo_grpc.stages.context import StageContext
 from mismo_grpc.stages.stage import Retry, StageResult
+from mismo_grpc.stages.table import ROWS
 
 RETRIES = (
     # A track that crashes the analysis crashes it again, but a lack of memory may pass.
@@ -24,9 +30,10 @@ Analysis = Callable[[AnalysisInputs], StageData]
 
 
 class AnalysisStage:
-    """Runs an analysis on the decoded track.
+    """Runs an analysis on the decoded track, and on the results of the stages that it needs or comes after.
 
-    An attempt may take `fixed_seconds` plus `times_length` times the length of the track.
+    An attempt may take `fixed_seconds` plus `times_length` times the length of the track. `model_folders` are searched
+    for the files of models. `bulk` runs functions in a thread.
     """
 
     retries: Sequence[Retry] = RETRIES
@@ -39,12 +46,16 @@ class AnalysisStage:
         *,
         fixed_seconds: float,
         times_length: float,
+        bulk: InThread = asyncio.to_thread,
+        model_folders: Sequence[Path] = (),
     ) -> None:
         self.stage = stage
         self._pool = pool
         self._analysis = analysis
         self._fixed_seconds = fixed_seconds
         self._times_length = times_length
+        self._bulk = bulk
+        self._model_folders = tuple(model_folders)
 
     def time_limit(self, audio_seconds: float) -> float | None:
         """See StageWork."""
@@ -54,9 +65,35 @@ class AnalysisStage:
         """See StageWork. A stopped analysis begins again from the start."""
         await context.needs()
         await context.begin()
-        mix = context.mix
-        limit = self.time_limit(mix.frames / mix.sample_rate)
+        inputs = self._inputs(context)
+        limit = self.time_limit(inputs.mix.frames / inputs.mix.sample_rate)
         assert limit is not None
-        inputs = AnalysisInputs(MixFile(mix.path, mix.frames, mix.channels, mix.sample_rate))
         data = await self._pool.run(self._analysis, inputs, timeout_seconds=limit)
-        return StageResult(data)
+        job = with_result(context.job, self.stage, data)
+        artifact = await self._bulk(document_artifact, job, document_name(self.stage))
+        return StageResult(data, artifacts=(artifact,))
+
+    def _inputs(self, context: StageContext) -> AnalysisInputs:
+        mix, row = context.mix, ROWS[self.stage]
+        features = sections = None
+        if Stage.BASIC_FEATURES in row.needs:
+            features = context.job.stage(Stage.BASIC_FEATURES).result
+        if Stage.SECTIONS in row.needs:
+            sections = context.job.stage(Stage.SECTIONS).result
+        assert features is None or isinstance(features, BasicFeaturesResult)
+        assert sections is None or isinstance(sections, SectionsResult)
+        return AnalysisInputs(
+            MixFile(mix.path, mix.frames, mix.channels, mix.sample_rate),
+            _stems(context) if Stage.STEMS in row.after else {},
+            features,
+            sections,
+            self._model_folders,
+        )
+
+
+def _stems(context: StageContext) -> Mapping[str, Path]:
+    """The stem files of a job that has finished stems."""
+    job: Job = context.job
+    if job.layout is None or not job.has_result_of(Stage.STEMS):
+        return {}
+    return {name: context.files.stem(name) for name in job.layout.stem_names}

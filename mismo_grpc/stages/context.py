@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from mismo_grpc.audio.decode import DecodedMix
@@ -46,10 +47,13 @@ class StageContext:
         repository: JobRepository,
         memory: RunMemory,
         needs: Mapping[Stage, asyncio.Future[None]],
+        after: Mapping[Stage, asyncio.Future[None]] = MappingProxyType({}),
         *,
         going_on: bool = False,
     ) -> None:
         """`needs` has a future for each needed stage; one without a result fails with NeedFailedError.
+
+        `after` has futures of the same kind for stages whose results are used if there are any.
 
         `going_on` says that an earlier process began this attempt, so that it is not counted again.
         """
@@ -59,6 +63,7 @@ class StageContext:
         self.memory = memory
         self._repository = repository
         self._needs = needs
+        self._after = after
         self._going_on = going_on
 
     @property
@@ -85,9 +90,14 @@ class StageContext:
         return self.memory.mix
 
     async def needs(self) -> None:
-        """Waits until all needed stages have succeeded; raises NeedFailedError as soon as one has failed."""
+        """Waits until all needed stages have succeeded and the stages before it have ended.
+
+        Raises NeedFailedError as soon as a needed stage has failed.
+        """
         if self._needs:
             await asyncio.gather(*(asyncio.shield(end) for end in self._needs.values()))
+        if self._after:
+            await asyncio.wait(self._after.values())
 
     async def beside_needs(self, preparation: Coroutine[Any, Any, T]) -> T:
         """Runs a preparation while the needed stages run; returns its result once they have succeeded.

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from mismo_grpc.analysis.loudness import analyse_loudness
 from mismo_grpc.analysis.pool import AnalysisPool
+from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Stage
 from mismo_grpc.stages.analysis import AnalysisStage
 
 
-def loudness_stage(pool: AnalysisPool) -> AnalysisStage:
+def loudness_stage(pool: AnalysisPool, *, bulk: InThread = asyncio.to_thread) -> AnalysisStage:
     """A song takes about a quarter of a second; the limit allows a hundred times as much on a loaded machine."""
-    return AnalysisStage(Stage.LOUDNESS, pool, analyse_loudness, fixed_seconds=30.0, times_length=0.25)
+    return AnalysisStage(
+        Stage.LOUDNESS,
+        pool,
+        analyse_loudness,
+        fixed_seconds=30.0,
+        times_length=0.25,
+        bulk=bulk,
+    )

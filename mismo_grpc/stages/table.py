@@ -15,6 +15,7 @@ FIELD = "options.stages"
 class StageRow:
     """One stage: the stages that it needs, and the stages that are added with it.
 
+    If stages of `after` are part of the job, it begins when they have ended, and uses their results if they have one.
     `share` is its relative share of a job's work. `reason` says why it is not offered, "" if it is offered. The result
     of a stage is durable unless it is a work file: work files do not survive every restart, so the stage then runs
     again for the stages that need it.
@@ -23,6 +24,7 @@ class StageRow:
     stage: Stage
     needs: tuple[Stage, ...] = ()
     brings: tuple[Stage, ...] = ()
+    after: tuple[Stage, ...] = ()
     share: float = 1.0
     durable: bool = True
     reason: str = ""
@@ -40,12 +42,21 @@ TABLE: tuple[StageRow, ...] = (
     StageRow(Stage.STEMS, needs=(Stage.DECODE,), brings=(Stage.WAVEFORMS,), share=100.0),
     StageRow(Stage.WAVEFORMS, needs=(Stage.STEMS,)),
     StageRow(Stage.LOUDNESS, needs=(Stage.DECODE,)),
-    StageRow(Stage.BASIC_FEATURES, needs=(Stage.DECODE,), reason=_NOT_YET),
-    StageRow(Stage.CHARACTERISTICS, needs=(Stage.DECODE,), reason=_NOT_YET),
-    StageRow(Stage.GENRE, needs=(Stage.DECODE,), reason=_NOT_YET),
-    StageRow(Stage.SECTIONS, needs=(Stage.DECODE,), reason=_NOT_YET),
-    StageRow(Stage.CHORDS, needs=(Stage.DECODE,), reason=_NOT_YET),
-    StageRow(Stage.TRANSITION, needs=(Stage.DECODE,), reason=_NOT_YET),
+    StageRow(Stage.BASIC_FEATURES, needs=(Stage.DECODE,), brings=(Stage.ANNOTATION,), share=4.0),
+    StageRow(Stage.CHARACTERISTICS, needs=(Stage.DECODE,), after=(Stage.STEMS,), share=2.0),
+    StageRow(Stage.GENRE, needs=(Stage.DECODE,), share=3.0),
+    StageRow(
+        Stage.SECTIONS, needs=(Stage.DECODE, Stage.BASIC_FEATURES), brings=(Stage.ANNOTATION,), share=2.0
+    ),
+    StageRow(
+        Stage.CHORDS,
+        needs=(Stage.DECODE, Stage.BASIC_FEATURES),
+        brings=(Stage.ANNOTATION,),
+        after=(Stage.STEMS,),
+        share=2.0,
+    ),
+    StageRow(Stage.TRANSITION, needs=(Stage.DECODE, Stage.BASIC_FEATURES, Stage.SECTIONS), share=2.0),
+    StageRow(Stage.ANNOTATION, after=(Stage.BASIC_FEATURES, Stage.SECTIONS, Stage.CHORDS), share=0.1),
     StageRow(Stage.GENERATION, reason=_NOT_YET),
 )
 """In the order in which jobs list their stages: a stage comes after the stages that it needs."""
@@ -62,9 +73,10 @@ def check_asked(stages: Iterable[Stage]) -> None:
                 f"{FIELD}: STAGE_{stage.name} is not offered by this server; ListStages tells which are",
                 field=FIELD,
             )
-    if not set(asked) - {Stage.DECODE}:
+    if not set(asked) - {Stage.DECODE, Stage.ANNOTATION}:
         raise InvalidFieldError(
-            f"{FIELD}: STAGE_DECODE alone has no result; ask for a stage that needs it, such as STAGE_STEMS",
+            f"{FIELD}: STAGE_DECODE and STAGE_ANNOTATION have no result of their own; ask also for a stage such as "
+            "STAGE_STEMS or STAGE_BASIC_FEATURES",
             field=FIELD,
         )
 

@@ -130,6 +130,7 @@ async def start(models: Path, music: Path, tmp_path: Path) -> AsyncIterator[Star
                     "cpu_threads": 1,
                     "device": "cpu",
                     "hub": False,
+                    "keep_analysis_warm": False,
                     "disk_reserve_bytes": 0,
                     **changes,
                 }

@@ -256,7 +256,7 @@ async def test_the_stages_are_listed_with_what_they_need(server: Server) -> None
     stages = {info.stage: info for info in answer.stages}
     assert set(stages) == set(stage_pb2.Stage.values()) - {stage_pb2.STAGE_UNSPECIFIED}
     offered = {stage for stage, info in stages.items() if info.available}
-    assert offered == {DECODE, STEMS, stage_pb2.STAGE_WAVEFORMS, LOUDNESS}
+    assert offered == set(stages) - {stage_pb2.STAGE_GENERATION}
     assert list(stages[LOUDNESS].needs) == [DECODE]
     for info in answer.stages:
         assert bool(info.reason) == (not info.available)
@@ -264,7 +264,11 @@ async def test_the_stages_are_listed_with_what_they_need(server: Server) -> None
 
 @pytest.mark.parametrize(
     ("stages", "code"),
-    [([DECODE], "INVALID_ARGUMENT"), ([STEMS, stage_pb2.STAGE_CHORDS], "UNIMPLEMENTED")],
+    [
+        ([DECODE], "INVALID_ARGUMENT"),
+        ([STEMS, stage_pb2.STAGE_GENERATION], "UNIMPLEMENTED"),
+        ([stage_pb2.STAGE_ANNOTATION], "INVALID_ARGUMENT"),
+    ],
 )
 async def test_what_has_no_result_or_is_not_offered_is_refused(
     server: Server, music: Path, stages: list[int], code: str

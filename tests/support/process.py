@@ -67,6 +67,7 @@ class ServerProcess:
             **{name: value for name, value in os.environ.items() if not name.startswith("MISMO_")},
             **{f"MISMO_{name.upper()}": str(value) for name, value in self.settings.items()},
             "MISMO_HUB": "false",
+            "MISMO_KEEP_ANALYSIS_WARM": "false",
             "MISMO_CPU_THREADS": "1",
             "MISMO_DISK_RESERVE_BYTES": "0",
             "OMP_NUM_THREADS": "1",

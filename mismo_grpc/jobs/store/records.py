@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
 from mismo_grpc.errors import MismoError, StoreError
-from mismo_grpc.jobs.job import Job, Stage, StemOptions
+from mismo_grpc.jobs.job import RESULT_TYPES, Job, Stage, StemOptions
 from mismo_grpc.separation.device import DeviceInfo
 
 _JOB = TypeAdapter(Job)
+_RESULTS = {stage.name: TypeAdapter(kind) for stage, kind in RESULT_TYPES.items()}
 
 KEY_WITHOUT_STEMS = "no stems"
 
@@ -29,12 +31,21 @@ def job_to_json(job: Job) -> str:
 def job_from_json(record: str) -> Job:
     """The job of a record; raises StoreError if the record is invalid."""
     try:
-        return _JOB.validate_python(json.loads(record))
+        return _JOB.validate_python(_with_typed_results(json.loads(record)))
     except (ValueError, MismoError) as error:
         raise StoreError(
             f"a stored job cannot be read ({_fault(error)}); start the version that wrote it, or move the "
             "store's file away to begin with an empty one"
         ) from error
+
+
+def _with_typed_results(record: Any) -> Any:
+    """The record with the result of each stage as a value, because only the name of the stage tells its type."""
+    stages = cast("dict[str, Any]", record).get("stages") if isinstance(record, dict) else None
+    for status in cast("list[Any]", stages) if isinstance(stages, list) else ():
+        if isinstance(status, dict) and status.get("result") is not None and status.get("stage") in _RESULTS:
+            status["result"] = _RESULTS[status["stage"]].validate_python(status["result"])
+    return record
 
 
 def _fault(error: ValueError | MismoError) -> str:

@@ -42,7 +42,7 @@ async def test_a_worker_that_does_not_come_up_fails_the_task(
 ) -> None:
     monkeypatch.setattr(pool_module, "START_SECONDS", 0.5)
     async with pool_of(1, modules=[module(text)]) as pool:
-        pool.start()
+        pool.start(2)
         for _ in range(2):
             with pytest.raises(AnalysisCrashedError):
                 await pool.run(tasks.add, 2, 3, timeout_seconds=LONG)
@@ -70,8 +70,8 @@ async def test_the_time_limit_does_not_count_the_start_of_the_worker(
 async def test_started_workers_have_imported_their_modules_before_the_first_task() -> None:
     before = set(psutil.Process().children())
     async with pool_of(2, modules=["wave"]) as pool:
-        pool.start()
-        pool.start()
+        pool.start(2)
+        pool.start(2)
         assert pool.running == 0
         found = await pool.run(tasks.environment, timeout_seconds=LONG)
         assert "wave" in found["modules"]
@@ -185,7 +185,7 @@ async def test_closing_ends_idle_workers() -> None:
     worker = await pool.run(tasks.process, timeout_seconds=LONG)
     await pool.close(LONG)
     await ended(worker)
-    pool.start()
+    pool.start(2)
     with pytest.raises(ServerDrainingError):
         await pool.run(tasks.process, timeout_seconds=LONG)
 

@@ -12,11 +12,10 @@ from mismo_grpc.errors import (
     InvalidFieldError,
     InvalidJobIdError,
     MismoError,
-    NotSupportedYetError,
     RequestError,
 )
 from mismo_grpc.gateway.submission import from_form, from_json
-from mismo_grpc.jobs.job import Delivery, DeliveryMode, Priority, Source, SourceKind
+from mismo_grpc.jobs.job import Delivery, DeliveryMode, Priority, Source, SourceKind, Stage
 
 CALLBACK = "http://app-server:3000/api/analysis/callback"
 SEED = {
@@ -103,10 +102,16 @@ def test_a_bad_id_has_its_own_reason() -> None:
 @pytest.mark.parametrize(
     "name", ["basic_features", "characteristics", "genre", "transition", "sections", "chords"]
 )
-def test_analyses_are_not_served_yet(name: str) -> None:
+def test_each_analysis_is_an_option(name: str) -> None:
+    submission = from_json(body(options={"stems": True, name: True}), accept)
+    assert set(submission.stages) == {Stage.STEMS, Stage[name.upper()]}
+
+
+@pytest.mark.parametrize("name", ["decode", "annotation", "generation"])
+def test_a_stage_without_an_option_is_refused_as_unknown(name: str) -> None:
     error = refusal(lambda: from_json(body(options={"stems": True, name: True}), accept))
-    assert isinstance(error, NotSupportedYetError)
     assert error.field == f"options.{name}"
+    assert "options.sections" in error.message
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ class SubmitDesk:
             job,
             stages=tuple(replace(status, state=StageState.SUCCEEDED) for status in job.stages),
             artifacts=artifacts_of(files, stems, {}),
+            result_bytes=sum(stem.size for stem in stems),
             stem_sha256=tuple(stem.pcm_sha256 for stem in stems),
         )
         await self.repository.record(active, lambda _: done, EventKind.TERMINAL)

@@ -255,11 +255,11 @@ async def test_stems_that_the_model_does_not_make_are_refused(
 async def test_a_stage_that_is_not_offered_is_refused_by_its_name(place: Place) -> None:
     error = await refused(
         place.admission(),
-        request_for(write_wav(place.music / "a.wav"), stages=(Stage.STEMS, Stage.CHORDS)),
+        request_for(write_wav(place.music / "a.wav"), stages=(Stage.STEMS, Stage.GENERATION)),
         NotSupportedYetError,
         "options.stages",
     )
-    assert "STAGE_CHORDS" in error.message
+    assert "STAGE_GENERATION" in error.message
 
 
 # The room on the disk

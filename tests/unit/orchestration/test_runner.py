@@ -341,7 +341,9 @@ async def test_a_cancel_during_the_repair_of_a_link_leaves_none(
     house = build()
     active = await house.take_up()
     stems = replace(active.job.stage(STEMS), state=SUCCEEDED)
-    active.job = replace(active.job.with_stage(stems), artifacts=(Artifact("stems.json", 10, "5"),))
+    active.job = replace(
+        active.job.with_stage(stems), artifacts=(Artifact("stems.json", 10, "5"),), result_bytes=10
+    )
     link, linking, go_on = house.runs.link, threading.Event(), threading.Event()
 
     def held(job_id: str, run_id: str) -> str | None:

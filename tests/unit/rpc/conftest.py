@@ -78,6 +78,7 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
             "allowed_path_prefixes": [folder],
             "model": "mismo_lite",
             "hub": False,
+            "keep_analysis_warm": False,
             "device": "cpu",
             "cpu_threads": 1,
             **changes,

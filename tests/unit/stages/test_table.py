@@ -63,7 +63,7 @@ def test_every_stage_has_one_row_behind_those_that_it_needs() -> None:
 
 def test_what_is_offered_needs_and_brings_only_what_is_offered() -> None:
     """Else a job could be accepted that nobody carries out."""
-    assert OFFERED == [DECODE, STEMS, WAVEFORMS, LOUDNESS]
+    assert set(OFFERED) == set(Stage) - {Stage.GENERATION}
     for stage in OFFERED:
         assert set(with_needs([stage])) <= set(OFFERED)
 
@@ -80,6 +80,13 @@ def test_what_is_not_offered_says_what_to_do() -> None:
         ([WAVEFORMS], [DECODE, STEMS, WAVEFORMS]),
         ([LOUDNESS], [DECODE, LOUDNESS]),
         ([LOUDNESS, STEMS, STEMS], [DECODE, STEMS, WAVEFORMS, LOUDNESS]),
+        ([Stage.BASIC_FEATURES], [DECODE, Stage.BASIC_FEATURES, Stage.ANNOTATION]),
+        ([Stage.CHARACTERISTICS], [DECODE, Stage.CHARACTERISTICS]),
+        ([Stage.CHORDS], [DECODE, Stage.BASIC_FEATURES, Stage.CHORDS, Stage.ANNOTATION]),
+        (
+            [Stage.TRANSITION],
+            [DECODE, Stage.BASIC_FEATURES, Stage.SECTIONS, Stage.TRANSITION, Stage.ANNOTATION],
+        ),
         ([], []),
     ],
 )
@@ -97,6 +104,7 @@ def test_the_needs_are_closed_and_in_the_order_of_the_table(asked: set[Stage]) -
     for place, stage in enumerate(found):
         assert set(ROWS[stage].needs) <= set(found[:place])
         assert set(ROWS[stage].brings) <= set(found)
+        assert not set(ROWS[stage].after) & set(found[place:])
 
 
 @given(some_stages)
@@ -107,8 +115,8 @@ def test_nothing_is_accepted_that_is_not_offered_or_has_no_result(asked: set[Sta
         ) as refused:
             check_asked(asked)
         assert refused.value.field == "options.stages"
-    elif not asked - {DECODE}:
-        with pytest.raises(InvalidFieldError, match="STAGE_DECODE alone has no result") as invalid:
+    elif not asked - {DECODE, Stage.ANNOTATION}:
+        with pytest.raises(InvalidFieldError, match="have no result of their own") as invalid:
             check_asked(asked)
         assert invalid.value.field == "options.stages"
     else:

@@ -1,0 +1,57 @@
+"""Builds the worker processes of the analyses and the stages that use them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from mismo_grpc.analysis.pool import AnalysisPool
+from mismo_grpc.executors import Executors
+from mismo_grpc.settings import Settings
+from mismo_grpc.stages.annotation import AnnotationStage
+from mismo_grpc.stages.basic_features import basic_features_stage
+from mismo_grpc.stages.characteristics import characteristics_stage
+from mismo_grpc.stages.chords import chords_stage
+from mismo_grpc.stages.genre import genre_stage
+from mismo_grpc.stages.loudness import loudness_stage
+from mismo_grpc.stages.sections import sections_stage
+from mismo_grpc.stages.stage import StageWork
+from mismo_grpc.stages.transition import transition_stage
+
+CPU_CORES = len(os.sched_getaffinity(0))
+MAX_WORKERS = 8
+"""The most workers by default, because each may keep some hundred MiB of models."""
+MODULES = tuple(
+    f"mismo_grpc.analysis.{name}"
+    for name in (
+        "basic_features",
+        "characteristics",
+        "chords",
+        "genre",
+        "loudness",
+        "sections",
+        "transition",
+    )
+)
+"""What a worker imports when it starts, so that its first task need not wait for it."""
+
+
+def build_analyses(settings: Settings) -> AnalysisPool:
+    """The pool; it starts no process yet."""
+    workers = settings.analysis_workers or max(1, min(MAX_WORKERS, CPU_CORES - 1))
+    return AnalysisPool(workers, modules=MODULES)
+
+
+def analysis_stages(pool: AnalysisPool, settings: Settings, executors: Executors) -> Sequence[StageWork]:
+    """All stages that analyse, and the annotation of their results."""
+    bulk, folders = executors.bulk, settings.model_dirs
+    return (
+        loudness_stage(pool, bulk=bulk),
+        basic_features_stage(pool, bulk=bulk, model_folders=folders),
+        characteristics_stage(pool, bulk=bulk, model_folders=folders),
+        genre_stage(pool, bulk=bulk, model_folders=folders),
+        sections_stage(pool, bulk=bulk),
+        chords_stage(pool, bulk=bulk),
+        transition_stage(pool, bulk=bulk),
+        AnnotationStage(bulk=bulk),
+    )

@@ -1,0 +1,23 @@
+"""Finds where a track can be mixed in and out."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mismo_grpc.analysis.pool import AnalysisPool
+from mismo_grpc.analysis.transition import analyse_transition
+from mismo_grpc.executors import InThread
+from mismo_grpc.jobs.job import Stage
+from mismo_grpc.stages.analysis import AnalysisStage
+
+
+def transition_stage(pool: AnalysisPool, *, bulk: InThread = asyncio.to_thread) -> AnalysisStage:
+    """A song takes a few seconds; the limit is for a loaded machine."""
+    return AnalysisStage(
+        Stage.TRANSITION,
+        pool,
+        analyse_transition,
+        fixed_seconds=60.0,
+        times_length=1.0,
+        bulk=bulk,
+    )
