@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from mismo_grpc.executors import InThread
@@ -17,7 +18,7 @@ class AnnotationStage:
     stage = Stage.ANNOTATION
     retries: Sequence[Retry] = ()
 
-    def __init__(self, *, bulk: InThread) -> None:
+    def __init__(self, *, bulk: InThread = asyncio.to_thread) -> None:
         self._bulk = bulk
 
     def time_limit(self, audio_seconds: float) -> float | None:

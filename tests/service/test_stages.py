@@ -58,7 +58,7 @@ async def test_stems_and_loudness_of_one_track(server: Server, music: Path) -> N
     loudness = status_of(job, LOUDNESS).loudness
     assert -40 < loudness.integrated_lufs < -10
     assert loudness.sample_peak_dbfs <= loudness.true_peak_dbtp
-    assert set(names_of(job)) == {"stems.json", "stems.zip", *WAVEFORMS}
+    assert set(names_of(job)) == {"stems.json", "stems.zip", "loudness.json", *WAVEFORMS}
     fractions = [event.progress.fraction for event in events if event.HasField("progress")]
     assert fractions == sorted(fractions)
     assert fractions[-1] > 0.5 > fractions[0]
@@ -72,7 +72,7 @@ async def test_loudness_alone_needs_no_model_and_makes_no_stems(server: Server, 
     await client.submit(track, job_id="job", wanted=options(stages=[LOUDNESS]))
     job = await client.succeeded("job")
     assert stage_states(job) == {"DECODE": "SUCCEEDED", "LOUDNESS": "SUCCEEDED"}
-    assert (job.model, job.progress.segments_total, list(job.artifacts)) == ("", 0, [])
+    assert (job.model, job.progress.segments_total, names_of(job)) == ("", 0, ["loudness.json"])
     assert not job.HasField("stem_set")
     for call in (client.read_stem("job", "bass"), client.play("job"), client.artifact("job", "stems.zip")):
         refusal = await refused(call)
