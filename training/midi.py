@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -12,19 +13,22 @@ import soundfile
 from numpy.typing import NDArray
 
 from mismo_grpc.generation.score import Part
+from mismo_grpc.generation.tempo import TempoMap, mean_tempo
 
 TICKS = 480
 """Ticks in a beat."""
+RAMP_STEP = TICKS // 4
 DRUM_CHANNEL = 9
 MELODIC_CHANNELS = tuple(c for c in range(16) if c != DRUM_CHANNEL)
 
 
-def midi_file(parts: Sequence[Part], tempo: float) -> bytes:
-    """Encodes the parts as a MIDI file of format 0; `tempo` in beats a minute. At most 15 parts besides drums.
+def midi_file(parts: Sequence[Part], tempo: float | TempoMap) -> bytes:
+    """Encodes the parts as a MIDI file of format 0; at most 15 parts besides drums.
 
+    `tempo` is in beats a minute. A ramp is written as steps of RAMP_STEP; each takes as long as its part of the ramp.
     Layout: Standard MIDI Files 1.0, MIDI Manufacturers Association 1988 (RP-001).
     """
-    events: list[tuple[int, int, bytes]] = [(0, 0, b"\xff\x51\x03" + round(6e7 / tempo).to_bytes(3, "big"))]
+    events = _tempi(tempo if isinstance(tempo, TempoMap) else TempoMap(tempo))
     channels = iter(MELODIC_CHANNELS)
     for part in parts:
         channel = DRUM_CHANNEL if part.stem == "drums" else next(channels)
@@ -47,7 +51,9 @@ def midi_file(parts: Sequence[Part], tempo: float) -> bytes:
     return header + b"MTrk" + len(track).to_bytes(4, "big") + bytes(track)
 
 
-def play(parts: Sequence[Part], tempo: float, font: Path, frames: int, *, room: bool) -> NDArray[np.float32]:
+def play(
+    parts: Sequence[Part], tempo: float | TempoMap, font: Path, frames: int, *, room: bool
+) -> NDArray[np.float32]:
     """Plays the parts with FluidSynth and a sound font: (frames, 2) at 44100 Hz.
 
     Raises FileNotFoundError without the command `fluidsynth`, CalledProcessError if it fails.
@@ -70,6 +76,23 @@ def play(parts: Sequence[Part], tempo: float, font: Path, frames: int, *, room: 
         )
         audio, _ = soundfile.read(sound, dtype="float32", always_2d=True, frames=frames)
     return np.pad(np.asarray(audio, dtype=np.float32), ((0, frames - len(audio)), (0, 0)))
+
+
+def _tempi(tempo: TempoMap) -> list[tuple[int, int, bytes]]:
+    """The tempo events: ticks, rank among the events of that tick, message."""
+    if tempo.constant:
+        return [(0, 0, _set_tempo(tempo.start))]
+    steps = math.ceil(tempo.length * TICKS / RAMP_STEP)
+    events: list[tuple[int, int, bytes]] = []
+    for tick in range(0, steps * RAMP_STEP, RAMP_STEP):
+        begin, end = tempo.at(tick / TICKS), tempo.at((tick + RAMP_STEP) / TICKS)
+        events.append((tick, 0, _set_tempo(mean_tempo(begin, end))))
+    return events
+
+
+def _set_tempo(tempo: float) -> bytes:
+    """The event "set tempo" in microseconds a beat."""
+    return b"\xff\x51\x03" + round(6e7 / tempo).to_bytes(3, "big")
 
 
 def _variable_length(value: int) -> bytes:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mismo_grpc.generation.composer import DRUM_MACHINES, Brief, compose
 from mismo_grpc.generation.score import Composition, Part
 from mismo_grpc.generation.synthetic import render_part
+from mismo_grpc.generation.tempo import TempoMap
 from training.midi import play
 from training.songs import SAMPLE_RATE, STEMS
 from training.speech import sing
@@ -37,9 +38,13 @@ STEM_LEVELS_DB = {"drums": -21.0, "bass": -21.0, "other": -24.0, "vocals": -23.0
 
 def render_song(seed: int, seconds: float, fonts: list[Path]) -> NDArray[np.float16]:
     """Render the stems of one song, (4, frames, 2) in the order of STEMS; the mix peaks at 0.9 or below."""
-    rng = np.random.default_rng([seed, 1])
     song = compose(Brief(seconds=seconds), seed)
-    frames = int(seconds * SAMPLE_RATE)
+    return np.stack(render_composition(song, int(seconds * SAMPLE_RATE), seed, fonts)).astype(np.float16)
+
+
+def render_composition(song: Composition, frames: int, seed: int, fonts: list[Path]) -> list[Audio]:
+    """Render the stems of a composition, each (frames, 2) in the order of STEMS; the mix peaks at 0.9 or below."""
+    rng = np.random.default_rng([seed, 1])
     stems = [_stem(song, name, frames, fonts, rng) for name in STEMS]
     for name, stem in zip(STEMS, stems, strict=True):
         sounding = np.square(stem).mean(axis=1) > 1e-8
@@ -47,25 +52,25 @@ def render_song(seed: int, seconds: float, fonts: list[Path]) -> NDArray[np.floa
             level = 10 * np.log10(float(np.square(stem[sounding]).mean()))
             stem *= 10 ** ((STEM_LEVELS_DB[name] + rng.normal(0, 2) - level) / 20)
     peak = float(np.abs(np.sum(stems, axis=0)).max())
-    return np.stack([stem * min(1.0, 0.9 / max(peak, 1e-9)) for stem in stems]).astype(np.float16)
+    return [stem * min(1.0, 0.9 / max(peak, 1e-9)) for stem in stems]
 
 
 def _stem(song: Composition, name: str, frames: int, fonts: list[Path], rng: np.random.Generator) -> Audio:
     parts = [part for part in song.parts if part.stem == name]
     seed = int(rng.integers(2**31))
     if name == "vocals":
-        return np.sum([_sung(part, song.tempo, frames, seed + i) for i, part in enumerate(parts)], axis=0)
+        return np.sum([_sung(part, song.tempo_map, frames, seed + i) for i, part in enumerate(parts)], axis=0)
     machine = name == "drums" and any(part.program in DRUM_MACHINES for part in parts)
     # No sound font has a bass an octave below the bass guitar.
     sub = any(part.voice == "sub bass" for part in parts)
     if sub or rng.random() < (NUMPY_MACHINES_SHARE if machine else NUMPY_VOICES_SHARE):
-        voices = [render_part(p, song.tempo, frames, SAMPLE_RATE, seed + i) for i, p in enumerate(parts)]
+        voices = [render_part(p, song.tempo_map, frames, SAMPLE_RATE, seed + i) for i, p in enumerate(parts)]
         return np.sum(voices, axis=0)
     font = fonts[int(rng.integers(len(fonts)))]
-    return play(parts, song.tempo, font, frames, room=bool(rng.random() < 0.6))
+    return play(parts, song.tempo_map, font, frames, room=bool(rng.random() < 0.6))
 
 
-def _sung(part: Part, tempo: float, frames: int, seed: int) -> Audio:
+def _sung(part: Part, tempo: TempoMap, frames: int, seed: int) -> Audio:
     rng = np.random.default_rng(seed)
     if rng.random() >= SPEECH_SHARE:
         return render_part(part, tempo, frames, SAMPLE_RATE, seed)

@@ -10,6 +10,7 @@ import soxr
 from numpy.typing import NDArray
 
 from mismo_grpc.generation.score import Part
+from mismo_grpc.generation.tempo import TempoMap
 
 Audio = NDArray[np.float32]
 
@@ -46,14 +47,14 @@ def say(word: str, voice: str, speed: int, pitch: int) -> tuple[Audio, float]:
     return samples, _pitch_of(samples)
 
 
-def sing(part: Part, tempo: float, frames: int, sample_rate: int, rng: np.random.Generator) -> Audio:
+def sing(part: Part, tempo: TempoMap, frames: int, sample_rate: int, rng: np.random.Generator) -> Audio:
     """Sings the part's notes, each with a word of its own: (frames,)."""
     voice = str(rng.choice(VOICES)) + str(rng.choice(VARIANTS))
     pitch = int(rng.integers(20, 90))
     out = np.zeros(frames, dtype=np.float32)
     for note in part.notes:
-        begin = int(note.start * 60 / tempo * sample_rate)
-        length = int(note.duration * 60 / tempo * sample_rate)
+        begin = int(tempo.seconds(note.start) * sample_rate)
+        length = int(tempo.seconds_between(note.start, note.duration) * sample_rate)
         if begin >= frames or length < 400:
             continue
         speed = int(np.clip(60 / max(0.15, length / sample_rate) * 1.3, 90, 400))

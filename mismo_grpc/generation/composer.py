@@ -22,6 +22,7 @@ from mismo_grpc.generation.arranging import (
 )
 from mismo_grpc.generation.grooves import GROOVES, Groove, crash, play_bar, play_fill
 from mismo_grpc.generation.score import Bar, Composition, Note, Part
+from mismo_grpc.generation.tempo import mean_tempo
 from mismo_grpc.generation.theory import Chord, Key, diatonic_chord, parse_chord, parse_key
 
 MIN_TEMPO, MAX_TEMPO = 40.0, 240.0
@@ -92,19 +93,22 @@ DRUM_MACHINES = (24, 25)
 class Brief:
     """The requirements of a song; for fields that are None or empty the seed decides.
 
-    `tempo` is in beats a minute, `key` as in "A minor", `chords` has one symbol for each bar and is repeated.
+    `tempo` is in beats a minute, `key` as in "A minor", `chords` has one symbol for each bar and is repeated. With
+    `tempo_end` the tempo changes steadily from `tempo` to `tempo_end`. `beats_per_bar` is 3 or 4.
     """
 
     seconds: float
     tempo: float | None = None
     key: str | None = None
     chords: Sequence[str] = field(default=())
+    tempo_end: float | None = None
+    beats_per_bar: int | None = None
 
 
 def compose(brief: Brief, seed: int) -> Composition:
     """Composes a song of at least the requested length, in whole bars; the same seed gives the same song.
 
-    Raises InvalidFieldError that names the field: seconds, tempo, key or chords.
+    Raises InvalidFieldError that names the field: seconds, tempo, key, chords, tempo_end or beats_per_bar.
     """
     _check(brief)
     rng = np.random.default_rng(seed)
@@ -117,20 +121,27 @@ def compose(brief: Brief, seed: int) -> Composition:
     if chords and not brief.key:
         # A song over given chords mostly begins with its tonic.
         key = Key(chords[0].root, "minor" if 3 in chords[0].intervals else "major")
-    beats_in_bar = 3 if rng.random() < 0.06 else 4
-    bars = _bars(math.ceil(brief.seconds * tempo / 60 / beats_in_bar), beats_in_bar, key, chords, rng)
+    drawn = 3 if rng.random() < 0.06 else 4
+    beats_in_bar = brief.beats_per_bar or drawn
+    beats = brief.seconds * mean_tempo(tempo, brief.tempo_end) / 60
+    bars = _bars(math.ceil(beats / beats_in_bar), beats_in_bar, key, chords, rng)
     electronic = bool(rng.random() < groove.electronic)
     drums = _drums(bars, groove, DRUM_MACHINES if electronic else DRUM_KITS, rng)
     parts = [drums, _bass(bars, key, BASSES[1:] if electronic else BASSES[:2], rng), *_others(bars, key, rng)]
     parts += _vocals(bars, key, rng)
-    return Composition(tempo, key, tuple(bars), tuple(parts))
+    return Composition(tempo, key, tuple(bars), tuple(parts), brief.tempo_end)
 
 
 def _check(brief: Brief) -> None:
     if not 0 < brief.seconds <= MAX_SECONDS:
         raise InvalidFieldError(f"seconds must be above 0 and at most {MAX_SECONDS:g}", field="seconds")
-    if brief.tempo is not None and not MIN_TEMPO <= brief.tempo <= MAX_TEMPO:
-        raise InvalidFieldError(f"tempo must be {MIN_TEMPO:g} to {MAX_TEMPO:g} beats a minute", field="tempo")
+    for field_name, tempo in (("tempo", brief.tempo), ("tempo_end", brief.tempo_end)):
+        if tempo is not None and not MIN_TEMPO <= tempo <= MAX_TEMPO:
+            raise InvalidFieldError(
+                f"{field_name} must be {MIN_TEMPO:g} to {MAX_TEMPO:g} beats a minute", field=field_name
+            )
+    if brief.beats_per_bar not in (None, 3, 4):
+        raise InvalidFieldError("beats_per_bar must be 3 or 4", field="beats_per_bar")
     if len(brief.chords) > MAX_CHORDS:
         raise InvalidFieldError(f"chords: at most {MAX_CHORDS}, one for each bar", field="chords")
 

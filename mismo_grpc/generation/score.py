@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mismo_grpc.generation.tempo import TempoMap
 from mismo_grpc.generation.theory import Chord, Key
 
 STEMS = ("drums", "bass", "other", "vocals")
@@ -54,12 +55,21 @@ class Bar:
 
 @dataclass(frozen=True)
 class Composition:
-    """A song: `tempo` in beats a minute, its bars, and a part for every instrument."""
+    """A song: `tempo` in beats a minute, its bars, and a part for every instrument.
+
+    With `tempo_end` the tempo changes from `tempo` at the first beat to `tempo_end` at the end.
+    """
 
     tempo: float
     key: Key
     bars: tuple[Bar, ...]
     parts: tuple[Part, ...]
+    tempo_end: float | None = None
+
+    @property
+    def tempo_map(self) -> TempoMap:
+        """The times of the beats."""
+        return TempoMap(self.tempo, self.tempo_end, self.beats)
 
     @property
     def beats(self) -> float:
@@ -69,4 +79,4 @@ class Composition:
     @property
     def seconds(self) -> float:
         """Length in seconds, without the decay after the last beat."""
-        return self.beats * 60 / self.tempo
+        return self.tempo_map.seconds(self.beats)

@@ -16,6 +16,7 @@ from mismo_grpc.generation.lead import play_melody
 from mismo_grpc.generation.line import Played
 from mismo_grpc.generation.score import STEMS, Composition, Note, Part
 from mismo_grpc.generation.singer import draw_singer, sing
+from mismo_grpc.generation.tempo import TempoMap
 from mismo_grpc.generation.timbre import Timbre, chorused
 from mismo_grpc.generation.waves import (
     SIXTY_DB,
@@ -86,7 +87,7 @@ def render(composition: Composition, *, sample_rate: int = 44100, seed: int) -> 
     room = _room(sample_rate, np.random.default_rng(first))
     stems = {stem: np.zeros((frames, 2), dtype=np.float32) for stem in STEMS}
     for part, part_seed in zip(composition.parts, seeds, strict=True):
-        stems[part.stem] += render_part(part, composition.tempo, frames, sample_rate, part_seed)
+        stems[part.stem] += render_part(part, composition.tempo_map, frames, sample_rate, part_seed)
     for stem, audio in stems.items():
         if _ROOM_SENDS[stem] and audio.any():
             audio += convolve(audio.mean(axis=1), _ROOM_SENDS[stem] * room).T
@@ -97,16 +98,18 @@ def render(composition: Composition, *, sample_rate: int = 44100, seed: int) -> 
     return stems
 
 
-def render_part(part: Part, tempo: float, frames: int, sample_rate: int, seed: int) -> Audio:
+def render_part(part: Part, tempo: float | TempoMap, frames: int, sample_rate: int, seed: int) -> Audio:
     """Renders one part as (frames, 2) float32, with the loudness of its stem, its own level and its pan.
 
-    `tempo` is in beats a minute. The seed draws the instrument; sound past the end is cut with a short fade.
+    `tempo` is in beats a minute, or says where the beats are. The seed draws the instrument; sound past the end is
+    cut with a short fade.
     Raises ValueError for a voice or a drum that is unknown, or a negative seed.
     """
     if part.voice not in VOICES:
         raise ValueError(f"no such voice: {part.voice!r}; there are {', '.join(VOICES)}")
     rng = np.random.default_rng(seed)
-    notes = _placed(part.notes, tempo, frames, sample_rate)
+    tempo_map = tempo if isinstance(tempo, TempoMap) else TempoMap(tempo)
+    notes = _placed(part.notes, tempo_map, frames, sample_rate)
     if not notes:
         return np.zeros((frames, 2), dtype=np.float32)
     played = _played(part, notes, frames, sample_rate, rng)
@@ -116,12 +119,12 @@ def render_part(part: Part, tempo: float, frames: int, sample_rate: int, seed: i
     return np.ascontiguousarray(fade_out(played, _END_SECONDS, sample_rate).T)
 
 
-def _placed(notes: Sequence[Note], tempo: float, frames: int, rate: int) -> list[Played]:
-    to_frames = 60 / tempo * rate
+def _placed(notes: Sequence[Note], tempo: TempoMap, frames: int, rate: int) -> list[Played]:
     placed: list[Played] = []
     for note in sorted(notes, key=lambda note: (note.start, note.pitch)):
-        begin = round(note.start * to_frames)
-        length = min(max(1, round(note.duration * to_frames)), int(LONGEST_NOTE * rate))
+        begin = round(tempo.frames(note.start, rate))
+        length = max(1, round(tempo.frames_between(note.start, note.duration, rate)))
+        length = min(length, int(LONGEST_NOTE * rate))
         if begin < frames:
             placed.append(Played(begin, min(begin + length, frames), note.pitch, note.velocity / 127))
     return placed

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mismo_grpc.generation.score import Note, Part
+from mismo_grpc.generation.tempo import TempoMap
 from training.midi import TICKS, midi_file
 
 BASS = Part("bass", "synth bass", 38, (Note(0.0, 1.0, 40, 100), Note(1.0, 200.0, 43, 90)), pan=-1.0)
@@ -47,3 +50,15 @@ def test_a_note_that_ends_where_another_begins_ends_first() -> None:
     found = events(midi_file([BASS], tempo=90.0))
     at_one = [message for tick, message in found if tick == TICKS]
     assert at_one == [bytes((0x80, 40, 0)), bytes((0x90, 43, 90))]
+
+
+@pytest.mark.parametrize(("start", "end"), [(90.0, 150.0), (150.0, 60.0)])
+def test_the_tempo_events_of_a_ramp_put_its_beats_where_they_are(start: float, end: float) -> None:
+    ramp = TempoMap(start, end, 32.0)
+    found = [(tick, m) for tick, m in events(midi_file([BASS], ramp)) if m[:2] == b"\xff\x51"]
+    seconds, now, micros = 0.0, 0, 0
+    for tick, message in found:
+        seconds += (tick - now) / TICKS * micros / 1e6
+        now, micros = tick, int.from_bytes(message[3:], "big")
+        assert seconds == pytest.approx(ramp.seconds(tick / TICKS), abs=1e-4)
+    assert now > 31 * TICKS
