@@ -1,0 +1,1 @@
+"""Tuning, chroma and key of music, by numpy alone."""

@@ -1,0 +1,92 @@
+"""Estimates the key and the tuning of a track."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mismo_grpc.analysis.results import Key, Mode
+from mismo_grpc.analysis.tonal.chroma import Chromagram, chromagram
+from mismo_grpc.analysis.tonal.profiles import ALBRECHT_SHANAHAN, KRUMHANSL_KESSLER
+from mismo_grpc.analysis.tonal.spectrum import FRAMES_PER_SECOND, AudioSource
+
+PROFILES = (KRUMHANSL_KESSLER, ALBRECHT_SHANAHAN)
+"""The mean of their correlations decides: one follows listeners, the other scores."""
+BASS_WEIGHT = 0.25
+"""The share of the low notes relative to all others. The bass often plays the tonic, but in some tracks one note."""
+QUIET = 0.01
+"""Frames with an RMS below this part of the loudest frame's are ignored."""
+
+MINIMUM_CLARITY = 0.06
+CLARITY_OF_ONE_FRAME = 0.3
+"""The clarity of the tuning that n frames of noise stay below is MINIMUM_CLARITY + CLARITY_OF_ONE_FRAME / sqrt(n):
+the mean of n random angles is about 1 / sqrt(n) of the mean of equal ones, and a frame has about ten peaks or more."""
+FULL_CLARITY = 0.3
+"""The clarity from which it does not lower the confidence: that of dense, vocal or noisy music."""
+FULL_SECONDS = 10.0
+"""The duration of sound from which it does not lower the confidence."""
+SHARPNESS = 12.0
+"""The factor of correlations in the softmax for the confidence."""
+
+
+@dataclass(frozen=True)
+class Tonality:
+    """The key of a track and its tuning, the frequency of A4 in Hz; both None if it has no pitched sound."""
+
+    key: Key | None
+    tuning: float | None
+
+
+def estimate_tonality(audio: AudioSource, sample_rate: int) -> Tonality:
+    """Estimates key and tuning of audio [frames, channels] or [frames], floating point.
+
+    The key is the one whose profile correlates best with the chroma of the track; modes other than major and minor
+    count as the one with the same third (dorian is minor, mixolydian major). The confidence is the softmax of the
+    correlations, lowered for unclear pitch and for less than 10 s of sound: about the chance that the key is right for
+    clear music, and near 0 for noise, drums and speech. NaN and infinite samples count as 0.
+
+    Raises ValueError for other shapes and types, and for rates under 8 kHz.
+    """
+    return tonality(chromagram(audio, sample_rate))
+
+
+def tonality(chroma: Chromagram) -> Tonality:
+    """Key and tuning of a chromagram, as `estimate_tonality` does."""
+    loudest = float(chroma.level.max(initial=0.0))
+    heard = (chroma.level > QUIET * loudest) & (chroma.treble.any(axis=1) | chroma.bass.any(axis=1))
+    frames = int(np.count_nonzero(heard))
+    if frames == 0:
+        return Tonality(None, None)
+    # Beyond this number no more frames are measured for the tuning, so its clarity cannot be more certain.
+    noise = MINIMUM_CLARITY + CLARITY_OF_ONE_FRAME / np.sqrt(min(frames, 400))
+    clarity = chroma.tuning.clarity
+    if clarity <= noise:
+        return Tonality(None, None)
+    scores = key_scores(chroma.treble[heard], chroma.bass[heard])
+    best = int(np.argmax(scores))
+    likelihoods = np.exp(SHARPNESS * (scores - scores[best]))
+    confidence = (
+        float(1 / likelihoods.sum())
+        * float(np.clip((clarity - noise) / (FULL_CLARITY - noise), 0.0, 1.0))
+        * min(1.0, frames / FRAMES_PER_SECOND / FULL_SECONDS)
+    )
+    mode = Mode.MAJOR if best < 12 else Mode.MINOR
+    return Tonality(Key(best % 12, mode, round(confidence, 3)), round(chroma.tuning.a4, 2))
+
+
+def key_scores(treble: npt.NDArray[np.float32], bass: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The mean correlation of each key (numbered as in `profiles`), from chroma features [frames, 12]."""
+    chroma = _summary(treble) + BASS_WEIGHT * _summary(bass)
+    scores: npt.NDArray[np.float64] = np.mean([profile.correlations(chroma) for profile in PROFILES], axis=0)
+    return scores
+
+
+def _summary(chroma: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The sum of the frames as a distribution, [12]; each frame weighs by the root of its length."""
+    lengths = np.linalg.norm(chroma, axis=1, keepdims=True).astype(np.float64)
+    floor = 0.1 * float(np.median(lengths)) + 1e-9
+    total = np.sum(chroma / np.sqrt(np.maximum(lengths, floor)), axis=0)
+    result: npt.NDArray[np.float64] = total / max(float(total.sum()), 1e-9)
+    return result
