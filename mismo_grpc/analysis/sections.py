@@ -1,4 +1,4 @@
-"""Finds the sections of a track: boundaries, labels by what sounds alike, and roles where the energy makes them clear."""
+"""Finds the sections of a track: boundaries, labels by what sounds alike, roles where the energy makes them clear."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def find_sections(
     energies = interval_energies(spectra, edges).tolist()
     confidences = clarities(features, starts, grid.units_per_bar).tolist()
     roles = section_roles(edges.tolist(), energies)
-    times = [round(float(edge), 4) for edge in edges[:-1]] + [spectra.duration]
+    times = [round(float(edge), 6) for edge in edges[:-1]] + [spectra.duration]
     return SectionsResult(
         tuple(
             Section(begin, end, letters(number), role, round(confidence, 4), round(energy, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,39 +53,38 @@ def analyse_transition(inputs: AnalysisInputs) -> TransitionResult:
     `MixFile.samples` and `find_transitions` do; OSError if the file cannot be opened.
     """
     known = inputs.basic_features
-    beats, downbeats = (known.beats, known.downbeats) if known is not None else ((), ())
+    downbeats = known.downbeats if known is not None else ()
     sections = inputs.sections if inputs.sections is not None else SectionsResult(())
-    return find_transitions(inputs.mix.samples(), inputs.mix.sample_rate, beats, downbeats, sections)
+    return find_transitions(inputs.mix.samples(), inputs.mix.sample_rate, downbeats, sections)
 
 
 def find_transitions(
     audio: npt.NDArray[np.floating],
     sample_rate: int,
-    beats: Sequence[float],
     downbeats: Sequence[float],
     sections: SectionsResult,
 ) -> TransitionResult:
-    """Finds the cue points of audio [frames, channels], or [frames] for mono; beats and downbeats are in seconds.
+    """Finds the cue points of audio [frames, channels], or [frames] for mono; downbeats are in seconds.
 
     A cue point is a phrase start, or the first downbeat, with at least four bars until the track becomes full, stops
     being full or ends. `mix_in` are in the first half of the track, `mix_out` in the second, up to MOST_CUES each. The
-    score is the weighted mean of: the bars, relative to LONG_ENOUGH_BARS (weight 0.3); 1 - the mean energy of these bars
-    (0.25); 1 - the standard deviation of their energy relative to its mean (0.15); how near to the start of the track,
+    score is the weighted mean of: the bars, relative to LONG_ENOUGH_BARS (weight 0.3); 1 - the mean energy of these
+    bars (0.25); 1 - the standard deviation of their energy relative to its mean (0.15); how near to the start of the track,
     or for `mix_out` to its end, relative to half of it (0.2); 1 at the start of a section, else 0 (0.1).
 
-    Without downbeats there are no phrases and no cue points: `beats` alone cannot tell which beat begins a bar. NaN and
-    infinite samples count as 0.
+    Without downbeats there are no phrases and no cue points. NaN and infinite samples count as 0.
 
     Raises ValueError for other shapes and types, and for rates under 8 kHz.
     """
-    del beats
     spectra = measure_spectra(audio, sample_rate)
     duration = spectra.duration
     interval = ENERGY_SECONDS
     while duration > MOST_ENERGY_VALUES * interval:
         interval *= 2.0
-    edges = np.minimum(np.arange(np.ceil(duration / interval) + 1) * interval, duration)
-    energy = interval_energies(spectra, edges) if duration > 0.0 else np.zeros(0)
+    steps: Values = np.arange(math.ceil(duration / interval) + 1, dtype=np.float64)
+    energy = (
+        interval_energies(spectra, np.minimum(steps * interval, duration)) if duration > 0.0 else np.zeros(0)
+    )
     times = usable_times(downbeats, duration)
     phrases = find_phrases(times.tolist(), sections.sections)
     track = _Track(
@@ -98,7 +98,9 @@ def find_transitions(
     bars = sorted({0, *phrases.starts}) if phrases.bars else []
     cues = [cue for bar in bars if (cue := _cue(track, bar)) is not None]
     mix_in = sorted((cue for cue in cues if cue.time <= duration / 2), key=lambda cue: (-cue.score, cue.time))
-    mix_out = sorted((cue for cue in cues if cue.time > duration / 2), key=lambda cue: (-cue.score, -cue.time))
+    mix_out = sorted(
+        (cue for cue in cues if cue.time > duration / 2), key=lambda cue: (-cue.score, -cue.time)
+    )
     return TransitionResult(
         mix_in=tuple(mix_in[:MOST_CUES]),
         mix_out=tuple(mix_out[:MOST_CUES]),
@@ -118,7 +120,9 @@ def _changes(sections: SectionsResult, energy: Values, interval: float, duration
     lengths = np.array([section.end - section.start for section in parts])
     full = energies >= FULL_SHARE * usual_peak(lengths, energies)
     changes = [
-        section.start for section, before, here in zip(parts[1:], full, full[1:], strict=False) if before != here
+        section.start
+        for section, before, here in zip(parts[1:], full, full[1:], strict=False)
+        if before != here
     ]
     return np.array([*(time for time in changes if time < end), end])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,7 @@ def make_grid(duration: float, beats: Sequence[float], downbeats: Sequence[float
     if len(bars) >= 2:
         return Grid(_completed(bars, duration), 1, True)
     steps = max(1, math.floor(duration / STEP_SECONDS))
-    edges = np.arange(steps + 1) * STEP_SECONDS
+    edges: Values = np.arange(steps + 1, dtype=np.float64) * STEP_SECONDS
     edges[-1] = duration
     return Grid(edges, STEPS_PER_BAR, False)
 
@@ -75,7 +76,7 @@ def _completed(bars: Values, duration: float) -> Values:
         edges.append(duration)
     edges[-1] = duration
     complete: list[float] = []
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         parts = max(1, round((end - begin) / bar)) if end - begin > LONG_SHARE * bar else 1
         # The bars before the first downbeat and after the last one keep the tempo; other gaps are divided equally.
         if begin == 0.0 and parts > 1:

@@ -13,7 +13,7 @@ USUAL_BARS = 8
 SHORT_BARS = 4
 LONG_BARS = 16
 """Most dance music is built in phrases of 8 bars; 4 and 16 occur (Butler, "Unlocking the Groove", 2006)."""
-MORE_AGREEMENT = 0.15
+MORE_AGREEMENT = 0.25
 """Phrases of 4 bars are taken if that much more of the boundaries' confidence agrees with them."""
 LONG_AGREEMENT = 0.95
 LONG_BOUNDARIES = 4

@@ -1,4 +1,4 @@
-"""Short-time spectra of a track, reduced to bands, pitch classes and loudness: one pass over the audio, block by block."""
+"""Short-time spectra of a track, reduced to bands, pitch classes and loudness, in one pass over the audio."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def measure_spectra(audio: npt.NDArray[np.floating], sample_rate: int) -> Spectr
     hop = length // HOPS_PER_WINDOW
     hops = -(-frames // hop)
     window = np.hanning(length + 1)[:-1].astype(np.float32)
-    frequencies = np.arange(length // 2 + 1) * (sample_rate / length)
+    frequencies: Values = np.arange(length // 2 + 1) * (sample_rate / length)
     # A sine of mean square m gives the band that contains it a power of m, apart from the filter's slope.
     scale = 2.0 / float(np.square(window, dtype=np.float64).sum()) / length
     mel = (_mel_filters(frequencies) * scale).astype(np.float32)
@@ -95,10 +95,11 @@ def measure_spectra(audio: npt.NDArray[np.floating], sample_rate: int) -> Spectr
         bands[here] = spectrum @ mel
         power[here] = spectrum @ weighting
         chroma[here] = np.sqrt(spectrum[:, pitched]) @ pitches[pitched]
+    levels: Features = np.float32(10.0) * np.log10(np.maximum(bands, np.float32(SILENCE)))
     return Spectra(
         duration=frames / sample_rate,
         hop_seconds=hop / sample_rate,
-        bands=10.0 * np.log10(np.maximum(bands, np.float32(SILENCE))),
+        bands=levels,
         chroma=chroma,
         power=power,
     )
