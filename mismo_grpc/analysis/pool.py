@@ -20,6 +20,7 @@ import structlog
 from loky import BrokenProcessPool, ProcessPoolExecutor, backend
 from loky.process_executor import ShutdownExecutorError
 
+from mismo_grpc.analysis.slots import Slots
 from mismo_grpc.analysis.worker import ONE_THREAD, failure, name_of, perform, process_id, settle
 from mismo_grpc.errors import (
     AnalysisCrashedError,
@@ -75,7 +76,7 @@ class AnalysisPool:
         self._max_queued = max_queued
         self._idle_seconds = idle_seconds
         self._max_idle_bytes = max_idle_bytes
-        self._slots = asyncio.Semaphore(max_workers)
+        self._slots = Slots(max_workers)
         self._waiting = 0
         self._idle: list[_Worker] = []
         """The worker used last is at the end and is used first, so that the others stay idle and are ended."""
@@ -113,8 +114,11 @@ class AnalysisPool:
         function: Callable[[Unpack[Arguments]], T],
         *arguments: *Arguments,
         timeout_seconds: float,
+        priority: int = 0,
     ) -> T:
         """Calls `function` in a worker and returns its result. If this is cancelled, the worker is ended at once.
+
+        A task of a higher `priority` gets a worker first; running tasks are not interrupted.
 
         The worker imports the function by its module and name. Arguments and result are pickled; pass audio as the path
         of its file. `timeout_seconds` begins when a worker takes the task.
@@ -123,7 +127,7 @@ class AnalysisPool:
         AnalysisCrashedError if the worker died; QueueFullError; ServerDrainingError once the pool closes.
         """
         name = name_of(function)
-        await self._wait_for_slot()
+        await self._wait_for_slot(priority)
         try:
             worker = await self._ready_worker(name)
             reusable = False
@@ -174,14 +178,14 @@ class AnalysisPool:
             return False
         return True
 
-    async def _wait_for_slot(self) -> None:
+    async def _wait_for_slot(self, priority: int) -> None:
         if self._closing:
             raise _draining()
-        if self._slots.locked() and self._waiting >= self._max_queued:
+        if self._slots.locked and self._waiting >= self._max_queued:
             raise QueueFullError(f"{self._waiting} analyses wait already; try again later")
         self._waiting += 1
         try:
-            await self._slots.acquire()
+            await self._slots.acquire(priority)
         finally:
             self._waiting -= 1
         if self._closing:

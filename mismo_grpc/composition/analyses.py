@@ -39,7 +39,8 @@ MODULES = tuple(
 def build_analyses(settings: Settings) -> AnalysisPool:
     """The pool; it starts no process yet."""
     workers = settings.analysis_workers or max(1, min(MAX_WORKERS, CPU_CORES - 1))
-    return AnalysisPool(workers, modules=MODULES)
+    # All stages of all running jobs may wait at once.
+    return AnalysisPool(workers, modules=MODULES, max_queued=len(MODULES) * settings.max_concurrent_jobs)
 
 
 def analysis_stages(pool: AnalysisPool, settings: Settings, executors: Executors) -> Sequence[StageWork]:

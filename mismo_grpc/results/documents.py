@@ -98,7 +98,10 @@ def _annotation(job: Job) -> dict[str, object] | None:
     assert features is None or isinstance(features, BasicFeaturesResult)
     assert sections is None or isinstance(sections, SectionsResult)
     assert chords is None or isinstance(chords, ChordsResult)
-    return annotation_jams(features, sections, chords, version=__version__)
+    ends = [features.duration] if features is not None else []
+    ends += [span.end for span in sections.sections[-1:]] if sections is not None else []
+    ends += [span.end for span in chords.chords[-1:]] if chords is not None else []
+    return annotation_jams(features, sections, chords, duration=max(ends), version=__version__)
 
 
 def with_result(job: Job, stage: Stage, result: StageData) -> Job:

@@ -51,6 +51,7 @@ def assert_same(message: Message, value: Any) -> None:
             assert_same(here, there)
         elif isinstance(there, StrEnum):
             descriptor = message.DESCRIPTOR.fields_by_name[field.name].enum_type
+            assert descriptor is not None
             assert descriptor.values_by_number[here].name.endswith(f"_{there.name}")
         elif there is None:
             assert not here

@@ -40,10 +40,12 @@ class RecordingPool(AnalysisPool):
         self.result = result
         self.inputs: list[AnalysisInputs] = []
         self.timeouts: list[float] = []
+        self.priorities: list[int] = []
 
-    async def run(self, function: Any, *arguments: Any, timeout_seconds: float) -> Any:
+    async def run(self, function: Any, *arguments: Any, timeout_seconds: float, priority: int = 0) -> Any:
         self.inputs += arguments
         self.timeouts.append(timeout_seconds)
+        self.priorities.append(priority)
         return self.result
 
 
@@ -75,6 +77,7 @@ async def test_an_analysis_gets_the_track_and_the_folders_of_models(bench: Workb
     assert inputs.model_folders == (tmp_path,)
     assert (inputs.basic_features, inputs.sections, dict(inputs.stems)) == (None, None, {})
     assert pool.timeouts == [12.0]
+    assert pool.priorities == [int(active.job.priority)]
     assert result.data == BASIC_FEATURES
     assert [artifact.name for artifact in result.artifacts] == ["basic_features.json"]
     assert result.bytes == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mismo_grpc.analysis.loudness import measure_loudness
+from mismo_grpc.analysis.loudness import LoudnessResult, measure_loudness
 from mismo_grpc.analysis.pool import AnalysisPool
 from mismo_grpc.errors import (
     AnalysisCrashedError,
@@ -43,7 +43,7 @@ async def test_a_decoded_track_has_its_loudness(bench: Workbench) -> None:
     async with pool_of(1) as pool:
         result = await loudness_stage(pool).run(bench.context(LOUDNESS, active))
     found = result.data
-    assert found is not None
+    assert isinstance(found, LoudnessResult)
     # A sine of 997 Hz and -20 dBFS in two channels has -20 LUFS: BS.1770-5 is normed so.
     for lufs in (found.integrated_lufs, found.max_momentary_lufs, found.max_short_term_lufs):
         assert lufs == pytest.approx(-20.0, abs=0.05)
