@@ -28,6 +28,9 @@ SLOWEST_PULSE = 98.0
 
 TEMPO_INERTIA = 400.0
 """The cost of a change of period by the share x is TEMPO_INERTIA * x^2, in means of onset strength."""
+STIFFNESS = 1000.0
+MEDIAN_BEATS = 32
+"""The cost of a deviation from the expected period, and how many beats give the expectation."""
 REACH = 2**0.45
 """The beats of a candidate may be closer or further apart than its period by this factor: just under half an octave."""
 
@@ -92,7 +95,26 @@ def _folded(period: float, frame_rate: float) -> float:
 
 
 def track_pulse(pulse: Values, period: float) -> npt.NDArray[np.int64]:
-    """The frames of the beats that follow each other in about `period` frames and have the strongest onsets."""
+    """The frames of the beats that follow each other in about `period` frames and have the strongest onsets.
+
+    They are tracked twice: the second time the tempo is held near the local median of the first, so that no phrase
+    without a clear pulse moves the beats onto the offbeats.
+    """
+    beats = _track(pulse, period, np.zeros(len(pulse), np.float32), 0.0)
+    if len(beats) < 3:
+        return beats
+    intervals = np.diff(beats)
+    width = min(len(intervals), MEDIAN_BEATS)
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(intervals, width), axis=1)
+    # Means of medians have fractions of frames.
+    smooth = np.convolve(np.pad(medians, width // 2, mode="edge"), np.full(width, 1.0 / width), mode="valid")
+    centres = np.linspace(0.0, 1.0, len(smooth)) * (beats[-1] - beats[0]) + beats[0]
+    expected = np.interp(np.arange(len(pulse)), centres, smooth).astype(np.float32)
+    return _track(pulse, period, expected, STIFFNESS)
+
+
+def _track(pulse: Values, period: float, expected: Values, stiffness: float) -> npt.NDArray[np.int64]:
+    """The beats with the highest sum; a beat's deviation from the expected period by the share x costs stiffness * x^2."""
     periods = np.arange(max(2, round(period / REACH)), max(3, round(period * REACH)) + 1)
     shortest, longest = int(periods[0]), int(periods[-1])
     count = len(pulse)
@@ -111,11 +133,13 @@ def track_pulse(pulse: Values, period: float) -> npt.NDArray[np.int64]:
     for begin in range(longest, count, shortest):
         frames = np.arange(begin, min(begin + shortest, count))
         earlier = totals[frames[:, np.newaxis] - periods] - cost
+        local = expected[frames, np.newaxis]
+        gains = gain[frames, np.newaxis]
+        if stiffness > 0.0:
+            gains = gains - np.float32(stiffness) * np.square((periods - local) / local)
         best = earlier.argmax(axis=2)
         before[frames] = best
-        totals[frames] = (
-            np.take_along_axis(earlier, best[:, :, np.newaxis], axis=2)[:, :, 0] + gain[frames, np.newaxis]
-        )
+        totals[frames] = np.take_along_axis(earlier, best[:, :, np.newaxis], axis=2)[:, :, 0] + gains
     last = totals[count - longest :]
     frame, index = divmod(int(last.argmax()), len(which))
     frame += count - longest
