@@ -51,12 +51,20 @@ class Hypothesis:
         return float(self.features @ WEIGHTS)
 
 
-def choose_metre(onsets: Onsets, pulse: npt.NDArray[np.float32], pulses: Sequence[Pulse]) -> Hypothesis | None:
-    """The most probable hypothesis over the candidate pulses, in frames; None if none of them fills a bar.
+def choose_metre(
+    onsets: Onsets, pulse: npt.NDArray[np.float32], pulses: Sequence[Pulse]
+) -> tuple[Hypothesis, float] | None:
+    """The most probable hypothesis over the candidate pulses, in frames, and the probability of its bars.
 
-    `pulse` is the strength that the pulses were tracked in.
+    That probability is relative to the other bars with the same beats. `pulse` is the strength that the pulses were
+    tracked in. Returns None if no candidate fills a bar.
     """
-    return max(hypotheses(onsets, pulse, pulses), key=lambda hypothesis: hypothesis.score, default=None)
+    found = list(hypotheses(onsets, pulse, pulses))
+    if not found:
+        return None
+    best = max(found, key=lambda hypothesis: hypothesis.score)
+    rivals = [other.score - best.score for other in found if other.beats is best.beats]
+    return best, 1.0 / float(np.exp(rivals).sum())
 
 
 def hypotheses(
