@@ -1,0 +1,1 @@
+"""Finds beats, bars and tempo."""

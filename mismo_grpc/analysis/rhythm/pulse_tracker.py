@@ -1,0 +1,87 @@
+"""The beat tracker that needs nothing but numpy: pulses by dynamic programming, then the most probable metre."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mismo_grpc.analysis.rhythm.metre import Hypothesis, choose_metre
+from mismo_grpc.analysis.rhythm.onsets import Onsets, measure_onsets
+from mismo_grpc.analysis.rhythm.pulse import candidate_periods, periodicity, pulse_strength, track_pulse
+from mismo_grpc.analysis.rhythm.tracked import NOTHING, Audio, Tracked
+
+Values = npt.NDArray[np.float32]
+Frames = npt.NDArray[np.float64]
+
+ONSET_DELAY = 0.0
+"""Seconds by which the flux of a sudden onset peaks after it; measured with clicks at several sample rates."""
+SEARCH_FRAMES = 3
+"""A beat is moved to the strongest onset that is at most this far away."""
+ACTIVE = 0.5
+"""The strength of an onset, relative to the local mean, before the first and after the last of which no beats are."""
+PERIODICITY_RANGE = (0.06, 0.3)
+"""The autocorrelation at the period of the beat for a confidence of 0 and of 1; noise and speech are below it."""
+
+
+def track(audio: Audio, sample_rate: int) -> Tracked:
+    """Finds beats and bars in audio [frames, channels] or [frames]; nothing if the audio has no steady pulse."""
+    onsets = measure_onsets(audio, sample_rate)
+    pulse = pulse_strength(onsets.strength, onsets.frame_rate)
+    correlation = periodicity(pulse, onsets.frame_rate)
+    periods = candidate_periods(correlation, onsets.frame_rate)
+    pulses = [track_pulse(pulse, period) for period in periods]
+    chosen = choose_metre(onsets, pulse, pulses)
+    if chosen is None:
+        return NOTHING
+    hypothesis, probability = chosen
+    confidence = _confidence(correlation, hypothesis)
+    if confidence <= 0.0:
+        return NOTHING
+    frames, first = _completed(hypothesis, pulse)
+    metre = hypothesis.beats_per_bar
+    return Tracked(
+        beats=onsets.time_of(_refined(frames, pulse)) - ONSET_DELAY,
+        confidence=confidence,
+        downbeats=tuple(range(first, len(frames), metre)),
+        beats_per_bar=metre,
+        metre_confidence=confidence * probability,
+    )
+
+
+def _confidence(correlation: Values, hypothesis: Hypothesis) -> float:
+    """How periodic the onsets are at the period of the beat or of the bar."""
+    period = float(np.median(np.diff(hypothesis.beats)))
+    lags = [round(period), round(period * 2), round(period * hypothesis.beats_per_bar)]
+    highest = max(
+        float(correlation[lag - SEARCH_FRAMES : lag + SEARCH_FRAMES + 1].max(initial=0.0)) for lag in lags
+    )
+    low, high = PERIODICITY_RANGE
+    return min(1.0, max(0.0, (highest - low) / (high - low)))
+
+
+def _completed(hypothesis: Hypothesis, pulse: Values) -> tuple[Frames, int]:
+    """The beats while there is sound, a missing first and last one added, and the index of the first downbeat."""
+    beats, metre = hypothesis.beats, hypothesis.beats_per_bar
+    first = hypothesis.first_downbeat
+    active = np.flatnonzero(pulse > ACTIVE)
+    low, high = float(active[0]) - SEARCH_FRAMES, float(active[-1]) + SEARCH_FRAMES
+    before, after = 2 * beats[0] - beats[1], 2 * beats[-1] - beats[-2]
+    beats = np.concatenate([[before], beats, [after]])
+    kept = (beats >= low) & (beats <= high)
+    return beats[kept], (first + 1 - int(kept.argmax())) % metre
+
+
+def _refined(beats: Frames, pulse: Values) -> Frames:
+    """Moves each beat to the strongest onset nearby, with a fraction of a frame by a parabola through three values."""
+    nearest = np.round(beats).astype(int)
+    shifts = np.arange(-SEARCH_FRAMES, SEARCH_FRAMES + 1)
+    padded = np.pad(pulse, SEARCH_FRAMES + 1)
+    centre = nearest + SEARCH_FRAMES + 1
+    centre += shifts[padded[centre[:, np.newaxis] + shifts].argmax(axis=1)]
+    centre = np.clip(centre, 1, len(padded) - 2)
+    left, middle, right = padded[centre - 1], padded[centre], padded[centre + 1]
+    curvature = left - 2 * middle + right
+    is_peak = (middle >= left) & (middle >= right) & (curvature < 0.0) & (middle > ACTIVE)
+    offset = 0.5 * (left - right) / np.where(is_peak, curvature, 1.0)
+    refined: Frames = np.where(is_peak, centre - (SEARCH_FRAMES + 1) + offset, beats)
+    return np.maximum.accumulate(refined)

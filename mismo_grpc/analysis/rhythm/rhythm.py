@@ -1,0 +1,80 @@
+"""Finds the beats, the bars and the tempo of a track."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mismo_grpc.analysis.results import TempoPoint
+from mismo_grpc.analysis.rhythm import beat_this_tracker, pulse_tracker
+from mismo_grpc.analysis.rhythm.tempo import estimate_tempo
+from mismo_grpc.analysis.rhythm.tracked import Audio, Tracked
+
+MIN_RATE = 8000
+MIN_BEATS = 4
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """The beats of a track; the fields are those of `BasicFeaturesResult`."""
+
+    tempo: float | None
+    tempo_confidence: float
+    tempo_stability: float
+    tempo_curve: tuple[TempoPoint, ...]
+    beats: tuple[float, ...]
+    downbeats: tuple[float, ...]
+    beats_per_bar: int
+    metre_confidence: float
+    beat_tracker: str
+
+
+def estimate_rhythm(audio: Audio, sample_rate: int, *, model_folders: tuple[Path, ...] = ()) -> Rhythm:
+    """Tracks the beats of audio [frames, channels], or [frames] for mono.
+
+    The tracker is beat_this if its package is installed and a checkpoint lies in one of `model_folders` or in the
+    cache of torch hub, else the one of this package. Nothing is downloaded. NaN and infinite samples count as 0.
+
+    Raises ValueError for other shapes and types, and for rates under 8 kHz.
+    """
+    if audio.ndim not in (1, 2) or not np.issubdtype(audio.dtype, np.floating):
+        raise ValueError(
+            f"audio is floating point, [frames, channels]; got {audio.dtype} with {audio.ndim} dimensions"
+        )
+    if sample_rate < MIN_RATE:
+        raise ValueError(f"a sample rate is at least {MIN_RATE} Hz; got {sample_rate}")
+    name, track = _tracker(model_folders)
+    return _rhythm(track(audio, sample_rate), name)
+
+
+def _tracker(model_folders: tuple[Path, ...]) -> tuple[str, Callable[[Audio, int], Tracked]]:
+    """The best tracker that is available, and its name."""
+    checkpoint = beat_this_tracker.find_checkpoint(model_folders)
+    if checkpoint is not None and beat_this_tracker.is_installed():
+        return "beat_this", partial(beat_this_tracker.track, checkpoint=checkpoint)
+    return "pulse", pulse_tracker.track
+
+
+def _rhythm(tracked: Tracked, name: str) -> Rhythm:
+    beats = tracked.beats
+    if len(beats) < MIN_BEATS:
+        return Rhythm(None, 0.0, 0.0, (), (), (), 0, 0.0, name)
+    estimate = estimate_tempo(beats)
+    times = np.maximum(np.round(estimate.beats, 4), 0.0)
+    beat_times = tuple(float(time) for time in times)
+    return Rhythm(
+        tempo=round(estimate.tempo, 3),
+        tempo_confidence=round(tracked.confidence, 3),
+        tempo_stability=round(estimate.stability, 3),
+        tempo_curve=estimate.curve,
+        beats=beat_times,
+        downbeats=tuple(beat_times[index] for index in tracked.downbeats),
+        beats_per_bar=tracked.beats_per_bar,
+        metre_confidence=round(tracked.metre_confidence, 3),
+        beat_tracker=name,
+    )

@@ -1,0 +1,27 @@
+"""What a beat tracker finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Audio = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Beats in seconds, ascending; `downbeats` are the indices of those that begin a bar.
+
+    `beats_per_bar` is 0 if no bars were found. The confidences, from 0 to 1, are of the beats and of the bars.
+    """
+
+    beats: npt.NDArray[np.float64]
+    confidence: float = 0.0
+    downbeats: tuple[int, ...] = ()
+    beats_per_bar: int = 0
+    metre_confidence: float = 0.0
+
+
+NOTHING = Tracked(np.zeros(0))
