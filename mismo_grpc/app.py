@@ -14,6 +14,7 @@ from contextlib import suppress
 import structlog
 
 from mismo_grpc import __version__
+from mismo_grpc.composition.analyses import start_analyses
 from mismo_grpc.composition.front_ends import FrontEnds, build_front_ends
 from mismo_grpc.composition.orchestration import OrchestrationParts, build_orchestration
 from mismo_grpc.composition.persistence import Persistence, open_persistence
@@ -140,8 +141,7 @@ class App:
                 self.http_port = await self._listen_http()
             self.outbox.start()
             self.engines.start()
-            if settings.keep_analysis_warm:
-                self.analyses.start(1)
+            start_analyses(self.analyses, settings)
             self._sweeping = asyncio.create_task(self.sweeper.run(), name="sweeper")
             await asyncio.to_thread(self._write_ready_file)
         except BaseException:

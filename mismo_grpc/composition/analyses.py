@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 
+import structlog
+
 from mismo_grpc.analysis.pool import AnalysisPool
+from mismo_grpc.analysis.rhythm.beat_this_tracker import find_checkpoint, is_installed
+from mismo_grpc.analysis.rhythm.checkpoint_download import download_checkpoint
 from mismo_grpc.executors import Executors
 from mismo_grpc.settings import Settings
 from mismo_grpc.stages.annotation import AnnotationStage
@@ -17,6 +22,8 @@ from mismo_grpc.stages.loudness import loudness_stage
 from mismo_grpc.stages.sections import sections_stage
 from mismo_grpc.stages.stage import StageWork
 from mismo_grpc.stages.transition import transition_stage
+
+log = structlog.get_logger(__name__)
 
 CPU_CORES = len(os.sched_getaffinity(0))
 MAX_WORKERS = 8
@@ -41,6 +48,19 @@ def build_analyses(settings: Settings) -> AnalysisPool:
     workers = settings.analysis_workers or max(1, min(MAX_WORKERS, CPU_CORES - 1))
     # All stages of all running jobs may wait at once.
     return AnalysisPool(workers, modules=MODULES, max_queued=len(MODULES) * settings.max_concurrent_jobs)
+
+
+def start_analyses(pool: AnalysisPool, settings: Settings) -> None:
+    """Starts a worker, and the download of a missing checkpoint of beat_this; both in the background."""
+    if settings.keep_analysis_warm:
+        pool.start(1)
+    if settings.hub and is_installed() and find_checkpoint(tuple(settings.model_dirs)) is None:
+        threading.Thread(target=_download, name="hub", daemon=True).start()
+
+
+def _download() -> None:
+    if download_checkpoint(lambda text: log.info("beat_this", message=text)) is not None:
+        log.info("the checkpoint of beat_this was downloaded; new jobs use it")
 
 
 def analysis_stages(pool: AnalysisPool, settings: Settings, executors: Executors) -> Sequence[StageWork]:

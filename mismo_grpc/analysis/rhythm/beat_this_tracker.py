@@ -46,7 +46,7 @@ def is_installed() -> bool:
 
 def find_checkpoint(model_folders: tuple[Path, ...]) -> Path | None:
     """The first checkpoint in the folders or the cache of torch hub; None if there is none."""
-    for folder in (*model_folders, _hub_folder()):
+    for folder in (*model_folders, hub_folder()):
         for name in CHECKPOINT_NAMES:
             files = sorted(path for path in folder.glob(name) if path.is_file())
             if files:
@@ -80,7 +80,7 @@ def track(audio: Audio, sample_rate: int, checkpoint: Path) -> Tracked:
     return _tracked(np.asarray(beats, np.float64), np.asarray(downbeats, np.float64), certainty)
 
 
-def _hub_folder() -> Path:
+def hub_folder() -> Path:
     """Where torch hub keeps checkpoints (as `torch.hub.get_dir`), found without importing torch."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = os.environ.get("TORCH_HOME") or os.path.join(cache, "torch")
@@ -132,7 +132,9 @@ def _load(checkpoint: Path, modified: int) -> Any:
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     known = inspect.signature(module.BeatThis).parameters
     model = module.BeatThis(**{k: v for k, v in content["hyper_parameters"].items() if k in known})
-    model.load_state_dict({name.removeprefix("model."): value for name, value in content["state_dict"].items()})
+    model.load_state_dict(
+        {name.removeprefix("model."): value for name, value in content["state_dict"].items()}
+    )
     return model.eval()
 
 

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from mismo_grpc.analysis.results import TempoPoint
 from mismo_grpc.analysis.rhythm import beat_this_tracker, pulse_tracker
