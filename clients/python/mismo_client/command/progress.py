@@ -1,4 +1,4 @@
-"""How a separation goes, for a person at a terminal."""
+"""How a separation or an analysis goes, for a person at a terminal."""
 
 from __future__ import annotations
 
@@ -72,6 +72,10 @@ class ProgressReporter:
                 total=progress.segments_total,
                 detail=self._detail(progress),
             )
+
+    def analysing(self, fraction: float, running: str) -> None:
+        """Moves the bar of the analyses."""
+        self._bar.update(self._task, description="analysing", completed=fraction, total=1, detail=running)
 
     def first_audio(self, seconds: float) -> None:
         """The promise, kept."""
