@@ -111,13 +111,13 @@ def _av_blocks(path: Path) -> Iterator[tuple[Samples, int]]:
             raise ValueError("no audio stream")
         stream = container.streams.audio[0]
         rate = int(stream.codec_context.sample_rate)
-        # One form of samples for every codec; FFmpeg mixes the channels.
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+        # One form of samples for every codec. The channels stay: FFmpeg's own mix of them is louder than their mean.
+        resampler = av.AudioResampler(format="fltp")
         waiting: list[Samples] = []
         size = 0
         for frame in container.decode(stream):
             for part in resampler.resample(frame):
-                waiting.append(cast("Samples", part.to_ndarray()[0]))
+                waiting.append(cast("Samples", part.to_ndarray()).mean(axis=0))
                 size += len(waiting[-1])
             if size >= WINDOW_FRAMES * BLOCK_WINDOWS:
                 yield np.concatenate(waiting), rate
