@@ -11,7 +11,8 @@ from mismo_client.plotting.results import TrackResults
 from mismo_client.plotting.style import BAR, DIM, GRID, PANEL, WIDTH, camelot_colour, ink_on
 
 MARGIN = 40
-TITLE_SIZE, VALUE_SIZE, UNIT_SIZE, LABEL_SIZE = 48, 50, 23, 19
+TITLE_SIZES = (48, 42, 36, 30)
+VALUE_SIZE, UNIT_SIZE, LABEL_SIZE = 50, 23, 19
 SUBTITLE_SIZE = 23
 SEPARATOR = "  ·  "
 VALUE_Y, LABEL_Y, SUBTITLE_Y = 84, 140, 140
@@ -45,9 +46,10 @@ def draw_header(canvas: Canvas, title: str, results: TrackResults) -> None:
         _draw_figure(canvas, figure, x)
         x += _width(canvas, figure) + GAP
     room = left - GAP - MARGIN
-    canvas.text(
-        MARGIN, VALUE_Y - 4, canvas.fitting(title, TITLE_SIZE, room, "bold"), TITLE_SIZE, weight="bold"
+    size = next(
+        (size for size in TITLE_SIZES if canvas.text_width(title, size, "bold") <= room), TITLE_SIZES[-1]
     )
+    canvas.text(MARGIN, VALUE_Y - 4, canvas.fitting(title, size, room, "bold"), size, weight="bold")
     canvas.text(MARGIN, SUBTITLE_Y, _subtitle(canvas, results, room), SUBTITLE_SIZE, colour=DIM)
 
 

@@ -33,10 +33,12 @@ from mismo_client.plotting.style import (
 )
 
 LEAST_TICK_DISTANCE = 4.0
+LEAST_LINE_DISTANCE = 24.0
+LEAST_PHRASE_DISTANCE = 30.0
 LEAST_NUMBER_DISTANCE = 70.0
 LEAST_TIME_DISTANCE = 130.0
 TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)
-CHORD_SIZE = 18
+CHORD_SIZE, LARGE_CHORD_SIZE = 18, 24
 FLAG_HEIGHT = 30
 FLAG_ROWS = 2
 
@@ -124,7 +126,8 @@ def draw_chords(canvas: Canvas, line: Timeline, lane: Lane, result: ChordsResult
         middle, ink = (start + end) / 2, ink_on(colour)
         width = canvas.text_width(symbol, CHORD_SIZE)
         if width + 8 <= end - start:
-            canvas.text(middle, lane.middle, symbol, CHORD_SIZE, colour=ink, align="center")
+            size = LARGE_CHORD_SIZE if 2 * width <= end - start else CHORD_SIZE
+            canvas.text(middle, lane.middle, symbol, size, colour=ink, align="center")
         elif end - start >= CHORD_SIZE and width + 6 <= lane.height:
             canvas.text(middle, lane.middle, symbol, CHORD_SIZE - 1, colour=ink, align="center", upright=True)
 
@@ -151,10 +154,17 @@ def draw_beats(
 
 def draw_phrases(canvas: Canvas, line: Timeline, lane: Lane, phrases: Sequence[float]) -> None:
     """A line through the lane at each start of a phrase, with a triangle at its foot."""
-    places = thinned([line.x(time) for time in phrases], 10)
+    places = thinned([line.x(time) for time in phrases], LEAST_PHRASE_DISTANCE)
     canvas.ticks(places, lane.top, lane.bottom, PHRASE, width=1.5, alpha=0.5, order=4)
     for x in places:
         canvas.polygon([(x - 6, lane.bottom), (x + 6, lane.bottom), (x, lane.bottom - 10)], PHRASE)
+
+
+def draw_bar_lines(canvas: Canvas, line: Timeline, lane: Lane, downbeats: Sequence[float]) -> None:
+    """A faint line through the lane at each downbeat, if they are far enough apart."""
+    places = [line.x(time) for time in downbeats]
+    if len(thinned(places, LEAST_LINE_DISTANCE)) == len(places):
+        canvas.ticks(places, lane.top, lane.bottom, TEXT, width=1, alpha=0.16, order=3)
 
 
 def draw_cues(

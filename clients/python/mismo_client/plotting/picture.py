@@ -12,6 +12,7 @@ from mismo_client.plotting.header import draw_header
 from mismo_client.plotting.lanes import (
     Lane,
     Timeline,
+    draw_bar_lines,
     draw_beats,
     draw_chords,
     draw_cues,
@@ -84,6 +85,7 @@ def draw_picture(title: str, results: TrackResults, waveform: Waveform) -> Canva
     if beats and features is not None:
         lane = Lane(y, y + BEATS)
         draw_beats(canvas, line, lane, features, phrases)
+        draw_bar_lines(canvas, line, wave, features.downbeats)
         _name(canvas, lane, "bars")
         y += BEATS + GAP
     draw_phrases(canvas, line, wave, phrases)
