@@ -12,9 +12,11 @@ import typer
 from mismo.analysis.v1 import job_pb2
 from mismo.analysis.v1.results_pb2 import TrackComparison
 from mismo_client.client import AsyncClient
-from mismo_client.command.analyses import offered_analyses
-from mismo_client.command.analyze import Analysing, Analysis
-from mismo_client.command.compare import CompareSide, comparison_table, side_of, track_or_job
+from mismo_client.command.analysis.analysing import Analysing, Analysis
+from mismo_client.command.analysis.compare import CompareSide, comparison_table, side_of, track_or_job
+from mismo_client.command.analysis.offered import offered_analyses
+from mismo_client.command.analysis.result_files import ResultFiles, check_targets
+from mismo_client.command.analysis.results_table import results_table
 from mismo_client.command.options import (
     DEFAULT_SERVER,
     PRIORITIES,
@@ -28,8 +30,6 @@ from mismo_client.command.options import (
 )
 from mismo_client.command.progress import ProgressReporter
 from mismo_client.command.render import as_json, print_json
-from mismo_client.command.result_files import ResultFiles, check_targets
-from mismo_client.command.results_table import results_table
 from mismo_client.command.run import answers, fail, notes, run
 from mismo_client.errors import ClientError
 

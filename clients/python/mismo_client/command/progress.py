@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from mismo.analysis.v1 import job_pb2
-from mismo_client.command.timecode import format_timecode
 from mismo_client.durations import seconds_of
+from mismo_client.timecode import format_timecode
 from mismo_client.transfer.stem_format import StemFormat
 
 

@@ -16,9 +16,9 @@ from rich.table import Column, Table
 
 from mismo.analysis.v1 import job_pb2, job_service_pb2, stage_pb2, system_service_pb2
 from mismo_client.command.result_text import result_text
-from mismo_client.command.timecode import format_timecode
 from mismo_client.durations import seconds_of
 from mismo_client.stages import stage_name, stage_state_name
+from mismo_client.timecode import format_timecode
 
 
 def as_json(message: Message) -> dict[str, Any]:

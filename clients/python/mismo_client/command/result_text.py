@@ -16,8 +16,8 @@ from mismo.analysis.v1.results_pb2 import (
     TransitionResult,
 )
 from mismo.analysis.v1.stage_pb2 import LoudnessResult, StageStatus
-from mismo_client.command.timecode import format_timecode
 from mismo_client.musical_text import chord_symbol, genre_name, metre, section_role
+from mismo_client.timecode import format_timecode
 
 MOST = 4
 

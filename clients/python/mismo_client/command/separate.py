@@ -14,7 +14,7 @@ from mismo.analysis.v1.audio_pb2 import ENCODING_PCM_S16LE
 from mismo.analysis.v1.job_pb2 import PRIORITY_NORMAL, Priority
 from mismo.analysis.v1.stage_pb2 import STAGE_STEMS, Stage
 from mismo_client.client import AsyncClient
-from mismo_client.command.analyses import offered_analyses
+from mismo_client.command.analysis.offered import offered_analyses
 from mismo_client.command.owned_jobs import FAREWELL_SECONDS, abandon, submit_owned
 from mismo_client.command.sources import submit_track
 from mismo_client.command.stem_files import FileFormat, StemFiles

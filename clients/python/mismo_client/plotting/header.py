@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mismo_client.command.timecode import format_timecode
 from mismo_client.musical_text import genre_name, metre, signed
 from mismo_client.plotting.canvas import Canvas
 from mismo_client.plotting.results import TrackResults
 from mismo_client.plotting.style import BAR, DIM, GRID, PANEL, WIDTH, camelot_colour, ink_on
+from mismo_client.timecode import format_timecode
 
 MARGIN = 40
 TITLE_SIZES = (48, 42, 36, 30)

@@ -14,7 +14,6 @@ from mismo.analysis.v1.results_pb2 import (
     SectionsResult,
     TransitionResult,
 )
-from mismo_client.command.timecode import format_timecode
 from mismo_client.musical_text import chord_symbol, section_role
 from mismo_client.plotting.canvas import Canvas
 from mismo_client.plotting.style import (
@@ -31,6 +30,7 @@ from mismo_client.plotting.style import (
     ink_on,
     section_colour,
 )
+from mismo_client.timecode import format_timecode
 
 LEAST_TICK_DISTANCE = 4.0
 LEAST_LINE_DISTANCE = 24.0

@@ -18,15 +18,16 @@ from mismo.analysis.v1.results_pb2 import (
 )
 from mismo.analysis.v1.stage_pb2 import STAGE_STATE_FAILED, STAGE_STATE_SKIPPED
 from mismo_client.command.result_text import common_chords, key_text, loudness_text
-from mismo_client.command.timecode import format_timecode
 from mismo_client.musical_text import chord_symbol, genre_name, metre, section_role
 from mismo_client.results import stage_result
 from mismo_client.stages import stage_name
+from mismo_client.timecode import format_timecode
 
 Row = tuple[str, str, str]
 """Name, value, and what is known about the value."""
 
 BAR_WIDTH = 12
+VALUE_WIDTH = 52
 FIRST_CHORDS = 8
 MOST_CHORDS = 6
 MOST_LABELS = 5
@@ -39,7 +40,7 @@ def results_table(job: Job) -> Table:
     """A row for each value; names in the first column, what is known about a value in the third."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="bold")
-    table.add_column(overflow="fold")
+    table.add_column(overflow="fold", max_width=VALUE_WIDTH)
     table.add_column(overflow="fold", style="dim")
     for name, value, detail in result_rows(job):
         # Labels are of the server: brackets in them are no markup.

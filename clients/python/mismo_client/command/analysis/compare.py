@@ -23,15 +23,15 @@ from mismo.analysis.v1.results_pb2 import (
 )
 from mismo.analysis.v1.stage_pb2 import STAGE_BASIC_FEATURES, STAGE_TRANSITION
 from mismo_client.client import AsyncClient
-from mismo_client.command.analyze import Analysing, Analysis, Reporter
+from mismo_client.command.analysis.analysing import Analysing, Analysis, Reporter
+from mismo_client.command.analysis.results_table import bar
 from mismo_client.command.owned_jobs import ENDED_STATES
 from mismo_client.command.render import track_of
 from mismo_client.command.result_text import key_text
-from mismo_client.command.results_table import bar
-from mismo_client.command.timecode import format_timecode
 from mismo_client.errors import ClientError, JobFailedError
 from mismo_client.musical_text import with_sign
 from mismo_client.results import stage_result
+from mismo_client.timecode import format_timecode
 
 RELATIONS = {
     KEY_RELATION_SAME: "the same key",
