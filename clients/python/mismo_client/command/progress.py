@@ -67,7 +67,7 @@ class ProgressReporter:
         elif progress.segments_total:
             self._bar.update(
                 self._task,
-                description="separating",
+                description="separating" if progress.segments_done < progress.segments_total else "finishing",
                 completed=progress.segments_done,
                 total=progress.segments_total,
                 detail=self._detail(progress),

@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import json
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,25 +67,29 @@ class ResultFiles:
                 ) from error
 
     async def write(self, client: AsyncClient, job: job_pb2.Job, track: Path) -> AsyncGenerator[Path, None]:
-        """Writes the files one after the other, and tells each that is written.
+        """Writes the files one after the other, and yields the path of each that is written.
 
-        Raises NoAnnotationError, other ClientErrors and OSError.
+        A file that fails does not keep the others from being written; then it raises the first error:
+        NoAnnotationError, UnreadableTrackError, another ClientError or OSError.
         """
-        if self.json is not None:
-            text = json.dumps(as_json(job), ensure_ascii=False) + "\n"
-            if self.json_to_stdout:
-                sys.stdout.write(text)
+        failed: ClientError | OSError | None = None
+        writers: tuple[tuple[Path | None, Callable[[Path], Awaitable[None]]], ...] = (
+            (self.json, lambda target: asyncio.to_thread(_write_json, target, job)),
+            (self.jams, lambda target: _fetch_jams(client, target, job)),
+            (self.plot, lambda target: asyncio.to_thread(_draw, target, track, job)),
+        )
+        for target, write in writers:
+            if target is None:
+                continue
+            try:
+                await write(target)
+            except (ClientError, OSError) as error:
+                failed = failed or error
             else:
-                await asyncio.to_thread(_write_text, self.json, text)
-                yield self.json
-        if self.plot is not None:
-            await asyncio.to_thread(_draw, self.plot, track, job)
-            yield self.plot
-        if self.jams is not None:
-            if all(artifact.name != JAMS_ARTIFACT for artifact in job.artifacts):
-                raise NoAnnotationError(f"there is no {JAMS_ARTIFACT}: {_why_no_annotation(job)}")
-            await client.artifact(job.job_id, JAMS_ARTIFACT, self.jams, expected_run_id=job.run_id)
-            yield self.jams
+                if target != DASH:
+                    yield target
+        if failed is not None:
+            raise failed
 
 
 def check_targets(files: ResultFiles) -> None:
@@ -102,7 +106,18 @@ def _why_no_annotation(job: job_pb2.Job) -> str:
     return "no analysis that goes into it was asked for, or the server does not write it"
 
 
-def _write_text(target: Path, text: str) -> None:
+async def _fetch_jams(client: AsyncClient, target: Path, job: job_pb2.Job) -> None:
+    if all(artifact.name != JAMS_ARTIFACT for artifact in job.artifacts):
+        raise NoAnnotationError(f"there is no {JAMS_ARTIFACT}: {_why_no_annotation(job)}")
+    await client.artifact(job.job_id, JAMS_ARTIFACT, target, expected_run_id=job.run_id)
+
+
+def _write_json(target: Path, job: job_pb2.Job) -> None:
+    text = json.dumps(as_json(job), ensure_ascii=False) + "\n"
+    if target == DASH:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
     part = part_path(target)
     try:
         part.write_text(text, encoding="utf-8")
