@@ -1,5 +1,7 @@
 """The two-minute demo: starts a server, separates the track in examples/ over gRPC, writes the stems to ./out/.
 
+It also prints tempo, key, sections and chords, if the server offers these analyses.
+
 make demo                                  # the included track, from its middle
 make demo ARGS='--track ~/song.mp3'        # your own track
 make demo ARGS='--loudness'                # also its loudness
@@ -21,9 +23,13 @@ from typing import Any, cast
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from mismo.analysis.v1 import stage_pb2, system_service_pb2, system_service_pb2_grpc
+from mismo_client import stage_name
+
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
+ANALYSES = (stage_pb2.STAGE_BASIC_FEATURES, stage_pb2.STAGE_SECTIONS, stage_pb2.STAGE_CHORDS)
 EXIT_INTERRUPTED = 130
 
 
@@ -95,6 +101,8 @@ def main() -> int:
                 command += ["--model", arguments.model]
             if arguments.loudness:
                 command += ["--loudness"]
+            for name in offered_analyses(port):
+                command += ["--stage", name]
             status = subprocess.run(command, check=False).returncode
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
@@ -124,6 +132,15 @@ def wait_until_warm(port: int) -> None:
         for state in health.Watch(request, timeout=START_SECONDS):
             if state.status == health_pb2.HealthCheckResponse.SERVING:
                 return
+
+
+def offered_analyses(port: int) -> list[str]:
+    """Names of those ANALYSES that the server offers; the others need extras that are not installed."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        system = system_service_pb2_grpc.SystemServiceStub(channel)
+        answer = system.ListStages(system_service_pb2.ListStagesRequest(), timeout=START_SECONDS)
+    offered = {info.stage for info in answer.stages if info.available}
+    return [stage_name(stage) for stage in ANALYSES if stage in offered]
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:

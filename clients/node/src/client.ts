@@ -2,14 +2,19 @@
 
 import type { Writable } from "node:stream";
 
+import { status } from "@grpc/grpc-js";
+
 import { type Artifact, type Job, JobState } from "./generated/mismo/analysis/v1/job.js";
 import {
   CancelJobRequest,
+  CompareTracksRequest,
+  type CompareTracksResponse,
   DeleteJobRequest,
   GetJobRequest,
   ListJobsRequest,
   type ListJobsResponse,
 } from "./generated/mismo/analysis/v1/job_service.js";
+import type { TrackComparison } from "./generated/mismo/analysis/v1/results.js";
 import {
   GetServerInfoRequest,
   type GetServerInfoResponse,
@@ -33,7 +38,7 @@ import {
 } from "./jobs.js";
 import { Connection, type UnaryOptions } from "./rpc/connection.js";
 import { duration } from "./rpc/durations.js";
-import { JobFailedError } from "./rpc/errors.js";
+import { JobFailedError, MismoError } from "./rpc/errors.js";
 import { ClosableIterator } from "./rpc/lifetime.js";
 import { type ConnectOptions, Settings } from "./rpc/options.js";
 import { reconnectingStream } from "./rpc/reconnecting-stream.js";
@@ -170,6 +175,25 @@ export class MismoClient implements Disposable {
       isRepeated = true;
       return stubs.jobs.deleteJob(request, ...rest);
     }, options);
+  }
+
+  /**
+   * Tells how well the track of the incoming job follows that of the outgoing one in a mix. Both jobs need the result
+   * of Stage.TRANSITION. `maxCuePairs`: the most pairs of cue points (5). Also throws RangeError.
+   */
+  async compareTracks(
+    outgoingJobId: string,
+    incomingJobId: string,
+    options: UnaryOptions & { maxCuePairs?: number } = {},
+  ): Promise<TrackComparison> {
+    const maxCuePairs = wholeNumber("maxCuePairs", options.maxCuePairs ?? 0);
+    const request = CompareTracksRequest.fromPartial({ outgoingJobId, incomingJobId, maxCuePairs });
+    const { comparison } = await this.#connection.unary<CompareTracksResponse>(
+      (stubs, ...rest) => stubs.jobs.compareTracks(request, ...rest),
+      options,
+    );
+    if (comparison === undefined) throw new MismoError(status.INTERNAL, "the server's answer has no comparison");
+    return comparison;
   }
 
   /**

@@ -16,6 +16,25 @@ export {
   type StemSetInfo,
 } from "./generated/mismo/analysis/v1/job.js";
 export {
+  type BasicFeaturesResult,
+  type CharacteristicsResult,
+  type Chord,
+  type ChordsResult,
+  type CuePair,
+  type CuePoint,
+  type GenreResult,
+  type Key,
+  KeyMode,
+  KeyRelation,
+  type ScoredLabel,
+  type Section,
+  SectionRole,
+  type SectionsResult,
+  type TempoPoint,
+  type TrackComparison,
+  type TransitionResult,
+} from "./generated/mismo/analysis/v1/results.js";
+export {
   type JobError,
   type LoudnessResult,
   Stage,
@@ -52,7 +71,9 @@ export {
   type JobUpdate,
   type ListOptions,
   loudnessOf,
+  resultOf,
   type SeparationOptions,
+  type StageResults,
   type SubmitOptions,
   type Submitted,
 } from "./jobs.js";

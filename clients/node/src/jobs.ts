@@ -8,7 +8,7 @@ import { status } from "@grpc/grpc-js";
 import { Encoding } from "./generated/mismo/analysis/v1/audio.js";
 import { type Job, type JobState, Priority } from "./generated/mismo/analysis/v1/job.js";
 import { SubmitJobRequest, UpdateJobRequest } from "./generated/mismo/analysis/v1/job_service.js";
-import { type LoudnessResult, Stage, StemOptions } from "./generated/mismo/analysis/v1/stage.js";
+import { type LoudnessResult, type Stage, type StageStatus, StemOptions } from "./generated/mismo/analysis/v1/stage.js";
 import { duration } from "./rpc/durations.js";
 import { MismoError } from "./rpc/errors.js";
 import { wholeNumber } from "./rpc/whole-number.js";
@@ -136,10 +136,22 @@ export function updateRequest(jobId: string, { priority, playhead }: JobUpdate, 
   });
 }
 
+/** The results of stages, by the names of their fields in StageStatus. */
+export type StageResults = {
+  [Result in NonNullable<StageStatus["result"]> as Result["$case"]]: Result["value"];
+};
+
+/** The result of a stage, such as `resultOf(job, "basicFeatures")`; undefined until that stage has succeeded. */
+export function resultOf<Name extends keyof StageResults>(job: Job, name: Name): StageResults[Name] | undefined {
+  for (const { result } of job.stages) {
+    if (result?.$case === name) return result.value as StageResults[Name];
+  }
+  return undefined;
+}
+
 /** Loudness of the job's track; undefined until Stage.LOUDNESS has succeeded. */
 export function loudnessOf(job: Job): LoudnessResult | undefined {
-  const result = job.stages.find(({ stage }) => stage === Stage.LOUDNESS)?.result;
-  return result?.$case === "loudness" ? result.value : undefined;
+  return resultOf(job, "loudness");
 }
 
 /** Returns the job of an answer. Throws MismoError (INTERNAL) if it has none. */

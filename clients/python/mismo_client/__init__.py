@@ -31,6 +31,7 @@ from mismo_client.errors import (
     TrackChangedError,
 )
 from mismo_client.options import ClientOptions
+from mismo_client.results import StageResult, stage_result
 from mismo_client.retry import RetryPolicy
 from mismo_client.stages import stage_name, stage_of
 from mismo_client.submits import UploadedTrack
@@ -63,6 +64,8 @@ __all__ = [
     "StageState",
     "stage_of",
     "stage_name",
+    "StageResult",
+    "stage_result",
     "UploadedTrack",
     "StemPlayer",
     "StemReading",

@@ -12,6 +12,7 @@ from mismo.analysis.v1 import (
     job_pb2,
     job_service_pb2,
     job_service_pb2_grpc,
+    results_pb2,
     stage_pb2,
     system_service_pb2,
     system_service_pb2_grpc,
@@ -160,6 +161,12 @@ class AsyncClient:
     async def delete(self, job_id: str, *, allow_missing: bool = False, expected_run_id: str = "") -> None:
         """Ends a job and removes its files; with `allow_missing` a job that is not there is no error."""
         await self._jobs.delete(job_id, allow_missing=allow_missing, expected_run_id=expected_run_id)
+
+    async def compare_tracks(
+        self, outgoing: str, incoming: str, *, max_cue_pairs: int = 0
+    ) -> results_pb2.TrackComparison:
+        """How well the track of job `incoming` follows that of `outgoing`; both need the stage transition."""
+        return await self._jobs.compare(outgoing, incoming, max_cue_pairs)
 
     def watch(
         self,

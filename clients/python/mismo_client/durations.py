@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from google.protobuf import duration_pb2
+from google.protobuf import duration_pb2, timestamp_pb2
 
 
 def duration(seconds: float | None) -> duration_pb2.Duration | None:
@@ -17,3 +17,8 @@ def duration(seconds: float | None) -> duration_pb2.Duration | None:
 def seconds_of(message: duration_pb2.Duration) -> float:
     """As a float."""
     return message.ToNanoseconds() / 1e9
+
+
+def seconds_between(start: timestamp_pb2.Timestamp, end: timestamp_pb2.Timestamp) -> float:
+    """From one moment to a later one."""
+    return (end.ToNanoseconds() - start.ToNanoseconds()) / 1e9

@@ -9,7 +9,7 @@ from typing import TypeVar
 import grpc
 from google.protobuf import field_mask_pb2
 
-from mismo.analysis.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+from mismo.analysis.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc, results_pb2
 from mismo.analysis.v1.job_pb2 import PRIORITY_UNSPECIFIED, JobState, Priority
 from mismo_client.durations import duration
 from mismo_client.errors import MismoRpcError
@@ -122,3 +122,13 @@ class JobCalls:
             job_id=job_id, expected_run_id=expected_run_id, allow_missing=allow_missing
         )
         await retried(lambda: self._stub.DeleteJob(request, timeout=self._timeout), self._options)
+
+    async def compare(self, outgoing: str, incoming: str, max_cue_pairs: int) -> results_pb2.TrackComparison:
+        """How well the track of one job follows that of another."""
+        request = job_service_pb2.CompareTracksRequest(
+            outgoing_job_id=outgoing, incoming_job_id=incoming, max_cue_pairs=max_cue_pairs
+        )
+        answer = await retried(
+            lambda: self._stub.CompareTracks(request, timeout=self._timeout), self._options
+        )
+        return answer.comparison

@@ -57,7 +57,8 @@ export class Analysis {
       await this.#submit(track, mode, signal);
       return this.#pollFor(track.trackHash, onProgress, signal);
     }
-    return this.#byCallback(track, onProgress, signal);
+    const onFeatures = (features) => (job.features = features);
+    return this.#byCallback(track, { onProgress, onFeatures }, signal);
   }
 
   /** Nobody waits for the job any more: the server need not go on with it. */
@@ -85,9 +86,9 @@ export class Analysis {
     }
   }
 
-  async #byCallback(track, onProgress, signal) {
+  async #byCallback(track, { onProgress, onFeatures }, signal) {
     const { mode, callbackPatienceMs } = this.#config;
-    const expected = this.#callbacks.expect(track.trackHash, mode);
+    const expected = this.#callbacks.expect(track.trackHash, mode, onFeatures);
     const asked = signalBelow(signal);
     try {
       await this.#submit(track, mode, signal);

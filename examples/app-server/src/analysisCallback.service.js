@@ -39,13 +39,13 @@ export class AnalysisCallbacks {
 
   /**
    * Announces that the stems of a job will come, by paths or in base64. Do so before the job is submitted, and
-   * `forget` it in the end.
+   * `forget` it in the end. Tempo, key and the like are passed to `onFeatures`, if they come before the stems.
    *
    * @returns {{ stems: Promise<Record<string, string>>, forget: () => void }}
    */
-  expect(jobId, mode) {
+  expect(jobId, mode, onFeatures = () => {}) {
     let entry;
-    const stems = new Promise((resolve, reject) => (entry = { mode, resolve, reject }));
+    const stems = new Promise((resolve, reject) => (entry = { mode, resolve, reject, onFeatures }));
     // Whoever waits may have gone by then.
     stems.catch(() => {});
     this.#waiting.set(jobId, entry);
@@ -93,6 +93,7 @@ export class AnalysisCallbacks {
       await earlier;
       return "duplicate";
     }
+    if (stage === "basic_features") return this.#takeFeatures(jobId, body);
     if (stage !== "stems") return "ignored";
     const waiting = this.#waiting.get(jobId);
     // Gone rather than not found, which would be tried again.
@@ -101,6 +102,19 @@ export class AnalysisCallbacks {
     this.#remember(id, handled);
     await handled;
     this.#log.info(`Stems callback for job ${jobId}: ${status}`);
+    return "accepted";
+  }
+
+  /** A failed analysis is no reason to give up the stems. */
+  #takeFeatures(jobId, { status, data, error }) {
+    const waiting = this.#waiting.get(jobId);
+    if (waiting === undefined) return "ignored";
+    if (status !== "completed") {
+      this.#log.warn(`No features of job ${jobId}: ${error?.message ?? status}`);
+      return "ignored";
+    }
+    if (typeof data !== "object" || data === null) throw new CallbackRefusedError(400, "the callback has no data");
+    waiting.onFeatures(data);
     return "accepted";
   }
 

@@ -30,6 +30,7 @@ export class QueueFullError extends Error {
  * @property {number} progress 0 to 1, as far as the mode tells
  * @property {string} createdAt
  * @property {Record<string, string> | null} stems paths by name
+ * @property {Record<string, unknown>} [features] tempo, key and the like, where a callback brought them
  * @property {Error | null} error
  * @property {Promise<Job>} ended resolves however it ends
  */

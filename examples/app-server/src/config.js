@@ -33,6 +33,7 @@ export function readConfig(env = process.env) {
     dataDir: resolve(env.DATA_DIR || join(PACKAGE, "data")),
     instanceName: env.INSTANCE_NAME || "app-server",
     callbackSecret: env.CALLBACK_SECRET || "",
+    basicFeatures: flag(env, "ANALYSIS_BASIC_FEATURES", false),
     stemsKeepMs: whole(env, "STEMS_KEEP_MS", 60_000),
     grpcAddress: `${new URL(pythonUrl).hostname}:${grpcPort}`,
     python: {

@@ -9,7 +9,6 @@ import { within } from "./deadline.js";
 
 /** For requests that carry no audio. */
 const CALL_TIMEOUT_MS = 30_000;
-const OPTIONS = { stems: true, basic_features: false, characteristics: false };
 
 /** What the server says is wrong, or that it cannot be reached; `retryable` is undefined where nobody told. */
 export class AnalysisError extends Error {
@@ -34,15 +33,20 @@ export class AnalysisError extends Error {
 
 export class PythonClient {
   #url;
+  #options;
 
-  /** @param {string} url such as http://127.0.0.1:8000 */
-  constructor(url) {
+  /**
+   * @param {string} url such as http://127.0.0.1:8000
+   * @param {{ basicFeatures?: boolean }} [asked] tempo, key and the like beside the stems
+   */
+  constructor(url, { basicFeatures = false } = {}) {
     this.#url = url;
+    this.#options = { stems: true, basic_features: basicFeatures, characteristics: false };
   }
 
   /** Names a file that the server can read itself. @param {Submission} submission */
   submitPath({ filePath, ...rest }, signal) {
-    const body = JSON.stringify({ file_path: filePath, options: OPTIONS, ...fields(rest) });
+    const body = JSON.stringify({ file_path: filePath, options: this.#options, ...fields(rest) });
     const headers = { "Content-Type": "application/json" };
     return this.#call("/jobs", { method: "POST", headers, body }, signal);
   }
@@ -51,7 +55,7 @@ export class PythonClient {
   async submitFile({ filePath, ...rest }, signal) {
     const form = new FormData();
     for (const [name, value] of Object.entries(fields(rest))) form.append(name, value);
-    form.append("options", JSON.stringify(OPTIONS));
+    form.append("options", JSON.stringify(this.#options));
     // Backed by the file: only what is on its way is in memory.
     form.append("file", await openAsBlob(filePath), basename(filePath));
     const response = await this.#fetch("/jobs", { method: "POST", body: form, signal });

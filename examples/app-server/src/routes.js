@@ -117,8 +117,8 @@ async function started(response, verb, done, starting, server) {
   response.json({ message: `Analysis server ${done} successfully`, status: await server.status() });
 }
 
-function jobView({ id, track, trackHash = null, priority, status, attempts, progress, createdAt, stems, error }) {
-  const own = { id, trackId: track.id, trackHash, priority, status, attempts, progress, createdAt, stems };
+function jobView({ id, track, trackHash = null, priority, status, attempts, progress, createdAt, stems, features, error }) {
+  const own = { id, trackId: track.id, trackHash, priority, status, attempts, progress, createdAt, stems, features };
   return { ...own, error: error && errorView(error) };
 }
 

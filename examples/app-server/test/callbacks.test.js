@@ -71,6 +71,22 @@ test("stems are removed after a while, and half-written ones at once", async (t)
   while (readdirSync(root).length > 0) await new Promise((resolve) => setTimeout(resolve, 1));
 });
 
+test("features are passed on beside the stems, and without them the stems come all the same", async (t) => {
+  const callbacks = callbacksFor(t);
+  const features = [];
+  const { stems } = callbacks.expect("job", "path", (found) => features.push(found));
+  const found = { job_id: "job", stage: "basic_features", status: "completed", data: { tempo: 120, key: "F#" } };
+  assert.equal(await callbacks.receive(id("1"), found), "accepted");
+  assert.deepEqual(features, [found.data]);
+  const failed = { ...found, status: "failed", data: undefined, error: { code: "X", message: "no beat" } };
+  assert.equal(await callbacks.receive(id("2"), failed), "ignored");
+  assert.equal(await callbacks.receive(id("3"), { ...found, job_id: "nobody's" }), "ignored");
+  await assert.rejects(callbacks.receive(id("4"), { ...found, data: null }), { status: 400 });
+  assert.equal(features.length, 1);
+  await callbacks.receive(id("5"), stemsCallback({ bass: "/jobs/job/stems/bass.wav" }, "path"));
+  assert.deepEqual(await stems, { bass: "/jobs/job/stems/bass.wav" });
+});
+
 test("paths are passed on as they are, if they are whole", async (t) => {
   const callbacks = callbacksFor(t);
   const { stems } = callbacks.expect("job", "path");

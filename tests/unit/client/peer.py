@@ -17,6 +17,7 @@ from mismo.analysis.v1 import (
     job_pb2,
     job_service_pb2,
     job_service_pb2_grpc,
+    results_pb2,
     stage_pb2,
     system_service_pb2,
     system_service_pb2_grpc,
@@ -49,6 +50,9 @@ class Peer(
         self.watches: list[job_service_pb2.WatchJobRequest] = []
         self.watch_script: deque[Callable[..., AsyncIterator[job_service_pb2.WatchJobResponse]]] = deque()
         self.jobs_watches: list[job_service_pb2.WatchJobsRequest] = []
+        self.compares: list[job_service_pb2.CompareTracksRequest] = []
+        self.comparison = results_pb2.TrackComparison()
+        self.offered = [stage_pb2.STAGE_STEMS, stage_pb2.STAGE_LOUDNESS]
         self.jobs_script: deque[Callable[..., AsyncIterator[job_service_pb2.WatchJobsResponse]]] = deque()
 
     async def start(self) -> None:
@@ -182,6 +186,10 @@ class Peer(
         self.jobs = left
         return job_service_pb2.DeleteJobResponse()
 
+    async def CompareTracks(self, request, context):  # noqa: N802 - the contract's name
+        self.compares.append(request)
+        return job_service_pb2.CompareTracksResponse(comparison=self.comparison)
+
     # SystemService
 
     async def GetServerInfo(self, request, context):  # noqa: N802 - the contract's name
@@ -215,11 +223,9 @@ class Peer(
     async def ListStages(self, request, context):  # noqa: N802 - the contract's name
         return system_service_pb2.ListStagesResponse(
             stages=[
-                system_service_pb2.StageInfo(
-                    stage=stage_pb2.STAGE_STEMS, available=True, needs=[stage_pb2.STAGE_DECODE]
-                ),
-                system_service_pb2.StageInfo(
-                    stage=stage_pb2.STAGE_LOUDNESS, available=True, needs=[stage_pb2.STAGE_DECODE]
+                *(
+                    system_service_pb2.StageInfo(stage=stage, available=True, needs=[stage_pb2.STAGE_DECODE])
+                    for stage in self.offered
                 ),
                 system_service_pb2.StageInfo(
                     stage=stage_pb2.STAGE_GENRE, reason="essentia is missing; install the extra analysis"

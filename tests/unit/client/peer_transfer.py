@@ -175,7 +175,7 @@ class TransferPeer(transfer_service_pb2_grpc.TransferServiceServicer):
             )
 
     async def GetArtifact(self, request, context):  # noqa: N802 - the contract's name
-        if request.name != "stems.zip":
+        if request.name not in {"stems.zip", "annotation.jams"}:
             await fail(
                 context, rich_error(grpc.StatusCode.NOT_FOUND, "ARTIFACT_NOT_FOUND", "no such artifact")
             )

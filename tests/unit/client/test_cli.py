@@ -306,7 +306,19 @@ async def test_a_stem_that_cannot_be_read_leaves_no_file(peer: Peer, tmp_path: P
 
 
 COMMANDS = [
-    *("separate", "submit", "jobs", "watch", "update", "cancel", "delete", "read", "waveform"),
+    *(
+        "separate",
+        "analyze",
+        "compare",
+        "submit",
+        "jobs",
+        "watch",
+        "update",
+        "cancel",
+        "delete",
+        "read",
+        "waveform",
+    ),
     *("info", "models", "stages"),
 ]
 

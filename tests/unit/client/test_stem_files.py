@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mismo.analysis.v1 import audio_pb2
 from mismo_client import StemChunk, StemFormat, StreamCorruptError, wav_header
 from mismo_client.command.stem_files import FileFormat, FlacUnavailableError, StemFiles, UnsafeStemNameError
-from mismo_client.command.timecode import format_timecode, parse_timecode
+from mismo_client.timecode import format_timecode, parse_timecode
 
 FRAMES = 5_001
 

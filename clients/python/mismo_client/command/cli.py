@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
+from mismo_client.command.analysis_commands import analyze, compare
 from mismo_client.command.job_commands import cancel, delete, jobs, submit, update, watch
 from mismo_client.command.server_commands import info, models, stages
 from mismo_client.command.stem_commands import read, separate, waveform
 
 app = typer.Typer(
     name="mismo",
-    help="""Separates tracks into stems on an analysis server, and plays them while they are made.
+    help="""Analyses tracks and separates them into stems on an analysis server.
 
 Every command takes --server HOST:PORT (or the environment variable MISMO_SERVER).
 
@@ -19,6 +20,10 @@ Examples:
     mismo separate song.flac -o stems
 
     mismo separate song.flac -o stems --playhead 1:30 --format flac
+
+    mismo analyze song.flac --plot song.png
+
+    mismo compare first.flac second.flac
 
     mismo submit song.flac --stage loudness --wait
 
@@ -34,6 +39,8 @@ Examples:
 
 for command in (
     separate,
+    analyze,
+    compare,
     submit,
     jobs,
     watch,

@@ -12,8 +12,8 @@ import typer
 
 from mismo.analysis.v1 import job_pb2
 from mismo.analysis.v1.stage_pb2 import Stage
-from mismo_client.command.timecode import parse_timecode
 from mismo_client.stages import stage_of
+from mismo_client.timecode import parse_timecode
 
 TARGET = re.compile(r"(?:[^\s:]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 

@@ -1,4 +1,4 @@
-"""How a separation goes, for a person at a terminal."""
+"""How a separation or an analysis goes, for a person at a terminal."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from mismo.analysis.v1 import job_pb2
-from mismo_client.command.timecode import format_timecode
 from mismo_client.durations import seconds_of
+from mismo_client.timecode import format_timecode
 from mismo_client.transfer.stem_format import StemFormat
 
 
@@ -67,11 +67,15 @@ class ProgressReporter:
         elif progress.segments_total:
             self._bar.update(
                 self._task,
-                description="separating",
+                description="separating" if progress.segments_done < progress.segments_total else "finishing",
                 completed=progress.segments_done,
                 total=progress.segments_total,
                 detail=self._detail(progress),
             )
+
+    def analysing(self, fraction: float, running: str) -> None:
+        """Moves the bar of the analyses."""
+        self._bar.update(self._task, description="analysing", completed=fraction, total=1, detail=running)
 
     def first_audio(self, seconds: float) -> None:
         """The promise, kept."""

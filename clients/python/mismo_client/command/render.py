@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from mismo.analysis.v1 import job_pb2, job_service_pb2, stage_pb2, system_service_pb2
-from mismo_client.command.timecode import format_timecode
+from mismo_client.command.result_text import result_text
 from mismo_client.durations import seconds_of
 from mismo_client.stages import stage_name, stage_state_name
+from mismo_client.timecode import format_timecode
 
 
 def as_json(message: Message) -> dict[str, Any]:
@@ -103,23 +104,11 @@ def stage_line(stage: stage_pb2.StageStatus) -> str:
     text = f"{stage_name(stage.stage)} {stage_state_name(stage.state)}"
     if stage.attempts > 1:
         text += f" in {stage.attempts} attempts"
-    if stage.HasField("loudness"):
-        text += f": {loudness_text(stage.loudness)}"
+    if result := result_text(stage):
+        text += f": {result}"
     if stage.HasField("error"):
         text += f": {stage.error.message} ({stage.error.reason})"
     return text
-
-
-def loudness_text(loudness: stage_pb2.LoudnessResult) -> str:
-    """The measured values, in the units of EBU R 128."""
-    parts: list[str] = []
-    if loudness.HasField("integrated_lufs"):
-        parts.append(f"{loudness.integrated_lufs:.1f} LUFS")
-    if loudness.HasField("loudness_range_lu"):
-        parts.append(f"range {loudness.loudness_range_lu:.1f} LU")
-    if loudness.HasField("true_peak_dbtp"):
-        parts.append(f"true peak {loudness.true_peak_dbtp:.1f} dBTP")
-    return ", ".join(parts) or "nothing to measure"
 
 
 def outcome_lines(job: job_pb2.Job) -> list[str]:

@@ -12,8 +12,10 @@ from typing import Protocol
 from mismo.analysis.v1 import job_pb2, job_service_pb2
 from mismo.analysis.v1.audio_pb2 import ENCODING_PCM_S16LE
 from mismo.analysis.v1.job_pb2 import PRIORITY_NORMAL, Priority
-from mismo.analysis.v1.stage_pb2 import STAGE_LOUDNESS, STAGE_STEMS, Stage
+from mismo.analysis.v1.stage_pb2 import STAGE_STEMS, Stage
 from mismo_client.client import AsyncClient
+from mismo_client.command.analysis.offered import offered_analyses
+from mismo_client.command.owned_jobs import FAREWELL_SECONDS, abandon, submit_owned
 from mismo_client.command.sources import submit_track
 from mismo_client.command.stem_files import FileFormat, StemFiles
 from mismo_client.errors import ClientError, JobFailedError, MismoRpcError
@@ -25,8 +27,6 @@ from mismo_client.transfer.write_behind import WriteBehind
 
 DOWNLOAD_CREDIT_BYTES = 4 << 20
 DOWNLOAD_CHUNK_BYTES = 256 << 10
-FAREWELL_SECONDS = 3.0
-ENDED_STATES = frozenset({job_pb2.JOB_STATE_SUCCEEDED, job_pb2.JOB_STATE_FAILED, job_pb2.JOB_STATE_CANCELLED})
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,9 @@ class Separation:
     priority: Priority = PRIORITY_NORMAL
     shifts: int = 0
     overlap: float | None = None
-    loudness: bool = False
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """What is asked of the server."""
-        return (STAGE_STEMS, STAGE_LOUDNESS) if self.loudness else (STAGE_STEMS,)
+    analyses: tuple[Stage, ...] = ()
+    every_analysis: bool = False
+    """Also every other analysis that the server offers."""
 
     @property
     def folder(self) -> Path:
@@ -109,6 +106,7 @@ class Separating:
         self._begun = 0.0
         self._first_audio = 0.0
         self._warned: set[str] = set()
+        self._analyses = plan.analyses
 
     async def run(self) -> Separated:
         """Submits, receives, writes; a cancelled run cancels the job that it started.
@@ -116,6 +114,9 @@ class Separating:
         Raises MismoRpcError, JobFailedError, other ClientErrors, OSError.
         """
         plan = self._plan
+        if plan.every_analysis:
+            offered = await offered_analyses(self._client, self._reporter)
+            self._analyses = (*plan.analyses, *offered)
         submitted = await submit_track(self._client, plan.track, plan.upload, self._reporter, self._submit)
         job = submitted.job
         self._reporter.submitted(job)
@@ -127,7 +128,7 @@ class Separating:
         except MismoRpcError as error:
             raise await self._cause(error, watching) from error
         except (asyncio.CancelledError, OSError):
-            await self._abandon(submitted)
+            await abandon(self._client, submitted, self._reporter)
             raise
         finally:
             watching.cancel()
@@ -148,10 +149,11 @@ class Separating:
     async def _submit(self, source: Path | UploadedTrack) -> job_service_pb2.SubmitJobResponse:
         plan = self._plan
         self._begun = self._clock()
-        submitting = asyncio.create_task(
+        return await submit_owned(
+            self._client,
             self._client.submit(
                 source,
-                stages=plan.stages,
+                stages=tuple(dict.fromkeys((STAGE_STEMS, *self._analyses))),
                 model=plan.model,
                 stems=plan.stems,
                 two_stems=plan.two_stems,
@@ -159,31 +161,9 @@ class Separating:
                 priority=plan.priority,
                 shifts=plan.shifts,
                 overlap=plan.overlap,
-            )
+            ),
+            self._reporter,
         )
-        try:
-            return await asyncio.shield(submitting)
-        except asyncio.CancelledError:
-            # The job may exist although its id did not come back yet.
-            await asyncio.wait([submitting], timeout=FAREWELL_SECONDS)
-            if submitting.done() and submitting.exception() is None:
-                await self._abandon(submitting.result())
-            submitting.cancel()
-            raise
-
-    async def _abandon(self, submitted: job_service_pb2.SubmitJobResponse) -> None:
-        """Cancels the job, unless it is not this run's own or nothing is left of it to cancel."""
-        job = submitted.job
-        if submitted.deduplicated or job.state in ENDED_STATES:
-            return
-        try:
-            async with asyncio.timeout(FAREWELL_SECONDS):
-                cancelled = await self._client.cancel(job.job_id, expected_run_id=job.run_id)
-        except (ClientError, TimeoutError):
-            self._reporter.note(f"job {job.job_id} could not be cancelled; try: mismo cancel {job.job_id}")
-            return
-        if cancelled.state == job_pb2.JOB_STATE_CANCELLED:
-            self._reporter.note(f"cancelled job {job.job_id}")
 
     async def _watch(self, job: job_pb2.Job) -> job_pb2.Job:
         async with aclosing(self._client.watch(job.job_id, expected_run_id=job.run_id)) as events:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from mismo.analysis.v1.stage_pb2 import STAGE_LOUDNESS
 from mismo_client.command.drawing import DEFAULT_WIDTH, Drawing, draw
 from mismo_client.command.options import (
     DEFAULT_SERVER,
@@ -27,6 +28,7 @@ from mismo_client.command.options import (
     Upload,
     check_stems,
     seconds,
+    stages,
     stem_names,
 )
 from mismo_client.command.progress import ProgressReporter
@@ -55,6 +57,18 @@ def separate(
     loudness: Annotated[
         bool, typer.Option("--loudness", help="Measure the track's loudness as well, and tell it.")
     ] = False,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--stage",
+            metavar="NAME",
+            help="Do this as well, of `mismo stages`, and tell the result; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    analyze: Annotated[
+        bool, typer.Option("--analyze", help="All analyses that the server offers as well.")
+    ] = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Separate a track into stem files.
@@ -71,11 +85,14 @@ def separate(
 
         mismo separate set.wav -o stems --playhead 42:10 --priority high
 
+        mismo separate song.flac -o stems --stage basic_features --stage sections
+
         mismo separate song.wav -o stems --server studio:50051 --upload
 
     Exit code: 0 whole stems, 1 the server or the job failed, 2 wrong usage, 130 interrupted.
     """
     check_stems(stems, two_stems)
+    asked = stages(stage or ())
     plan = Separation(
         track=track.absolute(),
         output=output,
@@ -88,7 +105,8 @@ def separate(
         priority=PRIORITIES[priority],
         shifts=shifts,
         overlap=overlap,
-        loudness=loudness,
+        analyses=(STAGE_LOUDNESS, *asked) if loudness else asked,
+        every_analysis=analyze,
     )
     if file_format is FileFormat.FLAC:
         try:

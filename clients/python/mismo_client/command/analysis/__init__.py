@@ -1,0 +1,1 @@
+"""What the commands about analyses do: ask, wait, show, write."""

@@ -1,0 +1,1 @@
+"""Pictures of analysed tracks. Needs numpy, matplotlib, and soundfile or av."""
