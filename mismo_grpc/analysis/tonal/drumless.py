@@ -19,7 +19,7 @@ LENGTH_TOLERANCE = 0.1
 """Seconds by which a stem may be longer or shorter than the mix."""
 PROBES = 40
 PROBE_SECONDS = 0.5
-LEVEL_TOLERANCE = 0.1
+LEVEL_TOLERANCE = 0.03
 """The mean difference between the levels of the mix and of the sum of all stems, relative to the mix: stems of a model
 do not add up exactly, but a missing stem makes more."""
 

@@ -19,12 +19,8 @@ BASS_WEIGHT = 0.25
 QUIET = 0.01
 """Frames with an RMS below this part of the loudest frame's are ignored."""
 
-MINIMUM_CLARITY = 0.06
-CLARITY_OF_ONE_FRAME = 0.3
-"""The clarity of the tuning that n frames of noise stay below is MINIMUM_CLARITY + CLARITY_OF_ONE_FRAME / sqrt(n):
-the mean of n random angles is about 1 / sqrt(n) of the mean of equal ones, and a frame has about ten peaks or more."""
-FULL_CLARITY = 0.3
-"""The clarity from which it does not lower the confidence: that of dense, vocal or noisy music."""
+FULL_CLARITY = 0.25
+"""The clarity of the tuning from which it does not lower the confidence: that of dense, vocal or noisy music."""
 FULL_SECONDS = 10.0
 """The duration of sound from which it does not lower the confidence."""
 SHARPNESS = 12.0
@@ -57,19 +53,14 @@ def tonality(chroma: Chromagram) -> Tonality:
     loudest = float(chroma.level.max(initial=0.0))
     heard = (chroma.level > QUIET * loudest) & (chroma.treble.any(axis=1) | chroma.bass.any(axis=1))
     frames = int(np.count_nonzero(heard))
-    if frames == 0:
-        return Tonality(None, None)
-    # Beyond this number no more frames are measured for the tuning, so its clarity cannot be more certain.
-    noise = MINIMUM_CLARITY + CLARITY_OF_ONE_FRAME / np.sqrt(min(frames, 400))
-    clarity = chroma.tuning.clarity
-    if clarity <= noise:
+    if frames == 0 or chroma.tuning.clarity == 0.0:
         return Tonality(None, None)
     scores = key_scores(chroma.treble[heard], chroma.bass[heard])
     best = int(np.argmax(scores))
     likelihoods = np.exp(SHARPNESS * (scores - scores[best]))
     confidence = (
         float(1 / likelihoods.sum())
-        * float(np.clip((clarity - noise) / (FULL_CLARITY - noise), 0.0, 1.0))
+        * min(1.0, chroma.tuning.clarity / FULL_CLARITY)
         * min(1.0, frames / FRAMES_PER_SECOND / FULL_SECONDS)
     )
     mode = Mode.MAJOR if best < 12 else Mode.MINOR

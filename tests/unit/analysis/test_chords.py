@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -108,7 +108,7 @@ def test_a_clear_chord_is_more_certain_than_one_in_noise() -> None:
 
 @pytest.mark.parametrize("seed", [2, 6, 11])
 def test_songs_with_drums_and_voices(seed: int) -> None:
-    song = compose(Brief(24.0), seed)
+    song = compose(Brief(20.0), seed)
     truth = annotate(song)
     mix = np.sum(list(render(song, sample_rate=22050, seed=seed).values()), axis=0)
     result = estimate_chords(mix, 22050, truth.beats)
@@ -136,8 +136,7 @@ def test_sounds_without_partials_have_no_chords(audio: Samples) -> None:
 def test_noise_has_no_confident_chords(colour: float) -> None:
     result = estimate_chords(noise(10.0, colour=colour), RATE)
     check(result.chords, 10.0)
-    assert all(chord.confidence < 0.6 for chord in result.chords if chord.label != "N")
-    assert sum(c.end - c.start for c in result.chords if c.label == "N") > 5.0
+    assert labels(result) == ["N"]
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.15, 0.5])
@@ -231,8 +230,8 @@ def test_stems_at_another_rate_are_summed(track: Track, subtype: str) -> None:
         ("other", "C", 0.7),
         ("vocals", "C", 0),
     ):
-        audio = np.repeat(gain * progression([symbol], 4.0, 44100)[:, np.newaxis], 2, axis=1)
-        soundfile.write(inputs.stems[name], audio, 44100, subtype=subtype)
+        audio = np.repeat(gain * progression([symbol], 4.0, 32000)[:, np.newaxis], 2, axis=1)
+        soundfile.write(inputs.stems[name], audio, 32000, subtype=subtype)
     result = analyse_chords(inputs)
     assert (labels(result), result.source) == (["C:maj"], "stems")
     check(result.chords, 4.0)
@@ -241,13 +240,17 @@ def test_stems_at_another_rate_are_summed(track: Track, subtype: str) -> None:
 def test_stems_at_another_rate_that_are_not_all_are_not_used(track: Track) -> None:
     inputs = track.inputs(drums=b"", bass=b"")
     for name, symbol, gain in (("drums", "F#m", 3.0), ("bass", "C", 0.3)):
-        soundfile.write(inputs.stems[name], gain * progression([symbol], 4.0, 44100), 44100)
+        soundfile.write(inputs.stems[name], gain * progression([symbol], 4.0, 32000), 32000)
     assert analyse_chords(inputs).source == "mix"
 
 
 @pytest.mark.parametrize("names", [("vocals", "no_vocals"), ("bass", "other"), ("bass", "other", "vocals")])
 def test_stems_that_may_not_be_complete_are_not_used(track: Track, names: tuple[str, ...]) -> None:
-    assert analyse_chords(track.inputs(**dict.fromkeys(names, track.rest))).source == "mix"
+    inputs = track.inputs()
+    for name in names:
+        soundfile.write(track.folder / f"{name}.wav", track.rest, RATE)
+    stems = {name: track.folder / f"{name}.wav" for name in names}
+    assert analyse_chords(replace(inputs, stems=stems)).source == "mix"
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF....WAVE", b"no audio" * 1000])

@@ -36,7 +36,7 @@ def test_tuning_of_a_song_that_is_played_at_another_speed(a4: float) -> None:
 
 def test_clarity_is_high_for_chords_and_low_for_noise() -> None:
     assert estimate_tuning(cadence(0, "major"), RATE).clarity > 0.6
-    assert estimate_tuning(noise(20.0), RATE).clarity < 0.06
+    assert estimate_tuning(noise(20.0), RATE).clarity == 0.0
 
 
 def test_silence_has_the_standard_tuning_without_clarity() -> None:

@@ -21,9 +21,12 @@ def note(pitch: float, seconds: float, rate: int = RATE, a4: float = 440.0, harm
     clock = np.arange(round(seconds * rate)) / rate
     hz = a4 * 2 ** ((pitch - 69) / 12)
     partials = [n for n in range(1, harmonics + 1) if n * hz < rate / 2]
-    wave = sum((np.sin(2 * np.pi * n * hz * clock + n) / n for n in partials), np.zeros(len(clock)))
+    wave = np.zeros(len(clock))
+    for n in partials:
+        wave += np.sin(2 * np.pi * n * hz * clock + n) / n
     envelope = np.exp(-1.5 * clock) * np.minimum(1, clock / 0.01) * np.minimum(1, (seconds - clock) / 0.01)
-    return (0.1 * wave * envelope).astype(np.float32)
+    result: Samples = (0.1 * wave * envelope).astype(np.float32)
+    return result
 
 
 def played(chord: Chord, seconds: float, rate: int = RATE, a4: float = 440.0) -> Samples:
