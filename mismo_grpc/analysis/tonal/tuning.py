@@ -42,7 +42,8 @@ def estimate_tuning(audio: AudioSource, sample_rate: int) -> Tuning:
     The tuning is the most frequent deviation of spectral peaks from the nearest semitone. A mean would be too low,
     because the fifth and seventh harmonics are 14 and 31 cents below a semitone. The clarity is the length of the mean
     of the deviations as angles, a semitone being a full circle (Dressler and Streich, Tuning frequency estimation
-    using circular statistics, ISMIR 2007), as far as it is above that of noise. Peaks weigh by the square root of their amplitude, all frames equally.
+    using circular statistics, ISMIR 2007), as far as it is above that of noise. Peaks weigh by the square root of
+    their amplitude, all frames equally.
     """
     total = frame_count(audio.shape[0], sample_rate)
     frames = np.unique(np.linspace(0, max(total - 1, 0), min(total, MOST_FRAMES)).round().astype(np.int64))

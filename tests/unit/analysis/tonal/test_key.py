@@ -61,7 +61,7 @@ def test_sounds_without_partials_have_no_key(audio: Samples) -> None:
     assert estimate_tonality(audio, RATE) == NOTHING
 
 
-@pytest.mark.parametrize("seconds", [0.5, 2.0, 20.0])
+@pytest.mark.parametrize("seconds", [0.5, 2.0, 8.0])
 @pytest.mark.parametrize("colour", [0.0, 1.0, 2.0])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_noise_has_no_confident_key(seconds: float, colour: float, seed: int) -> None:

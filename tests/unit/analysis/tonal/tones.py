@@ -25,14 +25,13 @@ def note(pitch: float, seconds: float, rate: int = RATE, a4: float = 440.0, harm
     for n in partials:
         wave += np.sin(2 * np.pi * n * hz * clock + n) / n
     envelope = np.exp(-1.5 * clock) * np.minimum(1, clock / 0.01) * np.minimum(1, (seconds - clock) / 0.01)
-    result: Samples = (0.1 * wave * envelope).astype(np.float32)
-    return result
+    return np.asarray(0.1 * wave * envelope, np.float32)
 
 
 def played(chord: Chord, seconds: float, rate: int = RATE, a4: float = 440.0) -> Samples:
     """A chord around middle C over its root in the bass, [frames]."""
     pitches = (*chord.voicing(62), 36 + (chord.root + 4) % 12 - 4)
-    return np.sum([note(pitch, seconds, rate, a4) for pitch in pitches], axis=0, dtype=np.float32)
+    return np.asarray(np.sum([note(pitch, seconds, rate, a4) for pitch in pitches], axis=0), np.float32)
 
 
 def progression(symbols: Sequence[str], seconds: float, rate: int = RATE, a4: float = 440.0) -> Samples:
