@@ -119,11 +119,11 @@ def _mono(audio: AudioSource, low: int, high: int) -> npt.NDArray[np.float32]:
     mono = np.zeros(high - low, np.float32)
     begin, end = max(low, 0), min(high, audio.shape[0])
     if begin < end:
-        mono[begin - low : end - low] = _downmix(np.asarray(audio[begin:end]))
+        mono[begin - low : end - low] = downmix(np.asarray(audio[begin:end]))
     return mono
 
 
-def _downmix(block: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+def downmix(block: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """The mean of the channels; samples that are not finite count as 0, others are limited to LARGEST."""
     by_channel = block if block.ndim == 2 else block[:, np.newaxis]
     # NaN fails the comparison, too.

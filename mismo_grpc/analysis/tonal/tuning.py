@@ -15,7 +15,8 @@ MOST_FRAMES = 400
 """Analysis frames that the tuning is measured on, spread evenly over the track."""
 CENTS = 100
 """The bins of the histogram, one for each cent of a semitone."""
-SMOOTHING_CENTS = 4.0
+SMOOTHING_CENTS = 8.0
+"""The standard deviation of the smoothing, about the width of a vibrato or of a chorus."""
 NOISE = 0.06
 NOISE_OF_ONE_FRAME = 0.3
 """The mean of the deviations of n frames of noise stays below NOISE + NOISE_OF_ONE_FRAME / sqrt(n): the mean of m
