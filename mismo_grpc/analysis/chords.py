@@ -70,6 +70,8 @@ def _chords(chroma: Chromagram, beats: Sequence[float], duration: float, source:
     treble, bass = _means(chroma.treble, edges), _means(chroma.bass, edges)
     level = _means(chroma.level[:, np.newaxis].astype(np.float32), edges)[:, 0]
     silent = (level <= QUIET * level.max()) | ~(treble.any(axis=1) | bass.any(axis=1))
+    # Noise and drums alone have no chords.
+    silent |= chroma.tuning.clarity == 0.0
     likelihoods = chord_likelihoods(treble, bass, silent)
     labels = most_likely(likelihoods)
     certainty = probabilities(likelihoods)[np.arange(len(labels)), labels]

@@ -10,7 +10,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from mismo_grpc.analysis.tonal.spectrum import AudioSource
+from mismo_grpc.analysis.tonal.spectrum import AudioSource, downmix
 
 DRUMS = "drums"
 NO_DRUMS = "no_drums"
@@ -19,7 +19,7 @@ LENGTH_TOLERANCE = 0.1
 """Seconds by which a stem may be longer or shorter than the mix."""
 PROBES = 40
 PROBE_SECONDS = 0.5
-LEVEL_TOLERANCE = 0.1
+LEVEL_TOLERANCE = 0.03
 """The mean difference between the levels of the mix and of the sum of all stems, relative to the mix: stems of a model
 do not add up exactly, but a missing stem makes more."""
 
@@ -74,9 +74,7 @@ class WeightedSum:
         begin, end, _ = frames.indices(self.shape[0])
         total = np.zeros(max(0, end - begin), np.float32)
         for source, weight in self._sources:
-            block = source[begin:end]
-            finite = np.where(np.isfinite(block), block, 0.0)
-            mono = finite.mean(axis=1) if finite.ndim == 2 else finite
+            mono = downmix(source[begin:end])
             total[: len(mono)] += np.float32(weight) * mono
         return total
 
@@ -102,15 +100,14 @@ def without_drums(
         ):
             yield None
             return
-        rates = {file.sample_rate for file in files.values()}
-        rate = rates.pop()
+        rates = [file.sample_rate for file in files.values()]
         others = [file for name, file in files.items() if name != DRUMS]
         if NO_DRUMS in files:
-            yield files[NO_DRUMS], rate
+            yield files[NO_DRUMS], rates[0]
         elif files[DRUMS].sample_rate == sample_rate:
             yield WeightedSum((mix, files[DRUMS]), (1.0, -1.0)), sample_rate
-        elif others and not rates and _complete(mix, sample_rate, list(files.values()), rate):
-            yield WeightedSum(others, [1.0] * len(others)), rate
+        elif others and len(set(rates)) == 1 and _complete(mix, sample_rate, list(files.values()), rates[0]):
+            yield WeightedSum(others, [1.0] * len(others)), rates[0]
         else:
             yield None
 
@@ -126,5 +123,5 @@ def _levels(audio: AudioSource, sample_rate: int) -> npt.NDArray[np.float64]:
     """The RMS of PROBES spans."""
     length = min(audio.shape[0], round(PROBE_SECONDS * sample_rate))
     begins = np.linspace(0, audio.shape[0] - length, PROBES).round().astype(np.int64)
-    blocks = (audio[int(begin) : int(begin) + length].astype(np.float64) for begin in begins)
-    return np.array([np.sqrt(np.mean(np.square(np.clip(block, -1e6, 1e6)))) for block in blocks])
+    blocks = (audio[int(begin) : int(begin) + length] for begin in begins)
+    return np.array([np.sqrt(np.mean(np.square(block), dtype=np.float64)) for block in blocks])

@@ -19,14 +19,12 @@ BASS_WEIGHT = 0.25
 QUIET = 0.01
 """Frames with an RMS below this part of the loudest frame's are ignored."""
 
-MINIMUM_CLARITY = 0.06
-CLARITY_OF_ONE_FRAME = 0.3
-"""The clarity of the tuning that n frames of noise stay below is MINIMUM_CLARITY + CLARITY_OF_ONE_FRAME / sqrt(n):
-the mean of n random angles is about 1 / sqrt(n) of the mean of equal ones, and a frame has about ten peaks or more."""
-FULL_CLARITY = 0.3
-"""The clarity from which it does not lower the confidence: that of dense, vocal or noisy music."""
+FULL_CLARITY = 0.25
+"""The clarity of the tuning from which it does not lower the confidence: that of dense, vocal or noisy music."""
 FULL_SECONDS = 10.0
 """The duration of sound from which it does not lower the confidence."""
+FULL_PITCH_CLASSES = 5.0
+"""The effective number of pitch classes from which it does not lower the confidence; that of most music is over 6."""
 SHARPNESS = 12.0
 """The factor of correlations in the softmax for the confidence."""
 
@@ -44,8 +42,9 @@ def estimate_tonality(audio: AudioSource, sample_rate: int) -> Tonality:
 
     The key is the one whose profile correlates best with the chroma of the track; modes other than major and minor
     count as the one with the same third (dorian is minor, mixolydian major). The confidence is the softmax of the
-    correlations, lowered for unclear pitch and for less than 10 s of sound: about the chance that the key is right for
-    clear music, and near 0 for noise, drums and speech. NaN and infinite samples count as 0.
+    correlations, lowered for unclear pitch, for few pitch classes and for less than 10 s of sound: for clear music
+    about the probability that the key is right, for noise, drums and speech near 0. NaN and infinite samples count
+    as 0.
 
     Raises ValueError for other shapes and types, and for rates under 8 kHz.
     """
@@ -57,30 +56,31 @@ def tonality(chroma: Chromagram) -> Tonality:
     loudest = float(chroma.level.max(initial=0.0))
     heard = (chroma.level > QUIET * loudest) & (chroma.treble.any(axis=1) | chroma.bass.any(axis=1))
     frames = int(np.count_nonzero(heard))
-    if frames == 0:
+    if frames == 0 or chroma.tuning.clarity == 0.0:
         return Tonality(None, None)
-    # Beyond this number no more frames are measured for the tuning, so its clarity cannot be more certain.
-    noise = MINIMUM_CLARITY + CLARITY_OF_ONE_FRAME / np.sqrt(min(frames, 400))
-    clarity = chroma.tuning.clarity
-    if clarity <= noise:
-        return Tonality(None, None)
-    scores = key_scores(chroma.treble[heard], chroma.bass[heard])
+    summary = key_chroma(chroma.treble[heard], chroma.bass[heard])
+    scores = np.mean([profile.correlations(summary) for profile in PROFILES], axis=0)
     best = int(np.argmax(scores))
     likelihoods = np.exp(SHARPNESS * (scores - scores[best]))
     confidence = (
         float(1 / likelihoods.sum())
-        * float(np.clip((clarity - noise) / (FULL_CLARITY - noise), 0.0, 1.0))
+        * min(1.0, chroma.tuning.clarity / FULL_CLARITY)
         * min(1.0, frames / FRAMES_PER_SECOND / FULL_SECONDS)
+        * min(1.0, (_effective_number(summary) - 1.0) / (FULL_PITCH_CLASSES - 1.0))
     )
     mode = Mode.MAJOR if best < 12 else Mode.MINOR
-    return Tonality(Key(best % 12, mode, round(confidence, 3)), round(chroma.tuning.a4, 2))
+    return Tonality(Key(best % 12, mode, round(max(confidence, 0.0), 3)), round(chroma.tuning.a4, 2))
 
 
-def key_scores(treble: npt.NDArray[np.float32], bass: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """The mean correlation of each key (numbered as in `profiles`), from chroma features [frames, 12]."""
-    chroma = _summary(treble) + BASS_WEIGHT * _summary(bass)
-    scores: npt.NDArray[np.float64] = np.mean([profile.correlations(chroma) for profile in PROFILES], axis=0)
-    return scores
+def key_chroma(treble: npt.NDArray[np.float32], bass: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The chroma of a track, [12], that the profiles are compared with, from chroma features [frames, 12]."""
+    return _summary(treble) + BASS_WEIGHT * _summary(bass)
+
+
+def _effective_number(chroma: npt.NDArray[np.float64]) -> float:
+    """The number of pitch classes of equal strength that would have the same entropy."""
+    shares = chroma[chroma > 0.0] / chroma.sum()
+    return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
 def _summary(chroma: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -44,7 +44,8 @@ class AudioSource(Protocol):
 class Peaks:
     """The spectral peaks of some analysis frames.
 
-    `frame` (from 0), `frequency` (Hz) and `amplitude` have one value for each peak. `level` is the RMS of each frame.
+    `frame` (from 0), `frequency` (Hz) and `amplitude` have one value for each peak. `level` is the RMS of each frame's
+    middle, 1 / FRAMES_PER_SECOND long, so that the levels of a track do not overlap.
     """
 
     frame: npt.NDArray[np.int64]
@@ -88,9 +89,11 @@ def spectral_peaks(
     window /= np.float32(window.sum() / 2)
     for begin in range(0, len(chosen), BLOCK_FRAMES):
         segments = _segments(audio, sample_rate, chosen[begin : begin + BLOCK_FRAMES], length)
-        level = np.sqrt(np.einsum("ft,ft->f", segments, segments).astype(np.float64) / length)
+        half = sample_rate // (2 * FRAMES_PER_SECOND)
+        level = _rms(segments[:, length // 2 - half : length // 2 + half])
         last = min(length // 2, int(HIGHEST_HZ * length / sample_rate))
         amplitudes = np.abs(np.fft.rfft(segments * window, axis=1)[:, : last + 1])
+        amplitudes[_rms(segments) < SILENCE] = 0.0
         yield _peaks(amplitudes, level, sample_rate / length)
 
 
@@ -116,11 +119,11 @@ def _mono(audio: AudioSource, low: int, high: int) -> npt.NDArray[np.float32]:
     mono = np.zeros(high - low, np.float32)
     begin, end = max(low, 0), min(high, audio.shape[0])
     if begin < end:
-        mono[begin - low : end - low] = _downmix(np.asarray(audio[begin:end]))
+        mono[begin - low : end - low] = downmix(np.asarray(audio[begin:end]))
     return mono
 
 
-def _downmix(block: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+def downmix(block: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """The mean of the channels; samples that are not finite count as 0, others are limited to LARGEST."""
     by_channel = block if block.ndim == 2 else block[:, np.newaxis]
     # NaN fails the comparison, too.
@@ -144,7 +147,6 @@ def _peaks(amplitudes: npt.NDArray[np.float32], level: npt.NDArray[np.float64], 
     middle = amplitudes[:, 1:-1]
     found = (middle > amplitudes[:, :-2]) & (middle >= amplitudes[:, 2:])
     found &= middle > PROMINENCE * _local_mean(amplitudes, reach)[:, 1:-1]
-    found[level < SILENCE] = False
     found[:, : max(0, math.ceil(LOWEST_HZ / spacing) - 1)] = False
     frame, place = np.nonzero(found)
     bins = place + 1
@@ -155,6 +157,12 @@ def _peaks(amplitudes: npt.NDArray[np.float32], level: npt.NDArray[np.float64], 
     offset = np.clip(offset, -0.5, 0.5)
     amplitude = np.exp(top - 0.25 * (left - right) * offset)
     return Peaks(frame, (bins + offset) * spacing, amplitude, level)
+
+
+def _rms(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The root of the mean square of each row."""
+    result: npt.NDArray[np.float64] = np.sqrt(np.einsum("ft,ft->f", rows, rows) / np.float64(rows.shape[1]))
+    return result
 
 
 def _local_mean(values: npt.NDArray[np.float32], reach: int) -> npt.NDArray[np.float64]:

@@ -15,7 +15,12 @@ MOST_FRAMES = 400
 """Analysis frames that the tuning is measured on, spread evenly over the track."""
 CENTS = 100
 """The bins of the histogram, one for each cent of a semitone."""
-SMOOTHING_CENTS = 4.0
+SMOOTHING_CENTS = 8.0
+"""The standard deviation of the smoothing, about the width of a vibrato or of a chorus."""
+NOISE = 0.06
+NOISE_OF_ONE_FRAME = 0.3
+"""The mean of the deviations of n frames of noise stays below NOISE + NOISE_OF_ONE_FRAME / sqrt(n): the mean of m
+random angles has a length of about 1 / sqrt(m), and a frame has ten peaks or more."""
 RANGE_HZ = (80.0, 2500.0)
 """Below, peaks are too inaccurate; above, partials of strings are sharp and those of voices spread."""
 
@@ -24,7 +29,8 @@ RANGE_HZ = (80.0, 2500.0)
 class Tuning:
     """`a4` is in Hz, within half a semitone of 440.
 
-    `clarity` is from 0 to 1: how closely the partials keep to the semitones of equal temperament; about 0 for noise.
+    `clarity` is from 0 to 1: how closely the partials keep to the semitones of equal temperament. It is 0 if they do
+    so no more than those of noise.
     """
 
     a4: float
@@ -37,7 +43,8 @@ def estimate_tuning(audio: AudioSource, sample_rate: int) -> Tuning:
     The tuning is the most frequent deviation of spectral peaks from the nearest semitone. A mean would be too low,
     because the fifth and seventh harmonics are 14 and 31 cents below a semitone. The clarity is the length of the mean
     of the deviations as angles, a semitone being a full circle (Dressler and Streich, Tuning frequency estimation
-    using circular statistics, ISMIR 2007). Peaks weigh by the square root of their amplitude, all frames equally.
+    using circular statistics, ISMIR 2007), as far as it is above that of noise. Peaks weigh by the square root of
+    their amplitude, all frames equally.
     """
     total = frame_count(audio.shape[0], sample_rate)
     frames = np.unique(np.linspace(0, max(total - 1, 0), min(total, MOST_FRAMES)).round().astype(np.int64))
@@ -50,7 +57,10 @@ def estimate_tuning(audio: AudioSource, sample_rate: int) -> Tuning:
     if not histogram.any():
         return Tuning(A4_HZ, 0.0)
     circle = np.exp(2j * np.pi * np.arange(CENTS) / CENTS)
-    clarity = float(abs(histogram @ circle) / histogram.sum())
+    length = float(abs(histogram @ circle) / histogram.sum())
+    # The weights of each frame with peaks add up to at most 1.
+    noise = NOISE + NOISE_OF_ONE_FRAME / np.sqrt(histogram.sum())
+    clarity = float(max(0.0, (length - noise) / max(1.0 - noise, 0.1)))
     return Tuning(A4_HZ * 2 ** (_mode(histogram) / (12 * CENTS)), clarity)
 
 
