@@ -66,7 +66,7 @@ def measure_spectra(audio: npt.NDArray[np.floating], sample_rate: int) -> Spectr
         raise ValueError("the audio has no channels")
     if sample_rate < MIN_SAMPLE_RATE:
         raise ValueError(f"spectra are measured from {MIN_SAMPLE_RATE} Hz on, not at {sample_rate} Hz")
-    length = 2 ** round(math.log2(WINDOW_SECONDS * sample_rate))
+    length = 1 << round(math.log2(WINDOW_SECONDS * sample_rate))
     hop = length // HOPS_PER_WINDOW
     hops = -(-frames // hop)
     window = np.hanning(length + 1)[:-1].astype(np.float32)
