@@ -70,7 +70,7 @@ def measure_spectra(audio: npt.NDArray[np.floating], sample_rate: int) -> Spectr
     hop = length // HOPS_PER_WINDOW
     hops = -(-frames // hop)
     window = np.hanning(length + 1)[:-1].astype(np.float32)
-    frequencies: Values = np.arange(length // 2 + 1) * (sample_rate / length)
+    frequencies: Values = np.arange(length // 2 + 1, dtype=np.float64) * (sample_rate / length)
     # A sine of mean square m gives the band that contains it a power of m, apart from the filter's slope.
     scale = 2.0 / float(np.square(window, dtype=np.float64).sum()) / length
     mel = (_mel_filters(frequencies) * scale).astype(np.float32)

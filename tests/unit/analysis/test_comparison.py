@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mismo_grpc.analysis import comparison
@@ -178,6 +178,7 @@ def test_the_tempo_ratio_after_doubling_or_halving(outgoing: float, incoming: fl
     assert result.incoming_speed == pytest.approx(1 / ratio, abs=2e-5)
 
 
+@settings(max_examples=40, deadline=None)
 @given(tracks, tracks)
 def test_all_values_are_in_their_ranges(outgoing: AnalysedTrack, incoming: AnalysedTrack) -> None:
     result = compare_tracks(outgoing, incoming)
@@ -210,6 +211,7 @@ def test_all_values_are_in_their_ranges(outgoing: AnalysedTrack, incoming: Analy
     assert result.cue_score == (pairs[0].score if pairs else 0.0)
 
 
+@settings(max_examples=40, deadline=None)
 @given(tracks, tracks)
 def test_tempo_and_energy_are_the_same_in_both_orders(first: AnalysedTrack, second: AnalysedTrack) -> None:
     there, back = compare_tracks(first, second), compare_tracks(second, first)
@@ -219,6 +221,7 @@ def test_tempo_and_energy_are_the_same_in_both_orders(first: AnalysedTrack, seco
         assert there.loudness_difference_lu == -(back.loudness_difference_lu or 0.0)
 
 
+@settings(max_examples=40, deadline=None)
 @given(tracks, tracks)
 def test_no_track_fits_better_in_tempo_key_and_energy_than_itself(
     one: AnalysedTrack, other: AnalysedTrack

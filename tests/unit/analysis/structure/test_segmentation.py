@@ -25,7 +25,7 @@ def bars(*parts: tuple[str, int], noise: float = 1.0, seed: int = 1) -> np.ndarr
 
 
 def grid_of(count: int, units_per_bar: int = 1, metrical: bool = True) -> Grid:
-    return Grid(2.0 / units_per_bar * np.arange(count + 1), units_per_bar, metrical)
+    return Grid(2.0 / units_per_bar * np.arange(count + 1, dtype=np.float64), units_per_bar, metrical)
 
 
 @pytest.mark.parametrize("seed", range(5))
