@@ -60,8 +60,8 @@ def find_sections(
     edges = grid.edges[starts]
     energies = interval_energies(spectra, edges).tolist()
     confidences = clarities(features, starts, grid.units_per_bar).tolist()
-    roles = section_roles(edges.tolist(), energies)
-    times = [round(float(edge), 6) for edge in edges[:-1]] + [spectra.duration]
+    times: list[float] = edges.tolist()
+    roles = section_roles(times, energies)
     return SectionsResult(
         tuple(
             Section(begin, end, letters(number), role, round(confidence, 4), round(energy, 4))

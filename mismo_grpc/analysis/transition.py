@@ -69,8 +69,8 @@ def find_transitions(
     A cue point is a phrase start, or the first downbeat, with at least four bars until the track becomes full, stops
     being full or ends. `mix_in` are in the first half of the track, `mix_out` in the second, up to MOST_CUES each. The
     score is the weighted mean of: the bars, relative to LONG_ENOUGH_BARS (weight 0.3); 1 - the mean energy of these
-    bars (0.25); 1 - the standard deviation of their energy relative to its mean (0.15); how near to the start of the track,
-    or for `mix_out` to its end, relative to half of it (0.2); 1 at the start of a section, else 0 (0.1).
+    bars (0.25); 1 - the standard deviation of their energy relative to its mean (0.15); how near to the start of the
+    track, or for `mix_out` to its end, relative to half of it (0.2); 1 at the start of a section, else 0 (0.1).
 
     Without downbeats there are no phrases and no cue points. NaN and infinite samples count as 0.
 

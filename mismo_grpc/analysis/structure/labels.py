@@ -24,7 +24,7 @@ def cluster(features: Values, starts: list[int], limit: float) -> list[int]:
         costs[index, :index] = _union_costs(sizes[:index], means[:index], sizes[index], means[index])
     while True:
         later, earlier = divmod(int(np.argmin(costs)), len(sizes))
-        if not costs[later, earlier] <= limit:
+        if later == earlier or costs[later, earlier] > limit:
             break
         total = sizes[earlier] + sizes[later]
         means[earlier] = (sizes[earlier] * means[earlier] + sizes[later] * means[later]) / total

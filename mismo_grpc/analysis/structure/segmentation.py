@@ -26,7 +26,7 @@ LONGEST_BARS = 64
 PHRASE_COSTS = ((8, 0.0), (4, 0.25), (2, 0.75), (1, 1.5))
 """A segment whose bars are a multiple of the first number costs this many penalties more."""
 SHORT_BARS = 4
-SHORT_COST = 1.5
+SHORT_COST = 3.0
 """A segment shorter than SHORT_BARS costs up to this many penalties more: a fill or a pause is no section."""
 HIGHEST_FIRST_COST, HIGHEST_LAST_COST = 2.0, 1.25
 """The most penalties that the first and the last segment cost: a track can begin with an upbeat, and be cut off."""

@@ -66,11 +66,11 @@ def measure_spectra(audio: npt.NDArray[np.floating], sample_rate: int) -> Spectr
         raise ValueError("the audio has no channels")
     if sample_rate < MIN_SAMPLE_RATE:
         raise ValueError(f"spectra are measured from {MIN_SAMPLE_RATE} Hz on, not at {sample_rate} Hz")
-    length = 2 ** round(math.log2(WINDOW_SECONDS * sample_rate))
+    length = 1 << round(math.log2(WINDOW_SECONDS * sample_rate))
     hop = length // HOPS_PER_WINDOW
     hops = -(-frames // hop)
     window = np.hanning(length + 1)[:-1].astype(np.float32)
-    frequencies: Values = np.arange(length // 2 + 1) * (sample_rate / length)
+    frequencies: Values = np.arange(length // 2 + 1, dtype=np.float64) * (sample_rate / length)
     # A sine of mean square m gives the band that contains it a power of m, apart from the filter's slope.
     scale = 2.0 / float(np.square(window, dtype=np.float64).sum()) / length
     mel = (_mel_filters(frequencies) * scale).astype(np.float32)
