@@ -66,9 +66,9 @@ def classify_genre(
     if patches == 0:
         return GenreResult((), MODEL)
     means = np.clip(np.nan_to_num(total / patches), 0.0, 1.0)
-    best = np.argsort(-means, kind="stable")[:MOST_LABELS]
+    scored = sorted(zip(means.tolist(), head.classes, strict=True), key=lambda item: -item[0])
     return GenreResult(
-        tuple(ScoredLabel(head.classes[index], round(float(means[index]), 4)) for index in best), MODEL
+        tuple(ScoredLabel(label, round(score, 4)) for score, label in scored[:MOST_LABELS]), MODEL
     )
 
 

@@ -1,4 +1,4 @@
-"""Measures a track frame by frame: power in auditory bands, stereo width, movement of pitch, and an amplitude envelope."""
+"""Measures a track frame by frame: power in auditory bands, movement of pitch, amplitude envelope."""
 
 from __future__ import annotations
 
@@ -29,24 +29,22 @@ PITCH_HZ = (300.0, 4200.0)
 CENTS = 20
 """The resolution of the movement of pitch."""
 PITCH_BANDS = 5
-LARGEST_SHIFT = 3
-"""Bins of 20 cents that a partial may move in a frame: a vibrato of 100 cents at 6 Hz moves by 38 cents in 20 ms."""
+LARGEST_SHIFT = 4
+LAG_FRAMES = 2
+"""A frame is compared with the one 40 ms before: a vibrato of 100 cents at 6 Hz moves by at most 70 cents meanwhile."""
 
 
 @dataclass(frozen=True)
 class FrameFeatures:
     """The features of a track; all arrays have a row for each frame of 20 ms, `envelope` for each 10 ms.
 
-    `bands` is the power of the mid signal in each band [frames, BANDS], 0 above half the sample rate; `side` the power
-    of the side signal [frames]; `shifts` how far the partials moved since the frame before, in bins of CENTS
-    [frames, PITCH_BANDS]; `clarity` how far they stand out in each band, 0 to 1 [frames, PITCH_BANDS]. `power` is the
-    mean square of all channels [frames]; `envelope` the standard deviation of the mid signal.
+    `bands` is the power of the mid signal in each band [frames, BANDS], 0 above half the sample rate;
+    `shifts` how far the partials moved in 40 ms, in bins of CENTS [frames, PITCH_BANDS];
+    `power` the mean square of all channels [frames]; `envelope` the standard deviation of the mid signal.
     """
 
     bands: Features
-    side: Features
     shifts: npt.NDArray[np.int8]
-    clarity: Features
     power: Features
     envelope: Features
 
@@ -65,16 +63,20 @@ def erb_frequency(number: npt.ArrayLike) -> Values:
 
 def band_edges() -> Values:
     """The limits of the bands in Hz, [BANDS + 1]."""
-    low, high = erb_number([LOWEST_HZ, HIGHEST_HZ])
-    return erb_frequency(np.linspace(low, high, BANDS + 1))
+    return erb_frequency(_edge_numbers())
 
 
 def band_numbers() -> Values:
     """The ERB numbers of the middles of the bands, [BANDS]."""
-    low, high = erb_number([LOWEST_HZ, HIGHEST_HZ])
-    edges = np.linspace(low, high, BANDS + 1)
+    edges = _edge_numbers()
     middles: Values = (edges[1:] + edges[:-1]) / 2
     return middles
+
+
+def _edge_numbers() -> Values:
+    low, high = (float(number) for number in erb_number([LOWEST_HZ, HIGHEST_HZ]))
+    edges: Values = np.linspace(low, high, BANDS + 1, dtype=np.float64)
+    return edges
 
 
 def finite(block: npt.NDArray[np.floating]) -> Samples:
@@ -112,9 +114,7 @@ class FrameMeter:
         count = max(1, -(-len(audio) * FRAMES_PER_SECOND // self._rate))
         features = FrameFeatures(
             bands=np.zeros((count, BANDS), np.float32),
-            side=np.zeros(count, np.float32),
             shifts=np.zeros((count, PITCH_BANDS), np.int8),
-            clarity=np.zeros((count, PITCH_BANDS), np.float32),
             power=np.zeros(count, np.float32),
             envelope=np.zeros(max(1, len(audio) * ENVELOPE_PER_SECOND // self._rate), np.float32),
         )
@@ -131,35 +131,21 @@ class FrameMeter:
             features.bands[begin:end] = (np.square(magnitudes) * self._scale) @ self._weights
             previous = self._follow(magnitudes, previous, features, begin, end)
             inside = slice(half, len(mid) - half)
-            self._sum_up(samples[inside], mid[inside], starts - first, features, begin, end)
+            squares = np.square(samples[inside]).mean(axis=1)
+            features.power[begin:end] = np.add.reduceat(squares, starts[:-1] - first) / np.diff(starts)
             _add_envelope(mid[inside], self._rate, first, features.envelope, 2 * begin)
         return features
-
-    def _sum_up(
-        self,
-        samples: Samples,
-        mid: Samples,
-        cuts: npt.NDArray[np.int64],
-        features: FrameFeatures,
-        begin: int,
-        end: int,
-    ) -> None:
-        """Measures the power of the channels and of what differs from their mean, in each frame of 20 ms."""
-        lengths = np.diff(cuts)
-        power = np.square(samples).mean(axis=1)
-        side = np.square(samples - mid[:, np.newaxis]).mean(axis=1)
-        features.power[begin:end] = np.add.reduceat(power, cuts[:-1]) / lengths
-        features.side[begin:end] = np.add.reduceat(side, cuts[:-1]) / lengths
 
     def _follow(
         self, magnitudes: Features, previous: Features | None, features: FrameFeatures, begin: int, end: int
     ) -> Features:
-        """Finds how the partials moved; returns the last frame on the scale of pitch."""
+        """Finds how the partials moved; returns the last frames on the scale of pitch."""
         raw = np.sqrt(magnitudes)
         log = raw[:, self._below] * (1 - self._above) + raw[:, self._below + 1] * self._above
         log -= log.mean(axis=1, keepdims=True)
-        first = log[:1] if previous is None else previous
-        before = np.concatenate([first, log[:-1]])
+        first = np.repeat(log[:1], LAG_FRAMES, axis=0) if previous is None else previous
+        extended = np.concatenate([first, log])
+        before = extended[: len(log)]
         core = before[:, LARGEST_SHIFT:-LARGEST_SHIFT]
         width = core.shape[1] // PITCH_BANDS
         shape = (len(log), PITCH_BANDS, width)
@@ -170,13 +156,7 @@ class FrameMeter:
             ]
         )
         features.shifts[begin:end] = products.argmax(axis=0) - LARGEST_SHIFT
-        strengths = np.maximum(log[:, LARGEST_SHIFT:-LARGEST_SHIFT], 0).reshape(shape)
-        levels = raw[:, self._below[LARGEST_SHIFT:-LARGEST_SHIFT]].reshape(shape)
-        total = levels.sum(axis=2)
-        features.clarity[begin:end] = np.divide(
-            strengths.sum(axis=2), total, out=np.zeros_like(total), where=total > 1e-6
-        )
-        return log[-1:]
+        return extended[-LAG_FRAMES:]
 
 
 def _overlaps(edges: Values, spacing: float, bins: int) -> Features:

@@ -28,7 +28,7 @@ SILENCE = 1e-4
 
 
 def excerpts(audio: npt.NDArray[np.floating], sample_rate: int) -> Iterator[Samples]:
-    """The excerpts of audio [frames, channels] or [frames], each mono at MODEL_RATE; none if it is shorter than a patch.
+    """The excerpts of audio [frames, channels] or [frames], mono at MODEL_RATE; none if shorter than a patch.
 
     NaN and infinite samples count as 0. Raises ValueError for other shapes and for rates under 1 Hz.
     """
