@@ -28,6 +28,8 @@ PULSE_RANGE = (0.1, 0.6)
 PULSE_SECONDS = (0.3, 1.0)
 """Periods of a beat: 200 to 60 BPM."""
 PULSE_WINDOW_SECONDS = 8
+LEAST_RISE_DB = 0.05
+"""Standard deviation of the rises of a steady tone; what is below has no pulse."""
 
 LEVEL_RANGE_DB = (-40.0, -10.0)
 """dBFS (RMS) of the loud frames: of a quiet recording of a solo, and of a loud master."""
@@ -72,7 +74,7 @@ def pulse_clarity(rises: Values) -> float:
         window = rises[begin : begin + length]
         window = window - window.mean()
         energy = float(window @ window)
-        if len(window) < 2 * longest or energy < 1e-9:
+        if len(window) < 2 * longest or energy < len(window) * LEAST_RISE_DB**2:
             peaks.append(0.0)
             continue
         spectrum = np.fft.rfft(window, 2 * len(window))
