@@ -32,8 +32,9 @@ STEMS, MIX = "stems", "mix"
 """The values of `vocal_source`."""
 LOWEST_RATE = 4_000
 """Hz; below, the bands of the voice are missing."""
-SUNG_SHARE = 0.25
-"""A track in which somebody sings in a quarter of the time or more is not instrumental at all."""
+SUNG_SHARES = {STEMS: 0.25, MIX: 1.0}
+"""The vocal presence from which on a track is not instrumental at all. The estimate from the mix is above 0 also for
+instrumental music, so that it counts less."""
 
 
 def analyse_characteristics(inputs: AnalysisInputs) -> CharacteristicsResult:
@@ -104,7 +105,7 @@ def _result(
         energy=round(energy(features, rises, sounding, bright), 4),
         brightness=round(bright, 4),
         acousticness=round(acousticness(features, sounding), 4),
-        instrumentalness=round(max(0.0, 1.0 - share / SUNG_SHARE), 4),
+        instrumentalness=round(max(0.0, 1.0 - share / SUNG_SHARES[source]), 4),
         vocal_presence=round(share, 4),
         moods=moods,
         vocal_source=source,

@@ -43,10 +43,12 @@ ENERGY_WEIGHTS = (0.5, 0.3, 0.2)
 BRIGHTNESS_RANGE = (123.0, 3500.0)
 """Hz; the centroid of a bass alone, and of cymbals alone."""
 
-ACOUSTIC_FALL = (-0.95, 0.2, 0.9)
-ACOUSTIC_TREBLE_DB = (-19.0, 5.0, -0.5)
-ACOUSTIC_SUB_DB = (-8.0, 3.0, -0.5)
-"""Middle, spread and weight of each sign of acoustic instruments, fitted to compositions that were rendered twice."""
+UNREST_DB = (1.1, 0.2, -0.9)
+DECAY_DB = (-0.08, 0.06, -0.6)
+SUB_BASS_DB = (-7.0, 3.0, -0.4)
+"""Middle, spread and weight of each sign of acoustic instruments, from compositions whose notes were rendered twice."""
+MOST_SPREADS = 2.5
+"""One sign alone does not decide."""
 
 
 def sounding_frames(features: FrameFeatures) -> Flags:
@@ -94,10 +96,8 @@ def level_rises(features: FrameFeatures) -> Values:
     return rises
 
 
-def onset_density(rises: Values, sounding: Flags) -> float:
-    """Onsets a second of the time that is not a pause: peaks of the rises above their mean in the second around."""
-    if len(rises) < 5 or not sounding.any():
-        return 0.0
+def onset_density(rises: Values) -> float:
+    """Onsets a second: peaks of the rises above their mean in the second around."""
     half = FRAMES_PER_SECOND // 2
     sums = np.concatenate([[0.0], np.cumsum(rises)])
     index = np.arange(len(rises))
@@ -106,14 +106,14 @@ def onset_density(rises: Values, sounding: Flags) -> float:
     padded = np.pad(rises, 2, constant_values=-1.0)
     around = np.lib.stride_tricks.sliding_window_view(padded, 5)
     peaks = (rises >= around.max(axis=1)) & (rises > mean + ONSET_RISE_DB) & (rises > padded[1:-3])
-    return float(peaks.sum() * FRAMES_PER_SECOND / sounding.sum())
+    return float(peaks.sum() * FRAMES_PER_SECOND / len(rises))
 
 
 def energy(features: FrameFeatures, rises: Values, sounding: Flags, bright: float) -> float:
     """Perceived intensity: the weighted mean of level, onsets and brightness."""
     power = float(features.power[sounding].mean(dtype=np.float64))
     level = _scaled(10 * np.log10(power), *LEVEL_RANGE_DB)
-    onsets = min(onset_density(rises, sounding) / MOST_ONSETS, 1.0)
+    onsets = min(onset_density(rises) / MOST_ONSETS, 1.0)
     return float(np.dot(ENERGY_WEIGHTS, (level, onsets, bright)))
 
 
@@ -129,24 +129,29 @@ def brightness(features: FrameFeatures, sounding: Flags) -> float:
 
 
 def acousticness(features: FrameFeatures, sounding: Flags) -> float:
-    """An estimate from three signs: slow decays, little treble, little sub-bass."""
+    """An estimate from three signs, of which acoustic instruments have little, much and little.
+
+    The unrest: the median change of a band between frames, because oscillators beat. The decay: the median change below
+    600 Hz, because struck and plucked strings decay all the time. The sub-bass: the share of the power below 60 Hz.
+    """
     bands = features.bands[sounding].astype(np.float64)
     shares = bands.sum(axis=0)
     if float(shares.sum()) <= 0.0 or len(bands) < 2:
         return 0.0
     shares /= shares.sum()
-    middle = (band_numbers() > erb_number(150.0)) & (band_numbers() < erb_number(5000.0))
-    weights = shares[middle] / max(float(shares[middle].sum()), 1e-12)
-    levels = 10 * np.log10(bands[:, middle] + 1e-9)
-    fall = float(np.minimum(np.diff(levels, axis=0), 0.0).mean(axis=0) @ weights)
-    treble = 10 * np.log10(float(shares[band_numbers() > erb_number(6000.0)].sum()) + 1e-9)
-    sub = 10 * np.log10(float(shares[band_numbers() < erb_number(60.0)].sum()) + 1e-9)
+    numbers = band_numbers()
+    low, middle, high = (float(number) for number in erb_number([150.0, 600.0, 5000.0]))
+    changes = np.diff(10 * np.log10(bands + 1e-9), axis=0)
+    body = (numbers > low) & (numbers < high)
+    weights = shares[body] / max(float(shares[body].sum()), 1e-12)
+    unrest = float(np.median(np.abs(changes[:, body]), axis=0) @ weights)
+    decay = float(np.median(changes[:, (numbers > low) & (numbers < middle)]))
+    sub = 10 * np.log10(float(shares[numbers < float(erb_number(60.0))].sum()) + 1e-9)
     evidence = 0.0
     for value, (centre, spread, weight) in zip(
-        (fall, treble, sub), (ACOUSTIC_FALL, ACOUSTIC_TREBLE_DB, ACOUSTIC_SUB_DB), strict=True
+        (unrest, decay, sub), (UNREST_DB, DECAY_DB, SUB_BASS_DB), strict=True
     ):
-        # One sign alone does not decide.
-        evidence += weight * float(np.clip((value - centre) / spread, -3.0, 3.0))
+        evidence += weight * float(np.clip((value - centre) / spread, -MOST_SPREADS, MOST_SPREADS))
     return float(1.0 / (1.0 + np.exp(-evidence)))
 
 

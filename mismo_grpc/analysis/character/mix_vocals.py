@@ -25,7 +25,7 @@ VOICE_HZ = (250.0, 4000.0)
 MOVEMENT_WEIGHT, VOICE_BAND_WEIGHT, OFFSET = 1.31, 3.52, 3.29
 """A logistic regression on windows of 3 s of composed songs and of songs with known stems; both sets alone give nearly
 the same weights. It recognises 7 of 10 windows."""
-MOST_IN_BAND = 0.7
+MOST_IN_BAND = 0.65
 """A share of the power in the range of voices above this is no further evidence: it may be any solo."""
 FLATTEST = 0.68
 """Spectral flatness of the bands of the voice above which a window is noise; music has 0.1 to 0.6, pink noise 0.9."""
