@@ -134,18 +134,18 @@ def acousticness(features: FrameFeatures, sounding: Flags) -> float:
     The unrest: the median change of a band between frames, because oscillators beat. The decay: the median change below
     600 Hz, because struck and plucked strings decay all the time. The sub-bass: the share of the power below 60 Hz.
     """
-    bands = features.bands[sounding].astype(np.float64)
-    shares = bands.sum(axis=0)
+    bands = features.bands[sounding]
+    shares = bands.sum(axis=0, dtype=np.float64)
     if float(shares.sum()) <= 0.0 or len(bands) < 2:
         return 0.0
     shares /= shares.sum()
     numbers = band_numbers()
     low, middle, high = (float(number) for number in erb_number([150.0, 600.0, 5000.0]))
-    changes = np.diff(10 * np.log10(bands + 1e-9), axis=0)
     body = (numbers > low) & (numbers < high)
     weights = shares[body] / max(float(shares[body].sum()), 1e-12)
-    unrest = float(np.median(np.abs(changes[:, body]), axis=0) @ weights)
-    decay = float(np.median(changes[:, (numbers > low) & (numbers < middle)]))
+    changes = np.diff(10 * np.log10(bands[:, body] + np.float32(1e-9)), axis=0)
+    unrest = float(np.median(np.abs(changes), axis=0) @ weights)
+    decay = float(np.median(changes[:, numbers[body] < middle]))
     sub = 10 * np.log10(float(shares[numbers < float(erb_number(60.0))].sum()) + 1e-9)
     evidence = 0.0
     for value, (centre, spread, weight) in zip(

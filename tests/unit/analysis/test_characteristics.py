@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -215,6 +216,25 @@ def test_any_audio_gives_numbers_from_0_to_1(audio: Samples, rate: int) -> None:
         assert all(
             type(score) is float and math.isfinite(score) and 0 <= score <= 1 for score in scores(result)
         )
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(900)
+def test_two_hours_need_little_memory(tmp_path: Path) -> None:
+    rate = 8_000  # the number of frames, and so the memory, is the same at any rate
+    minute = pulse(60, 120, rate)
+    with (tmp_path / "mix.f32").open("wb") as file:
+        for _ in range(120):
+            file.write(minute.astype("<f4").tobytes())
+    mix_file = MixFile(tmp_path / "mix.f32", 120 * len(minute), 2, rate)
+    tracemalloc.start()
+    try:
+        result = analyse_characteristics(AnalysisInputs(mix_file))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert result.danceability > 0.7
+    assert peak < 400e6
 
 
 def test_single_bad_samples_count_as_0() -> None:
