@@ -14,6 +14,12 @@ WORKDIR /app
 COPY requirements.lock ./
 RUN pip install -r requirements.lock
 
+# The analyses that need essentia:  docker build --build-arg EXTRAS=analysis ...  They are not in by default, because
+# essentia is under the AGPL 3.0: who offers a service with it must offer that service's source (README, "Licences").
+ARG EXTRAS
+COPY requirements-analysis.lock ./
+RUN for extra in ${EXTRAS:-}; do pip install -r "requirements-$extra.lock" || exit 1; done
+
 COPY pyproject.toml README.md LICENSE CHANGELOG.md server.py ./
 COPY mismo_grpc mismo_grpc
 COPY generated generated

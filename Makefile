@@ -13,6 +13,13 @@ PIP := $(PY) -m pip --disable-pip-version-check --no-input -q
 WITH_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 ARGS ?=
 
+# What demo and run install besides the base: README, "Extras". EXTRAS= leaves it out of a new .venv.
+EXTRAS ?= analysis plot
+# What the tests and checks use.
+DEV_EXTRAS := analysis plot bench dev
+# The files that say that these extras are installed.
+extra = $(patsubst %,$(VENV)/.extra-%,$(1))
+
 # Processes that share the tests, a file each at a time; 0: none, for a debugger.
 WORKERS ?= 2
 
@@ -21,16 +28,16 @@ ifeq ($(filter true 1,$(CI) $(HEAVY)),)
 MARKS := -m "not heavy"
 endif
 
-.PHONY: help demo run test test-node test-example check bench proto lock docs format clean base dev \
+.PHONY: help demo run test test-node test-example check bench proto lock docs format clean base extras dev \
 	check-format check-lint check-types check-rooms check-protos check-generated check-breaking check-docs
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
-demo: base ## separate the demo track, stems streaming from its middle (ARGS=... for scripts/demo.py)
+demo: extras ## separate the demo track, stems streaming from its middle (ARGS=... for scripts/demo.py)
 	$(PY) scripts/demo.py $(ARGS)
 
-run: base ## start the server (ARGS='--grpc-port 0 ...')
+run: extras ## start the server (ARGS='--grpc-port 0 ...')
 	$(PY) server.py $(ARGS)
 
 test: dev ## all tests but the minutes-long ones (HEAVY=1 for those too, ARGS=... for pytest)
@@ -64,7 +71,7 @@ endif
 
 check: check-format check-lint check-types check-rooms check-protos check-generated check-breaking check-docs ## all that CI checks besides tests
 
-bench: base ## the table of figures of docs/performance.md (ARGS=... for benchmarks)
+bench: base $(call extra,analysis bench) ## the table of figures of docs/performance.md (ARGS=... for benchmarks)
 	$(PY) -m benchmarks $(ARGS)
 
 proto: dev $(if $(NODE),$(NODE_MODULES)) ## the stubs from protos/: generated/, and clients/node/src/generated where there is a Node
@@ -110,10 +117,11 @@ check-breaking: dev
 check-docs: base
 	$(PY) scripts/make_docs.py --check
 
-# The environments: the base alone runs and demos, dev on top tests and checks. pip gets what the locks
-# name and, for torch, whatever that build of it asks for besides.
+# The environments: the base alone separates and serves, extras analyse, dev on top tests and checks. pip gets what the
+# locks name and, for torch, whatever that build of it asks for besides.
 base: $(VENV)/.base
-dev: $(VENV)/.dev
+extras: base $(call extra,$(EXTRAS))
+dev: base $(call extra,$(DEV_EXTRAS))
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -129,6 +137,20 @@ $(VENV)/.base: requirements.lock pyproject.toml | $(PY)
 	$(PIP) install --no-deps -e .
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.lock $(VENV)/.base
-	$(PIP) install -r requirements-dev.lock
+$(VENV)/.extra-%: requirements-%.lock $(VENV)/.base
+	$(PIP) install -r $<
+	@touch $@
+
+# essentia has wheels for Linux on x86-64 and these versions of Python only; without it the server has no genre and finds
+# beats by itself.
+ESSENTIA_FITS := import platform, sys; sys.exit(not ((3, 11) <= sys.version_info < (3, 14) \
+	and sys.platform == "linux" and platform.machine() == "x86_64"))
+
+$(VENV)/.extra-analysis: requirements-analysis.lock $(VENV)/.base
+	@if $(PY) -c '$(ESSENTIA_FITS)'; then \
+		echo 'The extra "analysis" installs essentia, which is under the AGPL 3.0 (README, "Licences"); EXTRAS= leaves it out.'; \
+		$(PIP) install -r $<; \
+	else \
+		echo 'The extra "analysis" is left out: essentia has no wheel for this Python and machine (README, "Extras").'; \
+	fi
 	@touch $@

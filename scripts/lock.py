@@ -1,4 +1,4 @@
-"""Writes requirements.lock and requirements-dev.lock: the versions that pip chooses now for pyproject.toml's ranges.
+"""Writes requirements.lock and a lock for each extra that the Makefile installs: the versions that pip chooses now.
 
 The locks are plain `name==version` lines, so pip gets each file from the index that it is configured for
 (docs/decisions/001-plain-lock.md). Packages that only the CUDA build of torch requires are left out: torch pins them
@@ -17,7 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = ROOT / "requirements.lock"
-DEV = ROOT / "requirements-dev.lock"
+EXTRAS = ("analysis", "plot", "bench", "dev")
+"""The extras with a lock, in the order in which they are resolved: a version that an earlier one has is kept."""
 
 HEADER = "# Written by `make lock` from pyproject.toml; do not edit.\n"
 _CUDA_ONLY = re.compile(r"^(nvidia-|cuda-|triton$)")
@@ -67,16 +68,32 @@ def render(pins: dict[str, str], *includes: str) -> str:
     return HEADER + "\n".join(lines) + "\n"
 
 
+def lock_of(extra: str) -> Path:
+    """Returns the lock of an extra, which has what the extra adds to the base."""
+    return ROOT / f"requirements-{extra}.lock"
+
+
 def main() -> None:
-    """Resolves the base, then the dev extra on top of it."""
+    """Resolves the base, then the extras on top of it.
+
+    Raises SystemExit if an extra needs another version of a package of the base.
+    """
     base = resolve(".")
     BASE.write_text(render(base))
-    dev = resolve(".[dev]", constraint=BASE)
-    changed = {name for name in base if dev.get(name) != base[name]}
-    if changed:
-        sys.exit(f"the dev extra changes versions of the base: {', '.join(sorted(changed))}")
-    DEV.write_text(render({name: version for name, version in dev.items() if name not in base}, BASE.name))
-    print(f"{BASE.name}: {len(base)} packages; {DEV.name}: {len(dev) - len(base)} more")
+    print(f"{BASE.name}: {len(base)} packages")
+    pinned = dict(base)
+    for extra in EXTRAS:
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraint:
+            constraint.write(render(pinned))
+            constraint.flush()
+            found = resolve(f".[{extra}]", constraint=Path(constraint.name))
+        changed = {name for name in base if found.get(name) != base[name]}
+        if changed:
+            sys.exit(f"the extra {extra} changes versions of the base: {', '.join(sorted(changed))}")
+        added = {name: version for name, version in found.items() if name not in base}
+        lock_of(extra).write_text(render(added, BASE.name))
+        pinned |= added
+        print(f"{lock_of(extra).name}: {len(added)} more")
 
 
 if __name__ == "__main__":

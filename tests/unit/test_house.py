@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +22,13 @@ from mismo_grpc import errors
 from mismo_grpc.settings import USE_GPU_NAMES, Settings
 from scripts.check_generated import differences
 from scripts.healthcheck import serving
-from scripts.lock import locked_names, normalised, public, render
+from scripts.lock import EXTRAS, lock_of, locked_names, normalised, public, render
 from scripts.make_docs import environment_names, stale
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS = ["requirements.lock", "requirements-dev.lock"]
+LOCKED_EXTRAS = ["analysis", "plot", "bench", "dev"]
+LOCKS = ["requirements.lock", *(f"requirements-{extra}.lock" for extra in LOCKED_EXTRAS)]
 
 # What the app server and its workers set, and the setting it must reach.
 LEGACY_NAMES = {
@@ -196,7 +199,7 @@ def test_locks_name_exact_public_versions_and_no_place_to_get_them(lock: str) ->
     ("lock", "requirements"),
     [
         ("requirements.lock", PROJECT["dependencies"]),
-        ("requirements-dev.lock", PROJECT["optional-dependencies"]["dev"]),
+        *((f"requirements-{extra}.lock", PROJECT["optional-dependencies"][extra]) for extra in LOCKED_EXTRAS),
     ],
 )
 def test_locks_lie_within_the_ranges_of_the_project(lock: str, requirements: list[str]) -> None:
@@ -205,6 +208,47 @@ def test_locks_lie_within_the_ranges_of_the_project(lock: str, requirements: lis
     )
     for requirement in map(Requirement, requirements):
         assert Version(pins[normalised(requirement.name)]) in requirement.specifier, str(requirement)
+
+
+def test_a_package_has_the_same_version_in_every_lock() -> None:
+    versions: dict[str, set[str]] = {}
+    for lock in LOCKS:
+        for line in (ROOT / lock).read_text().splitlines():
+            if not line.startswith(("#", "-")):
+                name, version = line.split("==")
+                versions.setdefault(name, set()).add(version)
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+    assert [lock_of(extra).name for extra in EXTRAS] == LOCKS[1:]
+
+
+def made(*arguments: str) -> str:
+    """What make would run in a checkout without an environment."""
+    command = ["make", "-n", "--no-print-directory", "VENV=.venv-that-is-not-there", *arguments]
+    # The make that runs the tests hands its own arguments down.
+    environment = {
+        name: text for name, text in os.environ.items() if name not in {"MAKEFLAGS", "MFLAGS", "EXTRAS"}
+    }
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.mark.parametrize("target", ["demo", "run"])
+def test_demo_and_run_install_the_extras_unless_they_are_left_out(target: str) -> None:
+    with_extras, without = made(target), made(target, "EXTRAS=")
+    assert "install -r requirements-analysis.lock" in with_extras
+    assert "install -r requirements-plot.lock" in with_extras
+    assert with_extras.index("AGPL") < with_extras.index("install -r requirements-analysis.lock")
+    assert "requirements-" not in without
+    assert "AGPL" not in without
+
+
+def test_the_base_has_nothing_of_the_extras() -> None:
+    base = {normalised(Requirement(text).name) for text in PROJECT["dependencies"]}
+    locked = locked_names((ROOT / "requirements.lock").read_text().splitlines())
+    for extra in ("analysis", "plot", "bench"):
+        wanted = {normalised(Requirement(text).name) for text in PROJECT["optional-dependencies"][extra]}
+        assert wanted & (base | locked) == set()
 
 
 def test_the_lock_of_a_cpu_machine_installs_on_a_gpu_one() -> None:

@@ -1,0 +1,1 @@
+"""The measures behind the characteristics of a track, computed with numpy alone."""
