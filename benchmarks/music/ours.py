@@ -34,7 +34,7 @@ def estimate_all(mix: MixFile) -> Estimate:
 
         from mismo_grpc.analysis.transition import find_transitions
 
-        found.timed("transition", lambda: find_transitions(audio, rate, beats, downbeats, sections))
+        found.timed("transition", lambda: find_transitions(audio, rate, downbeats, sections))
     with suppress(ModuleNotFoundError):
         from mismo_grpc.analysis.characteristics import measure_characteristics
 

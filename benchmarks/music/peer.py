@@ -74,11 +74,11 @@ def _chords(chroma: Floats, beats: npt.NDArray[np.int64], end: float) -> Spans:
     likeness = templates @ (synchronous / np.maximum(np.linalg.norm(synchronous, axis=0), 1e-9))
     # A softmax, so that the likenesses are the probabilities that the decoder takes.
     odds = np.exp(10 * likeness)
-    path = librosa.sequence.viterbi_discriminative(
+    path: list[int] = librosa.sequence.viterbi_discriminative(
         odds / odds.sum(axis=0), librosa.sequence.transition_loop(len(labels), STAY)
-    )
+    ).tolist()
     times = _edges(beats, synchronous.shape[1], end)
-    return tuple((times[i], times[i + 1], labels[state]) for i, state in enumerate(path.tolist()))
+    return tuple((times[i], times[i + 1], labels[state]) for i, state in enumerate(path))
 
 
 def _sections(audio: Any, chroma: Floats, beats: npt.NDArray[np.int64], end: float, count: int) -> Spans:
@@ -94,7 +94,8 @@ def _sections(audio: Any, chroma: Floats, beats: npt.NDArray[np.int64], end: flo
     ]
     stacked = np.concatenate(scaled)
     times = _edges(beats, stacked.shape[1], end)
-    starts = [times[i] for i in librosa.segment.agglomerative(stacked, min(count, stacked.shape[1])).tolist()]
+    firsts: list[int] = librosa.segment.agglomerative(stacked, min(count, stacked.shape[1])).tolist()
+    starts = [times[first] for first in firsts]
     return tuple(
         (begin, stop, str(i)) for i, (begin, stop) in enumerate(zip(starts, [*starts[1:], end], strict=True))
     )

@@ -19,6 +19,8 @@ TEMPO_TOLERANCE = 0.04
 """Gouyon et al., "An experimental comparison of audio tempo induction algorithms", IEEE TASLP 14(5), 2006."""
 OCTAVES = (1.0, 2.0, 3.0, 1 / 2, 1 / 3)
 """The factors that accuracy 2 of the same paper accepts."""
+WINDOWS = (0.5, 3.0)
+"""Of hits of boundaries, in seconds (Turnbull et al., ISMIR 2007; Levy and Sandler, IEEE TASLP 16(2), 2008)."""
 
 
 def composed_scores(song: ComposedSong, found: Estimate) -> dict[str, float]:
@@ -44,7 +46,7 @@ def composed_scores(song: ComposedSong, found: Estimate) -> dict[str, float]:
 
 def beat_scores(truth: Sequence[float], found: Sequence[float]) -> dict[str, float]:
     """F-measure within 70 ms and continuity (CMLt, and AMLt, which accepts other metrical levels) from second 5 on."""
-    beat = cast("Any", _mir_eval().beat)
+    beat = _mir_eval().beat
     reference, estimate = (beat.trim_beats(np.asarray(times, dtype=np.float64)) for times in (truth, found))
     _, cmlt, _, amlt = beat.continuity(reference, estimate)
     return {
@@ -64,9 +66,14 @@ def tempo_scores(truth: float, found: float | None) -> dict[str, float]:
     }
 
 
-def key_score(truth: str, found: str) -> float:
-    """MIREX: 1 for the key, 0.5 for a fifth above it, 0.3 for its relative, 0.2 for its parallel key; "" has 0."""
-    return float(_mir_eval().key.weighted_score(truth, found)) if found else 0.0
+def key_score(truth: str, found: str, *, either_fifth: bool = False) -> float:
+    """MIREX: 1 for the key, 0.5 for a fifth above it, 0.3 for its relative, 0.2 for its parallel key; "" has 0.
+
+    With `either_fifth` also 0.5 for a fifth below.
+    """
+    if not found:
+        return 0.0
+    return float(_mir_eval().key.weighted_score(truth, found, allow_descending_fifths=either_fifth))
 
 
 def chord_scores(truth: Sequence[Span], found: Spans) -> dict[str, float]:
@@ -81,13 +88,17 @@ def chord_scores(truth: Sequence[Span], found: Spans) -> dict[str, float]:
 
 
 def section_scores(truth: Sequence[Span], found: Spans) -> dict[str, float]:
-    """Hit rate (F) of the boundaries within 0.5 s and 3 s; the beginning and the end of the song do not count."""
+    """Hit rate (F) of the boundaries within 0.5 s and 3 s: of all (mir_eval's default), and of the inner ones.
+
+    Beginning and end of a song are hits of every estimate, so the score of the inner ones says more.
+    """
     reference = _intervals([(s.start, s.end, s.label) for s in truth])
     estimate = _intervals(found)
     segment = _mir_eval().segment
     return {
-        f"boundary_{name}": float(segment.detection(reference, estimate, window=window, trim=True)[2])
-        for name, window in (("0.5", 0.5), ("3", 3.0))
+        f"{which}_{window:g}": float(segment.detection(reference, estimate, window=window, trim=trim)[2])
+        for which, trim in (("boundary", False), ("inner", True))
+        for window in WINDOWS
     }
 
 

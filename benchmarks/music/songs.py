@@ -96,8 +96,9 @@ def plans(count: int, seconds: float, first_seed: int) -> list[Plan]:
     for index in range(count):
         # Multiples of the golden ratio spread evenly whatever the count is, and do not follow the keys.
         tempo = round(SLOWEST + (FASTEST - SLOWEST) * ((index + 1) * _GOLDEN % 1), 1)
-        # 7 and 12 share no divisor: 24 songs in a row have all tonics in both modes.
-        key = f"{PITCH_NAMES[index * 7 % 12]} {'major' if index % 24 < 12 else 'minor'}"
+        # By fifths; the second dozen has the other mode of each tonic.
+        mode = ("major", "minor")[(index + index // 12) % 2]
+        key = f"{PITCH_NAMES[index * 7 % 12]} {mode}"
         metre = 3 if index % 5 == 2 else 4
         # A ramp ends within the range of tempi.
         ramp = RAMP if tempo * RAMP <= FASTEST else 1 / RAMP
@@ -121,7 +122,9 @@ def render_song(plan: Plan, folder: Path, fonts: Sequence[Path] = ()) -> Compose
     else:
         stems = list(render(composition, sample_rate=SAMPLE_RATE, seed=plan.seed).values())
     path = folder / f"composed-{plan.seed}.f32"
-    return ComposedSong(plan, _write(path, np.sum(stems, axis=0, dtype=np.float32)), annotate(composition))
+    return ComposedSong(
+        plan, _write(path, np.asarray(np.sum(stems, axis=0, dtype=np.float32))), annotate(composition)
+    )
 
 
 def real_songs(music: Path, folder: Path, count: int, seconds: float | None = None) -> list[RealSong]:

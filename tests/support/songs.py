@@ -47,7 +47,7 @@ def song(
     brief = Brief(seconds, tempo, key, chords, tempo_end, beats_per_bar)
     composition = compose(brief, seed)
     stems = render(composition, sample_rate=sample_rate, seed=seed)
-    audio = np.sum(list(stems.values()), axis=0, dtype=np.float32)
+    audio = np.asarray(np.sum(list(stems.values()), axis=0, dtype=np.float32))
     for samples in (audio, *stems.values()):
         samples.flags.writeable = False
     return Song(audio, sample_rate, annotate(composition), stems)
