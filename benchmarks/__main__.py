@@ -17,6 +17,8 @@ from rich.console import Console
 
 from benchmarks.case import EMBEDDED_MODEL, ROOT, Bench, Case
 from benchmarks.cases import (
+    analysis,
+    analysis_beside,
     delivery,
     first_audio,
     interruptions,
@@ -34,6 +36,7 @@ from benchmarks.cases import (
 )
 from benchmarks.commands import last_lines
 from benchmarks.models import LOCAL_MODEL
+from benchmarks.music.songs import FIRST_SEED, REAL_MUSIC, MusicOptions
 from benchmarks.table import Row, failed, json_report, rich_table, write_markdown
 from benchmarks.tracks import DEMO_TRACK, Tracks
 
@@ -52,6 +55,8 @@ CASES: tuple[Case, ...] = (
     watch_jobs.CASE,
     delivery.CASE,
     loudness.CASE,
+    analysis.CASE,
+    analysis_beside.CASE,
     player_beside_bulk.CASE,
     interruptions.POWER_CUTS,
     interruptions.KILLS,
@@ -122,12 +127,26 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="write the table to FILE, between its marks if it has them",
     )
+    music = parser.add_argument_group("music, of the case analysis")
+    music.add_argument("--songs", type=int, default=0, help="composed songs (24)")
+    music.add_argument("--song-seconds", type=float, default=0.0, metavar="S", help="their length (90)")
+    music.add_argument(
+        "--song-seed", type=int, default=FIRST_SEED, metavar="N", help=f"seed of the first ({FIRST_SEED})"
+    )
+    music.add_argument(
+        "--font", type=Path, action="append", default=[], help="sound font that plays them; repeatable"
+    )
+    music.add_argument(
+        "--music", type=Path, default=REAL_MUSIC, help="folder of real songs (../shared/music)"
+    )
     given = parser.parse_args(arguments)
     unknown = set(given.names) - {case.name for case in CASES}
     if unknown:
         parser.error(f"no such case: {', '.join(sorted(unknown))}; --list shows their names")
     if not given.list and not given.track.is_file():
         parser.error(f"there is no file {given.track}; name any audio file with --track")
+    if missing := [str(font) for font in given.font if not font.is_file()]:
+        parser.error(f"no such sound font: {', '.join(missing)}")
     return given
 
 
@@ -147,6 +166,9 @@ async def _measure(given: argparse.Namespace, cases: Sequence[Case], console: Co
             device=given.device,
             quick=given.quick,
             say=lambda text: console.print(f"    {text}", style="dim", markup=False),
+            music=MusicOptions(
+                given.songs, given.song_seconds, given.song_seed, tuple(given.font), given.music
+            ),
         )
         for case in cases:
             console.print(f"{case.name}: {case.summary}", style="bold", markup=False)

@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.commands import plain_environment
 from benchmarks.models import demucs_repository, server_model_dirs
+from benchmarks.music.songs import MusicOptions
 from benchmarks.network import Link
 from benchmarks.server import Server, ServerPlan, running_server
 from benchmarks.table import Row
@@ -31,6 +32,7 @@ class Bench:
     device: str
     quick: bool
     say: Callable[[str], None]
+    music: MusicOptions = field(default_factory=MusicOptions)
 
     def few(self, usual: int, quick: int) -> int:
         """Returns the number of trials, or of seconds of a track: `quick` in a quick run, else `usual`."""

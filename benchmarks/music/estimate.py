@@ -1,0 +1,52 @@
+"""What an analyser finds in a song, in the terms that scores compare, and what finding it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import TypeVar
+
+T = TypeVar("T")
+
+Spans = tuple[tuple[float, float, str], ...]
+"""Start and end in seconds, and the label."""
+KIB = 1024
+
+
+@dataclass
+class Estimate:
+    """Times in seconds; `key` as in "Eb minor", "" if none was found; chords in Harte's syntax.
+
+    None says that there is no such analysis.
+
+    `seconds` has the time that each stage took, `peak_rss` the largest memory of the process until then in bytes.
+    """
+
+    tempo: float | None = None
+    beats: tuple[float, ...] | None = None
+    downbeats: tuple[float, ...] | None = None
+    beats_per_bar: int | None = None
+    key: str | None = None
+    chords: Spans | None = None
+    sections: Spans | None = None
+    beat_tracker: str = ""
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    peak_rss: int = 0
+
+    def timed(self, stage: str, function: Callable[[], T]) -> T:
+        """Calls the function and records the time of the stage."""
+        begin = perf_counter()
+        answer = function()
+        self.seconds[stage] = perf_counter() - begin
+        return answer
+
+
+def peak_rss() -> int:
+    """The largest resident memory of this process so far, in bytes; pages of a mapped file count too."""
+    # The maximum of getrusage would include the process that this one was forked from.
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * KIB
+    raise ValueError("/proc/self/status has no VmHWM")
