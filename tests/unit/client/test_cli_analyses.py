@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from mismo.analysis.v1 import job_pb2, job_service_pb2, results_pb2, stage_pb2
+from mismo_client.command.analysis.results_table import result_rows
 from tests.unit.client.analysed import ANALYSES, analysed
 from tests.unit.client.command import finish, mismo, start
 from tests.unit.client.peer import Peer
@@ -135,6 +136,16 @@ async def test_an_annotation_that_is_not_there_is_an_error_behind_the_table(
     assert not (tmp_path / "a.jams").exists()
 
 
+async def test_a_file_that_fails_keeps_no_other_from_being_written(analyst: Peer, tmp_path: Path) -> None:
+    unreadable = tmp_path / "song.flac"
+    unreadable.write_bytes(b"the peer does not look at it")
+    options = ["--plot", "song.png", "--jams", "song.jams"]
+    done = await mismo(analyst.target, "analyze", unreadable, *options, cwd=tmp_path)
+    assert done.code == 1
+    assert "song.flac cannot be decoded here" in done.err.splitlines()[-1]
+    assert {path.name for path in tmp_path.iterdir()} == {"song.flac", "song.jams"}
+
+
 async def test_a_picture_without_its_library_is_refused_before_the_work(
     analyst: Peer, track: Path, tmp_path: Path
 ) -> None:
@@ -225,6 +236,41 @@ async def test_files_are_analysed_before_they_are_compared(
     assert all(stage_pb2.STAGE_TRANSITION in submit.options.stages for submit in analyst.submits)
     (asked,) = analyst.compares
     assert (asked.outgoing_job_id, asked.incoming_job_id) == (jobs[str(track)], jobs[str(other)])
+
+
+async def test_a_job_that_still_runs_is_waited_for(analyst: Peer, tmp_path: Path) -> None:
+    analyst.jobs = [
+        analyst.job("first", job_pb2.JOB_STATE_RUNNING),
+        analysed(analyst.job("second")),
+    ]
+    done = await mismo(analyst.target, "compare", "first", "second", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "waiting for job first" in done.err
+    assert len(analyst.compares) == 1
+
+
+async def test_results_are_told_by_the_other_commands(analyst: Peer, track: Path, tmp_path: Path) -> None:
+    done = await mismo(analyst.target, "submit", track, "--stage", "basic_features", "--wait", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert (
+        "stage     basic_features succeeded: 120.0 BPM, F# minor (11A), 4/4, -9.2 LUFS"
+        in done.err.splitlines()
+    )
+
+
+def test_a_moving_tempo_and_missing_values_are_told() -> None:
+    job = analysed(job_pb2.Job())
+    found = job.stages[1].basic_features
+    for place in range(41):
+        found.tempo_curve.add(time=2 * place, tempo=120 + place / 2)
+    rows = result_rows(job)
+    assert ("", "moves", "0:00 120.0, 0:16 124.0, 0:32 128.0, 0:48 132.0, 1:04 136.0, 1:20 140.0") in rows
+    found.CopyFrom(results_pb2.BasicFeaturesResult(duration=3))
+    rows = result_rows(job)
+    assert ("tempo", "no beat found", "") in rows
+    assert ("key", "no pitched sound", "") in rows
+    assert ("loudness", "nothing to measure", "") in rows
+    assert not {"metre", "tuning", "dynamics"} & {name for name, _, _ in rows}
 
 
 async def test_a_job_without_cue_points_is_told_with_the_way_out(peer: Peer, tmp_path: Path) -> None:
