@@ -13,8 +13,6 @@ from mismo_grpc.analysis.rhythm.tracked import NOTHING, Audio, Tracked
 Values = npt.NDArray[np.float32]
 Frames = npt.NDArray[np.float64]
 
-ONSET_DELAY = 0.0
-"""Seconds by which the flux of a sudden onset peaks after it; measured with clicks at several sample rates."""
 SEARCH_FRAMES = 3
 """A beat is moved to the strongest onset that is at most this far away."""
 ACTIVE = 0.5
@@ -40,7 +38,7 @@ def track(audio: Audio, sample_rate: int) -> Tracked:
     frames, first = _completed(hypothesis, pulse)
     metre = hypothesis.beats_per_bar
     return Tracked(
-        beats=onsets.time_of(_refined(frames, pulse)) - ONSET_DELAY,
+        beats=onsets.time_of(_refined(frames, pulse)),
         confidence=confidence,
         downbeats=tuple(range(first, len(frames), metre)),
         beats_per_bar=metre,
