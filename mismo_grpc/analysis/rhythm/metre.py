@@ -26,7 +26,7 @@ REACH_FRAMES = 2
 TEMPI = (54.0, 215.0)
 """Beats that are slower or faster are not considered."""
 METRES = (3, 4)
-FLOOR = 0.05
+FLOOR = 0.2
 """The least onset strength, relative to the mean of all frames, whose logarithm is taken."""
 REFERENCE_TEMPO = 110.0
 CORRELATION_SCALE = 3.0

@@ -22,7 +22,7 @@ SEARCH_FRAMES = 3
 """A beat is moved to the strongest onset that is at most this far away."""
 ACTIVE = 0.5
 """The strength of an onset, relative to the local mean, before the first and after the last of which no beats are."""
-PERIODICITY_RANGE = (0.06, 0.3)
+PERIODICITY_RANGE = (0.08, 0.3)
 """The autocorrelation at the period of the beat for a confidence of 0 and of 1; noise and speech are below it."""
 
 
@@ -62,6 +62,7 @@ def _pulses(pulse: Values, period: float) -> Frames:
     if fitted is None:
         return tracked
     equal, on = fitted
+    equal = equal[(equal >= 0.0) & (equal <= len(pulse) - 1)]
     away = tracked[~on]
     if len(away) == 0:
         return equal

@@ -84,13 +84,13 @@ def _is_steady(beats: Times, smooth: Times, line: tuple[float, float]) -> bool:
 
 
 def _stability(beats: Times, smooth: Times, period: float) -> float:
-    """1 if all intervals are equal, falling to 0 at a deviation of UNSTEADY.
+    """1 if all intervals are equal, falling to 0 at a deviation of UNSTEADY from the median tempo.
 
-    The deviation is that of the beats from their local line and of the local tempo from the median, whichever is larger.
+    The deviation of single beats from their local line counts half, because onsets are not measured without error.
     """
     scatter = 1.4826 * float(np.median(np.abs(beats - smooth))) / period
     drift = 1.4826 * float(np.median(np.abs(np.diff(smooth) - period))) / period
-    return max(0.0, 1.0 - max(scatter, drift) / UNSTEADY)
+    return max(0.0, 1.0 - max(scatter / 2, drift) / UNSTEADY)
 
 
 def _curve(smooth: Times) -> tuple[TempoPoint, ...]:
@@ -99,10 +99,11 @@ def _curve(smooth: Times) -> tuple[TempoPoint, ...]:
     points: list[TempoPoint] = []
     begin = 0
     for index in range(1, len(tempi) + 1):
-        # A part is as long as its tempi are within CHANGE of each other.
+        # A part is as long as its tempi are within CHANGE of their middle.
         if index < len(tempi) and np.ptp(tempi[begin : index + 1]) <= 2 * CHANGE * tempi[begin]:
             continue
         tempo = float(np.median(tempi[begin:index]))
-        points.append(TempoPoint(round(float(smooth[begin]), 4), round(tempo, 2)))
+        if not points or abs(tempo / points[-1].tempo - 1.0) > CHANGE:
+            points.append(TempoPoint(max(0.0, round(float(smooth[begin]), 4)), round(tempo, 2)))
         begin = index
     return tuple(points) if len(points) > 1 else ()
