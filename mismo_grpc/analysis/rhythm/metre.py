@@ -18,7 +18,6 @@ from mismo_grpc.analysis.rhythm.onsets import FRAMES_PER_CHROMA, RANGES, Onsets
 from mismo_grpc.analysis.rhythm.pulse import level_out, periodicity
 
 Values = npt.NDArray[np.float64]
-Pulse = npt.NDArray[np.int64]
 
 STEPS_PER_PULSE = 4
 """Each pulse is divided into so many steps: sixteenths if the pulse is the beat, thirty-seconds if it is the eighth."""
@@ -27,7 +26,7 @@ REACH_FRAMES = 2
 TEMPI = (54.0, 215.0)
 """Beats that are slower or faster are not considered."""
 METRES = (3, 4)
-FLOOR = 0.05
+FLOOR = 0.2
 """The least onset strength, relative to the mean of all frames, whose logarithm is taken."""
 REFERENCE_TEMPO = 110.0
 CORRELATION_SCALE = 3.0
@@ -52,7 +51,7 @@ class Hypothesis:
 
 
 def choose_metre(
-    onsets: Onsets, pulse: npt.NDArray[np.float32], pulses: Sequence[Pulse]
+    onsets: Onsets, pulse: npt.NDArray[np.float32], pulses: Sequence[Values]
 ) -> tuple[Hypothesis, float] | None:
     """The most probable hypothesis over the candidate pulses, in frames, and the probability of its bars.
 
@@ -68,7 +67,7 @@ def choose_metre(
 
 
 def hypotheses(
-    onsets: Onsets, pulse: npt.NDArray[np.float32], pulses: Sequence[Pulse]
+    onsets: Onsets, pulse: npt.NDArray[np.float32], pulses: Sequence[Values]
 ) -> Iterator[Hypothesis]:
     """All levels, metres and phases over the candidate pulses."""
     strengths = [level_out(onsets.strength[:, index], onsets.frame_rate) for index in (0, 2, 3)]
@@ -77,7 +76,7 @@ def hypotheses(
         if len(frames) < 2 * max(METRES):
             continue
         steps, observations = observe(onsets, frames)
-        gain = float(pulse[frames].mean())
+        gain = float(pulse[np.round(frames).astype(int)].mean())
         # The pulse may be the beat or the eighth, and the tracker may have followed the offbeats.
         for level in (1, 2):
             per_beat = level * STEPS_PER_PULSE
@@ -96,7 +95,7 @@ def hypotheses(
                         yield Hypothesis(beats, metre, first, features)
 
 
-def observe(onsets: Onsets, pulses: Pulse) -> tuple[Values, Values]:
+def observe(onsets: Onsets, pulses: Values) -> tuple[Values, Values]:
     """Divides pulses, in frames, into steps; the strength of each range and the change of harmony at each step.
 
     The strength of each range has a mean of 1 over all frames, the change a mean of 1 over the steps.
@@ -113,7 +112,7 @@ def observe(onsets: Onsets, pulses: Pulse) -> tuple[Values, Values]:
     return steps, np.column_stack([strongest, change])
 
 
-def harmonic_change(chroma: npt.NDArray[np.float32], frames: Pulse, period: float) -> Values:
+def harmonic_change(chroma: npt.NDArray[np.float32], frames: npt.NDArray[np.int64], period: float) -> Values:
     """How much the chroma of the period after each frame differs from that before, by their cosine; the mean is 1."""
     sums = np.concatenate([np.zeros((1, 12)), np.cumsum(chroma, axis=0, dtype=np.float64)])
     centre = np.round(frames / FRAMES_PER_CHROMA).astype(int)

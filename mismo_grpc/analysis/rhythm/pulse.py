@@ -50,7 +50,7 @@ def level_out(total: Values, frame_rate: float) -> Values:
     sums = np.concatenate([[0.0], np.cumsum(total, dtype=np.float64)])
     begin = np.clip(np.arange(len(total)) - width // 2, 0, len(total) - width)
     local = (sums[begin + width] - sums[begin]) / width
-    return (total / np.maximum(local, QUIET_SHARE * float(total.mean()))).astype(np.float32)
+    return (total / np.maximum(local, max(QUIET_SHARE * float(total.mean()), 1e-9))).astype(np.float32)
 
 
 def periodicity(pulse: Values, frame_rate: float) -> Values:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mismo_grpc.analysis.rhythm.metre import Hypothesis, choose_metre
-from mismo_grpc.analysis.rhythm.onsets import measure_onsets
+from mismo_grpc.analysis.rhythm.lattice import fit_lattice
+from mismo_grpc.analysis.rhythm.metre import REACH_FRAMES, Hypothesis, choose_metre
+from mismo_grpc.analysis.rhythm.onsets import Onsets, measure_onsets
 from mismo_grpc.analysis.rhythm.pulse import candidate_periods, periodicity, pulse_strength, track_pulse
 from mismo_grpc.analysis.rhythm.tracked import NOTHING, Audio, Tracked
 
 Values = npt.NDArray[np.float32]
 Frames = npt.NDArray[np.float64]
 
-ONSET_DELAY = 0.0
-"""Seconds by which the flux of a sudden onset peaks after it; measured with clicks at several sample rates."""
+EQUAL_FRAMES = 1e-6
+"""Intervals that differ less are equal."""
+LEAST_SUPPORT = 0.36
+"""Pulses of a constant tempo have at least this share of the strength of the pulses tracked elsewhere."""
 SEARCH_FRAMES = 3
 """A beat is moved to the strongest onset that is at most this far away."""
 ACTIVE = 0.5
 """The strength of an onset, relative to the local mean, before the first and after the last of which no beats are."""
-PERIODICITY_RANGE = (0.06, 0.3)
+PERIODICITY_RANGE = (0.08, 0.3)
 """The autocorrelation at the period of the beat for a confidence of 0 and of 1; noise and speech are below it."""
 
 
@@ -29,7 +32,7 @@ def track(audio: Audio, sample_rate: int) -> Tracked:
     pulse = pulse_strength(onsets.strength, onsets.frame_rate)
     correlation = periodicity(pulse, onsets.frame_rate)
     periods = candidate_periods(correlation, onsets.frame_rate)
-    pulses = [track_pulse(pulse, period) for period in periods]
+    pulses = [_pulses(pulse, period) for period in periods]
     chosen = choose_metre(onsets, pulse, pulses)
     if chosen is None:
         return NOTHING
@@ -38,14 +41,41 @@ def track(audio: Audio, sample_rate: int) -> Tracked:
     if confidence <= 0.0:
         return NOTHING
     frames, first = _completed(hypothesis, pulse)
-    metre = hypothesis.beats_per_bar
     return Tracked(
-        beats=onsets.time_of(_refined(frames, pulse)) - ONSET_DELAY,
+        beats=onsets.time_of(_refined(frames, pulse)),
         confidence=confidence,
-        downbeats=tuple(range(first, len(frames), metre)),
-        beats_per_bar=metre,
+        downbeats=tuple(range(first, len(frames), hypothesis.beats_per_bar)),
+        beats_per_bar=hypothesis.beats_per_bar,
         metre_confidence=confidence * probability,
+        constant=bool(np.ptp(np.diff(hypothesis.beats)) < EQUAL_FRAMES),
     )
+
+
+def _pulses(pulse: Values, period: float) -> Frames:
+    """The pulses in about `period` frames; equally spaced if the tempo is constant.
+
+    Where nothing sounds on the pulses of a constant tempo, other onsets may have drawn the tracker away. But where the
+    tracker has found much stronger onsets, the tempo does change.
+    """
+    tracked = _refined(track_pulse(pulse, period).astype(np.float64), pulse)
+    fitted = fit_lattice(tracked)
+    if fitted is None:
+        return tracked
+    equal, on = fitted
+    equal = equal[(equal >= 0.0) & (equal <= len(pulse) - 1)]
+    away = tracked[~on]
+    if len(away) == 0:
+        return equal
+    nearest = equal[np.abs(equal - away[:, np.newaxis]).argmin(axis=1)]
+    is_better = _support(away, pulse) * LEAST_SUPPORT > _support(nearest, pulse)
+    return tracked if is_better else equal
+
+
+def _support(frames: Frames, pulse: Values) -> float:
+    """The mean of the strongest onsets near the frames."""
+    shifts = np.arange(-REACH_FRAMES, REACH_FRAMES + 1)
+    near = np.clip(np.round(frames).astype(int)[:, np.newaxis] + shifts, 0, len(pulse) - 1)
+    return float(pulse[near].max(axis=1).mean())
 
 
 def _confidence(correlation: Values, hypothesis: Hypothesis) -> float:

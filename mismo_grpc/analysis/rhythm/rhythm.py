@@ -63,7 +63,7 @@ def _rhythm(tracked: Tracked, name: str) -> Rhythm:
     beats = tracked.beats
     if len(beats) < MIN_BEATS:
         return Rhythm(None, 0.0, 0.0, (), (), (), 0, 0.0, name)
-    estimate = estimate_tempo(beats)
+    estimate = estimate_tempo(beats, constant=tracked.constant)
     times = np.maximum(np.round(estimate.beats, 4), 0.0)
     beat_times = tuple(float(time) for time in times)
     return Rhythm(

@@ -33,15 +33,15 @@ class TempoEstimate:
     beats: Times
 
 
-def estimate_tempo(beats: Times) -> TempoEstimate:
+def estimate_tempo(beats: Times, *, constant: bool = False) -> TempoEstimate:
     """The tempo of beats in seconds, of which there are at least 3; their intervals are positive.
 
     A machine plays at a constant tempo: if the beats scatter about one line, the beats are put on it, which is more
-    precise than any one onset. The line is fitted by least squares without outliers.
+    precise than any one onset; so they are if the tempo is known to be `constant`. The line is fitted by least squares without outliers.
     """
     line = _robust_line(beats)
     smooth = _local_lines(beats)
-    if _is_steady(beats, smooth, line):
+    if constant or _is_steady(beats, smooth, line):
         index = np.arange(len(beats))
         on_line: Times = line[0] + line[1] * index
         return TempoEstimate(60.0 / line[1], _stability(beats, on_line, line[1]), (), on_line)
@@ -84,13 +84,13 @@ def _is_steady(beats: Times, smooth: Times, line: tuple[float, float]) -> bool:
 
 
 def _stability(beats: Times, smooth: Times, period: float) -> float:
-    """1 if all intervals are equal, falling to 0 at a deviation of UNSTEADY.
+    """1 if all intervals are equal, falling to 0 at a deviation of UNSTEADY from the median tempo.
 
-    The deviation is that of the beats from their local line and of the local tempo from the median, whichever is larger.
+    The deviation of single beats from their local line counts half, because onsets are not measured without error.
     """
     scatter = 1.4826 * float(np.median(np.abs(beats - smooth))) / period
     drift = 1.4826 * float(np.median(np.abs(np.diff(smooth) - period))) / period
-    return max(0.0, 1.0 - max(scatter, drift) / UNSTEADY)
+    return max(0.0, 1.0 - max(scatter / 2, drift) / UNSTEADY)
 
 
 def _curve(smooth: Times) -> tuple[TempoPoint, ...]:
@@ -99,10 +99,11 @@ def _curve(smooth: Times) -> tuple[TempoPoint, ...]:
     points: list[TempoPoint] = []
     begin = 0
     for index in range(1, len(tempi) + 1):
-        # A part is as long as its tempi are within CHANGE of each other.
+        # A part is as long as its tempi are within CHANGE of their middle.
         if index < len(tempi) and np.ptp(tempi[begin : index + 1]) <= 2 * CHANGE * tempi[begin]:
             continue
         tempo = float(np.median(tempi[begin:index]))
-        points.append(TempoPoint(round(float(smooth[begin]), 4), round(tempo, 2)))
+        if not points or abs(tempo / points[-1].tempo - 1.0) > CHANGE:
+            points.append(TempoPoint(max(0.0, round(float(smooth[begin]), 4)), round(tempo, 2)))
         begin = index
     return tuple(points) if len(points) > 1 else ()

@@ -15,6 +15,7 @@ class Tracked:
     """Beats in seconds, ascending; `downbeats` are the indices of those that begin a bar.
 
     `beats_per_bar` is 0 if no bars were found. The confidences, from 0 to 1, are of the beats and of the bars.
+    `constant` says that the tracker found one tempo for the whole track.
     """
 
     beats: npt.NDArray[np.float64]
@@ -22,6 +23,7 @@ class Tracked:
     downbeats: tuple[int, ...] = ()
     beats_per_bar: int = 0
     metre_confidence: float = 0.0
+    constant: bool = False
 
 
 NOTHING = Tracked(np.zeros(0))
