@@ -20,7 +20,7 @@ from mismo.analysis.v1 import job_pb2, stage_pb2
 from mismo.analysis.v1 import job_service_pb2 as jobs_pb2
 from mismo_grpc.jobs.job import Stage
 from mismo_grpc.stages.analysis import AnalysisStage
-from tests.service.conftest import Server, StartServer
+from tests.service.conftest import Server
 from tests.service.test_stages import stage_ended, status_of
 from tests.support.analyses import crash, crash_once
 from tests.support.calls import PATIENCE, SUCCEEDED, names_of, options, refused, stage_states
@@ -89,6 +89,7 @@ async def test_every_analysis_of_one_track(server: Server, track: Path, composed
     await server.nothing_is_held()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 async def test_the_annotation_is_valid_jams(server: Server, track: Path, tmp_path: Path) -> None:
     await server.client.submit(track, job_id="job", wanted=options(stages=[CHORDS, SECTIONS]))
     await server.client.succeeded("job")
@@ -104,13 +105,17 @@ async def test_the_annotation_is_valid_jams(server: Server, track: Path, tmp_pat
     }
 
 
-async def test_analyses_alone_load_no_separation_model(start: StartServer, track: Path) -> None:
-    server = await start(keep_models_warm=False)
+async def test_analyses_alone_load_no_separation_model(
+    server: Server, track: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def load(model: str) -> None:
+        raise AssertionError(f"{model} was loaded")
+
+    monkeypatch.setattr(server.app.runner._works[Stage.STEMS], "_load", load)
     server.device.close()
     await server.client.submit(track, job_id="job", wanted=options(stages=ALL))
     job = await server.client.succeeded("job")
     assert (job.model, job.HasField("stem_set")) == ("", False)
-    assert not server.app.engines.health.model_is_warm
     assert not server.folder("job").exists()
 
 
