@@ -14,7 +14,7 @@ from mismo_grpc.analysis.tonal.spectrum import FRAMES_PER_SECOND, AudioSource
 
 PROFILES = (KRUMHANSL_KESSLER, ALBRECHT_SHANAHAN)
 """The mean of their correlations decides: one follows listeners, the other scores."""
-BASS_WEIGHT = 0.25
+BASS_WEIGHT = 0.2
 """The share of the low notes relative to all others. The bass often plays the tonic, but in some tracks one note."""
 QUIET = 0.01
 """Frames with an RMS below this part of the loudest frame's are ignored."""
