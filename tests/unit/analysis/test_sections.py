@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.mix import MixFile
 from mismo_grpc.analysis.results import BasicFeaturesResult, SectionRole, SectionsResult
 from mismo_grpc.analysis.sections import analyse_sections, find_sections, section_roles
+from mismo_grpc.analysis.structure.segmentation import MOST_SEGMENTS
+from mismo_grpc.analysis.transition import MOST_ENERGY_VALUES, find_transitions
 from mismo_grpc.generation.annotation import Annotation, annotate
 from mismo_grpc.generation.composer import Brief, compose
 from mismo_grpc.generation.synthetic import render
@@ -272,3 +275,23 @@ def test_the_task_uses_the_beats_of_the_basic_features(tmp_path: Path, club_trac
     expected = find_sections(club_track, RATE, beats, downbeats)
     assert analyse_sections(AnalysisInputs(mix, basic_features=features)) == expected
     assert analyse_sections(AnalysisInputs(mix)) == find_sections(club_track, RATE, [], [])
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(600)
+def test_two_hours_are_bounded_in_memory(tmp_path: Path) -> None:
+    """The file is sparse: silence, with a minute of music in every ten."""
+    rate, frames = RATE, 7200 * RATE
+    audio = np.memmap(tmp_path / "mix", "<f4", "w+", shape=(frames, 2))
+    minute = music(60, rate)
+    for start in range(0, frames - len(minute), 10 * len(minute)):
+        audio[start : start + len(minute)] = minute
+    tracemalloc.start()
+    sections = find_sections(audio, rate, *bars_of(7200))
+    cues = find_transitions(audio, rate, bars_of(7200)[1], sections)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    check(sections, 7200.0)
+    assert len(sections.sections) <= MOST_SEGMENTS
+    assert len(cues.energy) <= MOST_ENERGY_VALUES
+    assert peak < 400e6
