@@ -73,7 +73,9 @@ def key_score(truth: str, found: str, *, either_fifth: bool = False) -> float:
     """
     if not found:
         return 0.0
-    return float(_mir_eval().key.weighted_score(truth, found, allow_descending_fifths=either_fifth))
+    weighted = _mir_eval().key.weighted_score
+    # All relations but the fifth are the same in both directions.
+    return float(max(weighted(truth, found), weighted(found, truth) if either_fifth else 0.0))
 
 
 def chord_scores(truth: Sequence[Span], found: Spans) -> dict[str, float]:
