@@ -10,7 +10,7 @@ import soundfile
 from matplotlib.collections import LineCollection
 from matplotlib.text import Text
 
-from mismo.analysis.v1 import job_pb2
+from mismo.analysis.v1 import job_pb2, results_pb2
 from mismo_client.plotting.canvas import Canvas
 from mismo_client.plotting.lanes import thinned
 from mismo_client.plotting.picture import draw_picture, save_picture
@@ -102,6 +102,17 @@ def test_values_are_written_with_their_units() -> None:
     shown = {text.get_text() for text in texts(draw_picture("song", results, flat(60)))}
     assert {"song", "120.0", "BPM", "F# minor", "11A", "4/4", "−9.2", "LUFS", "INTRO", "DROP"} <= shown
     assert {"IN 0:00 · 4 bars", "OUT 0:52 · 4 bars", "F#m", "Dmaj7"} <= shown
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(0.5, {"A", "BREAKDOWN"}), (0.06, {"A", "BREAKDOWN"}), (0.02, {"A"}), (0.001, set())]
+)
+def test_a_section_shows_what_it_has_room_for(share: float, shown: set[str]) -> None:
+    breakdown = results_pb2.SECTION_ROLE_BREAKDOWN
+    section = results_pb2.Section(start=10, end=10 + 100 * share, label="A", role=breakdown)
+    results = TrackResults(100, sections=results_pb2.SectionsResult(sections=[section]))
+    found = {text.get_text() for text in texts(draw_picture("song", results, flat(100)))}
+    assert found & {"A", "BREAKDOWN"} == shown
 
 
 def test_what_has_no_result_is_left_out() -> None:

@@ -38,6 +38,8 @@ LEAST_PHRASE_DISTANCE = 30.0
 LEAST_NUMBER_DISTANCE = 70.0
 LEAST_TIME_DISTANCE = 130.0
 TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)
+LABEL_SIZE, ROLE_SIZE, ROLE_GAP = 30, 21, 12
+SMALL_LABEL_SIZE, SMALL_ROLE_SIZE = 24, 15
 CHORD_SIZE, LARGE_CHORD_SIZE = 18, 24
 FLAG_HEIGHT = 30
 FLAG_ROWS = 2
@@ -97,20 +99,26 @@ def draw_sections(canvas: Canvas, line: Timeline, lane: Lane, result: SectionsRe
         colour = section_colour(numbers.setdefault(section.label, len(numbers)))
         start, end = line.x(section.start), line.x(section.end)
         canvas.box(start + 1, lane.top, max(1, end - start - 2), lane.height, colour, radius=8, alpha=0.92)
-        role = section_role(section)
-        width, ink = end - start - 16, ink_on(colour)
-        for label, detail in (
-            (section.label, role.upper()),
-            (section.label, ""),
-        ):
-            label_width = canvas.text_width(label, 30, "bold")
-            detail_width = canvas.text_width(detail, 21, "bold") + 12 if detail else 0
-            if label_width + detail_width <= width:
-                x = (start + end) / 2 - (label_width + detail_width) / 2
-                canvas.text(x, lane.middle, label, 30, colour=ink, weight="bold")
-                if detail:
-                    canvas.text(x + label_width + 12, lane.middle, detail, 21, colour=ink, weight="bold")
-                break
+        _name_section(canvas, lane, start, end, section.label, section_role(section).upper(), ink_on(colour))
+
+
+def _name_section(
+    canvas: Canvas, lane: Lane, start: float, end: float, label: str, role: str, ink: str
+) -> None:
+    """Label and role side by side, or the role below, or the label alone, or nothing: what the block has room for."""
+    middle, room = (start + end) / 2, end - start - 16
+    label_width = canvas.text_width(label, LABEL_SIZE, "bold")
+    both = label_width + ROLE_GAP + canvas.text_width(role, ROLE_SIZE, "bold")
+    if role and both <= room:
+        left = middle - both / 2
+        canvas.text(left, lane.middle, label, LABEL_SIZE, colour=ink, weight="bold")
+        canvas.text(left + label_width + ROLE_GAP, lane.middle, role, ROLE_SIZE, colour=ink, weight="bold")
+    elif role and canvas.text_width(role, SMALL_ROLE_SIZE, "bold") <= room:
+        upper, lower = lane.top + lane.height * 0.33, lane.top + lane.height * 0.75
+        canvas.text(middle, upper, label, SMALL_LABEL_SIZE, colour=ink, weight="bold", align="center")
+        canvas.text(middle, lower, role, SMALL_ROLE_SIZE, colour=ink, weight="bold", align="center")
+    elif label_width <= room:
+        canvas.text(middle, lane.middle, label, LABEL_SIZE, colour=ink, weight="bold", align="center")
 
 
 def draw_chords(canvas: Canvas, line: Timeline, lane: Lane, result: ChordsResult) -> None:
@@ -201,7 +209,7 @@ def draw_cues(
                 row.append((start, start + width))
                 top = flags.top + number * (FLAG_HEIGHT + 2)
                 canvas.box(
-                    start, top, width, FLAG_HEIGHT, colour, radius=5, alpha=1 if rank == 0 else 0.62, order=6
+                    start, top, width, FLAG_HEIGHT, colour, radius=5, alpha=1 if rank == 0 else 0.75, order=6
                 )
                 canvas.text(
                     start + width / 2,
