@@ -140,7 +140,9 @@ def _load(checkpoint: Path, modified: int) -> Any:
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     known = inspect.signature(module.BeatThis).parameters
     model = module.BeatThis(**{k: v for k, v in content["hyper_parameters"].items() if k in known})
-    model.load_state_dict({name.removeprefix("model."): value for name, value in content["state_dict"].items()})
+    model.load_state_dict(
+        {name.removeprefix("model."): value for name, value in content["state_dict"].items()}
+    )
     return model.eval()
 
 

@@ -81,7 +81,9 @@ def measure_onsets(
     for begin in range(0, count, step):
         end = min(begin + step, count)
         places = (np.arange(begin, end) - LEAD_FRAMES) * hop
-        magnitudes[begin:end] = _spectra(_mono(audio, places, len(window)), places - places[0], window) @ bands
+        magnitudes[begin:end] = (
+            _spectra(_mono(audio, places, len(window)), places - places[0], window) @ bands
+        )
         places = places[::FRAMES_PER_CHROMA] + hop * (FRAMES_PER_CHROMA // 2)
         mono = _mono(audio, places, decimation * len(long_window))
         mono = mono[: len(mono) // decimation * decimation].reshape(-1, decimation).mean(axis=1)

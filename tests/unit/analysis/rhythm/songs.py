@@ -83,7 +83,7 @@ def f_measure(truth: npt.ArrayLike, found: npt.ArrayLike) -> float:
     return 2 * hits / (len(reference) + len(estimated))
 
 
-def drum_loop(beats: Times, seconds: float, seed: int = 0, rate: int = RATE) -> Samples:
+def drum_loop(beats: npt.NDArray[np.floating], seconds: float, seed: int = 0, rate: int = RATE) -> Samples:
     """Kick and snare in turn on the given beats, and a hi-hat on beats and between them, as mono [frames]."""
     random = np.random.default_rng(seed)
     audio = 1e-4 * random.standard_normal(round(seconds * rate))

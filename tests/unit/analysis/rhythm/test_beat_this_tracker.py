@@ -82,9 +82,7 @@ def test_without_a_checkpoint_nothing_is_imported(monkeypatch: pytest.MonkeyPatc
     assert estimate_rhythm(music(10), RATE).beat_tracker == "pulse"
 
 
-def test_without_the_package_a_checkpoint_is_left_alone(
-    monkeypatch: pytest.MonkeyPatch, cache: Path
-) -> None:
+def test_without_the_package_a_checkpoint_is_left_alone(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     (cache / "beat_this-final0.ckpt").touch()
     monkeypatch.setattr(beat_this_tracker, "PACKAGES", ("beat_this_is_not_installed",))
     assert estimate_rhythm(music(10), RATE).beat_tracker == "pulse"
@@ -130,7 +128,7 @@ def test_bars_are_those_between_most_downbeats(monkeypatch: pytest.MonkeyPatch) 
     beats = 0.5 * np.arange(1, 30)
     downbeats = beats[[2, 5, 8, 11, 15, 18]]
     certainty = np.full((2, 1000), 0.75, np.float32)
-    found = beat_this_tracker._tracked(beats, downbeats, certainty)  # pyright: ignore[reportPrivateUsage]
+    found = beat_this_tracker._tracked(beats, downbeats, certainty)
     assert found.beats_per_bar == 3
     assert found.downbeats == (2, 5, 8, 11, 15, 18)
     assert found.confidence == pytest.approx(0.75)

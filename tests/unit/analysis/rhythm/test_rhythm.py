@@ -170,7 +170,7 @@ def test_speech_is_hardly_a_rhythm(seed: int) -> None:
     ],
 )
 def test_wrong_shapes_types_and_rates(audio: npt.NDArray[np.floating], rate: int) -> None:
-    with pytest.raises(ValueError, match="floating point|sample rate"):
+    with pytest.raises(ValueError, match=r"floating point|sample rate"):
         estimate_rhythm(audio, rate)
 
 
