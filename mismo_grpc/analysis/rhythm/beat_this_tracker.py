@@ -122,9 +122,15 @@ def _no_extension() -> ModuleType:
 
     extension._IS_TORCHAUDIO_EXT_AVAILABLE = False
     extension._IS_ALIGN_AVAILABLE = False
-    extension._check_cuda_version = lambda: None
-    extension._load_lib = lambda lib: False
-    extension.fail_if_no_align = lambda function: unavailable
+
+    def unloaded(_: str) -> bool:
+        return False
+
+    def without_alignment(_: object) -> object:
+        return unavailable
+
+    extension._load_lib = unloaded
+    extension.fail_if_no_align = without_alignment
     return extension
 
 

@@ -1,8 +1,8 @@
 """Finds steady pulses: candidate periods by autocorrelation, and for each the beats by dynamic programming.
 
 The periodicity is that of a tempogram by autocorrelation (P. Grosche and M. Müller, IEEE TASLP 19(6), 2011), summed
-over multiples of a period. The dynamic programming extends D. Ellis, "Beat Tracking by Dynamic Programming", J. New Music
-Research 36(1), 2007: its state holds the last period too, so that the tempo may move.
+over multiples of a period. The dynamic programming extends D. Ellis, "Beat Tracking by Dynamic Programming",
+J. New Music Research 36(1), 2007: its state holds the last period too, so that the tempo may move.
 """
 
 from __future__ import annotations

@@ -42,8 +42,7 @@ def estimate_tempo(beats: Times, *, constant: bool = False) -> TempoEstimate:
     line = _robust_line(beats)
     smooth = _local_lines(beats)
     if constant or _is_steady(beats, smooth, line):
-        index = np.arange(len(beats))
-        on_line: Times = line[0] + line[1] * index
+        on_line: Times = line[0] + line[1] * np.arange(len(beats), dtype=np.float64)
         return TempoEstimate(60.0 / line[1], _stability(beats, on_line, line[1]), (), on_line)
     intervals = np.diff(smooth)
     period = float(np.median(intervals))

@@ -125,7 +125,7 @@ def test_short_audio(checkpoint: Path, frames: int) -> None:
 
 @needs_beat_this
 def test_bars_are_those_between_most_downbeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    beats = 0.5 * np.arange(1, 30)
+    beats = 0.5 * np.arange(1, 30, dtype=np.float64)
     downbeats = beats[[2, 5, 8, 11, 15, 18]]
     certainty = np.full((2, 1000), 0.75, np.float32)
     found = beat_this_tracker._tracked(beats, downbeats, certainty)
