@@ -39,6 +39,10 @@ CHUNK_FRAMES, BORDER_FRAMES = 1500, 6
 BLOCK_SECONDS = 30
 
 
+class CheckpointError(Exception):
+    """The packages or the checkpoint cannot be loaded."""
+
+
 def is_installed() -> bool:
     """Whether the packages can be found; nothing is imported."""
     return all(importlib.util.find_spec(name) is not None for name in PACKAGES)
@@ -59,11 +63,15 @@ def track(audio: Audio, sample_rate: int, checkpoint: Path) -> Tracked:
 
     Takes 26 kB of memory for each second of audio, beside the model and a block.
 
-    Raises OSError, RuntimeError, KeyError, TypeError or UnpicklingError if the file is no checkpoint of beat_this.
+    Raises CheckpointError if the packages cannot be imported or the file is no checkpoint of beat_this.
     """
-    torch: Any = importlib.import_module("torch")
-    model = _load(checkpoint, checkpoint.stat().st_mtime_ns)
-    inference = _import_beat_this("beat_this.inference")
+    try:
+        torch: Any = importlib.import_module("torch")
+        inference = _import_beat_this("beat_this.inference")
+        model = _load(checkpoint, checkpoint.stat().st_mtime_ns)
+    except Exception as error:
+        # What torch and pickle raise for a damaged file is not documented.
+        raise CheckpointError(f"{checkpoint.name}: {error}") from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.inference_mode():
         spectrogram = _spectrogram(audio, sample_rate, device)
@@ -114,9 +122,15 @@ def _no_extension() -> ModuleType:
 
     extension._IS_TORCHAUDIO_EXT_AVAILABLE = False
     extension._IS_ALIGN_AVAILABLE = False
-    extension._check_cuda_version = lambda: None
-    extension._load_lib = lambda lib: False
-    extension.fail_if_no_align = lambda function: unavailable
+
+    def unloaded(_: str) -> bool:
+        return False
+
+    def without_alignment(_: object) -> object:
+        return unavailable
+
+    extension._load_lib = unloaded
+    extension.fail_if_no_align = without_alignment
     return extension
 
 

@@ -47,7 +47,8 @@ def fit_lattice(pulses: Frames) -> tuple[Frames, npt.NDArray[np.bool_]] | None:
     if near.mean() < LEAST_SHARE or np.square(local).mean() > STEADY_FRAMES**2:
         return None
     first, last = (round(float(place)) for place in (nearest[0], nearest[-1]))
-    return offset + step * np.arange(first, last + 1, DIVISIONS), near
+    equal: Frames = offset + step * np.arange(first, last + 1, DIVISIONS, dtype=np.float64)
+    return equal, near
 
 
 def _anchor(pulses: Frames, width: int) -> tuple[int, float, float]:

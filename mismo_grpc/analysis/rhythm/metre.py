@@ -71,7 +71,8 @@ def hypotheses(
 ) -> Iterator[Hypothesis]:
     """All levels, metres and phases over the candidate pulses."""
     strengths = [level_out(onsets.strength[:, index], onsets.frame_rate) for index in (0, 2, 3)]
-    correlations = np.array([periodicity(strength, onsets.frame_rate) for strength in (*strengths, pulse)])
+    curves = [periodicity(strength, onsets.frame_rate) for strength in (*strengths, pulse)]
+    correlations = np.array(curves, np.float64)
     for frames in pulses:
         if len(frames) < 2 * max(METRES):
             continue

@@ -1,8 +1,8 @@
 """Finds steady pulses: candidate periods by autocorrelation, and for each the beats by dynamic programming.
 
-The periodicity is that of a tempogram by autocorrelation (P. Grosche and M. Müller, IEEE TASLP 19(6), 2011), summed over
-multiples of a period. The dynamic programming extends D. Ellis, "Beat Tracking by Dynamic Programming", J. New Music
-Research 36(1), 2007: its state holds the last period too, so that the tempo may move.
+The periodicity is that of a tempogram by autocorrelation (P. Grosche and M. Müller, IEEE TASLP 19(6), 2011), summed
+over multiples of a period. The dynamic programming extends D. Ellis, "Beat Tracking by Dynamic Programming",
+J. New Music Research 36(1), 2007: its state holds the last period too, so that the tempo may move.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def track_pulse(pulse: Values, period: float) -> npt.NDArray[np.int64]:
 
 
 def _track(pulse: Values, period: float, expected: Values, stiffness: float) -> npt.NDArray[np.int64]:
-    """The beats with the highest sum; a beat's deviation from the expected period by the share x costs stiffness * x^2."""
+    """The beats with the highest sum; a deviation from the expected period by the share x costs stiffness * x^2."""
     periods = np.arange(max(2, round(period / REACH)), max(3, round(period * REACH)) + 1)
     shortest, longest = int(periods[0]), int(periods[-1])
     count = len(pulse)

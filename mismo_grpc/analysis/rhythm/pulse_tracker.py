@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from mismo_grpc.analysis.rhythm.lattice import fit_lattice
 from mismo_grpc.analysis.rhythm.metre import REACH_FRAMES, Hypothesis, choose_metre
-from mismo_grpc.analysis.rhythm.onsets import Onsets, measure_onsets
+from mismo_grpc.analysis.rhythm.onsets import measure_onsets
 from mismo_grpc.analysis.rhythm.pulse import candidate_periods, periodicity, pulse_strength, track_pulse
 from mismo_grpc.analysis.rhythm.tracked import NOTHING, Audio, Tracked
 

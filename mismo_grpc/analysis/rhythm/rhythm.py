@@ -8,11 +8,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import structlog
 
 from mismo_grpc.analysis.results import TempoPoint
 from mismo_grpc.analysis.rhythm import beat_this_tracker, pulse_tracker
 from mismo_grpc.analysis.rhythm.tempo import estimate_tempo
 from mismo_grpc.analysis.rhythm.tracked import Audio, Tracked
+
+log = structlog.get_logger(__name__)
 
 MIN_RATE = 8000
 MIN_BEATS = 4
@@ -48,7 +51,11 @@ def estimate_rhythm(audio: Audio, sample_rate: int, *, model_folders: tuple[Path
     if sample_rate < MIN_RATE:
         raise ValueError(f"a sample rate is at least {MIN_RATE} Hz; got {sample_rate}")
     name, track = _tracker(model_folders)
-    return _rhythm(track(audio, sample_rate), name)
+    try:
+        return _rhythm(track(audio, sample_rate), name)
+    except beat_this_tracker.CheckpointError as error:
+        log.warning("beat_this cannot be used", reason=str(error))
+        return _rhythm(pulse_tracker.track(audio, sample_rate), "pulse")
 
 
 def _tracker(model_folders: tuple[Path, ...]) -> tuple[str, Callable[[Audio, int], Tracked]]:

@@ -36,14 +36,13 @@ class TempoEstimate:
 def estimate_tempo(beats: Times, *, constant: bool = False) -> TempoEstimate:
     """The tempo of beats in seconds, of which there are at least 3; their intervals are positive.
 
-    A machine plays at a constant tempo: if the beats scatter about one line, the beats are put on it, which is more
-    precise than any one onset; so they are if the tempo is known to be `constant`. The line is fitted by least squares without outliers.
+    A machine plays at a constant tempo. If the beats scatter about one line, or if the tempo is known to be `constant`,
+    the beats are put on that line, which is more precise than any one onset; it is fitted without outliers.
     """
     line = _robust_line(beats)
     smooth = _local_lines(beats)
     if constant or _is_steady(beats, smooth, line):
-        index = np.arange(len(beats))
-        on_line: Times = line[0] + line[1] * index
+        on_line: Times = line[0] + line[1] * np.arange(len(beats), dtype=np.float64)
         return TempoEstimate(60.0 / line[1], _stability(beats, on_line, line[1]), (), on_line)
     intervals = np.diff(smooth)
     period = float(np.median(intervals))
