@@ -43,9 +43,10 @@ def find_sections(
     """Finds the sections of audio [frames, channels], or [frames] for mono; beats and downbeats are in seconds.
 
     Boundaries are at downbeats, mostly 4 or 8 bars apart; without downbeats at every fourth beat, without beats at
-    multiples of 0.5 s. `confidence` is how much of the difference between the bars around the start the boundary
-    explains (η²); the first section has the confidence of the next one, a single section has 0. `energy` is as in
-    `interval_energies`. NaN and infinite samples count as 0. Audio without frames has no sections.
+    multiples of 0.5 s. Where downbeats are missing for longer than a bar and a half, bars of the usual length fill the
+    gap. `confidence` is how much of the difference between the bars around the start the boundary explains (η²); the
+    first section has the confidence of the next one, a single section has 0. `energy` is as in `interval_energies`.
+    NaN and infinite samples count as 0. Audio without frames has no sections.
 
     Raises ValueError for other shapes and types, and for rates under 8 kHz.
     """

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mismo_grpc.analysis.structure.grid import Grid
-from mismo_grpc.analysis.structure.spectra import BANDS, Spectra
+from mismo_grpc.analysis.structure.spectra import Spectra
 
 Values = npt.NDArray[np.float64]
 
@@ -41,7 +41,3 @@ def interval_means(values: Values, hop_seconds: float, edges: Values) -> Values:
     lengths = np.maximum(np.diff(places), 1e-9).reshape(-1, *(1 for _ in values.shape[1:]))
     means: Values = np.diff(at_edges, axis=0) / lengths
     return means
-
-
-LEVEL_FEATURES = slice(0, BANDS)
-"""The features that are levels of bands."""

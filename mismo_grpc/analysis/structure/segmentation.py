@@ -18,7 +18,7 @@ Values = npt.NDArray[np.float64]
 NOISE_WEIGHT, VARIANCE_WEIGHT = 3.0, 0.75
 """The penalty of a segment, in variances of the changes from unit to unit and in variances of the whole track.
 
-Chosen on composed songs; with between 2 and 5 noise variances the boundaries hardly change.
+Chosen on composed songs: with 2 and 3 noise variances the hit rate is the same, with 5 it is 0.04 lower.
 """
 LOWEST_PENALTY = 36.0
 """The penalty in dB² over all bands where hardly anything changes: one unit that differs by 1 dB."""
