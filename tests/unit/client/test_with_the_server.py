@@ -180,7 +180,7 @@ async def test_separated_files_equal_the_servers_own(server: RealServer, tmp_pat
     )
     listed = await mismo(server.target, "stages", cwd=tmp_path)
     assert re.search(r"^loudness +yes", listed.text, re.MULTILINE)
-    assert re.search(r"^genre +no", listed.text, re.MULTILINE)
+    assert re.search(r"^generation +no", listed.text, re.MULTILINE)
 
     late = await mismo(server.target, "separate", song, "-o", "out", "--playhead", "60", cwd=tmp_path)
     assert late.code == 1
