@@ -75,11 +75,11 @@ def _local_lines(beats: Times) -> Times:
 
 
 def _is_steady(beats: Times, smooth: Times, line: tuple[float, float]) -> bool:
-    """Whether nearly all beats scatter about the line, and their local means stay on it."""
+    """Whether most beats scatter about the line, and their local means stay on it."""
     expected = line[0] + line[1] * np.arange(len(beats))
     drift = np.abs(smooth - expected)
     scatter = np.abs(beats - expected)
-    return bool(np.quantile(drift, 0.95) < STEADY_SECONDS and np.quantile(scatter, 0.8) < 2 * STEADY_SECONDS)
+    return bool(np.quantile(drift, 0.9) < STEADY_SECONDS and np.quantile(scatter, 0.8) < 2 * STEADY_SECONDS)
 
 
 def _stability(beats: Times, smooth: Times, period: float) -> float:
