@@ -59,7 +59,7 @@ class BasicFeaturesResult:
     `tuning` are None if the track has no pitched sound.
 
     `dynamic_range_db` is the difference between the peaks and the level of the loudest fifth of the track, None for
-    silence. `beat_tracker` is what found the beats: "beat_this", "essentia" or "pulse".
+    silence. `beat_tracker` is what found the beats: "beat_this", or "pulse" (`rhythm/pulse_tracker.py`).
     """
 
     duration: float
