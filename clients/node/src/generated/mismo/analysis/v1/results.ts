@@ -100,7 +100,7 @@ export interface BasicFeaturesResult {
   dynamicRangeDb?:
     | number
     | undefined;
-  /** What found the beats: "beat_this", "essentia" or "pulse" (built in). */
+  /** What found the beats: "beat_this", or "pulse" (built in). */
   beatTracker: string;
 }
 
