@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple, Unpack, cast
 
 import psutil
@@ -38,12 +39,15 @@ Arguments = TypeVarTuple("Arguments")
 MAX_QUEUED = 64
 IDLE_SECONDS = 600.0
 MAX_IDLE_BYTES = 2 << 30
-START_SECONDS = 120.0
-"""How long a worker may take to start and import its modules on a loaded machine."""
+START_SECONDS = 600.0
+"""How long a worker may take to start and import its modules, 1 to 2 s of work, beside threads of a higher priority on
+all cores."""
 CLOSE_SECONDS = 5.0
 """How long `close` waits until ended tasks have raised their errors."""
 NICENESS = 19
 """The lowest priority: a worker then takes about 1.5 % of a core that a device thread uses (sched(7))."""
+SMALL_REST = 0.01
+"""A time limit has passed when less than this part of it is left."""
 _DEATHS = (BrokenProcessPool, ShutdownExecutorError, OSError)
 """The errors of a call to a worker whose process died, was ended or cannot be started."""
 _NO_LEAK_CHECK = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
@@ -114,14 +118,16 @@ class AnalysisPool:
         function: Callable[[Unpack[Arguments]], T],
         *arguments: *Arguments,
         timeout_seconds: float,
-        priority: int = 0,
+        priority: Callable[[], int] = lambda: 0,
     ) -> T:
         """Calls `function` in a worker and returns its result. If this is cancelled, the worker is ended at once.
 
-        A task of a higher `priority` gets a worker first; running tasks are not interrupted.
+        A task of a higher `priority` gets a worker first; the priority may change while the task waits for one. Running
+        tasks are not interrupted.
 
         The worker imports the function by its module and name. Arguments and result are pickled; pass audio as the path
-        of its file. `timeout_seconds` begins when a worker takes the task.
+        of its file. `timeout_seconds` begins when a worker takes the task. Time in which the worker could run, but no core
+        was free for it, does not count: at the lowest priority that may be most of the time.
 
         Raises the MismoError that the function raises, AnalysisFailedError for any other error; AnalysisTimeoutError;
         AnalysisCrashedError if the worker died; QueueFullError; ServerDrainingError once the pool closes.
@@ -132,8 +138,7 @@ class AnalysisPool:
             worker = await self._ready_worker(name)
             reusable = False
             try:
-                async with asyncio.timeout(timeout_seconds):
-                    answer = await worker.call(perform, function, *arguments)
+                answer = await _within(timeout_seconds, worker, worker.call(perform, function, *arguments))
                 reusable = True
                 return answer
             except TimeoutError as error:
@@ -178,7 +183,7 @@ class AnalysisPool:
             return False
         return True
 
-    async def _wait_for_slot(self, priority: int) -> None:
+    async def _wait_for_slot(self, priority: Callable[[], int]) -> None:
         if self._closing:
             raise _draining()
         if self._slots.locked and self._waiting >= self._max_queued:
@@ -266,6 +271,15 @@ class _Worker:
         except psutil.NoSuchProcess:
             return 0
 
+    @property
+    def starved_seconds(self) -> float:
+        """How long the process could have run, but waited for a core; 0 if it has ended or the kernel does not count it.
+
+        Of several threads, the time of the one that waited longest.
+        """
+        waits = (waited_for_core(task) for task in Path(f"/proc/{self.pid}/task").glob("*"))
+        return max(waits, default=0.0)
+
     def begin(self) -> None:
         """Starts the process in the background."""
         self._starter.submit(self._submit, process_id)
@@ -301,6 +315,34 @@ class _Worker:
     def _kill(self) -> None:
         if self._executor is not None:
             self._executor.shutdown(wait=False, kill_workers=True)
+
+
+async def _within(seconds: float, worker: _Worker, call: Coroutine[Any, Any, T]) -> T:
+    """The result of a call to the worker; raises TimeoutError if it takes longer, apart from waiting for a core."""
+    answer = asyncio.ensure_future(call)
+    left, starved = seconds, worker.starved_seconds
+    try:
+        # The time in which it was starved is added, until little was.
+        while left > seconds * SMALL_REST:
+            await asyncio.wait([answer], timeout=left)
+            if answer.done():
+                return answer.result()
+            before, starved = starved, worker.starved_seconds
+            left = starved - before
+    finally:
+        answer.cancel()
+    raise TimeoutError
+
+
+def waited_for_core(task: Path) -> float:
+    """Seconds that a thread could have run but waited for a core; `task` is its folder in /proc.
+
+    The second number of `schedstat` (Documentation/scheduler/sched-stats.rst of Linux), in nanoseconds. 0 without it.
+    """
+    try:
+        return int((task / "schedstat").read_text().split()[1]) / 1e9
+    except (OSError, LookupError, ValueError):
+        return 0.0
 
 
 def _cause(death: BaseException) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-from itertools import count
+from collections.abc import Callable
+
+
+def _no_priority() -> int:
+    return 0
 
 
 class Slots:
@@ -12,21 +15,23 @@ class Slots:
 
     def __init__(self, free: int) -> None:
         self._free = free
-        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._order = count()
+        self._waiters: list[tuple[Callable[[], int], asyncio.Future[None]]] = []
 
     @property
     def locked(self) -> bool:
         """Whether a caller has to wait."""
         return self._free == 0
 
-    async def acquire(self, priority: int = 0) -> None:
-        """Waits for a slot; a slot that was granted to a waiter that is cancelled goes to the next one."""
+    async def acquire(self, priority: Callable[[], int] = _no_priority) -> None:
+        """Waits for a slot; `priority` is called whenever one is free, as it may change while this waits.
+
+        A slot that was granted to a waiter that is cancelled goes to the next one.
+        """
         if self._free:
             self._free -= 1
             return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiters, (-priority, next(self._order), granted))
+        self._waiters.append((priority, granted))
         try:
             await granted
         except asyncio.CancelledError:
@@ -36,9 +41,11 @@ class Slots:
 
     def release(self) -> None:
         """Gives a slot back."""
-        while self._waiters:
-            granted = heapq.heappop(self._waiters)[2]
-            if not granted.done():
-                granted.set_result(None)
-                return
-        self._free += 1
+        self._waiters = [waiter for waiter in self._waiters if not waiter[1].done()]
+        if not self._waiters:
+            self._free += 1
+            return
+        # Of several with the highest priority, the first one.
+        first = max(self._waiters, key=lambda waiter: waiter[0]())
+        self._waiters.remove(first)
+        first[1].set_result(None)

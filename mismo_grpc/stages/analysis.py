@@ -69,7 +69,7 @@ class AnalysisStage:
         limit = self.time_limit(inputs.mix.frames / inputs.mix.sample_rate)
         assert limit is not None
         data = await self._pool.run(
-            self._analysis, inputs, timeout_seconds=limit, priority=int(context.job.priority)
+            self._analysis, inputs, timeout_seconds=limit, priority=lambda: int(context.job.priority)
         )
         job = with_result(context.job, self.stage, data)
         artifact = await self._bulk(document_artifact, job, document_name(self.stage))

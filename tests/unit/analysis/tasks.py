@@ -40,6 +40,11 @@ def with_a_child(fifo: Path) -> None:
     time.sleep(600)
 
 
+def compute_for_ever() -> None:
+    while True:
+        pass
+
+
 def segfault() -> None:
     ctypes.string_at(0)
 

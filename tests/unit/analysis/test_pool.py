@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from mismo_grpc.analysis import pool as pool_module
+from mismo_grpc.analysis.pool import waited_for_core
 from mismo_grpc.errors import (
     AnalysisCrashedError,
     AnalysisFailedError,
@@ -22,6 +24,8 @@ from mismo_grpc.errors import (
 )
 from tests.unit.analysis import tasks
 from tests.unit.analysis.workers import LONG, ended, pool_of, started
+
+LIMIT = 0.5
 
 
 async def test_runs_a_function_in_another_process_and_keeps_it() -> None:
@@ -84,6 +88,40 @@ async def test_a_task_that_takes_too_long_is_ended_though_it_holds_the_gil(
             await run
         await ended(worker)
         assert await pool.run(tasks.add, 2, 3, timeout_seconds=LONG) == 5
+
+
+async def test_time_in_which_no_core_was_free_for_the_worker_does_not_count(
+    fifo: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the lowest priority, beside a separation on all cores, an analysis may wait most of the time."""
+    gate, looks = fifo("gate"), 0
+
+    def starved(task: Path) -> float:
+        nonlocal looks
+        looks += 1
+        if looks == 6:
+            threading.Thread(target=gate.write_text, args=["open"]).start()
+        return looks * LIMIT
+
+    monkeypatch.setattr(pool_module, "waited_for_core", starved)
+    async with pool_of(1) as pool:
+        assert await pool.run(tasks.wait_for, gate, timeout_seconds=LIMIT) == "open"
+        assert looks >= 6
+
+
+async def test_a_task_that_computes_too_long_is_ended() -> None:
+    async with pool_of(1) as pool:
+        with pytest.raises(AnalysisTimeoutError):
+            await pool.run(tasks.compute_for_ever, timeout_seconds=0.3)
+
+
+def test_the_kernel_counts_how_long_a_thread_waited_for_a_core(tmp_path: Path) -> None:
+    (tmp_path / "schedstat").write_text("7911000000 19515000000 2618\n")
+    assert waited_for_core(tmp_path) == pytest.approx(19.515)
+    assert waited_for_core(Path("/proc/self")) >= 0
+    assert waited_for_core(tmp_path / "gone") == 0
+    (tmp_path / "schedstat").write_text("")
+    assert waited_for_core(tmp_path) == 0
 
 
 async def test_a_task_that_is_cancelled_is_ended_at_once(fifo: Callable[[str], Path]) -> None:

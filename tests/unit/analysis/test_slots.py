@@ -16,7 +16,7 @@ async def test_waiters_get_slots_by_priority_and_then_in_order() -> None:
     slots, served = Slots(1), list[str]()
 
     async def caller(name: str, priority: int) -> None:
-        await slots.acquire(priority)
+        await slots.acquire(lambda: priority)
         served.append(name)
 
     await slots.acquire()
@@ -33,6 +33,24 @@ async def test_waiters_get_slots_by_priority_and_then_in_order() -> None:
     assert served == ["high", "other high", "normal", "low", "other low"]
     slots.release()
     assert not slots.locked
+
+
+async def test_the_priority_may_change_while_it_is_waited_for() -> None:
+    slots, served = Slots(1), list[str]()
+    priorities = {"a": 2, "b": 2, "c": 2}
+
+    async def caller(name: str) -> None:
+        await slots.acquire(lambda: priorities[name])
+        served.append(name)
+
+    await slots.acquire()
+    tasks = [asyncio.create_task(caller(name)) for name in priorities]
+    await settled()
+    priorities |= {"a": 1, "c": 3}
+    for _ in tasks:
+        slots.release()
+        await settled()
+    assert served == ["c", "b", "a"]
 
 
 async def test_a_waiter_that_is_cancelled_costs_no_slot() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.pool import AnalysisPool
 from mismo_grpc.audio.encode import Encoding
-from mismo_grpc.jobs.job import JobFailure, Stage, StageData, StageState, StageStatus
+from mismo_grpc.jobs.job import JobFailure, Priority, Stage, StageData, StageState, StageStatus
 from mismo_grpc.jobs.repository import ActiveJob
 from mismo_grpc.separation.stems import StemLayout
 from mismo_grpc.stages.analysis import AnalysisStage
@@ -40,9 +41,11 @@ class RecordingPool(AnalysisPool):
         self.result = result
         self.inputs: list[AnalysisInputs] = []
         self.timeouts: list[float] = []
-        self.priorities: list[int] = []
+        self.priorities: list[Callable[[], int]] = []
 
-    async def run(self, function: Any, *arguments: Any, timeout_seconds: float, priority: int = 0) -> Any:
+    async def run(
+        self, function: Any, *arguments: Any, timeout_seconds: float, priority: Callable[[], int] = lambda: 0
+    ) -> Any:
         self.inputs += arguments
         self.timeouts.append(timeout_seconds)
         self.priorities.append(priority)
@@ -77,7 +80,10 @@ async def test_an_analysis_gets_the_track_and_the_folders_of_models(bench: Workb
     assert inputs.model_folders == (tmp_path,)
     assert (inputs.basic_features, inputs.sections, dict(inputs.stems)) == (None, None, {})
     assert pool.timeouts == [12.0]
-    assert pool.priorities == [int(active.job.priority)]
+    (priority,) = pool.priorities
+    assert priority() == Priority.NORMAL
+    active.job = replace(active.job, priority=Priority.HIGH)
+    assert priority() == Priority.HIGH
     assert result.data == BASIC_FEATURES
     assert [artifact.name for artifact in result.artifacts] == ["basic_features.json"]
     assert result.bytes == 0
