@@ -265,9 +265,10 @@ class _Worker:
 
     @property
     def resident_bytes(self) -> int:
-        """The memory of the process in bytes; 0 if it has ended."""
+        """The memory of the process in bytes, without files that it maps, such as the decoded track; 0 if it has ended."""
         try:
-            return psutil.Process(self.pid).memory_info().rss
+            memory = psutil.Process(self.pid).memory_info()
+            return memory.rss - memory.shared
         except psutil.NoSuchProcess:
             return 0
 

@@ -13,14 +13,13 @@ from mismo_grpc.analysis.rhythm.beat_this_tracker import find_checkpoint, is_ins
 from mismo_grpc.analysis.rhythm.checkpoint_download import download_checkpoint
 from mismo_grpc.executors import Executors
 from mismo_grpc.settings import Settings
-from mismo_grpc.stages.annotation import AnnotationStage
+from mismo_grpc.stages.analysis import AnalysisStage
 from mismo_grpc.stages.basic_features import basic_features_stage
 from mismo_grpc.stages.characteristics import characteristics_stage
 from mismo_grpc.stages.chords import chords_stage
 from mismo_grpc.stages.genre import genre_stage
 from mismo_grpc.stages.loudness import loudness_stage
 from mismo_grpc.stages.sections import sections_stage
-from mismo_grpc.stages.stage import StageWork
 from mismo_grpc.stages.transition import transition_stage
 
 log = structlog.get_logger(__name__)
@@ -63,8 +62,8 @@ def _download() -> None:
         log.info("the checkpoint of beat_this was downloaded; new jobs use it")
 
 
-def analysis_stages(pool: AnalysisPool, settings: Settings, executors: Executors) -> Sequence[StageWork]:
-    """All stages that analyse, and the annotation of their results."""
+def analysis_stages(pool: AnalysisPool, settings: Settings, executors: Executors) -> Sequence[AnalysisStage]:
+    """All stages that analyse in the pool."""
     bulk, folders = executors.bulk, settings.model_dirs
     return (
         loudness_stage(pool, bulk=bulk),
@@ -74,5 +73,4 @@ def analysis_stages(pool: AnalysisPool, settings: Settings, executors: Executors
         sections_stage(pool, bulk=bulk),
         chords_stage(pool, bulk=bulk),
         transition_stage(pool, bulk=bulk),
-        AnnotationStage(bulk=bulk),
     )

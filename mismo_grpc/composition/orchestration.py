@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mismo_grpc.analysis.pool import AnalysisPool
@@ -20,6 +21,8 @@ from mismo_grpc.orchestration.submissions import Submissions
 from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.results.sweeper import Sweeper
 from mismo_grpc.settings import Settings
+from mismo_grpc.stages.analysis import AnalysisStage
+from mismo_grpc.stages.annotation import AnnotationStage
 from mismo_grpc.stages.decode import DecodeStage, TrackDecoder
 from mismo_grpc.stages.stage import StageWork
 from mismo_grpc.stages.stems import StemsStage
@@ -53,7 +56,9 @@ def build_orchestration(
     default_ttl = settings.job_retention_hours * 3600
     boot = boot_id()
     stem_files = StemFileCache(executors.player)
-    admission = _build_admission(settings, executors, persistence, separation)
+    analyses = build_analyses(settings)
+    analysing = analysis_stages(analyses, settings, executors)
+    admission = _build_admission(settings, executors, persistence, separation, analysing)
     decoder = TrackDecoder(
         runs,
         resolve=admission.resolve,
@@ -63,7 +68,6 @@ def build_orchestration(
         disk_reserve=settings.disk_reserve_bytes,
         boot=boot,
     )
-    analyses = build_analyses(settings)
     works: list[StageWork] = [
         DecodeStage(decoder),
         StemsStage(
@@ -77,7 +81,8 @@ def build_orchestration(
             bulk=executors.bulk,
         ),
         WaveformsStage(runs, disk=disk, disk_reserve=settings.disk_reserve_bytes, bulk=executors.bulk),
-        *analysis_stages(analyses, settings, executors),
+        *analysing,
+        AnnotationStage(bulk=executors.bulk),
     ]
     runner = JobRunner(repository, runs, works, default_ttl=default_ttl, bulk=executors.bulk)
     queue = JobQueue(repository, runner.run, settings.max_concurrent_jobs)
@@ -119,7 +124,11 @@ def build_orchestration(
 
 
 def _build_admission(
-    settings: Settings, executors: Executors, persistence: Persistence, separation: SeparationParts
+    settings: Settings,
+    executors: Executors,
+    persistence: Persistence,
+    separation: SeparationParts,
+    analysing: Sequence[AnalysisStage],
 ) -> Admission:
     return Admission(
         persistence.repository,
@@ -138,4 +147,5 @@ def _build_admission(
         device_now=separation.engines.device_now,
         bulk=executors.bulk,
         checksum=executors.checksum,
+        version_of={work.stage: work.version for work in analysing},
     )

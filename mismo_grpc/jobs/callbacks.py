@@ -68,7 +68,7 @@ def callbacks_due(
 
 def told_stages(job: Job) -> tuple[Stage, ...]:
     """The stages that have callbacks: the requested ones that have a result of their own."""
-    return tuple(stage for stage in job.options.stages if stage is not Stage.DECODE)
+    return tuple(stage for stage in job.options.stages if stage not in (Stage.DECODE, Stage.ANNOTATION))
 
 
 def _may_be_told(job: Job, stage: Stage) -> bool:

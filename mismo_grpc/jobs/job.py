@@ -270,6 +270,8 @@ class StageStatus:
     attempts: int = 0
     result: StageData | None = None
     """Set when a stage succeeds whose result is not a file."""
+    version: str = ""
+    """Names what made the result besides the track: the version of the analysis, its models."""
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from mismo_grpc.errors import MismoError, ModelUnavailableError
 from mismo_grpc.executors import InThread
@@ -36,7 +37,7 @@ from mismo_grpc.separation.device import DeviceInfo
 from mismo_grpc.separation.grid import check_work
 from mismo_grpc.separation.selection import select_stems
 from mismo_grpc.stages.decode import ANALYSIS_RATE
-from mismo_grpc.stages.table import check_asked, with_needs
+from mismo_grpc.stages.table import check_asked, needed_by, with_needs
 from mismo_grpc.storage.disk import Disk, disk_errors
 from mismo_grpc.uploads.uploads import Uploads
 
@@ -56,7 +57,8 @@ class Admitted:
 class Admission:
     """Checks submits and prepares the files of accepted jobs.
 
-    `device` waits until the engine's device is known; `device_now` returns None until then.
+    `device` waits until the engine's device is known; `device_now` returns None until then. `version_of` has a function
+    for each analysis: its version now, see `AnalysisStage.version`.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Admission:
         device_now: Callable[[], DeviceInfo | None],
         bulk: InThread,
         checksum: InThread,
+        version_of: Mapping[Stage, Callable[[], str]] = MappingProxyType({}),
     ) -> None:
         self._repository = repository
         self._uploads = uploads
@@ -95,6 +98,7 @@ class Admission:
         self._device_now = device_now
         self._bulk = bulk
         self._checksum = checksum
+        self._version_of = version_of
 
     def resolve(self, source: Source) -> Path:
         """The file of a path source, checked again; blocks. Raises as `resolve_path` does."""
@@ -176,7 +180,10 @@ class Admission:
     async def _earlier_result(
         self, digest: str, model: ModelDescription | None, options: JobOptions
     ) -> Job | None:
-        """The newest job of this content that has the result of every requested stage."""
+        """The newest job of this content that has the result of every requested stage.
+
+        The same analyses and models must have made it as would now.
+        """
         repository = self._repository
         # Waits for the device, which is unknown just after the start, only if there may be a result.
         if not await repository.read(repository.store.has_result_of, digest, repository.now()):
@@ -185,9 +192,18 @@ class Admission:
         if model is not None:
             fingerprint = model_fingerprint_of(model.fingerprint, await self._device())
             key = result_key(model.name, options.stems, fingerprint)
-        return await repository.read(
-            repository.store.find_result, digest, key, repository.now(), options.stages
-        )
+        versions = await asyncio.to_thread(self._versions, options.stages)
+
+        def suits(job: Job) -> bool:
+            return all(map(job.has_result_of, options.stages)) and all(
+                job.stage(stage).version == version for stage, version in versions.items() if job.has(stage)
+            )
+
+        return await repository.read(repository.store.find_result, digest, key, repository.now(), suits)
+
+    def _versions(self, stages: Sequence[Stage]) -> Mapping[Stage, str]:
+        """What would make the results of the stages, and of those that they need, now; blocks on the disk."""
+        return {stage: self._version_of[stage]() for stage in needed_by(stages) if stage in self._version_of}
 
     def _check_model(self, options: StemOptions) -> ModelDescription:
         model = self._catalog.describe(options.model or self._default_model())

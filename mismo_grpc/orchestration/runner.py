@@ -160,6 +160,7 @@ class JobRunner:
             ended_at=now,
             error=None,
             result=result.data,
+            version=result.version,
         )
 
         def succeeded(job: Job) -> Job:
@@ -353,7 +354,8 @@ def _needed(job: Job) -> Needed:
 
 
 def _has_result(job: Job) -> bool:
-    return any(job.has_result_of(stage) for stage in job.options.stages)
+    # A decoded track alone is no result, though a job may ask for it beside others.
+    return any(job.has_result_of(stage) for stage in job.options.stages if stage is not Stage.DECODE)
 
 
 def _first_error(job: Job) -> JobFailure | None:

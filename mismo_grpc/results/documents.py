@@ -56,7 +56,7 @@ def stage_document(result: StageData) -> dict[str, object]:
 
 
 def render_document(job: Job, name: str) -> bytes:
-    """The content of a document; takes milliseconds for each hour of the track.
+    """The content of a document; takes 0.1 to 0.2 s for each hour of the track.
 
     Raises ArtifactNotFoundError if the job has no result for it.
     """
@@ -101,7 +101,9 @@ def _annotation(job: Job) -> dict[str, object] | None:
     ends = [features.duration] if features is not None else []
     ends += [span.end for span in sections.sections[-1:]] if sections is not None else []
     ends += [span.end for span in chords.chords[-1:]] if chords is not None else []
-    return annotation_jams(features, sections, chords, duration=max(ends), version=__version__)
+    # The document names the version that made it, so that a newer server builds the same bytes.
+    made_by = job.stage(Stage.ANNOTATION).version if job.has(Stage.ANNOTATION) else ""
+    return annotation_jams(features, sections, chords, duration=max(ends), version=made_by or __version__)
 
 
 def with_result(job: Job, stage: Stage, result: StageData) -> Job:

@@ -28,12 +28,21 @@ RETRIES = (
 Analysis = Callable[[AnalysisInputs], StageData]
 """A function of a module in `analysis/`, which runs in a worker process."""
 
+FindModels = Callable[[Sequence[Path]], str]
+"""Names the models that an analysis finds in folders; "" for none."""
+
+
+def no_models(folders: Sequence[Path]) -> str:
+    """For an analysis without models."""
+    return ""
+
 
 class AnalysisStage:
     """Runs an analysis on the decoded track, and on the results of the stages that it needs or comes after.
 
     An attempt may take `fixed_seconds` plus `times_length` times the length of the track. `model_folders` are searched
-    for the files of models. `bulk` runs functions in a thread.
+    for the files of models; `find_models` names those that the analysis uses. Raise `revision` when the analysis
+    changes, so that its earlier results are not used again. `bulk` runs functions in a thread.
     """
 
     retries: Sequence[Retry] = RETRIES
@@ -48,6 +57,8 @@ class AnalysisStage:
         times_length: float,
         bulk: InThread = asyncio.to_thread,
         model_folders: Sequence[Path] = (),
+        revision: int = 1,
+        find_models: FindModels = no_models,
     ) -> None:
         self.stage = stage
         self._pool = pool
@@ -56,6 +67,12 @@ class AnalysisStage:
         self._times_length = times_length
         self._bulk = bulk
         self._model_folders = tuple(model_folders)
+        self._revision = revision
+        self._find_models = find_models
+
+    def version(self) -> str:
+        """Names the revision of the analysis and its models, as in "1" or "1 happy sad". Blocks on the disk."""
+        return f"{self._revision} {self._find_models(self._model_folders)}".rstrip()
 
     def time_limit(self, audio_seconds: float) -> float | None:
         """See StageWork."""
@@ -68,12 +85,13 @@ class AnalysisStage:
         inputs = self._inputs(context)
         limit = self.time_limit(inputs.mix.frames / inputs.mix.sample_rate)
         assert limit is not None
+        version = await self._bulk(self.version)
         data = await self._pool.run(
             self._analysis, inputs, timeout_seconds=limit, priority=lambda: int(context.job.priority)
         )
         job = with_result(context.job, self.stage, data)
         artifact = await self._bulk(document_artifact, job, document_name(self.stage))
-        return StageResult(data, artifacts=(artifact,))
+        return StageResult(data, artifacts=(artifact,), version=version)
 
     def _inputs(self, context: StageContext) -> AnalysisInputs:
         mix, row = context.mix, ROWS[self.stage]

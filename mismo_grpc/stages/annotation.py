@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from mismo_grpc import __version__
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Stage
 from mismo_grpc.results.documents import ANNOTATED, ANNOTATION, document_artifact
@@ -33,4 +34,5 @@ class AnnotationStage:
             failed = [job.stage(stage).error for stage in ANNOTATED if job.has(stage)]
             raise NeedFailedError(next(iter(failed), None))
         await context.begin()
-        return StageResult(artifacts=(await self._bulk(document_artifact, job, ANNOTATION),))
+        artifact = await self._bulk(document_artifact, job, ANNOTATION)
+        return StageResult(artifacts=(artifact,), version=__version__)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mismo_grpc.analysis.basic_features import analyse_basic_features
 from mismo_grpc.analysis.pool import AnalysisPool
+from mismo_grpc.analysis.rhythm.beat_this_tracker import find_checkpoint, is_installed
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Stage
 from mismo_grpc.stages.analysis import AnalysisStage
@@ -25,4 +26,10 @@ def basic_features_stage(
         times_length=2.0,
         bulk=bulk,
         model_folders=model_folders,
+        find_models=_checkpoint,
     )
+
+
+def _checkpoint(folders: Sequence[Path]) -> str:
+    found = find_checkpoint(tuple(folders)) if is_installed() else None
+    return "" if found is None else found.name

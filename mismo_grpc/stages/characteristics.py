@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mismo_grpc.analysis.characteristics import analyse_characteristics
+from mismo_grpc.analysis.essentia_models.moods import installed_moods
 from mismo_grpc.analysis.pool import AnalysisPool
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Stage
@@ -25,4 +26,9 @@ def characteristics_stage(
         times_length=1.0,
         bulk=bulk,
         model_folders=model_folders,
+        find_models=_moods,
     )
+
+
+def _moods(folders: Sequence[Path]) -> str:
+    return " ".join(installed_moods(folders))

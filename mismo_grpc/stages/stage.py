@@ -16,13 +16,14 @@ class StageResult:
     """The result of a stage that succeeded; its files are synced, so that they survive a power cut.
 
     `bytes` is the size of all its files that the run keeps; `artifacts` are those that clients may download. `change`
-    applies what else becomes known of the job.
+    applies what else becomes known of the job. `version` names what made `data` besides the track.
     """
 
     data: StageData | None = None
     artifacts: tuple[Artifact, ...] = ()
     bytes: int = 0
     change: Callable[[Job], Job] = lambda job: job
+    version: str = ""
 
 
 @dataclass(frozen=True)

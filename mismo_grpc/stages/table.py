@@ -93,6 +93,13 @@ def with_needs(stages: Iterable[Stage]) -> tuple[Stage, ...]:
     return tuple(row.stage for row in TABLE if row.stage in found)
 
 
+def needed_by(stages: Iterable[Stage]) -> frozenset[Stage]:
+    """The stages and those that they need, also indirectly, without the ones that are only added with them."""
+    asked = frozenset(stages)
+    needed = asked.union(*(ROWS[stage].needs for stage in asked))
+    return asked if needed == asked else needed_by(needed)
+
+
 def stages_to_run(job: Job) -> frozenset[Stage]:
     """The stages to run: those that have not ended, and the ones whose work files they need again."""
     missing = {s.stage for s in job.stages if not s.state.ended and ROWS[s.stage].durable}

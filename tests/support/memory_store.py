@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from mismo_grpc.errors import RequestIdReusedError, StoreError
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
-from mismo_grpc.jobs.job import Job, JobState, Stage
+from mismo_grpc.jobs.job import Job, JobState
 from mismo_grpc.jobs.store.change_records import Change, ChangeHead, ChangePage, RemovedJob
 from mismo_grpc.jobs.store.port import EndedResult, JobList, RequestRow, RunStanding
 from mismo_grpc.jobs.store.records import cache_key as cache_key_of
@@ -200,14 +200,16 @@ class MemoryJobStore:
             return forgotten
 
     def find_result(
-        self, source_sha256: str, cache_key: str, now: float = 0.0, stages: Collection[Stage] = ()
+        self,
+        source_sha256: str,
+        cache_key: str,
+        now: float = 0.0,
+        suits: Callable[[Job], bool] = lambda job: True,
     ) -> Job | None:
         """See JobStore."""
         found = self._sorted(
             lambda job: (
-                _has_result_of(job, source_sha256, now)
-                and cache_key_of(job) == cache_key
-                and all(map(job.has_result_of, stages))
+                _has_result_of(job, source_sha256, now) and cache_key_of(job) == cache_key and suits(job)
             ),
             lambda job: job.ended_at,
         )

@@ -21,6 +21,13 @@ MOODS = ("happy", "sad", "aggressive", "relaxed", "party", "electronic", "acoust
 """Each has a model of its own with two classes: the mood, and its absence."""
 
 
+def installed_moods(model_folders: Sequence[Path]) -> tuple[str, ...]:
+    """The moods that `classify_moods` scores with the models of these folders."""
+    if find_graph(EMBEDDING, model_folders) is None or not essentia_installed():
+        return ()
+    return tuple(_heads(model_folders))
+
+
 def classify_moods(
     audio: npt.NDArray[np.floating], sample_rate: int, *, model_folders: Sequence[Path]
 ) -> tuple[ScoredLabel, ...]:

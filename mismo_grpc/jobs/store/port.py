@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from mismo_grpc.jobs.callbacks import CallbackRow
-from mismo_grpc.jobs.job import Job, JobState, Stage
+from mismo_grpc.jobs.job import Job, JobState
 from mismo_grpc.jobs.store.change_records import ChangeHead, ChangePage
 
 JobList = list[Job]
@@ -146,11 +146,15 @@ class JobStore(Protocol):
         ...
 
     def find_result(
-        self, source_sha256: str, cache_key: str, now: float = 0.0, stages: Collection[Stage] = ()
+        self,
+        source_sha256: str,
+        cache_key: str,
+        now: float = 0.0,
+        suits: Callable[[Job], bool] = lambda job: True,
     ) -> Job | None:
         """The newest succeeded job of this content and `records.cache_key` that expires after `now`.
 
-        It has a result of each of the `stages`.
+        `suits` must hold for it, too.
         """
         ...
 

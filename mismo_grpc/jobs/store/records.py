@@ -1,7 +1,7 @@
 """Jobs as JSON for the store, and the cache key under which a result can be reused.
 
-A field that a record does not have gets its default, and a field that this version does not know is ignored, so
-records of the previous and of the next version can be read.
+A field that a record does not have gets its default, and a field or a stage that this version does not know is ignored,
+so records of the previous and of the next version can be read.
 """
 
 from __future__ import annotations
@@ -31,12 +31,28 @@ def job_to_json(job: Job) -> str:
 def job_from_json(record: str) -> Job:
     """The job of a record; raises StoreError if the record is invalid."""
     try:
-        return _JOB.validate_python(_with_typed_results(json.loads(record)))
+        return _JOB.validate_python(_with_typed_results(_with_known_stages(json.loads(record))))
     except (ValueError, MismoError) as error:
         raise StoreError(
             f"a stored job cannot be read ({_fault(error)}); start the version that wrote it, or move the "
             "store's file away to begin with an empty one"
         ) from error
+
+
+def _with_known_stages(record: Any) -> Any:
+    """The record without the stages that only a later version knows."""
+    options: Any = cast("dict[str, Any]", record).get("options") if isinstance(record, dict) else None
+    for holder in (record, options):
+        if isinstance(holder, dict) and isinstance(holder.get("stages"), list):
+            found = cast("list[Any]", holder["stages"])
+            holder["stages"] = [each for each in found if not _is_of_later_stage(each)]
+    return record
+
+
+def _is_of_later_stage(named: Any) -> bool:
+    """Whether the name of a stage, or the status of one, is of a stage that this version does not know."""
+    name: Any = cast("dict[str, Any]", named).get("stage") if isinstance(named, dict) else named
+    return isinstance(name, str) and name not in Stage.__members__
 
 
 def _with_typed_results(record: Any) -> Any:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from mismo_grpc.errors import RequestIdReusedError, StoreError
 from mismo_grpc.jobs.callbacks import CallbackRow
-from mismo_grpc.jobs.job import Job, JobState, Stage
+from mismo_grpc.jobs.job import Job, JobState
 from mismo_grpc.jobs.store.change_records import STARTS_KEPT, ChangeHead, ChangePage
 from mismo_grpc.jobs.store.port import EndedResult, JobList, RequestRow, RunStanding
 from mismo_grpc.jobs.store.records import job_from_json
@@ -201,12 +201,16 @@ class SqliteJobStore(SqliteConnections):
             return forgotten
 
     def find_result(
-        self, source_sha256: str, cache_key: str, now: float = 0.0, stages: Collection[Stage] = ()
+        self,
+        source_sha256: str,
+        cache_key: str,
+        now: float = 0.0,
+        suits: Callable[[Job], bool] = lambda job: True,
     ) -> Job | None:
         """See JobStore."""
         rows = self._read("find_result", source_sha256=source_sha256, cache_key=cache_key, now=now)
         jobs = (job_from_json(row[0]) for row in rows)
-        return next((job for job in jobs if all(map(job.has_result_of, stages))), None)
+        return next(filter(suits, jobs), None)
 
     def has_result_of(self, source_sha256: str, now: float) -> bool:
         """See JobStore."""

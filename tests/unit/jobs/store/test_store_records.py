@@ -153,7 +153,7 @@ def test_a_record_keeps_its_form() -> None:
     assert job_from_json(FULL_RECORD) == FULL_JOB
     kept = json.loads(FULL_RECORD)
     for stage in kept["stages"]:
-        stage["result"] = None
+        stage |= {"result": None, "version": ""}
     since = {
         "playhead_moved": False,
         "result_bytes": 0,
@@ -170,6 +170,14 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
     fields["options"]["stems"]["reverb"] = 0.5
     fields["stages"][0]["host"] = 2
     assert job_from_json(json.dumps(fields)) == a_job()
+
+
+def test_stages_of_a_later_version_are_passed_over() -> None:
+    job = replace(a_job(), options=JobOptions((Stage.STEMS,)))
+    fields = json.loads(job_to_json(job))
+    fields["options"]["stages"].append("LYRICS")
+    fields["stages"].append({**fields["stages"][0], "stage": "LYRICS", "result": {"words": ["la"]}})
+    assert job_from_json(json.dumps(fields)) == job
 
 
 def test_fields_that_an_earlier_version_did_not_store_take_their_defaults() -> None:
