@@ -65,7 +65,10 @@ ROWS = {row.stage: row for row in TABLE}
 
 
 def check_asked(stages: Iterable[Stage]) -> None:
-    """Raises NotSupportedYetError for a stage that is not offered, InvalidFieldError if none has a result."""
+    """Raises NotSupportedYetError for a stage that is not offered, InvalidFieldError if a result is missing.
+
+    One that has a result of its own must be asked for, and one that can be annotated if the annotation is.
+    """
     asked = tuple(stages)
     for stage in asked:
         if not ROWS[stage].offered:
@@ -77,6 +80,12 @@ def check_asked(stages: Iterable[Stage]) -> None:
         raise InvalidFieldError(
             f"{FIELD}: STAGE_DECODE and STAGE_ANNOTATION have no result of their own; ask also for a stage such as "
             "STAGE_STEMS or STAGE_BASIC_FEATURES",
+            field=FIELD,
+        )
+    if Stage.ANNOTATION in asked and not set(with_needs(asked)).intersection(ROWS[Stage.ANNOTATION].after):
+        raise InvalidFieldError(
+            f"{FIELD}: STAGE_ANNOTATION annotates what STAGE_BASIC_FEATURES, STAGE_SECTIONS and STAGE_CHORDS find; ask "
+            "for one of them, too",
             field=FIELD,
         )
 

@@ -105,10 +105,9 @@ class Place:
         done = replace(
             job,
             state=JobState.SUCCEEDED,
-            stages=stages,
             ended_at=NOW,
             expires_at=NOW + 60,
-            **{"model_fingerprint": job.model_fingerprint, **changes},
+            **{"stages": stages, "model_fingerprint": job.model_fingerprint, **changes},
         )
         await self.repository.accept(done, "", "")
         return done

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from mismo_grpc.jobs.job import (
-    JobState,
-)
+from mismo_grpc.jobs.job import Job, JobState, Stage, StageData, StageState
+from tests.support import results
 from tests.unit.orchestration.place import (
     GPU,
     NOW,
@@ -39,6 +38,77 @@ async def test_other_content_options_or_arithmetic_have_no_earlier_result(place:
     assert (await admission.check(request_for(track, playhead=0.5))).cached is not None
     place.device = GPU
     assert (await admission.check(request_for(track))).cached is None
+
+
+BASIC, SECTIONS, CHORDS, GENRE = Stage.BASIC_FEATURES, Stage.SECTIONS, Stage.CHORDS, Stage.GENRE
+RESULTS: dict[Stage, StageData] = {
+    BASIC: results.BASIC_FEATURES,
+    SECTIONS: results.SECTIONS,
+    CHORDS: results.CHORDS,
+    GENRE: results.GENRE,
+}
+
+
+async def analysed(place: Place, *stages: Stage, failed: Stage | None = None, version: str = "") -> Job:
+    """A job of the track "a.wav" that asked for these stages; all but `failed` have a result."""
+    track = write_wav(place.music / "a.wav")
+    job = (await place.admission().check(request_for(track, stages=stages), use_earlier=False)).job
+    return await place.succeeded(
+        job,
+        stages=tuple(
+            replace(
+                status,
+                state=StageState.FAILED if status.stage is failed else StageState.SUCCEEDED,
+                version=version,
+                result=RESULTS.get(status.stage),
+            )
+            for status in job.stages
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("had", "asked", "found"),
+    [
+        ((SECTIONS, CHORDS), (CHORDS,), True),
+        ((SECTIONS,), (BASIC,), True),
+        ((SECTIONS,), (SECTIONS, CHORDS), False),
+        ((Stage.STEMS, CHORDS), (CHORDS,), False),
+        ((CHORDS,), (Stage.STEMS, CHORDS), False),
+        ((Stage.STEMS, CHORDS), (Stage.STEMS,), True),
+    ],
+)
+async def test_an_earlier_job_must_have_all_results_and_have_found_them_on_the_same(
+    place: Place, had: tuple[Stage, ...], asked: tuple[Stage, ...], found: bool
+) -> None:
+    """With stems, chords are found on the stems."""
+    done = await analysed(place, *had)
+    admitted = await place.admission().check(request_for(place.music / "a.wav", stages=asked))
+    assert admitted.cached == (done if found else None)
+    if found and Stage.STEMS not in asked:
+        job = await place.admission().prepare(admitted)
+        assert (job.state, job.cache_hit) == (JobState.SUCCEEDED, True)
+        assert all(map(job.has_result_of, asked))
+
+
+async def test_a_stage_that_failed_is_run_again_by_the_next_job(place: Place) -> None:
+    done = await analysed(place, BASIC, GENRE, failed=GENRE)
+    track, admission = place.music / "a.wav", place.admission()
+    assert (await admission.check(request_for(track, stages=(GENRE,)))).cached is None
+    assert (await admission.check(request_for(track, stages=(BASIC,)))).cached == done
+
+
+async def test_a_result_of_other_models_or_of_an_older_analysis_is_not_used_again(place: Place) -> None:
+    done = await analysed(place, CHORDS, version="1")
+    versions = {BASIC: "1", CHORDS: "1", GENRE: "2"}
+    admission = place.admission(version_of={stage: lambda s=stage: versions[s] for stage in versions})
+    request = request_for(place.music / "a.wav", stages=(CHORDS,))
+    assert (await admission.check(request)).cached == done
+    # Chords are found from beat to beat.
+    versions[BASIC] = "1 beat_this-final0.ckpt"
+    assert (await admission.check(request)).cached is None
+    versions |= {BASIC: "1", CHORDS: "2"}
+    assert (await admission.check(request)).cached is None
 
 
 async def test_a_result_that_has_expired_is_not_found(place: Place) -> None:

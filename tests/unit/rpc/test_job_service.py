@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -11,7 +12,10 @@ from google.protobuf.duration_pb2 import Duration
 
 from mismo.analysis.v1 import job_pb2, stage_pb2
 from mismo.analysis.v1 import job_service_pb2 as pb
+from mismo_grpc.analysis.results import Chord, ChordsResult
+from mismo_grpc.jobs.job import Stage, StageState, StageStatus
 from mismo_grpc.rpc import job_service
+from tests.support.results import BASIC_FEATURES
 from tests.unit.rpc.conftest import DONE, FRAMES, Served
 from tests.unit.rpc.wire import drained, refused
 
@@ -154,6 +158,31 @@ async def test_a_page_stays_small_enough_for_every_client(
     assert [job.job_id for job in first.jobs] == ["big4", "big3"]
     rest = await served.jobs.ListJobs(pb.ListJobsRequest(page_token=first.next_page_token))
     assert [job.job_id for job in rest.jobs] == ["big2", "big1"]
+
+
+async def test_large_results_come_in_small_pages_without_a_gap(served: Served) -> None:
+    """Of two hours of music each; clients accept messages of 4 MiB by default."""
+    beats = tuple(i * 0.48 + 0.001 for i in range(15_000))
+    features = replace(BASIC_FEATURES, beats=beats, downbeats=beats[::4])
+    chords = ChordsResult(tuple(Chord(i * 0.9, i * 0.9 + 0.9, "C:maj7", 0.712) for i in range(8000)), "mix")
+    done = await served.app.repository.get(DONE)
+    stages = (
+        StageStatus(Stage.BASIC_FEATURES, StageState.SUCCEEDED, result=features),
+        StageStatus(Stage.CHORDS, StageState.SUCCEEDED, result=chords),
+    )
+    for number in range(7):
+        job = replace(done, job_id=f"mix{number}", run_id=f"{number}" * 32, stages=stages)
+        await served.app.repository.accept(replace(job, created_at=done.created_at + number), "", "")
+    seen: list[str] = []
+    token, pages = "", 0
+    while token or not pages:
+        page = await served.jobs.ListJobs(pb.ListJobsRequest(page_token=token))
+        assert 0 < page.ByteSize() < 2 << 20
+        seen += [job.job_id for job in page.jobs]
+        token, pages = page.next_page_token, pages + 1
+    assert seen[:7] == [f"mix{number}" for number in reversed(range(7))]
+    assert len(seen) == len(set(seen))
+    assert pages >= 3
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,19 @@ async def test_an_analysis_gets_the_track_and_the_folders_of_models(bench: Workb
     assert result.data == BASIC_FEATURES
     assert [artifact.name for artifact in result.artifacts] == ["basic_features.json"]
     assert result.bytes == 0
+
+
+async def test_a_result_says_which_revision_and_models_made_it(bench: Workbench, tmp_path: Path) -> None:
+    active, pool = await active_job(bench, BASIC), RecordingPool(BASIC_FEATURES)
+    (tmp_path / "beats.ckpt").touch()
+
+    def models(folders: Sequence[Path]) -> str:
+        return " ".join(path.name for folder in folders for path in folder.glob("*.ckpt"))
+
+    stage = stage_of(BASIC, pool, revision=3, find_models=models, model_folders=[tmp_path])
+    assert stage.version() == "3 beats.ckpt"
+    assert (await stage.run(bench.context(BASIC, active))).version == "3 beats.ckpt"
+    assert stage_of(BASIC, pool).version() == "1"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,15 @@ from mismo_grpc.jobs.job import (
     StageState,
     StageStatus,
 )
-from mismo_grpc.stages.table import ROWS, TABLE, check_asked, fraction_done, stages_to_run, with_needs
+from mismo_grpc.stages.table import (
+    ROWS,
+    TABLE,
+    check_asked,
+    fraction_done,
+    needed_by,
+    stages_to_run,
+    with_needs,
+)
 
 DECODE, STEMS, WAVEFORMS, LOUDNESS = Stage.DECODE, Stage.STEMS, Stage.WAVEFORMS, Stage.LOUDNESS
 OFFERED = [row.stage for row in TABLE if row.offered]
@@ -107,6 +115,22 @@ def test_the_needs_are_closed_and_in_the_order_of_the_table(asked: set[Stage]) -
         assert not set(ROWS[stage].after) & set(found[place:])
 
 
+def test_what_a_stage_needs_is_not_what_comes_with_it() -> None:
+    assert needed_by([Stage.TRANSITION, STEMS]) == {
+        DECODE,
+        STEMS,
+        Stage.BASIC_FEATURES,
+        Stage.SECTIONS,
+        Stage.TRANSITION,
+    }
+
+
+def test_an_annotation_is_accepted_only_of_something() -> None:
+    check_asked([Stage.ANNOTATION, Stage.TRANSITION])
+    with pytest.raises(InvalidFieldError, match="STAGE_ANNOTATION annotates what STAGE_BASIC_FEATURES"):
+        check_asked([Stage.ANNOTATION, Stage.GENRE])
+
+
 @given(some_stages)
 def test_nothing_is_accepted_that_is_not_offered_or_has_no_result(asked: set[Stage]) -> None:
     if asked - set(OFFERED):
@@ -119,6 +143,9 @@ def test_nothing_is_accepted_that_is_not_offered_or_has_no_result(asked: set[Sta
         with pytest.raises(InvalidFieldError, match="have no result of their own") as invalid:
             check_asked(asked)
         assert invalid.value.field == "options.stages"
+    elif Stage.ANNOTATION in asked and not set(with_needs(asked)) & set(ROWS[Stage.ANNOTATION].after):
+        with pytest.raises(InvalidFieldError):
+            check_asked(asked)
     else:
         check_asked(asked)
 

@@ -112,6 +112,12 @@ def test_a_result_that_was_there_already_is_told_at_once() -> None:
     assert [row.stage for row in due] == ["stems", "loudness"]
 
 
+def test_stages_without_a_result_of_their_own_are_not_told() -> None:
+    job = with_states(DONE, DONE, DONE, asked=(Stage.DECODE, Stage.STEMS, Stage.ANNOTATION))
+    job = replace(job, stages=(*job.stages, StageStatus(Stage.ANNOTATION, DONE)))
+    assert [row.stage for row in callbacks_due(None, job, 5.0, str)] == ["stems"]
+
+
 def test_a_job_that_named_no_url_causes_none() -> None:
     assert callbacks_due(None, with_states(DONE, FAILED, url=""), 5.0, str) == ()
 
