@@ -126,8 +126,8 @@ class AnalysisPool:
         tasks are not interrupted.
 
         The worker imports the function by its module and name. Arguments and result are pickled; pass audio as the path
-        of its file. `timeout_seconds` begins when a worker takes the task. Time in which the worker could run, but no core
-        was free for it, does not count: at the lowest priority that may be most of the time.
+        of its file. `timeout_seconds` begins when a worker takes the task. Time in which the worker could run, but no
+        core was free for it, does not count: at the lowest priority that may be most of the time.
 
         Raises the MismoError that the function raises, AnalysisFailedError for any other error; AnalysisTimeoutError;
         AnalysisCrashedError if the worker died; QueueFullError; ServerDrainingError once the pool closes.
@@ -265,7 +265,7 @@ class _Worker:
 
     @property
     def resident_bytes(self) -> int:
-        """The memory of the process in bytes, without files that it maps, such as the decoded track; 0 if it has ended."""
+        """The memory of the process in bytes without the files that it maps, as the track; 0 if it has ended."""
         try:
             memory = psutil.Process(self.pid).memory_info()
             return memory.rss - memory.shared
@@ -274,7 +274,7 @@ class _Worker:
 
     @property
     def starved_seconds(self) -> float:
-        """How long the process could have run, but waited for a core; 0 if it has ended or the kernel does not count it.
+        """How long the process could have run, but waited for a core; 0 if it has ended or no kernel counts it.
 
         Of several threads, the time of the one that waited longest.
         """

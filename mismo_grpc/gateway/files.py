@@ -69,9 +69,9 @@ async def stems_json(request: Request, job_id: str) -> Response:
 
 
 @router.head("/jobs/{job_id}/artifacts/{name}", include_in_schema=False)
-@router.get("/jobs/{job_id}/artifacts/{name}", summary="Any artifact, a waveform say")
+@router.get("/jobs/{job_id}/artifacts/{name}", summary="Any artifact, such as a waveform or annotation.jams")
 async def artifact(request: Request, job_id: str, name: str) -> Response:
-    """The names are in the job's `artifacts` over gRPC."""
+    """Each analysis has one, such as basic_features.json; all names are in the job's `artifacts` over gRPC."""
     return await _artifact(request, job_id, name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from mismo_grpc.errors import InvalidFieldError, MismoError, UnsupportedContentT
 from mismo_grpc.gateway.multipart import FormReader
 from mismo_grpc.gateway.request_body import body_chunks, whole_body
 from mismo_grpc.gateway.services import Services, services_of
-from mismo_grpc.gateway.submission import MAX_JSON_BYTES, Submission, from_form, from_json
+from mismo_grpc.gateway.submission import MAX_JSON_BYTES, OPTIONS, Submission, from_form, from_json
 from mismo_grpc.gateway.views import STATUSES, accepted, job_view
 from mismo_grpc.jobs.job import Source, SourceKind
 
@@ -28,7 +28,12 @@ router = APIRouter(tags=["jobs"])
 
 _SHARED_PROPERTIES: dict[str, Any] = {
     "track_hash": {"type": "string", "description": "becomes the job_id: 1 to 128 of A-Z a-z 0-9 . _ -"},
-    "options": {"type": "object", "example": {"stems": True, "loudness": True}},
+    "options": {
+        "type": "object",
+        "properties": {name: {"type": "boolean"} for name in OPTIONS},
+        "additionalProperties": False,
+        "example": {"stems": True, "basic_features": True, "characteristics": True},
+    },
     "callback_url": {"type": "string", "example": "http://127.0.0.1:3000/api/analysis/callback"},
     "stem_delivery_mode": {"type": "string", "enum": ["poll", "path", "callback"], "default": "poll"},
     "priority": {"type": "string", "enum": ["high", "normal", "low"], "default": "normal"},
@@ -112,7 +117,7 @@ async def list_jobs(
     page_size: Annotated[int, Query(description="0 to 1000; 0 is 100")] = 0,
     page_token: Annotated[str, Query(description="next_page_token of the page before")] = "",
     status: Annotated[list[str] | None, Query(description=f"any of {', '.join(STATUSES.values())}")] = None,
-) -> dict[str, object]:
+) -> Response:
     """`next_page_token` is empty on the last page. The results of the analyses are in each job's own response."""
     services = services_of(request)
     by_name = {name: state for state, name in STATUSES.items()}
@@ -121,21 +126,25 @@ async def list_jobs(
         raise InvalidFieldError(f"status must be any of {', '.join(by_name)}", field="status")
     states = [by_name[name] for name in status or ()]
     jobs, token = await services.jobs.list(states, {}, page_size, page_token)
-    return {
-        "jobs": [job_view(services.jobs.view(job), results=False) for job in jobs],
-        "next_page_token": token,
-    }
+    views = [services.jobs.view(job) for job in jobs]
+    return await _json(
+        lambda: {"jobs": [job_view(view, results=False) for view in views], "next_page_token": token}
+    )
 
 
 @router.get("/jobs/{job_id}", summary="One job: status, progress, stages, results, error, callbacks")
 async def get_job(request: Request, job_id: str) -> Response:
-    """`progress` is a number from 0 to 1; `results` are those of the analyses; `error` is null unless the job failed."""
+    """`progress` is a number from 0 to 1; `results` has those of the analyses; `error` is null without one."""
     services = services_of(request)
     job = await services.jobs.get(job_id)
     callbacks = await services.jobs.callbacks_of(job_id)
     view = services.jobs.view(job)
-    # The results of a mix of two hours take a quarter of a second.
-    return await asyncio.to_thread(lambda: JSONResponse(job_view(view, callbacks)))
+    return await _json(lambda: job_view(view, callbacks))
+
+
+async def _json(content: Callable[[], dict[str, object]]) -> Response:
+    """Responds with what a function returns; in a thread, as the results of two hours take a quarter of a second."""
+    return await asyncio.to_thread(lambda: JSONResponse(content()))
 
 
 @router.delete("/jobs/{job_id}", summary="Cancel a job, delete it and remove its files")

@@ -28,7 +28,7 @@ from mismo_grpc.orchestration.stem_readers import StemReaders, ended_without, ha
 from mismo_grpc.orchestration.submissions import Submissions, Submitted
 from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_document, open_stem
-from mismo_grpc.results.documents import is_document
+from mismo_grpc.results.documents import is_document, stage_of
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.scheduler import Scheduler
@@ -323,7 +323,9 @@ def _open_written(files: RunFiles, job: Job, name: str, in_thread: InThread) -> 
 
 def _open_document(job: Job, name: str, in_thread: InThread) -> ArtifactReader:
     """As `open_document`, but refuses one whose stage has not ended."""
-    _check_written(job, name)
+    stage = stage_of(name)
+    if job.has(stage) and not (job.state.ended or job.has_ended(stage)):
+        raise _not_ready(job, name)
     if name not in {artifact.name for artifact in job.artifacts}:
         raise ArtifactNotFoundError(
             f"name: job {job.job_id} has no {name}; its artifacts tell what it has", field="name"
@@ -333,6 +335,10 @@ def _open_document(job: Job, name: str, in_thread: InThread) -> ArtifactReader:
 
 def _check_written(job: Job, name: str) -> None:
     if not job.state.ended and name not in {artifact.name for artifact in job.artifacts}:
-        raise JobNotReadyError(
-            f"job {job.job_id} has no artifact {name[:64]!r} yet; its artifacts tell what there is while it runs"
-        )
+        raise _not_ready(job, name)
+
+
+def _not_ready(job: Job, name: str) -> JobNotReadyError:
+    return JobNotReadyError(
+        f"job {job.job_id} has no artifact {name[:64]!r} yet; its artifacts tell what there is while it runs"
+    )

@@ -222,6 +222,9 @@ class Submissions:
             job = replace(job, revision=previous.revision + 1)
         await self._repository.accept(job, request.request_id, request.fingerprint)
         self._repository.ended_logs.pop(job.job_id, None)
+        if previous is not None and await asyncio.to_thread(self._runs.linked, job.job_id) != previous.run_id:
+            # A run without files has no link, which would discard it once another run is linked.
+            self._runs.discard(previous.run_id)
         log.info(
             "job accepted",
             job_id=job.job_id,

@@ -35,6 +35,11 @@ def is_document(name: str) -> bool:
     return name in DOCUMENTS or name == ANNOTATION
 
 
+def stage_of(name: str) -> Stage:
+    """The stage that makes the document of this name."""
+    return DOCUMENTS.get(name, Stage.ANNOTATION)
+
+
 def stage_document(result: StageData) -> dict[str, object]:
     """The result of a stage by the names of the contract's fields.
 

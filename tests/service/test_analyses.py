@@ -14,7 +14,6 @@ import jams
 import numpy as np
 import pytest
 import soundfile
-from tests.support.songs import Song, song
 
 from mismo.analysis.v1 import job_pb2, stage_pb2
 from mismo.analysis.v1 import job_service_pb2 as jobs_pb2
@@ -26,6 +25,7 @@ from tests.support.analyses import crash, crash_once
 from tests.support.calls import PATIENCE, SUCCEEDED, names_of, options, refused, stage_states
 from tests.support.http import receiver
 from tests.support.process import ServerProcess
+from tests.support.songs import Song, song
 from tests.support.tracks import RATE, write_track
 
 BASIC, CHARACTER, GENRE = (
@@ -186,6 +186,9 @@ async def test_options_of_http_are_the_stages_and_the_job_has_their_results(
         assert job["stages_completed"] == ["basic_features", "characteristics"]
         assert job["results"]["basic_features"]["bpm"] == pytest.approx(TEMPO, rel=0.01)
         assert 0 <= job["results"]["characteristics"]["danceability"] <= 1
+        annotation = await http.get("/jobs/job/artifacts/annotation.jams")
+        assert annotation.headers["content-type"] == "application/json"
+        assert annotation.content == await server.client.artifact("job", "annotation.jams")
         (listed,) = (await http.get("/jobs")).json()["jobs"]
         assert "results" not in listed
 
@@ -254,6 +257,40 @@ async def test_an_analysis_that_fails_for_good_skips_those_that_need_it_and_no_o
     assert names_of(job) == ["characteristics.json"]
     refusal = await refused(server.client.artifact("job", "annotation.jams"))
     assert (refusal.code, refusal.reason) == ("NOT_FOUND", "ARTIFACT_NOT_FOUND")
+
+
+async def test_a_document_is_not_ready_until_its_stage_has_ended(server: Server, music: Path) -> None:
+    client = server.client
+    server.device.close()
+    await client.submit(
+        write_track(music / "a.wav", 4.0), job_id="job", wanted=options(stages=[STEMS, CHORDS, GENRE])
+    )
+    await stage_ended(client, "job", BASIC)
+    await stage_ended(client, "job", GENRE)
+    assert await client.artifact("job", "basic_features.json")
+    for name, reason in (
+        ("chords.json", "JOB_NOT_READY"),
+        ("annotation.jams", "JOB_NOT_READY"),
+        ("genre.json", "ARTIFACT_NOT_FOUND"),
+        ("sections.json", "ARTIFACT_NOT_FOUND"),
+    ):
+        assert (await refused(client.artifact("job", name))).reason == reason
+    server.device.open()
+    await client.succeeded("job")
+    assert await client.artifact("job", "annotation.jams")
+
+
+async def test_a_result_is_made_anew_once_other_models_are_there(
+    server: Server, track: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, stage = server.client, server.app.runner._works[Stage.BASIC_FEATURES]
+    await client.submit(track, job_id="a", wanted=options(stages=[SECTIONS]))
+    await client.succeeded("a")
+    assert (await client.submit(track, job_id="b", wanted=options(stages=[SECTIONS]))).cache_hit
+    monkeypatch.setattr(stage, "_find_models", lambda folders: "beat_this-final0.ckpt")
+    assert not (await client.submit(track, job_id="c", wanted=options(stages=[SECTIONS]))).cache_hit
+    await client.succeeded("c")
+    assert (await client.submit(track, job_id="d", wanted=options(stages=[SECTIONS]))).cache_hit
 
 
 async def test_a_killed_server_goes_on_with_the_missing_analyses(

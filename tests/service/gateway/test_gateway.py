@@ -263,7 +263,7 @@ async def test_a_callback_is_tried_again_and_what_failed_is_marked(
         ({"callback_url": "http://169.254.169.254/latest"}, 422, "callback_url"),
         ({"callback_url": "http://user:pw@host/"}, 422, "callback_url"),
         ({"options": {"stems": True, "surprise": True}}, 422, "options.surprise"),
-        ({"options": {"genre": True}}, 501, "options.genre"),
+        ({"options": {"annotation": True}}, 422, "options.annotation"),
     ],
 )
 async def test_refused_submits_start_nothing(

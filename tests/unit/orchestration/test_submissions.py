@@ -22,6 +22,7 @@ from mismo_grpc.errors import (
 )
 from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.job import JobOptions, JobState, Source, SourceKind, Stage, StageState, StemOptions
+from mismo_grpc.jobs.repository import ActiveJob
 from mismo_grpc.orchestration.submissions import same_options
 from mismo_grpc.results.run_recovery import Recovered, recover_runs
 from tests.unit.orchestration.desk import PATIENCE, SubmitDesk
@@ -253,18 +254,36 @@ async def test_an_earlier_result_is_used_again(desk: SubmitDesk) -> None:
     assert not (await desk.submissions.submit(other)).cache_hit
 
 
+async def ended_without_files(desk: SubmitDesk, job_id: str) -> ActiveJob:
+    """Ends a job as one that only analysed its track."""
+    active = desk.repository.active[job_id]
+    stages = tuple(replace(status, state=StageState.SUCCEEDED) for status in active.job.stages)
+    ended = replace(active.job, state=JobState.SUCCEEDED, ended_at=NOW, expires_at=NOW + 3600, stages=stages)
+    await desk.repository.record(active, lambda _: ended, EventKind.TERMINAL)
+    if active.task is not None:
+        active.task.cancel()
+    return active
+
+
+async def test_the_folder_of_a_run_without_files_goes_with_the_next_run(desk: SubmitDesk) -> None:
+    """It has no link that the next run could replace."""
+    loudness = JobOptions(stages=(Stage.LOUDNESS,))
+    await desk.submissions.submit(desk.request(desk.track(), job_id="a", options=loudness))
+    first = (await ended_without_files(desk, "a")).job
+    desk.runs.files(first.run_id).folder.mkdir(parents=True)
+    again = await desk.submissions.submit(desk.request(desk.track(), job_id="a", options=loudness))
+    assert again.cache_hit
+    await desk.runs.removed()
+    assert desk.run_folders() == {again.job.run_id}
+
+
 async def test_an_earlier_result_without_files_leaves_the_stems_of_an_earlier_run(desk: SubmitDesk) -> None:
     await desk.submissions.submit(desk.request(desk.track(), job_id="a"))
     stems = await desk.succeed("a")
     await desk.runs.publish("a", stems.run_id)
     loudness = JobOptions(stages=(Stage.LOUDNESS,))
     await desk.submissions.submit(desk.request(desk.track(), job_id="b", options=loudness))
-    active = desk.repository.active["b"]
-    stages = tuple(replace(status, state=StageState.SUCCEEDED) for status in active.job.stages)
-    ended = replace(active.job, state=JobState.SUCCEEDED, ended_at=NOW, expires_at=NOW + 3600, stages=stages)
-    await desk.repository.record(active, lambda _: ended, EventKind.TERMINAL)
-    if active.task is not None:
-        active.task.cancel()
+    active = await ended_without_files(desk, "b")
     again = await desk.submissions.submit(desk.request(desk.track(), job_id="a", options=loudness))
     assert again.cache_hit
     await desk.runs.removed()

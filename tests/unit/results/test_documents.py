@@ -142,3 +142,15 @@ def test_a_job_without_results_has_no_documents() -> None:
 def test_a_result_is_added_to_its_stage() -> None:
     job = replace(a_job(), stages=(StageStatus(Stage.GENRE, StageState.RUNNING),))
     assert with_result(job, Stage.GENRE, GENRE).stage(Stage.GENRE).result == GENRE
+
+
+def test_an_annotation_names_the_version_that_made_it() -> None:
+    """A newer server builds the bytes whose hash is stored."""
+    job = with_result(
+        replace(a_job(), stages=(StageStatus(Stage.BASIC_FEATURES),)), Stage.BASIC_FEATURES, BASIC_FEATURES
+    )
+    made = replace(
+        job, stages=(*job.stages, StageStatus(Stage.ANNOTATION, StageState.SUCCEEDED, version="0.9"))
+    )
+    assert b'"0.9"' in render_document(made, "annotation.jams")
+    assert b'"0.9"' not in render_document(job, "annotation.jams")
