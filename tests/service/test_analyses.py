@@ -14,7 +14,6 @@ import jams
 import numpy as np
 import pytest
 import soundfile
-from tests.support.songs import Song, song
 
 from mismo.analysis.v1 import job_pb2, stage_pb2
 from mismo.analysis.v1 import job_service_pb2 as jobs_pb2
@@ -26,6 +25,7 @@ from tests.support.analyses import crash, crash_once
 from tests.support.calls import PATIENCE, SUCCEEDED, names_of, options, refused, stage_states
 from tests.support.http import receiver
 from tests.support.process import ServerProcess
+from tests.support.songs import Song, song
 from tests.support.tracks import RATE, write_track
 
 BASIC, CHARACTER, GENRE = (
