@@ -18,7 +18,7 @@ import soundfile
 from mismo.analysis.v1 import job_pb2, stage_pb2
 from mismo.analysis.v1 import job_service_pb2 as jobs_pb2
 from mismo_grpc.jobs.job import Stage
-from mismo_grpc.stages.analysis import AnalysisStage
+from mismo_grpc.stages.analysis import Analysis, AnalysisStage
 from tests.service.conftest import Server
 from tests.service.test_stages import stage_ended, status_of
 from tests.support.analyses import crash, crash_once
@@ -222,7 +222,7 @@ async def test_two_analysed_tracks_are_compared(server: Server, track: Path) -> 
     assert (refusal.code, refusal.reason, refusal.field) == ("NOT_FOUND", "JOB_NOT_FOUND", "incoming_job_id")
 
 
-def replace_basic_features(server: Server, analysis: object) -> None:
+def replace_basic_features(server: Server, analysis: Analysis) -> None:
     server.app.runner._works[Stage.BASIC_FEATURES] = AnalysisStage(
         Stage.BASIC_FEATURES, server.app.analyses, analysis, fixed_seconds=PATIENCE, times_length=0.0
     )

@@ -57,11 +57,14 @@ def _is_of_later_stage(named: Any) -> bool:
 
 def _with_typed_results(record: Any) -> Any:
     """The record with the result of each stage as a value, because only the name of the stage tells its type."""
-    stages = cast("dict[str, Any]", record).get("stages") if isinstance(record, dict) else None
+    if not isinstance(record, dict):
+        return record
+    fields = cast("dict[str, Any]", record)
+    stages = fields.get("stages")
     for status in cast("list[Any]", stages) if isinstance(stages, list) else ():
         if isinstance(status, dict) and status.get("result") is not None and status.get("stage") in _RESULTS:
             status["result"] = _RESULTS[status["stage"]].validate_python(status["result"])
-    return record
+    return fields
 
 
 def _fault(error: ValueError | MismoError) -> str:

@@ -153,7 +153,7 @@ async def test_a_picture_without_its_library_is_refused_before_the_work(
     (tmp_path / "matplotlib.py").write_text("raise ImportError('missing')")
     done = await mismo(analyst.target, "analyze", track, "--plot", "song.png", cwd=tmp_path)
     assert done.code == 1
-    assert "pip install 'matplotlib'" in done.err
+    assert "pip install 'mismo-grpc[plot]'" in done.err
     assert analyst.submits == []
 
 

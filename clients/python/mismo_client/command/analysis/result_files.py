@@ -63,7 +63,7 @@ class ResultFiles:
                 importlib.import_module(library)
             except ImportError as error:
                 raise PlotUnavailableError(
-                    f"a picture needs the package {library}: pip install '{library}'"
+                    f"a picture needs the package {library}: pip install 'mismo-grpc[plot]'"
                 ) from error
 
     async def write(self, client: AsyncClient, job: job_pb2.Job, track: Path) -> AsyncGenerator[Path, None]:

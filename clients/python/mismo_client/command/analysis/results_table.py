@@ -28,6 +28,7 @@ Row = tuple[str, str, str]
 
 BAR_WIDTH = 12
 VALUE_WIDTH = 52
+DETAIL_WIDTH = 60
 FIRST_CHORDS = 8
 MOST_CHORDS = 6
 MOST_LABELS = 5
@@ -41,7 +42,7 @@ def results_table(job: Job) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold", max_width=VALUE_WIDTH)
-    table.add_column(overflow="fold", style="dim")
+    table.add_column(overflow="fold", max_width=DETAIL_WIDTH, style="dim")
     for name, value, detail in result_rows(job):
         # Labels are of the server: brackets in them are no markup.
         table.add_row(Text(name), Text(value), Text(detail))
