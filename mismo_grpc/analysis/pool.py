@@ -321,6 +321,8 @@ class _Worker:
 async def _within(seconds: float, worker: _Worker, call: Coroutine[Any, Any, T]) -> T:
     """The result of a call to the worker; raises TimeoutError if it takes longer, apart from waiting for a core."""
     answer = asyncio.ensure_future(call)
+    # An error that comes together with a cancel is ignored.
+    answer.add_done_callback(lambda done: done.cancelled() or done.exception())
     left, starved = seconds, worker.starved_seconds
     try:
         # The time in which it was starved is added, until little was.

@@ -21,7 +21,7 @@ def jobs_to_remove(
     """The ids of the jobs to remove now: the expired ones, then, over the budget, those that ended first.
 
     A job in use is never removed, but counts towards the budget (0: no limit). The budget never removes the newest
-    result, because its client has hardly had time to download it.
+    result, because its client has hardly had time to download it, nor jobs without files, which would free no space.
     """
     expired = [job for job in ended if job.expires_at is not None and job.expires_at <= now]
     gone = {job.job_id for job in expired if job.job_id not in in_use}
@@ -29,7 +29,8 @@ def jobs_to_remove(
     if budget_bytes <= 0:
         return removed
     kept = sorted(
-        (job for job in ended if job.job_id not in gone), key=lambda job: (job.ended_at or 0.0, job.job_id)
+        (job for job in ended if job.result_bytes and job.job_id not in gone),
+        key=lambda job: (job.ended_at or 0.0, job.job_id),
     )
     used = sum(job.result_bytes for job in kept)
     for job in kept[:-1]:

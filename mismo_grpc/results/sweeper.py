@@ -46,7 +46,8 @@ class Sweeper:
         self._budget = budget_bytes
         self._in_thread = in_thread
         self._measured: dict[str, int] = {}
-        """The size in bytes of runs whose size is not stored, because earlier versions did not measure it."""
+        """The size in bytes of runs for which none is stored: they have no files, or an earlier version wrote them.
+        With that of an earlier run of the job that is still linked, because the newer one has no files."""
         self.used_bytes = 0
         """The bytes used by finished jobs, as of the last sweep."""
 
@@ -111,8 +112,10 @@ class Sweeper:
         return True
 
     async def _with_sizes(self, ended: list[EndedResult]) -> list[EndedResult]:
+        there = {each.run_id for each in ended}
+        self._measured = {run_id: size for run_id, size in self._measured.items() if run_id in there}
         unknown = [
-            each.run_id
+            each
             for each in ended
             if each.state is JobState.SUCCEEDED
             and not each.result_bytes
@@ -124,5 +127,11 @@ class Sweeper:
             replace(each, result_bytes=self._measured.get(each.run_id, each.result_bytes)) for each in ended
         ]
 
-    def _measure(self, runs: list[str]) -> dict[str, int]:
-        return {run_id: folder_bytes(self._runs.files(run_id).folder) for run_id in runs}
+    def _measure(self, ended: list[EndedResult]) -> dict[str, int]:
+        return {
+            each.run_id: sum(
+                folder_bytes(self._runs.files(run_id).folder)
+                for run_id in {each.run_id, self._runs.linked(each.job_id) or each.run_id}
+            )
+            for each in ended
+        }

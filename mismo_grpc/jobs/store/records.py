@@ -41,12 +41,15 @@ def job_from_json(record: str) -> Job:
 
 def _with_known_stages(record: Any) -> Any:
     """The record without the stages that only a later version knows."""
-    options: Any = cast("dict[str, Any]", record).get("options") if isinstance(record, dict) else None
-    for holder in (record, options):
-        if isinstance(holder, dict) and isinstance(holder.get("stages"), list):
-            found = cast("list[Any]", holder["stages"])
-            holder["stages"] = [each for each in found if not _is_of_later_stage(each)]
-    return record
+    if not isinstance(record, dict):
+        return cast("object", record)
+    fields = cast("dict[str, Any]", record)
+    options = fields.get("options")
+    for holder in (fields, cast("dict[str, Any]", options) if isinstance(options, dict) else fields):
+        found = holder.get("stages")
+        if isinstance(found, list):
+            holder["stages"] = [each for each in cast("list[Any]", found) if not _is_of_later_stage(each)]
+    return fields
 
 
 def _is_of_later_stage(named: Any) -> bool:

@@ -49,6 +49,16 @@ def test_the_newest_result_stays_however_small_the_budget() -> None:
     assert jobs_to_remove([job("a", 1), job("b", 2, size=10**9)], 0.0, 1) == ["a"]
 
 
+def test_the_budget_takes_no_job_without_files() -> None:
+    """Its results are in its record, and to remove it would free nothing."""
+    ended = [job("analysed", 1, size=0), job("old", 2), job("new", 3), job("analysed later", 4, size=0)]
+    assert jobs_to_remove(ended, 0.0, 1) == ["old"]
+
+
+def size_of(result: EndedResult) -> int:
+    return result.result_bytes
+
+
 @given(
     st.lists(
         st.builds(
@@ -74,8 +84,8 @@ def test_what_stays_fits_the_budget_unless_it_must_stay(ended, now, budget, rand
     free_to_go = [each for each in stays if each.job_id not in in_use]
     assert all(each.expires_at is None or each.expires_at > now for each in free_to_go)
     if budget and sum(each.result_bytes for each in stays) > budget:
-        newest = max(stays, key=lambda each: (each.ended_at, each.job_id))
-        assert free_to_go in ([], [newest])
+        newest = max(filter(size_of, stays), key=lambda each: (each.ended_at, each.job_id))
+        assert list(filter(size_of, free_to_go)) in ([], [newest])
 
 
 # Files

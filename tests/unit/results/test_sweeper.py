@@ -34,6 +34,29 @@ def finished(job_id: str, ended_at: float, expires_at: float) -> Job:
     )
 
 
+async def test_the_files_of_an_earlier_run_that_is_still_linked_count(tmp_path: Path) -> None:
+    """The newest run only analysed the track, so it has no files."""
+    store = MemoryJobStore()
+    repository = JobRepository(store, lambda: NOW)
+    runs = Runs(tmp_path)
+
+    async def no_uploads(now: float) -> None:
+        pass
+
+    sweeper = Sweeper(repository, runs, no_uploads, budget_bytes=1000)
+    for job_id in ("analysed", "newest"):
+        job = finished(job_id, 10.0 if job_id == "analysed" else 20.0, NOW + 1000)
+        store.accept(job, "", "", 0.0)
+        run_id = "5" * 32 if job_id == "analysed" else job.run_id
+        runs.files(run_id).stems.mkdir(parents=True)
+        runs.files(run_id).stem("drums").write_bytes(bytes(900))
+        runs.link(job_id, run_id)
+    assert await sweeper.sweep() == ["analysed"]
+    assert runs.linked("analysed") is None
+    assert sweeper.used_bytes == 1800
+    repository.close()
+
+
 async def test_a_job_with_an_untold_end_neither_expires_nor_makes_room(tmp_path: Path) -> None:
     store = MemoryJobStore()
     repository = JobRepository(store, lambda: NOW)
