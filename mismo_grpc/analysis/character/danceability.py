@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]
+from mismo_grpc.analysis.arrays import Values
 
 ENVELOPE_PER_SECOND = 100
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.31, 8.8

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Flags, Values
 from mismo_grpc.analysis.character.danceability import mean_exponent
 from mismo_grpc.analysis.character.frames import (
     FRAMES_PER_SECOND,
     FrameFeatures,
-    Values,
     band_numbers,
     erb_number,
 )
-
-Flags = npt.NDArray[np.bool_]
 
 SILENCE = 1e-7
 """Mean square of -70 dBFS, the absolute gate of BS.1770; a track that is quieter has no character."""

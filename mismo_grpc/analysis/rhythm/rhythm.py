@@ -8,16 +8,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import structlog
 
+from mismo_grpc.analysis.arrays import Audio
+from mismo_grpc.analysis.audio_source import check_audio
 from mismo_grpc.analysis.results import TempoPoint
 from mismo_grpc.analysis.rhythm import beat_this_tracker, pulse_tracker
 from mismo_grpc.analysis.rhythm.tempo import estimate_tempo
-from mismo_grpc.analysis.rhythm.tracked import Audio, Tracked
+from mismo_grpc.analysis.rhythm.tracked import Tracked
 
-log = structlog.get_logger(__name__)
-
-MIN_RATE = 8000
 MIN_BEATS = 4
 
 
@@ -40,21 +38,16 @@ def estimate_rhythm(audio: Audio, sample_rate: int, *, model_folders: tuple[Path
     """Tracks the beats of audio [frames, channels], or [frames] for mono.
 
     The tracker is beat_this if its package is installed and a checkpoint lies in one of `model_folders` or in the
-    cache of torch hub, else the one of this package. Nothing is downloaded. NaN and infinite samples count as 0.
+    cache of torch hub, else the one of this package, as well as if that checkpoint cannot be loaded. Nothing is
+    downloaded. NaN and infinite samples count as 0.
 
-    Raises ValueError for other shapes and types, and for rates under 8 kHz.
+    Raises ValueError as `check_audio` does.
     """
-    if audio.ndim not in (1, 2) or not np.issubdtype(audio.dtype, np.floating):
-        raise ValueError(
-            f"audio is floating point, [frames, channels]; got {audio.dtype} with {audio.ndim} dimensions"
-        )
-    if sample_rate < MIN_RATE:
-        raise ValueError(f"a sample rate is at least {MIN_RATE} Hz; got {sample_rate}")
+    check_audio(audio, sample_rate)
     name, track = _tracker(model_folders)
     try:
         return _rhythm(track(audio, sample_rate), name)
-    except beat_this_tracker.CheckpointError as error:
-        log.warning("beat_this cannot be used", reason=str(error))
+    except beat_this_tracker.CheckpointError:
         return _rhythm(pulse_tracker.track(audio, sample_rate), "pulse")
 
 
