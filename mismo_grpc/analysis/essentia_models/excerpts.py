@@ -47,8 +47,8 @@ def excerpts(audio: Audio, sample_rate: int) -> Iterator[Samples]:
 
 def _starts(length: int) -> list[int]:
     """Where the excerpts of a track begin; both are samples at MODEL_RATE."""
-    # The last excerpt of a short track begins only if it has a patch that the one before does not.
-    count = max(1, -(-(length - SHORTEST) // STEP)) if length >= SHORTEST else 0
+    # The last excerpt begins only if it has a patch that the one before does not.
+    count = (length - SHORTEST) // STEP + 1 if length >= SHORTEST else 0
     if count <= MOST:
         return [index * STEP for index in range(count)]
     return [index * (length - LENGTH) // (MOST - 1) for index in range(MOST)]

@@ -76,18 +76,21 @@ def measure_onsets(audio: Audio, sample_rate: int, *, block_seconds: int = BLOCK
     step = max(1, block_seconds * FRAMES_PER_SECOND // FRAMES_PER_CHROMA) * FRAMES_PER_CHROMA
     magnitudes = np.empty((count, bands.shape[1]), np.float32)
     chroma = np.empty((count // FRAMES_PER_CHROMA, 12), np.float32)
+    # A chroma window is centred on the middle one of its frames.
+    origin = (FRAMES_PER_CHROMA // 2 - LEAD_FRAMES) * hop - decimation * len(long_window) // 2
     for begin in range(0, count, step):
         end = min(begin + step, count)
         places = (np.arange(begin, end) - LEAD_FRAMES) * hop
-        magnitudes[begin:end] = (
-            _spectra(_mono(audio, places, len(window)), places - places[0], window) @ bands
-        )
-        places = places[::FRAMES_PER_CHROMA] + hop * (FRAMES_PER_CHROMA // 2)
-        mono = _mono(audio, places, decimation * len(long_window))
-        mono = mono[: len(mono) // decimation * decimation].reshape(-1, decimation).mean(axis=1)
-        starts = (places - places[0]) // decimation
+        first, last = int(places[0]) - len(window) // 2, int(places[-1]) - len(window) // 2
+        mono = mono_excerpt(audio, first, last + len(window))
+        magnitudes[begin:end] = _spectra(mono, places - places[0], window) @ bands
+        # The windows of all blocks begin on one grid of decimated samples, of which sample 0 is at `origin`.
+        starts = (places[::FRAMES_PER_CHROMA] + (LEAD_FRAMES * hop)) // decimation
+        first, last = (origin + decimation * int(start) for start in (starts[0], starts[-1]))
+        mono = mono_excerpt(audio, first, last + decimation * len(long_window))
+        mono = mono.reshape(-1, decimation).mean(axis=1)
         part = slice(begin // FRAMES_PER_CHROMA, end // FRAMES_PER_CHROMA)
-        chroma[part] = _spectra(mono, starts, long_window) @ pitches
+        chroma[part] = _spectra(mono, starts - starts[0], long_window) @ pitches
     return Onsets(_flux(magnitudes, centres), _compressed(chroma), sample_rate / hop)
 
 
@@ -98,12 +101,6 @@ def _fft_size(window: Features) -> int:
 def _hann(seconds: float, sample_rate: float) -> Features:
     length = max(8, round(seconds * sample_rate))
     return (0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(length) + 0.5) / length)).astype(np.float32)
-
-
-def _mono(audio: Audio, places: Indices, length: int) -> Samples:
-    """The mono mix of the windows of `length` frames that are centred at the places; 0 outside the audio."""
-    begin = int(places[0]) - length // 2
-    return mono_excerpt(audio, begin, int(places[-1]) - length // 2 + length)
 
 
 def _spectra(mono: Samples, starts: Indices, window: Features) -> Features:

@@ -66,9 +66,15 @@ def _pulses(pulse: Features, period: float) -> Frames:
     away = tracked[~on]
     if len(away) == 0:
         return equal
-    nearest = equal[np.abs(equal - away[:, np.newaxis]).argmin(axis=1)]
-    is_better = _support(away, pulse) * LEAST_SUPPORT > _support(nearest, pulse)
+    is_better = _support(away, pulse) * LEAST_SUPPORT > _support(_nearest(equal, away), pulse)
     return tracked if is_better else equal
+
+
+def _nearest(pulses: Frames, frames: Frames) -> Frames:
+    """The pulse that is nearest to each frame; `pulses` are ascending, at least two."""
+    after = np.clip(np.searchsorted(pulses, frames), 1, len(pulses) - 1)
+    is_before = frames - pulses[after - 1] <= pulses[after] - frames
+    return np.where(is_before, pulses[after - 1], pulses[after])
 
 
 def _support(frames: Frames, pulse: Features) -> float:

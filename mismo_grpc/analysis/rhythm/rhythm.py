@@ -44,11 +44,12 @@ def estimate_rhythm(audio: Audio, sample_rate: int, *, model_folders: tuple[Path
     Raises ValueError as `check_audio` does.
     """
     check_audio(audio, sample_rate)
+    duration = len(audio) / sample_rate
     name, track = _tracker(model_folders)
     try:
-        return _rhythm(track(audio, sample_rate), name)
+        return _rhythm(track(audio, sample_rate), name, duration)
     except beat_this_tracker.CheckpointError:
-        return _rhythm(pulse_tracker.track(audio, sample_rate), "pulse")
+        return _rhythm(pulse_tracker.track(audio, sample_rate), "pulse", duration)
 
 
 def _tracker(model_folders: tuple[Path, ...]) -> tuple[str, Callable[[Audio, int], Tracked]]:
@@ -59,20 +60,21 @@ def _tracker(model_folders: tuple[Path, ...]) -> tuple[str, Callable[[Audio, int
     return "pulse", pulse_tracker.track
 
 
-def _rhythm(tracked: Tracked, name: str) -> Rhythm:
-    beats = tracked.beats
-    if len(beats) < MIN_BEATS:
+def _rhythm(tracked: Tracked, name: str, duration: float) -> Rhythm:
+    """The rhythm of the beats that a tracker found in a track of `duration` seconds."""
+    if len(tracked.beats) < MIN_BEATS:
         return Rhythm(None, 0.0, 0.0, (), (), (), 0, 0.0, name)
-    estimate = estimate_tempo(beats, constant=tracked.constant)
-    times = np.maximum(np.round(estimate.beats, 4), 0.0)
-    beat_times = tuple(float(time) for time in times)
+    estimate = estimate_tempo(tracked.beats, constant=tracked.constant)
+    times: list[float] = np.maximum(np.round(estimate.beats, 4), 0.0).tolist()
+    # Where a loop is cut off at the end of a bar, a tracker takes the cut for an onset.
+    beats = tuple(time for time in times if time < duration)
     return Rhythm(
         tempo=round(estimate.tempo, 3),
         tempo_confidence=round(tracked.confidence, 3),
         tempo_stability=round(estimate.stability, 3),
         tempo_curve=estimate.curve,
-        beats=beat_times,
-        downbeats=tuple(beat_times[index] for index in tracked.downbeats),
+        beats=beats,
+        downbeats=tuple(beats[index] for index in tracked.downbeats if index < len(beats)),
         beats_per_bar=tracked.beats_per_bar,
         metre_confidence=round(tracked.metre_confidence, 3),
         beat_tracker=name,
