@@ -39,11 +39,12 @@ class AudioFile:
         # Takes 50 ms to import.
         import soundfile
 
+        self._name = path.name
         self._errors = (soundfile.SoundFileError, RuntimeError)
         try:
             self._file = soundfile.SoundFile(path)
         except self._errors as error:
-            raise OSError(f"{path.name} cannot be read: {error}") from error
+            raise OSError(f"{self._name} cannot be read: {error}") from error
         self.shape: tuple[int, ...] = (int(self._file.frames), int(self._file.channels))
         self.sample_rate = int(self._file.samplerate)
 
@@ -62,9 +63,9 @@ class AudioFile:
             self._file.seek(begin)
             block = np.asarray(self._file.read(count, dtype="float32", always_2d=True), np.float32)
         except self._errors as error:
-            raise OSError(f"a stem cannot be read: {error}") from error
+            raise OSError(f"{self._name} cannot be read: {error}") from error
         if len(block) != count:
-            raise OSError(f"a stem ends at frame {begin + len(block)} of {self.shape[0]}")
+            raise OSError(f"{self._name} ends at frame {begin + len(block)} of {self.shape[0]}")
         return block
 
 

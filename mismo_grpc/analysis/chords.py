@@ -49,19 +49,17 @@ def analyse_chords(inputs: AnalysisInputs) -> ChordsResult:
     return estimate_chords(mix, rate, beats)
 
 
-def estimate_chords(
-    audio: AudioSource, sample_rate: int, beats: Sequence[float] = (), *, source: str = MIX
-) -> ChordsResult:
+def estimate_chords(audio: AudioSource, sample_rate: int, beats: Sequence[float] = ()) -> ChordsResult:
     """Estimates the chords of audio [frames, channels] or [frames], floating point.
 
     `beats` are in seconds; chords change on them only, or on a grid of half seconds where there are none. Labels are
     those of `chord_model.LABELS`; neighbours differ. The confidence of a chord is the mean probability of its label
-    over its beats, given the whole track. `source` is passed on to the result. NaN and infinite samples count as 0.
+    over its beats, given the whole track. NaN and infinite samples count as 0.
 
     Raises ValueError as `check_audio` does.
     """
     chroma = chromagram(audio, sample_rate)
-    return _chords(chroma, beats, audio.shape[0] / sample_rate, source)
+    return _chords(chroma, beats, audio.shape[0] / sample_rate, MIX)
 
 
 def _chords(chroma: Chromagram, beats: Sequence[float], duration: float, source: str) -> ChordsResult:

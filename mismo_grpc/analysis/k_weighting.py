@@ -10,6 +10,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from mismo_grpc.analysis.arrays import Samples, Values
 from mismo_grpc.analysis.audio_source import MIN_SAMPLE_RATE
@@ -62,6 +63,21 @@ def _coefficients(polynomial: tuple[float, float, float], stretch: float) -> tup
     """The inverse of `_polynomial`, with x stretched; times 4, which cancels in a ratio."""
     p0, p1, p2 = polynomial[0], polynomial[1] * stretch, polynomial[2] * stretch * stretch
     return p0 + p1 + p2, 2 * (p0 - p2), p0 - p1 + p2
+
+
+def k_weighting_gain(frequencies: Values) -> Values:
+    """The gain in power of the K-weighting of ITU-R BS.1770-5 at each frequency in Hz, up to 24 kHz."""
+    delay = np.exp(-2j * math.pi * np.minimum(frequencies, TABLE_RATE / 2) / TABLE_RATE)
+    gain: Values = np.square(np.abs(_response(SHELF, delay) * _response(HIGH_PASS, delay)))
+    return gain
+
+
+def _response(section: Biquad, delay: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
+    """The response of a section at z⁻¹ = `delay`."""
+    above = section.b0 + delay * (section.b1 + delay * section.b2)
+    below = 1.0 + delay * (section.a1 + delay * section.a2)
+    response: npt.NDArray[np.complex128] = above / below
+    return response
 
 
 class KWeighting:

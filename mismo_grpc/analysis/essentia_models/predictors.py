@@ -1,4 +1,4 @@
-"""Runs models with essentia's TensorFlow predictors; the only module that knows their interface.
+"""Runs models with essentia's TensorFlow predictors; the only module that uses their interface.
 
 A predictor stays in memory, so that a worker loads each model once. essentia is AGPL-3.0 and an optional package.
 """

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import cmath
 import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from mismo_grpc.analysis.arrays import Audio, Features, Values
 from mismo_grpc.analysis.audio_source import by_channel, check_audio, excerpt
-from mismo_grpc.analysis.k_weighting import HIGH_PASS, SHELF, TABLE_RATE, Biquad
+from mismo_grpc.analysis.k_weighting import k_weighting_gain
 
 WINDOW_SECONDS = 0.186
 """The window is the power of two nearest to this: 8192 frames at 44.1 kHz, long enough to separate bass notes."""
@@ -114,18 +112,3 @@ def _pitch_filters(frequencies: Values) -> Values:
     distance = np.abs((pitch[:, np.newaxis] - np.arange(PITCH_CLASSES) + 6.0) % 12.0 - 6.0)
     filters: Values = np.maximum(0.0, 1.0 - distance)
     return filters
-
-
-def k_weighting_gain(frequencies: Values) -> Values:
-    """The gain in power of the K-weighting of ITU-R BS.1770-5 at each frequency in Hz, up to 24 kHz."""
-    delay = np.exp(-2j * cmath.pi * np.minimum(frequencies, TABLE_RATE / 2) / TABLE_RATE)
-    gain: Values = np.square(np.abs(_response(SHELF, delay) * _response(HIGH_PASS, delay)))
-    return gain
-
-
-def _response(section: Biquad, delay: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
-    """The response of a section at z⁻¹ = `delay`."""
-    above = section.b0 + delay * (section.b1 + delay * section.b2)
-    below = 1.0 + delay * (section.a1 + delay * section.a2)
-    response: npt.NDArray[np.complex128] = above / below
-    return response

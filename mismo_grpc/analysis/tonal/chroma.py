@@ -28,6 +28,9 @@ HARMONICS = 12
 DECAY = 0.7
 """The amplitude of each harmonic relative to the one below it."""
 ITERATIONS = 25
+TREBLE = (43.0, 52.0, 84.0, 96.0)
+"""MIDI pitches between which notes count for the treble: from nothing to fully, and from fully to nothing."""
+BASS = (24.0, 28.0, 45.0, 55.0)
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,15 @@ class Chromagram:
     tuning: Tuning
 
 
-def chromagram(audio: AudioSource, sample_rate: int, tuning: Tuning | None = None) -> Chromagram:
-    """Computes the chroma of audio [frames, channels] or [frames], of any length; estimates the tuning if not given.
+def chromagram(audio: AudioSource, sample_rate: int) -> Chromagram:
+    """Computes the chroma of audio [frames, channels] or [frames], of any length.
 
     NaN and infinite samples count as 0. Takes 100 bytes of memory for each frame besides some blocks of audio.
+
     Raises ValueError as `check_audio` does.
     """
     check_audio(audio, sample_rate)
-    tuning = tuning or estimate_tuning(audio, sample_rate)
+    tuning = estimate_tuning(audio, sample_rate)
     frames = frame_count(audio.shape[0], sample_rate)
     treble, bass = np.zeros((frames, 12), np.float32), np.zeros((frames, 12), np.float32)
     level = np.zeros(frames)
@@ -67,11 +71,6 @@ def chromagram(audio: AudioSource, sample_rate: int, tuning: Tuning | None = Non
         level[place : place + count] = peaks.level
         place += count
     return Chromagram(treble, bass, level, tuning)
-
-
-TREBLE = (43.0, 52.0, 84.0, 96.0)
-"""MIDI pitches between which notes count for the treble: from nothing to fully, and from fully to nothing."""
-BASS = (24.0, 28.0, 45.0, 55.0)
 
 
 def semitone_spectrum(

@@ -47,7 +47,7 @@ def without_drums(
 
     With the stem "no_drums" it is that. With "drums" it is the mix without that stem, or, if the stems have another
     sample rate, the sum of the other stems, provided that all stems together are about as loud as the mix everywhere.
-    Without either nobody knows whether the stems are complete.
+    Without either, it is unknown whether the stems are complete.
 
     Raises OSError if a stem cannot be read; reading later can, too.
     """

@@ -49,17 +49,16 @@ def estimate_tonality(audio: AudioSource, sample_rate: int) -> Tonality:
 
     Raises ValueError as `check_audio` does.
     """
-    return tonality(chromagram(audio, sample_rate))
+    return _tonality(chromagram(audio, sample_rate))
 
 
-def tonality(chroma: Chromagram) -> Tonality:
-    """Key and tuning of a chromagram, as `estimate_tonality` does."""
+def _tonality(chroma: Chromagram) -> Tonality:
     loudest = float(chroma.level.max(initial=0.0))
     heard = (chroma.level > QUIET * loudest) & (chroma.treble.any(axis=1) | chroma.bass.any(axis=1))
     frames = int(np.count_nonzero(heard))
     if frames == 0 or chroma.tuning.clarity == 0.0:
         return Tonality(None, None)
-    summary = key_chroma(chroma.treble[heard], chroma.bass[heard])
+    summary = _summary(chroma.treble[heard]) + BASS_WEIGHT * _summary(chroma.bass[heard])
     scores = np.mean([profile.correlations(summary) for profile in PROFILES], axis=0)
     best = int(np.argmax(scores))
     likelihoods = np.exp(SHARPNESS * (scores - scores[best]))
@@ -71,11 +70,6 @@ def tonality(chroma: Chromagram) -> Tonality:
     )
     mode = Mode.MAJOR if best < 12 else Mode.MINOR
     return Tonality(Key(best % 12, mode, round(max(confidence, 0.0), 3)), round(chroma.tuning.a4, 2))
-
-
-def key_chroma(treble: Features, bass: Features) -> Values:
-    """The chroma of a track, [12], that the profiles are compared with, from chroma features [frames, 12]."""
-    return _summary(treble) + BASS_WEIGHT * _summary(bass)
 
 
 def _effective_number(chroma: Values) -> float:
