@@ -85,7 +85,7 @@ def measure_onsets(audio: Audio, sample_rate: int, *, block_seconds: int = BLOCK
         mono = mono_excerpt(audio, first, last + len(window))
         magnitudes[begin:end] = _spectra(mono, places - places[0], window) @ bands
         # The windows of all blocks begin on one grid of decimated samples, of which sample 0 is at `origin`.
-        starts = (places[::FRAMES_PER_CHROMA] + (LEAD_FRAMES * hop)) // decimation
+        starts = (places[::FRAMES_PER_CHROMA] + LEAD_FRAMES * hop) // decimation
         first, last = (origin + decimation * int(start) for start in (starts[0], starts[-1]))
         mono = mono_excerpt(audio, first, last + decimation * len(long_window))
         mono = mono.reshape(-1, decimation).mean(axis=1)
