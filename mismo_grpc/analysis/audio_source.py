@@ -93,8 +93,8 @@ def finite(block: Audio) -> Samples:
     May return the block itself, so the result must not be changed.
     """
     limit = np.float32(LARGEST_SAMPLE)
-    # NaN fails the comparison, too.
-    if not np.abs(block).max(initial=0.0) <= limit:
+    # NaN fails the comparisons, too.
+    if not (block.max(initial=0.0) <= limit and block.min(initial=0.0) >= -limit):
         block = np.where(np.isfinite(block), np.clip(block, -limit, limit), np.float32(0.0))
     return np.asarray(block, np.float32)
 
