@@ -6,6 +6,7 @@ docs/analyses.md says what each number means. All but the moods are computed wit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mismo_grpc.analysis.arrays import Audio, Flags, Values
@@ -36,12 +37,17 @@ instrumental music, so that it counts less."""
 def analyse_characteristics(inputs: AnalysisInputs) -> CharacteristicsResult:
     """Measures the mix, and the vocals of the stems if there are any; runs as a task of the pool.
 
-    Raises as `MixFile.samples` and `measure_characteristics` do; OSError if a file cannot be read.
+    Vocals that cannot be read are not used. Raises as `MixFile.samples` and `measure_characteristics` do; OSError if
+    the mix cannot be opened.
     """
     mix = inputs.mix
     audio = mix.samples()
     path = inputs.stems.get(VOCALS)
-    vocals = None if path is None else _stem_powers(path)
+    vocals = None
+    if path is not None:
+        # Without them the vocals are estimated from the mix.
+        with suppress(OSError):
+            vocals = _stem_powers(path)
     return _measured(audio, mix.sample_rate, vocals, inputs.model_folders)
 
 

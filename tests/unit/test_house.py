@@ -58,6 +58,7 @@ OTHER_VALUES = {
     "precision": "fp32",
     "hub": "false",
     "keep_models_warm": "false",
+    "keep_analysis_warm": "false",
     "allow_file_paths": "false",
     "model_dirs": '["/models"]',
     "http_allowed_hosts": '["dj.example.com", "*.example.com"]',

@@ -283,6 +283,17 @@ def test_the_task_reads_the_stems_of_the_job(inputs: AnalysisInputs) -> None:
     )
 
 
+@pytest.mark.parametrize("content", [None, b"", b"RIFF and nothing else"])
+def test_vocals_that_cannot_be_read_are_estimated_from_the_mix(
+    inputs: AnalysisInputs, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "damaged.wav"
+    if content is not None:
+        path.write_bytes(content)
+    result = analyse_characteristics(replace(inputs, stems={"vocals": path}))
+    assert result == analyse_characteristics(replace(inputs, stems={}))
+
+
 @needs("essentia")
 def test_moods_come_from_the_models_that_are_there(inputs: AnalysisInputs, tmp_path: Path) -> None:
     embedding_graph(tmp_path / "discogs-effnet-bs64-1.pb")
