@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
+from mismo_grpc.analysis.arrays import Audio
 from mismo_grpc.analysis.dynamic_range import measure_dynamic_range
 from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.loudness import measure_loudness
@@ -26,13 +24,13 @@ def analyse_basic_features(inputs: AnalysisInputs) -> BasicFeaturesResult:
 
 
 def measure_basic_features(
-    audio: npt.NDArray[np.floating], sample_rate: int, *, model_folders: Sequence[Path] = ()
+    audio: Audio, sample_rate: int, *, model_folders: Sequence[Path] = ()
 ) -> BasicFeaturesResult:
     """Measures audio [frames, channels], or [frames] for mono, at `sample_rate` Hz.
 
     `model_folders` are searched for a checkpoint of beat_this. NaN and infinite samples count as 0.
 
-    Raises ValueError as `measure_loudness` does for the shape, the type and the rate.
+    Raises ValueError as `measure_loudness` does.
     """
     loudness = measure_loudness(audio, sample_rate)
     rhythm = estimate_rhythm(audio, sample_rate, model_folders=tuple(model_folders))

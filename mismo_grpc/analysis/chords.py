@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Features, Values
+from mismo_grpc.analysis.audio_source import AudioSource
 from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.results import Chord, ChordsResult
 from mismo_grpc.analysis.tonal.chord_model import LABELS, chord_likelihoods, most_likely, probabilities
 from mismo_grpc.analysis.tonal.chroma import Chromagram, chromagram
 from mismo_grpc.analysis.tonal.drumless import without_drums
-from mismo_grpc.analysis.tonal.spectrum import FRAMES_PER_SECOND, AudioSource
+from mismo_grpc.analysis.tonal.spectrum import FRAMES_PER_SECOND
 
 MIX = "mix"
 STEMS = "stems"
@@ -48,19 +49,17 @@ def analyse_chords(inputs: AnalysisInputs) -> ChordsResult:
     return estimate_chords(mix, rate, beats)
 
 
-def estimate_chords(
-    audio: AudioSource, sample_rate: int, beats: Sequence[float] = (), *, source: str = MIX
-) -> ChordsResult:
+def estimate_chords(audio: AudioSource, sample_rate: int, beats: Sequence[float] = ()) -> ChordsResult:
     """Estimates the chords of audio [frames, channels] or [frames], floating point.
 
     `beats` are in seconds; chords change on them only, or on a grid of half seconds where there are none. Labels are
     those of `chord_model.LABELS`; neighbours differ. The confidence of a chord is the mean probability of its label
-    over its beats, given the whole track. `source` is passed on to the result. NaN and infinite samples count as 0.
+    over its beats, given the whole track. NaN and infinite samples count as 0.
 
-    Raises ValueError for other shapes and types, and for rates under 8 kHz.
+    Raises ValueError as `check_audio` does.
     """
     chroma = chromagram(audio, sample_rate)
-    return _chords(chroma, beats, audio.shape[0] / sample_rate, source)
+    return _chords(chroma, beats, audio.shape[0] / sample_rate, MIX)
 
 
 def _chords(chroma: Chromagram, beats: Sequence[float], duration: float, source: str) -> ChordsResult:
@@ -84,7 +83,7 @@ def _chords(chroma: Chromagram, beats: Sequence[float], duration: float, source:
     return ChordsResult(tuple(chords), source)
 
 
-def span_edges(beats: Sequence[float], duration: float) -> npt.NDArray[np.float64]:
+def span_edges(beats: Sequence[float], duration: float) -> Values:
     """The times, ascending from 0 to the duration in seconds, between which a chord does not change.
 
     They are the beats within the track. Beats too close to the one before or to an end are left out, and long gaps are
@@ -106,13 +105,13 @@ def span_edges(beats: Sequence[float], duration: float) -> npt.NDArray[np.float6
     return np.array(edges)
 
 
-def _means(values: npt.NDArray[np.float32], edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _means(values: Features, edges: Values) -> Values:
     """The mean of the frames whose centres are in each span, [spans, values]; the nearest frame if there are none."""
     limits = np.ceil(edges * FRAMES_PER_SECOND - 0.5).astype(np.int64)
     begins = np.clip(limits[:-1], 0, len(values) - 1)
     ends = np.clip(limits[1:], begins + 1, len(values))
     sums = np.zeros((len(values) + 1, values.shape[1]))
     np.cumsum(values, axis=0, dtype=np.float64, out=sums[1:])
-    means: npt.NDArray[np.float64] = (sums[ends] - sums[begins]) / (ends - begins)[:, np.newaxis]
+    means: Values = (sums[ends] - sums[begins]) / (ends - begins)[:, np.newaxis]
     # Differences of sums can be slightly below 0.
     return np.maximum(means, 0.0)

@@ -7,7 +7,9 @@ over the channels.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+
+from mismo_grpc.analysis.arrays import Audio, Values
+from mismo_grpc.analysis.audio_source import by_channel, check_audio, finite
 
 BLOCK_SECONDS = 3.0
 LOUDEST_SHARE = 0.2
@@ -15,17 +17,20 @@ SINE_FACTOR = 2.0
 """The meter multiplies the mean square by 2, so that a sine has the same level as its peak."""
 
 
-def measure_dynamic_range(audio: npt.NDArray[np.floating], sample_rate: int) -> float | None:
+def measure_dynamic_range(audio: Audio, sample_rate: int) -> float | None:
     """The dynamic range in dB of audio [frames, channels], or [frames] for mono; None for silence.
 
     The last block may be shorter than 3 s. NaN and infinite samples count as 0. A channel that is silent is ignored.
+
+    Raises ValueError as `check_audio` does.
     """
-    by_channel = audio if audio.ndim == 2 else audio[:, np.newaxis]
+    check_audio(audio, sample_rate)
+    channels = by_channel(audio)
     length = max(1, round(BLOCK_SECONDS * sample_rate))
-    powers: list[npt.NDArray[np.float64]] = []
-    peaks: list[npt.NDArray[np.float64]] = []
-    for begin in range(0, len(by_channel), length):
-        block = np.nan_to_num(by_channel[begin : begin + length], nan=0.0, posinf=0.0, neginf=0.0)
+    powers: list[Values] = []
+    peaks: list[Values] = []
+    for begin in range(0, len(channels), length):
+        block = finite(channels[begin : begin + length])
         powers.append(SINE_FACTOR * np.mean(np.square(block, dtype=np.float64), axis=0))
         peaks.append(np.abs(block).max(axis=0).astype(np.float64))
     if not powers:
@@ -38,7 +43,7 @@ def measure_dynamic_range(audio: npt.NDArray[np.floating], sample_rate: int) -> 
     return round(float(np.mean(ranges)), 2) if ranges else None
 
 
-def _dynamic_range(powers: npt.NDArray[np.float64], peaks: npt.NDArray[np.float64]) -> float:
+def _dynamic_range(powers: Values, peaks: Values) -> float:
     """The range of one channel in dB; both arrays have a value for each block, the highest first."""
     loudest = powers[: max(1, int(LOUDEST_SHARE * len(powers)))]
     peak = peaks[min(1, len(peaks) - 1)] or peaks[0]

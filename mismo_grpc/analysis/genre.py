@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Audio
 from mismo_grpc.analysis.essentia_models.excerpts import excerpts
 from mismo_grpc.analysis.essentia_models.files import (
     EMBEDDING,
@@ -44,9 +44,7 @@ def analyse_genre(inputs: AnalysisInputs) -> GenreResult:
     return classify_genre(mix.samples(), mix.sample_rate, model_folders=inputs.model_folders)
 
 
-def classify_genre(
-    audio: npt.NDArray[np.floating], sample_rate: int, *, model_folders: Sequence[Path]
-) -> GenreResult:
+def classify_genre(audio: Audio, sample_rate: int, *, model_folders: Sequence[Path]) -> GenreResult:
     """The ten most likely styles of audio [frames, channels] or [frames], with the mean of their scores.
 
     A score is the activation of a style, 0 to 1; a track may have several styles, so the scores do not add up to 1. Of
@@ -54,7 +52,7 @@ def classify_genre(
     track is shorter than 2 s or silent.
 
     Raises ModelUnavailableError if essentia or a file of the models is missing or damaged, with how to install it;
-    ValueError for other shapes.
+    ValueError as `check_audio` does.
     """
     embedding, head = find_models(model_folders)
     total = np.zeros(len(head.classes))

@@ -12,10 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Signal = npt.NDArray[np.float64]
-
-MIN_SAMPLE_RATE = 8_000
-"""Hz; the filter's shelf begins at 1.7 kHz, which must be well below half the sample rate."""
+from mismo_grpc.analysis.arrays import Samples, Values
+from mismo_grpc.analysis.audio_source import MIN_SAMPLE_RATE
 
 ROW_FRAMES = 64
 """The frames that one row of the matrix product filters."""
@@ -67,6 +65,21 @@ def _coefficients(polynomial: tuple[float, float, float], stretch: float) -> tup
     return p0 + p1 + p2, 2 * (p0 - p2), p0 - p1 + p2
 
 
+def k_weighting_gain(frequencies: Values) -> Values:
+    """The gain in power of the K-weighting of ITU-R BS.1770-5 at each frequency in Hz, up to 24 kHz."""
+    delay = np.exp(-2j * math.pi * np.minimum(frequencies, TABLE_RATE / 2) / TABLE_RATE)
+    gain: Values = np.square(np.abs(_response(SHELF, delay) * _response(HIGH_PASS, delay)))
+    return gain
+
+
+def _response(section: Biquad, delay: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
+    """The response of a section at z⁻¹ = `delay`."""
+    above = section.b0 + delay * (section.b1 + delay * section.b2)
+    below = 1.0 + delay * (section.a1 + delay * section.a2)
+    response: npt.NDArray[np.complex128] = above / below
+    return response
+
+
 class KWeighting:
     """Filters audio of `channels` channels block by block; the result is the same as for the whole audio at once.
 
@@ -77,6 +90,7 @@ class KWeighting:
     """
 
     def __init__(self, sample_rate: int, channels: int) -> None:
+        # The filter's shelf begins at 1.7 kHz, which must be well below half the sample rate.
         if sample_rate < MIN_SAMPLE_RATE:
             raise ValueError(
                 f"loudness is defined from {MIN_SAMPLE_RATE} Hz on, not at {sample_rate} Hz: resample the audio"
@@ -87,13 +101,13 @@ class KWeighting:
             powers.append(step @ powers[-1])
         response = np.array([direct, *(out @ power @ into for power in powers[: ROW_FRAMES - 1])])
         late = np.subtract.outer(np.arange(ROW_FRAMES), np.arange(ROW_FRAMES))
-        self._from_inputs: Signal = np.where(late >= 0, response[late], 0.0).T.copy()
-        self._from_states: Signal = np.array([out @ power for power in powers[:ROW_FRAMES]]).T.copy()
-        self._to_states: Signal = np.array([power @ into for power in reversed(powers[:ROW_FRAMES])])
+        self._from_inputs: Values = np.where(late >= 0, response[late], 0.0).T.copy()
+        self._from_states: Values = np.array([out @ power for power in powers[:ROW_FRAMES]]).T.copy()
+        self._to_states: Values = np.array([power @ into for power in reversed(powers[:ROW_FRAMES])])
         self._row_steps = _doublings(powers[ROW_FRAMES].T)
-        self._states: Signal = np.zeros((channels, 4))
+        self._states: Values = np.zeros((channels, 4))
 
-    def filtered(self, block: npt.NDArray[np.float32], channel: int) -> Signal:
+    def filtered(self, block: Samples, channel: int) -> Values:
         """Filters the next frames of a channel; `block` is [frames], frames a multiple of ROW_FRAMES."""
         rows = block.reshape(-1, ROW_FRAMES).astype(np.float64)
         # states[n] is the state before row n; the last one is the state after all rows.
@@ -106,18 +120,18 @@ class KWeighting:
                 break
             states[distance:] += states[:-distance] @ power
         self._states[channel] = states[-1]
-        weighted: Signal = rows @ self._from_inputs
+        weighted: Values = rows @ self._from_inputs
         weighted += states[:-1] @ self._from_states
         return weighted.reshape(-1)
 
 
-def _cascade(first: Biquad, second: Biquad) -> tuple[Signal, Signal, Signal, float]:
+def _cascade(first: Biquad, second: Biquad) -> tuple[Values, Values, Values, float]:
     """Two sections in a row, in direct form 2 transposed: (step, into, out, direct).
 
     The next state is step @ state + into · x, the output out @ state + direct · x.
     """
 
-    def advance(state: Signal, x: float) -> tuple[Signal, float]:
+    def advance(state: Values, x: float) -> tuple[Values, float]:
         following = np.empty(4)
         for index, section in ((0, first), (2, second)):
             y = section.b0 * x + state[index]
@@ -133,9 +147,9 @@ def _cascade(first: Biquad, second: Biquad) -> tuple[Signal, Signal, Signal, flo
     return step, into, out, direct
 
 
-def _doublings(power: Signal) -> list[tuple[int, Signal]]:
+def _doublings(power: Values) -> list[tuple[int, Values]]:
     """(1, power), (2, power²), (4, power⁴), … until the powers are negligible."""
-    found: list[tuple[int, Signal]] = []
+    found: list[tuple[int, Values]] = []
     distance = 1
     while float(np.abs(power).max()) > _FORGOTTEN:
         found.append((distance, power))

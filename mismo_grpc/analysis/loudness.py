@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Audio, Indices, Samples, Values
+from mismo_grpc.analysis.audio_source import by_channel, check_audio, finite
 from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.k_weighting import ROW_FRAMES, KWeighting
 from mismo_grpc.analysis.true_peak import TruePeak
-
-Samples = npt.NDArray[np.float32]
-Values = npt.NDArray[np.float64]
 
 HOPS_PER_SECOND = 10
 """Windows begin every 100 ms; those of 400 ms overlap by 75 % (BS.1770-5), those of 3 s by 97 %."""
@@ -71,22 +69,19 @@ def analyse_loudness(inputs: AnalysisInputs) -> LoudnessResult:
 
 
 def measure_loudness(
-    audio: npt.NDArray[np.floating], sample_rate: int, *, channel_weights: Sequence[float] | None = None
+    audio: Audio, sample_rate: int, *, channel_weights: Sequence[float] | None = None
 ) -> LoudnessResult:
     """Measures audio [frames, channels], or [frames] for mono, in which 1.0 is full scale.
 
     A mono track that was duplicated to stereo is 3 LU louder than as mono, as it is when two loudspeakers play it. NaN
     and infinite samples count as 0.
 
-    Raises ValueError for other shapes and types, for rates under 8 kHz, and as `LoudnessMeter` does for the channels.
+    Raises ValueError as `check_audio` does, and as `LoudnessMeter` does for the channels.
     """
-    if audio.ndim not in (1, 2) or not np.issubdtype(audio.dtype, np.floating):
-        raise ValueError(
-            f"audio is floating point, [frames, channels]; got {audio.dtype} with {audio.ndim} dimensions"
-        )
-    by_channel = audio if audio.ndim == 2 else audio[:, np.newaxis]
-    meter = LoudnessMeter(sample_rate, by_channel.shape[1], channel_weights=channel_weights)
-    meter.add(by_channel)
+    check_audio(audio, sample_rate)
+    channels = by_channel(audio)
+    meter = LoudnessMeter(sample_rate, channels.shape[1], channel_weights=channel_weights)
+    meter.add(channels)
     return meter.finish()
 
 
@@ -120,12 +115,12 @@ class LoudnessMeter:
         self._open_energy = 0.0
         """The sum of weighted squares of the hop that is not complete yet."""
 
-    def add(self, block: npt.NDArray[np.floating]) -> None:
-        """Adds the next frames, [frames, channels]."""
+    def add(self, block: Audio) -> None:
+        """Adds the next frames, [frames, channels]; NaN and infinite samples count as 0."""
         place = 0
         while place < len(block):
             count = min(len(block) - place, CHUNK_FRAMES - self._filled)
-            self._chunk[self._filled : self._filled + count] = block[place : place + count]
+            self._chunk[self._filled : self._filled + count] = finite(block[place : place + count])
             self._filled += count
             place += count
             if self._filled == CHUNK_FRAMES:
@@ -155,8 +150,6 @@ class LoudnessMeter:
             return
         self._chunk[count:] = 0.0
         channels = np.ascontiguousarray(self._chunk.T)
-        if not np.isfinite(channels).all():
-            np.nan_to_num(channels, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         power = np.zeros(CHUNK_FRAMES)
         for index, (samples, weight, peak) in enumerate(
             zip(channels, self._weights, self._peaks, strict=True)
@@ -190,7 +183,7 @@ class LoudnessMeter:
         return powers
 
 
-def _hop_start(hop: npt.NDArray[np.int64], sample_rate: int) -> npt.NDArray[np.int64]:
+def _hop_start(hop: Indices, sample_rate: int) -> Indices:
     """The first frame of a hop; rounded up, because at some rates 100 ms are not a whole number of frames."""
     return -(-hop * sample_rate // HOPS_PER_SECOND)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+
+from mismo_grpc.analysis.arrays import Features
 
 BYTES_PER_SAMPLE = 4
 
@@ -20,7 +21,7 @@ class MixFile:
     channels: int
     sample_rate: int
 
-    def samples(self) -> npt.NDArray[np.float32]:
+    def samples(self) -> Features:
         """The samples, [frames, channels], read-only.
 
         Only pages that are read use memory, which is the kernel's file cache.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Audio
 from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.results import Section, SectionRole, SectionsResult
 from mismo_grpc.analysis.structure.energy import FULL_SHARE, interval_energies, usual_peak
@@ -38,7 +38,7 @@ def analyse_sections(inputs: AnalysisInputs) -> SectionsResult:
 
 
 def find_sections(
-    audio: npt.NDArray[np.floating], sample_rate: int, beats: Sequence[float], downbeats: Sequence[float]
+    audio: Audio, sample_rate: int, beats: Sequence[float], downbeats: Sequence[float]
 ) -> SectionsResult:
     """Finds the sections of audio [frames, channels], or [frames] for mono; beats and downbeats are in seconds.
 
@@ -48,7 +48,7 @@ def find_sections(
     first section has the confidence of the next one, a single section has 0. `energy` is as in `interval_energies`.
     NaN and infinite samples count as 0. Audio without frames has no sections.
 
-    Raises ValueError for other shapes and types, and for rates under 8 kHz.
+    Raises ValueError as `check_audio` does.
     """
     spectra = measure_spectra(audio, sample_rate)
     if spectra.duration == 0.0:

@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Audio, Values
 from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.results import CuePoint, SectionsResult, TransitionResult
 from mismo_grpc.analysis.structure.energy import FULL_SHARE, interval_energies, usual_peak
 from mismo_grpc.analysis.structure.grid import usable_times
 from mismo_grpc.analysis.structure.phrases import find_phrases
 from mismo_grpc.analysis.structure.spectra import measure_spectra
-
-Values = npt.NDArray[np.float64]
 
 ENERGY_SECONDS = 0.5
 MOST_ENERGY_VALUES = 4096
@@ -59,7 +57,7 @@ def analyse_transition(inputs: AnalysisInputs) -> TransitionResult:
 
 
 def find_transitions(
-    audio: npt.NDArray[np.floating],
+    audio: Audio,
     sample_rate: int,
     downbeats: Sequence[float],
     sections: SectionsResult,
@@ -74,7 +72,7 @@ def find_transitions(
 
     Without downbeats there are no phrases and no cue points. NaN and infinite samples count as 0.
 
-    Raises ValueError for other shapes and types, and for rates under 8 kHz.
+    Raises ValueError as `check_audio` does.
     """
     spectra = measure_spectra(audio, sample_rate)
     duration = spectra.duration

@@ -7,9 +7,8 @@ for the row, so only rows that may exceed the peak so far are interpolated.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Samples = npt.NDArray[np.float32]
+from mismo_grpc.analysis.arrays import Samples, Values
 
 FULL_RATE = 176_400
 """Hz; from this rate on the samples are close enough without interpolation."""
@@ -33,7 +32,7 @@ def oversampling(sample_rate: int) -> int:
     return factor
 
 
-def interpolation_filter(factor: int) -> npt.NDArray[np.float64]:
+def interpolation_filter(factor: int) -> Values:
     """[factor - 1, TAPS]: the n-th row gives the value n / factor of the way from sample TAPS / 2 - 1 to the next one.
 
     A sinc under a Kaiser window; each phase has gain 1 at 0 Hz.
@@ -43,7 +42,7 @@ def interpolation_filter(factor: int) -> npt.NDArray[np.float64]:
     window = np.i0(KAISER_BETA * np.sqrt(np.maximum(0.0, 1.0 - np.square(at / (TAPS / 2))))) / np.i0(
         KAISER_BETA
     )
-    taps: npt.NDArray[np.float64] = np.sinc(at) * window
+    taps: Values = np.sinc(at) * window
     return taps / taps.sum(axis=1, keepdims=True)
 
 

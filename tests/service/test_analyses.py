@@ -10,7 +10,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 import httpx2
-import jams
 import numpy as np
 import pytest
 import soundfile
@@ -24,6 +23,7 @@ from tests.service.test_stages import stage_ended, status_of
 from tests.support.analyses import crash, crash_once
 from tests.support.calls import PATIENCE, SUCCEEDED, names_of, options, refused, stage_states
 from tests.support.http import receiver
+from tests.support.packages import optional
 from tests.support.process import ServerProcess
 from tests.support.songs import Song, song
 from tests.support.tracks import RATE, write_track
@@ -93,6 +93,7 @@ async def test_every_analysis_of_one_track(server: Server, track: Path, composed
 async def test_the_annotation_is_valid_jams(server: Server, track: Path, tmp_path: Path) -> None:
     await server.client.submit(track, job_id="job", wanted=options(stages=[CHORDS, SECTIONS]))
     await server.client.succeeded("job")
+    jams = optional("jams")
     path = tmp_path / "annotation.jams"
     path.write_bytes(await server.client.artifact("job", "annotation.jams"))
     found = await asyncio.to_thread(jams.load, str(path), strict=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]
+from mismo_grpc.analysis.arrays import Values
+from mismo_grpc.analysis.character.frames import ENVELOPE_PER_SECOND
 
-ENVELOPE_PER_SECOND = 100
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.31, 8.8
 """The scales of the analysis, from the shortest beat to a phrase (Streich and Herrera 2005: 310 ms to 10 s)."""
 SCALE_RATIO = 1.1
@@ -17,7 +17,7 @@ WINDOWS_AT_ONCE = 256
 
 
 def mean_exponent(envelope: npt.NDArray[np.floating]) -> float | None:
-    """The mean scaling exponent of an envelope of 100 values a second; None if it is too short or constant.
+    """The mean scaling exponent of an envelope with ENVELOPE_PER_SECOND; None if it is too short or constant.
 
     About 0 for a strict pulse, 0.5 for noise, 1.5 for slow drift without a pulse.
     """

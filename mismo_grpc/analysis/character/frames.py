@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Samples = npt.NDArray[np.float32]
-Values = npt.NDArray[np.float64]
-Features = npt.NDArray[np.float32]
+from mismo_grpc.analysis.arrays import Audio, Features, Samples, Values
+from mismo_grpc.analysis.audio_source import downmix, excerpt
 
 FRAMES_PER_SECOND = 50
 ENVELOPE_PER_SECOND = 100
@@ -79,15 +78,6 @@ def _edge_numbers() -> Values:
     return edges
 
 
-def finite(block: npt.NDArray[np.floating]) -> Samples:
-    """A block as float32 [frames, channels], NaN and infinite samples as 0."""
-    samples = np.array(block, np.float32)
-    if not np.isfinite(samples).all():
-        np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    # A sample of 1e20 would make its square infinite; audio is about 1.
-    return np.clip(samples, -1e4, 1e4, out=samples)
-
-
 class FrameMeter:
     """Measures frames of audio [frames, channels] at `sample_rate` Hz.
 
@@ -109,7 +99,7 @@ class FrameMeter:
         self._below = np.minimum(positions.astype(np.int64), bins - 2)
         self._above = (positions - self._below).astype(np.float32)
 
-    def measure(self, audio: npt.NDArray[np.floating]) -> FrameFeatures:
+    def measure(self, audio: Audio) -> FrameFeatures:
         """The features of the whole audio."""
         count = max(1, -(-len(audio) * FRAMES_PER_SECOND // self._rate))
         features = FrameFeatures(
@@ -124,8 +114,8 @@ class FrameMeter:
             end = min(count, begin + BLOCK_FRAMES)
             starts = np.arange(begin, end + 1, dtype=np.int64) * self._rate // FRAMES_PER_SECOND
             first = int(starts[0])
-            samples = _padded(audio, first - half, int(starts[-1]) + half)
-            mid = samples.mean(axis=1)
+            samples = excerpt(audio, first - half, int(starts[-1]) + half)
+            mid = downmix(samples)
             windows = np.lib.stride_tricks.sliding_window_view(mid, self._length)[starts[:-1] - first]
             magnitudes = np.abs(np.fft.rfft(windows * self._window, axis=1))
             features.bands[begin:end] = (np.square(magnitudes) * self._scale) @ self._weights
@@ -164,15 +154,6 @@ def _overlaps(edges: Values, spacing: float, bins: int) -> Features:
     lower = (np.arange(bins)[:, np.newaxis] - 0.5) * spacing
     overlap = np.minimum(lower + spacing, edges[1:]) - np.maximum(lower, edges[:-1])
     return (np.maximum(overlap, 0.0) / spacing).astype(np.float32)
-
-
-def _padded(audio: npt.NDArray[np.floating], begin: int, end: int) -> Samples:
-    """The samples from `begin` to `end`, which may be outside the audio: 0 there."""
-    inside = finite(audio[max(0, begin) : max(0, min(len(audio), end))])
-    padded = np.zeros((end - begin, inside.shape[1]), np.float32)
-    place = max(0, -begin)
-    padded[place : place + len(inside)] = inside
-    return padded
 
 
 def _add_envelope(mid: Samples, rate: int, first: int, envelope: Features, index: int) -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Flags, Values
 from mismo_grpc.analysis.character.danceability import mean_exponent
 from mismo_grpc.analysis.character.frames import (
     FRAMES_PER_SECOND,
     FrameFeatures,
-    Values,
     band_numbers,
     erb_number,
 )
-
-Flags = npt.NDArray[np.bool_]
 
 SILENCE = 1e-7
 """Mean square of -70 dBFS, the absolute gate of BS.1770; a track that is quieter has no character."""
@@ -47,6 +44,11 @@ UNREST_DB = (1.1, 0.2, -0.9)
 DECAY_DB = (-0.08, 0.06, -0.6)
 SUB_BASS_DB = (-7.0, 3.0, -0.4)
 """Middle, spread and weight of each sign of acoustic instruments, from compositions whose notes were rendered twice."""
+BODY_HZ = (150.0, 5000.0)
+"""The range in which the unrest is measured: most instruments, without kicks and cymbals."""
+DECAY_HZ = 600.0
+"""The decay is measured below this, where the fundamentals are."""
+SUB_BASS_HZ = 60.0
 MOST_SPREADS = 2.5
 """One sign alone does not decide."""
 
@@ -131,8 +133,9 @@ def brightness(features: FrameFeatures, sounding: Flags) -> float:
 def acousticness(features: FrameFeatures, sounding: Flags) -> float:
     """An estimate from three signs, of which acoustic instruments have little, much and little.
 
-    The unrest: the median change of a band between frames, because oscillators beat. The decay: the median change below
-    600 Hz, because struck and plucked strings decay all the time. The sub-bass: the share of the power below 60 Hz.
+    The unrest: the median change of a band between frames, because oscillators beat. The decay: the median change
+    below DECAY_HZ, because struck and plucked strings decay all the time. The sub-bass: the share of the power below
+    SUB_BASS_HZ.
     """
     bands = features.bands[sounding]
     shares = bands.sum(axis=0, dtype=np.float64)
@@ -140,13 +143,13 @@ def acousticness(features: FrameFeatures, sounding: Flags) -> float:
         return 0.0
     shares /= shares.sum()
     numbers = band_numbers()
-    low, middle, high = (float(number) for number in erb_number([150.0, 600.0, 5000.0]))
+    low, middle, high = (float(number) for number in erb_number([BODY_HZ[0], DECAY_HZ, BODY_HZ[1]]))
     body = (numbers > low) & (numbers < high)
     weights = shares[body] / max(float(shares[body].sum()), 1e-12)
     changes = np.diff(10 * np.log10(bands[:, body] + np.float32(1e-9)), axis=0)
     unrest = float(np.median(np.abs(changes), axis=0) @ weights)
     decay = float(np.median(changes[:, numbers[body] < middle]))
-    sub = 10 * np.log10(float(shares[numbers < float(erb_number(60.0))].sum()) + 1e-9)
+    sub = 10 * np.log10(float(shares[numbers < float(erb_number(SUB_BASS_HZ))].sum()) + 1e-9)
     evidence = 0.0
     for value, (centre, spread, weight) in zip(
         (unrest, decay, sub), (UNREST_DB, DECAY_DB, SUB_BASS_DB), strict=True

@@ -7,15 +7,13 @@ not. The movement of pitch in bands is the idea of the fluctogram (Sonnleitner e
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Features, Flags, Values
 from mismo_grpc.analysis.character.frames import (
     FRAMES_PER_SECOND,
     LAG_FRAMES,
     LARGEST_SHIFT,
-    Features,
     FrameFeatures,
-    Values,
     band_numbers,
     erb_number,
 )
@@ -33,7 +31,7 @@ PROBABILITY_RANGE = (0.4, 0.8)
 """The probability of a window is mostly 0.2 to 0.5 without a voice, and 0.5 to 0.9 with one."""
 
 
-def vocal_share_of_mix(features: FrameFeatures, sounding: npt.NDArray[np.bool_]) -> float:
+def vocal_share_of_mix(features: FrameFeatures, sounding: Flags) -> float:
     """An estimate of the share of the sounding windows in which somebody sings; 0 if nothing sounds."""
     count = len(features.power) // WINDOW_FRAMES
     if count == 0:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 
-from mismo_grpc.analysis.character.frames import Samples, finite
-
-Values = npt.NDArray[np.float64]
+from mismo_grpc.analysis.arrays import Samples, Values
+from mismo_grpc.analysis.audio_source import AudioSource, finite
 
 WINDOWS_PER_SECOND = 10
 JOIN_WINDOWS = 4
@@ -23,10 +21,10 @@ SILENCE = 1e-6
 BLOCK_SECONDS = 5
 
 
-def blocks_of(audio: npt.NDArray[np.floating], sample_rate: int) -> Iterator[Samples]:
+def blocks_of(audio: AudioSource, sample_rate: int) -> Iterator[Samples]:
     """The audio [frames, channels] in blocks of BLOCK_SECONDS, NaN and infinite samples as 0."""
     length = BLOCK_SECONDS * sample_rate
-    for begin in range(0, len(audio), length):
+    for begin in range(0, audio.shape[0], length):
         yield finite(audio[begin : begin + length])
 
 

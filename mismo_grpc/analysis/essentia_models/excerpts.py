@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
-Samples = npt.NDArray[np.float32]
+from mismo_grpc.analysis.arrays import Audio, Samples
+from mismo_grpc.analysis.audio_source import check_audio, downmix
 
 MODEL_RATE = 16_000
 FRAME, HOP = 512, 256
@@ -27,19 +27,18 @@ SILENCE = 1e-4
 """An excerpt whose samples are all smaller (-80 dBFS) is left out."""
 
 
-def excerpts(audio: npt.NDArray[np.floating], sample_rate: int) -> Iterator[Samples]:
+def excerpts(audio: Audio, sample_rate: int) -> Iterator[Samples]:
     """The excerpts of audio [frames, channels] or [frames], mono at MODEL_RATE; none if shorter than a patch.
 
-    NaN and infinite samples count as 0. Raises ValueError for other shapes and for rates under 1 Hz.
+    NaN and infinite samples count as 0.
+
+    Raises ValueError as `check_audio` does.
     """
-    if audio.ndim not in (1, 2) or sample_rate < 1:
-        raise ValueError(
-            f"audio is [frames, channels] or [frames]; got {audio.ndim} dimensions, {sample_rate} Hz"
-        )
+    check_audio(audio, sample_rate)
     for start in _starts(len(audio) * MODEL_RATE // sample_rate):
         begin = start * sample_rate // MODEL_RATE
         end = begin + -(-LENGTH * sample_rate // MODEL_RATE)
-        mono = _mono(audio[begin:end])
+        mono = downmix(audio[begin:end])
         if len(mono) and float(np.abs(mono).max()) >= SILENCE:
             resampled = _resampled(mono, sample_rate)[:LENGTH]
             if len(resampled) >= SHORTEST:
@@ -48,20 +47,11 @@ def excerpts(audio: npt.NDArray[np.floating], sample_rate: int) -> Iterator[Samp
 
 def _starts(length: int) -> list[int]:
     """Where the excerpts of a track begin; both are samples at MODEL_RATE."""
-    # The last excerpt of a short track begins only if it has a patch that the one before does not.
-    count = max(1, -(-(length - SHORTEST) // STEP)) if length >= SHORTEST else 0
+    # The last excerpt begins only if it has a patch that the one before does not.
+    count = (length - SHORTEST) // STEP + 1 if length >= SHORTEST else 0
     if count <= MOST:
         return [index * STEP for index in range(count)]
     return [index * (length - LENGTH) // (MOST - 1) for index in range(MOST)]
-
-
-def _mono(block: npt.NDArray[np.floating]) -> Samples:
-    samples = np.array(block, np.float32)
-    if not np.isfinite(samples).all():
-        np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    if samples.ndim == 2:
-        samples = samples.mean(axis=1)
-    return np.clip(samples, -16.0, 16.0)
 
 
 def _resampled(mono: Samples, sample_rate: int) -> Samples:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Audio, Features
 from mismo_grpc.analysis.essentia_models.excerpts import excerpts
 from mismo_grpc.analysis.essentia_models.files import EMBEDDING, Head, find_graph, find_head
 from mismo_grpc.analysis.essentia_models.predictors import embeddings, essentia_installed, predictions
@@ -29,7 +29,7 @@ def installed_moods(model_folders: Sequence[Path]) -> tuple[str, ...]:
 
 
 def classify_moods(
-    audio: npt.NDArray[np.floating], sample_rate: int, *, model_folders: Sequence[Path]
+    audio: Audio, sample_rate: int, *, model_folders: Sequence[Path]
 ) -> tuple[ScoredLabel, ...]:
     """The probability of each mood whose model is installed, the most likely first; the mean over the track.
 
@@ -60,7 +60,7 @@ def classify_moods(
     )
 
 
-def _add(sums: dict[str, float], mood: str, head: Head, rows: npt.NDArray[np.float32]) -> None:
+def _add(sums: dict[str, float], mood: str, head: Head, rows: Features) -> None:
     """Adds the probabilities of a mood; removes the mood if its model is damaged."""
     try:
         values = predictions(head, rows)[:, head.classes.index(mood)]

@@ -1,4 +1,4 @@
-"""Runs models with essentia's TensorFlow predictors; the only module that knows their interface.
+"""Runs models with essentia's TensorFlow predictors; the only module that uses their interface.
 
 A predictor stays in memory, so that a worker loads each model once. essentia is AGPL-3.0 and an optional package.
 """
@@ -12,13 +12,12 @@ from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Features, Samples
 from mismo_grpc.analysis.essentia_models.files import SOURCE, Head, ModelFile
 from mismo_grpc.errors import ModelUnavailableError
 
-Matrix = npt.NDArray[np.float32]
-Predictor = Callable[[Matrix], Matrix]
+Predictor = Callable[[Features], Features]
 
 PACKAGE = "essentia"
 EMBEDDING_OUTPUT = "PartitionedCall:1"
@@ -31,7 +30,7 @@ def essentia_installed() -> bool:
     return importlib.util.find_spec(PACKAGE) is not None
 
 
-def embeddings(model: ModelFile, audio: Matrix) -> Matrix:
+def embeddings(model: ModelFile, audio: Samples) -> Features:
     """The embeddings of mono audio at 16 kHz, [patches, values]; no rows if it is shorter than a patch.
 
     Raises ModelUnavailableError if essentia is not installed or the file is not a model of that interface.
@@ -39,7 +38,7 @@ def embeddings(model: ModelFile, audio: Matrix) -> Matrix:
     return _run(_embedding(model), audio, model.path.name)
 
 
-def predictions(head: Head, rows: Matrix) -> Matrix:
+def predictions(head: Head, rows: Features) -> Features:
     """What a classifier says of each row of embeddings, [rows, classes].
 
     Raises ModelUnavailableError as `embeddings` does, and if it has not as many outputs as its description has classes.
@@ -55,7 +54,7 @@ def predictions(head: Head, rows: Matrix) -> Matrix:
     return values
 
 
-def _run(predictor: Predictor, values: Matrix, name: str) -> Matrix:
+def _run(predictor: Predictor, values: Features, name: str) -> Features:
     try:
         result = np.asarray(predictor(values), np.float32)
     except (RuntimeError, TypeError, ValueError) as error:

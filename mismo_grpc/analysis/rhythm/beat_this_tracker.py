@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mismo_grpc.analysis.rhythm.tracked import NOTHING, Audio, Tracked
-
-Mono = npt.NDArray[np.float32]
+from mismo_grpc.analysis.arrays import Audio, Samples, Values
+from mismo_grpc.analysis.audio_source import downmix
+from mismo_grpc.analysis.rhythm.tracked import NOTHING, Tracked
 
 CHECKPOINT_NAMES = ("beat_this-final0.ckpt", "final0.ckpt", "beat_this*.ckpt")
 """In order of preference: as torch hub stores the default checkpoint, as its authors name it, any other."""
@@ -173,21 +173,17 @@ def _spectrogram(audio: Audio, sample_rate: int, device: str) -> Any:
     return torch.cat(parts)
 
 
-def _resampled(audio: Audio, sample_rate: int) -> Iterator[Mono]:
+def _resampled(audio: Audio, sample_rate: int) -> Iterator[Samples]:
     """The mono mix at RATE, block by block; NaN and infinite samples count as 0."""
     soxr: Any = importlib.import_module("soxr")
     stream = soxr.ResampleStream(sample_rate, RATE, 1, dtype="float32")
     step = BLOCK_SECONDS * sample_rate
     for begin in range(0, len(audio), step):
-        block = np.asarray(audio[begin : begin + step], np.float32)
-        mono = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
-        mono = mono.mean(axis=1) if mono.ndim == 2 else mono
+        mono = downmix(audio[begin : begin + step])
         yield np.asarray(stream.resample_chunk(mono, last=begin + step >= len(audio)), np.float32)
 
 
-def _tracked(
-    beats: npt.NDArray[np.float64], downbeats: npt.NDArray[np.float64], certainty: npt.NDArray[np.float32]
-) -> Tracked:
+def _tracked(beats: Values, downbeats: Values, certainty: npt.NDArray[np.float32]) -> Tracked:
     """The beats with the metre that most bars have; `certainty` is [2, frames], of beats and of downbeats."""
     if len(beats) == 0:
         return NOTHING

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Flags
+
 Frames = npt.NDArray[np.float64]
 
 DIVISIONS = 2
@@ -19,7 +21,7 @@ STEADY_FRAMES = 1.2
 """The greatest root mean square of the deviation, averaged over ANCHOR_PULSES; the tempo of people drifts more."""
 
 
-def fit_lattice(pulses: Frames) -> tuple[Frames, npt.NDArray[np.bool_]] | None:
+def fit_lattice(pulses: Frames) -> tuple[Frames, Flags] | None:
     """Equally spaced pulses in place of the given ones, and which of those are on the lattice.
 
     Returns None if the tempo is not constant. A line is fitted to the steadiest part, and then by least squares to the
@@ -63,7 +65,7 @@ def _anchor(pulses: Frames, width: int) -> tuple[int, float, float]:
     return start + width // 2, float(windows[start].mean()), float(slopes[start]) / DIVISIONS
 
 
-def _on_lattice(pulses: Frames, offset: float, step: float) -> tuple[Frames, npt.NDArray[np.bool_]]:
+def _on_lattice(pulses: Frames, offset: float, step: float) -> tuple[Frames, Flags]:
     """The place of each pulse on the lattice, and whether it is close to it."""
     place = (pulses - offset) / step
     nearest: Frames = np.round(place)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Values = npt.NDArray[np.float32]
+from mismo_grpc.analysis.arrays import Audio, Features, Indices, Samples, Values
+from mismo_grpc.analysis.audio_source import mono_excerpt
 
 FRAMES_PER_SECOND = 100
 WINDOW_SECONDS = 0.04
@@ -47,22 +47,20 @@ class Onsets:
     Frame i is centred at (i - LEAD_FRAMES) / frame_rate seconds.
     """
 
-    strength: Values
-    chroma: Values
+    strength: Features
+    chroma: Features
     frame_rate: float
 
-    def frame_of(self, time: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def frame_of(self, time: Values) -> Values:
         """The frame, with its fraction, that is centred at a time in seconds."""
         return time * self.frame_rate + LEAD_FRAMES
 
-    def time_of(self, frame: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def time_of(self, frame: Values) -> Values:
         """The time in seconds at which a frame is centred."""
         return (frame - LEAD_FRAMES) / self.frame_rate
 
 
-def measure_onsets(
-    audio: npt.NDArray[np.floating], sample_rate: int, *, block_seconds: int = BLOCK_SECONDS
-) -> Onsets:
+def measure_onsets(audio: Audio, sample_rate: int, *, block_seconds: int = BLOCK_SECONDS) -> Onsets:
     """Measures audio [frames, channels] or [frames]; NaN and infinite samples count as 0.
 
     Takes 14 kB of memory for each second of audio, beside that of a block. `block_seconds` does not change the result.
@@ -78,54 +76,41 @@ def measure_onsets(
     step = max(1, block_seconds * FRAMES_PER_SECOND // FRAMES_PER_CHROMA) * FRAMES_PER_CHROMA
     magnitudes = np.empty((count, bands.shape[1]), np.float32)
     chroma = np.empty((count // FRAMES_PER_CHROMA, 12), np.float32)
+    # A chroma window is centred on the middle one of its frames.
+    origin = (FRAMES_PER_CHROMA // 2 - LEAD_FRAMES) * hop - decimation * len(long_window) // 2
     for begin in range(0, count, step):
         end = min(begin + step, count)
         places = (np.arange(begin, end) - LEAD_FRAMES) * hop
-        magnitudes[begin:end] = (
-            _spectra(_mono(audio, places, len(window)), places - places[0], window) @ bands
-        )
-        places = places[::FRAMES_PER_CHROMA] + hop * (FRAMES_PER_CHROMA // 2)
-        mono = _mono(audio, places, decimation * len(long_window))
-        mono = mono[: len(mono) // decimation * decimation].reshape(-1, decimation).mean(axis=1)
-        starts = (places - places[0]) // decimation
+        first, last = int(places[0]) - len(window) // 2, int(places[-1]) - len(window) // 2
+        mono = mono_excerpt(audio, first, last + len(window))
+        magnitudes[begin:end] = _spectra(mono, places - places[0], window) @ bands
+        # The windows of all blocks begin on one grid of decimated samples, of which sample 0 is at `origin`.
+        starts = (places[::FRAMES_PER_CHROMA] + LEAD_FRAMES * hop) // decimation
+        first, last = (origin + decimation * int(start) for start in (starts[0], starts[-1]))
+        mono = mono_excerpt(audio, first, last + decimation * len(long_window))
+        mono = mono.reshape(-1, decimation).mean(axis=1)
         part = slice(begin // FRAMES_PER_CHROMA, end // FRAMES_PER_CHROMA)
-        chroma[part] = _spectra(mono, starts, long_window) @ pitches
+        chroma[part] = _spectra(mono, starts - starts[0], long_window) @ pitches
     return Onsets(_flux(magnitudes, centres), _compressed(chroma), sample_rate / hop)
 
 
-def _fft_size(window: Values) -> int:
+def _fft_size(window: Features) -> int:
     return 1 << (len(window) - 1).bit_length()
 
 
-def _hann(seconds: float, sample_rate: float) -> Values:
+def _hann(seconds: float, sample_rate: float) -> Features:
     length = max(8, round(seconds * sample_rate))
     return (0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(length) + 0.5) / length)).astype(np.float32)
 
 
-def _mono(audio: npt.NDArray[np.floating], places: npt.NDArray[np.int64], length: int) -> Values:
-    """The mono mix of the windows of `length` frames that are centred at the places; 0 outside the audio."""
-    first = int(places[0]) - length // 2
-    mono = np.zeros(int(places[-1] - places[0]) + length, np.float32)
-    part = np.asarray(audio[max(first, 0) : max(first + len(mono), 0)], np.float32)
-    if not np.isfinite(part).all():
-        part = np.nan_to_num(part, nan=0.0, posinf=0.0, neginf=0.0)
-    start = max(-first, 0)
-    if part.ndim == 1:
-        mono[start : start + len(part)] = part
-    else:
-        for channel in part.T:
-            mono[start : start + len(part)] += channel / np.float32(part.shape[1])
-    return mono
-
-
-def _spectra(mono: Values, starts: npt.NDArray[np.int64], window: Values) -> Values:
+def _spectra(mono: Samples, starts: Indices, window: Features) -> Features:
     """The magnitude spectra of the windows that begin at `starts`, [starts, bins]."""
     frames = np.lib.stride_tricks.sliding_window_view(mono, len(window))[starts]
-    spectra: Values = np.abs(np.fft.rfft(frames * window, _fft_size(window), axis=1))
+    spectra: Features = np.abs(np.fft.rfft(frames * window, _fft_size(window), axis=1))
     return spectra / np.float32(window.sum())
 
 
-def _band_weights(sample_rate: int, size: int) -> tuple[Values, npt.NDArray[np.float64]]:
+def _band_weights(sample_rate: int, size: int) -> tuple[Features, Values]:
     """The weights of third-octave bands, triangular over the logarithm of frequency, [bins, bands], and the centres."""
     highest = min(HIGHEST_HZ, 0.45 * sample_rate)
     octaves = np.log2(highest / LOWEST_HZ)
@@ -138,7 +123,7 @@ def _band_weights(sample_rate: int, size: int) -> tuple[Values, npt.NDArray[np.f
     return (weights / weights.sum(axis=0)).astype(np.float32), centres
 
 
-def _chroma_weights(sample_rate: float, size: int) -> Values:
+def _chroma_weights(sample_rate: float, size: int) -> Features:
     """The weights of the pitch classes, [bins, 12], of the bins from CHROMA_HZ."""
     frequencies = np.arange(size // 2 + 1) * sample_rate / size
     pitch = 69 + 12 * np.log2(np.maximum(frequencies, 1.0) / 440.0)
@@ -149,12 +134,12 @@ def _chroma_weights(sample_rate: float, size: int) -> Values:
     return weights
 
 
-def _compressed(magnitudes: Values) -> Values:
+def _compressed(magnitudes: Features) -> Features:
     mean = float(magnitudes.mean()) if magnitudes.size else 0.0
     return np.log1p(magnitudes * np.float32(COMPRESSION / max(mean, 1e-9)))
 
 
-def _flux(magnitudes: Values, centres: npt.NDArray[np.float64]) -> Values:
+def _flux(magnitudes: Features, centres: Values) -> Features:
     """The increase of each band's level over LAG_FRAMES, [frames, RANGES]: the mean over the bands of a range."""
     level = _compressed(magnitudes)
     level[LAG_FRAMES:] = np.maximum(level[LAG_FRAMES:] - level[:-LAG_FRAMES], 0.0)

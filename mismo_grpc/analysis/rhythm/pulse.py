@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Values = npt.NDArray[np.float32]
+from mismo_grpc.analysis.arrays import Features, Indices
+
 Frames = npt.NDArray[np.float64]
 
 SMOOTHING_SECONDS = 8.0
@@ -35,7 +36,7 @@ REACH = 2**0.45
 """The beats of a candidate may be closer or further apart than its period by this factor: just under half an octave."""
 
 
-def pulse_strength(strength: Values, frame_rate: float) -> Values:
+def pulse_strength(strength: Features, frame_rate: float) -> Features:
     """One onset strength for all frequency ranges, with a mean of about 1 everywhere but in quiet parts."""
     means = strength.mean(axis=0)
     if not means.any():
@@ -44,7 +45,7 @@ def pulse_strength(strength: Values, frame_rate: float) -> Values:
     return level_out(total, frame_rate)
 
 
-def level_out(total: Values, frame_rate: float) -> Values:
+def level_out(total: Features, frame_rate: float) -> Features:
     """Divides by the local mean over SMOOTHING_SECONDS."""
     width = min(len(total), max(1, round(SMOOTHING_SECONDS * frame_rate)))
     sums = np.concatenate([[0.0], np.cumsum(total, dtype=np.float64)])
@@ -53,7 +54,7 @@ def level_out(total: Values, frame_rate: float) -> Values:
     return (total / np.maximum(local, max(QUIET_SHARE * float(total.mean()), 1e-9))).astype(np.float32)
 
 
-def periodicity(pulse: Values, frame_rate: float) -> Values:
+def periodicity(pulse: Features, frame_rate: float) -> Features:
     """The mean autocorrelation of windows of the pulse by lag in frames, 1 at lag 0."""
     size = min(len(pulse), round(TEMPOGRAM_SECONDS * frame_rate))
     lags = size // 2
@@ -68,7 +69,7 @@ def periodicity(pulse: Values, frame_rate: float) -> Values:
     return (sums / max(weight, 1e-9)).astype(np.float32)
 
 
-def candidate_periods(correlation: Values, frame_rate: float, count: int = 3) -> list[float]:
+def candidate_periods(correlation: Features, frame_rate: float, count: int = 3) -> list[float]:
     """Periods in frames, the most salient first, of which none is within a third of an octave of another's octave."""
     tempi = PULSE_TEMPI[1] * 2.0 ** (-np.arange(0.0, np.log2(PULSE_TEMPI[1] / PULSE_TEMPI[0]), 0.01))
     periods = 60.0 * frame_rate / tempi
@@ -94,7 +95,7 @@ def _folded(period: float, frame_rate: float) -> float:
     return float(period * 2.0**octaves)
 
 
-def track_pulse(pulse: Values, period: float) -> npt.NDArray[np.int64]:
+def track_pulse(pulse: Features, period: float) -> Indices:
     """The frames of the beats that follow each other in about `period` frames and have the strongest onsets.
 
     They are tracked twice: the second time the tempo is held near the local median of the first, so that no phrase
@@ -113,7 +114,7 @@ def track_pulse(pulse: Values, period: float) -> npt.NDArray[np.int64]:
     return _track(pulse, period, expected, STIFFNESS)
 
 
-def _track(pulse: Values, period: float, expected: Values, stiffness: float) -> npt.NDArray[np.int64]:
+def _track(pulse: Features, period: float, expected: Features, stiffness: float) -> Indices:
     """The beats with the highest sum; a deviation from the expected period by the share x costs stiffness * x^2."""
     periods = np.arange(max(2, round(period / REACH)), max(3, round(period * REACH)) + 1)
     shortest, longest = int(periods[0]), int(periods[-1])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Audio, Features
 from mismo_grpc.analysis.rhythm.lattice import fit_lattice
 from mismo_grpc.analysis.rhythm.metre import REACH_FRAMES, Hypothesis, choose_metre
 from mismo_grpc.analysis.rhythm.onsets import measure_onsets
 from mismo_grpc.analysis.rhythm.pulse import candidate_periods, periodicity, pulse_strength, track_pulse
-from mismo_grpc.analysis.rhythm.tracked import NOTHING, Audio, Tracked
+from mismo_grpc.analysis.rhythm.tracked import NOTHING, Tracked
 
-Values = npt.NDArray[np.float32]
 Frames = npt.NDArray[np.float64]
 
 EQUAL_FRAMES = 1e-6
@@ -51,7 +51,7 @@ def track(audio: Audio, sample_rate: int) -> Tracked:
     )
 
 
-def _pulses(pulse: Values, period: float) -> Frames:
+def _pulses(pulse: Features, period: float) -> Frames:
     """The pulses in about `period` frames; equally spaced if the tempo is constant.
 
     Where nothing sounds on the pulses of a constant tempo, other onsets may have drawn the tracker away. But where the
@@ -66,19 +66,25 @@ def _pulses(pulse: Values, period: float) -> Frames:
     away = tracked[~on]
     if len(away) == 0:
         return equal
-    nearest = equal[np.abs(equal - away[:, np.newaxis]).argmin(axis=1)]
-    is_better = _support(away, pulse) * LEAST_SUPPORT > _support(nearest, pulse)
+    is_better = _support(away, pulse) * LEAST_SUPPORT > _support(_nearest(equal, away), pulse)
     return tracked if is_better else equal
 
 
-def _support(frames: Frames, pulse: Values) -> float:
+def _nearest(pulses: Frames, frames: Frames) -> Frames:
+    """The pulse that is nearest to each frame; `pulses` are ascending, at least two."""
+    after = np.clip(np.searchsorted(pulses, frames), 1, len(pulses) - 1)
+    is_before = frames - pulses[after - 1] <= pulses[after] - frames
+    return np.where(is_before, pulses[after - 1], pulses[after])
+
+
+def _support(frames: Frames, pulse: Features) -> float:
     """The mean of the strongest onsets near the frames."""
     shifts = np.arange(-REACH_FRAMES, REACH_FRAMES + 1)
     near = np.clip(np.round(frames).astype(int)[:, np.newaxis] + shifts, 0, len(pulse) - 1)
     return float(pulse[near].max(axis=1).mean())
 
 
-def _confidence(correlation: Values, hypothesis: Hypothesis) -> float:
+def _confidence(correlation: Features, hypothesis: Hypothesis) -> float:
     """How periodic the onsets are at the period of the beat or of the bar."""
     period = float(np.median(np.diff(hypothesis.beats)))
     lags = [round(period), round(period * 2), round(period * hypothesis.beats_per_bar)]
@@ -89,7 +95,7 @@ def _confidence(correlation: Values, hypothesis: Hypothesis) -> float:
     return min(1.0, max(0.0, (highest - low) / (high - low)))
 
 
-def _completed(hypothesis: Hypothesis, pulse: Values) -> tuple[Frames, int]:
+def _completed(hypothesis: Hypothesis, pulse: Features) -> tuple[Frames, int]:
     """The beats while there is sound, a missing first and last one added, and the index of the first downbeat."""
     beats, metre = hypothesis.beats, hypothesis.beats_per_bar
     first = hypothesis.first_downbeat
@@ -101,7 +107,7 @@ def _completed(hypothesis: Hypothesis, pulse: Values) -> tuple[Frames, int]:
     return beats[kept], (first + 1 - int(kept.argmax())) % metre
 
 
-def _refined(beats: Frames, pulse: Values) -> Frames:
+def _refined(beats: Frames, pulse: Features) -> Frames:
     """Moves each beat to the strongest onset nearby, with a fraction of a frame by a parabola through three values."""
     nearest = np.round(beats).astype(int)
     shifts = np.arange(-SEARCH_FRAMES, SEARCH_FRAMES + 1)

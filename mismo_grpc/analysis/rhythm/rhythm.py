@@ -8,17 +8,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import structlog
 
+from mismo_grpc.analysis.arrays import Audio
+from mismo_grpc.analysis.audio_source import check_audio
 from mismo_grpc.analysis.results import TempoPoint
 from mismo_grpc.analysis.rhythm import beat_this_tracker, pulse_tracker
 from mismo_grpc.analysis.rhythm.tempo import estimate_tempo
-from mismo_grpc.analysis.rhythm.tracked import Audio, Tracked
+from mismo_grpc.analysis.rhythm.tracked import Tracked
 
-log = structlog.get_logger(__name__)
-
-MIN_RATE = 8000
 MIN_BEATS = 4
+"""Fewer beats say nothing about a tempo or a metre."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +39,18 @@ def estimate_rhythm(audio: Audio, sample_rate: int, *, model_folders: tuple[Path
     """Tracks the beats of audio [frames, channels], or [frames] for mono.
 
     The tracker is beat_this if its package is installed and a checkpoint lies in one of `model_folders` or in the
-    cache of torch hub, else the one of this package. Nothing is downloaded. NaN and infinite samples count as 0.
+    cache of torch hub, else the one of this package, as well as if that checkpoint cannot be loaded. Nothing is
+    downloaded. NaN and infinite samples count as 0.
 
-    Raises ValueError for other shapes and types, and for rates under 8 kHz.
+    Raises ValueError as `check_audio` does.
     """
-    if audio.ndim not in (1, 2) or not np.issubdtype(audio.dtype, np.floating):
-        raise ValueError(
-            f"audio is floating point, [frames, channels]; got {audio.dtype} with {audio.ndim} dimensions"
-        )
-    if sample_rate < MIN_RATE:
-        raise ValueError(f"a sample rate is at least {MIN_RATE} Hz; got {sample_rate}")
+    check_audio(audio, sample_rate)
+    duration = len(audio) / sample_rate
     name, track = _tracker(model_folders)
     try:
-        return _rhythm(track(audio, sample_rate), name)
-    except beat_this_tracker.CheckpointError as error:
-        log.warning("beat_this cannot be used", reason=str(error))
-        return _rhythm(pulse_tracker.track(audio, sample_rate), "pulse")
+        return _rhythm(track(audio, sample_rate), name, duration)
+    except beat_this_tracker.CheckpointError:
+        return _rhythm(pulse_tracker.track(audio, sample_rate), "pulse", duration)
 
 
 def _tracker(model_folders: tuple[Path, ...]) -> tuple[str, Callable[[Audio, int], Tracked]]:
@@ -66,20 +61,21 @@ def _tracker(model_folders: tuple[Path, ...]) -> tuple[str, Callable[[Audio, int
     return "pulse", pulse_tracker.track
 
 
-def _rhythm(tracked: Tracked, name: str) -> Rhythm:
-    beats = tracked.beats
-    if len(beats) < MIN_BEATS:
+def _rhythm(tracked: Tracked, name: str, duration: float) -> Rhythm:
+    """The rhythm of the beats that a tracker found in a track of `duration` seconds."""
+    if len(tracked.beats) < MIN_BEATS:
         return Rhythm(None, 0.0, 0.0, (), (), (), 0, 0.0, name)
-    estimate = estimate_tempo(beats, constant=tracked.constant)
-    times = np.maximum(np.round(estimate.beats, 4), 0.0)
-    beat_times = tuple(float(time) for time in times)
+    estimate = estimate_tempo(tracked.beats, constant=tracked.constant)
+    times: list[float] = np.maximum(np.round(estimate.beats, 4), 0.0).tolist()
+    # Where a loop is cut off at the end of a bar, a tracker takes the cut for an onset.
+    beats = tuple(time for time in times if time < duration)
     return Rhythm(
         tempo=round(estimate.tempo, 3),
         tempo_confidence=round(tracked.confidence, 3),
         tempo_stability=round(estimate.stability, 3),
         tempo_curve=estimate.curve,
-        beats=beat_times,
-        downbeats=tuple(beat_times[index] for index in tracked.downbeats),
+        beats=beats,
+        downbeats=tuple(beats[index] for index in tracked.downbeats if index < len(beats)),
         beats_per_bar=tracked.beats_per_bar,
         metre_confidence=round(tracked.metre_confidence, 3),
         beat_tracker=name,

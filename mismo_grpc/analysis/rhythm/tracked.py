@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Audio = npt.NDArray[np.floating]
+from mismo_grpc.analysis.arrays import Values
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class Tracked:
     `constant` says that the tracker found one tempo for the whole track.
     """
 
-    beats: npt.NDArray[np.float64]
+    beats: Values
     confidence: float = 0.0
     downbeats: tuple[int, ...] = ()
     beats_per_bar: int = 0

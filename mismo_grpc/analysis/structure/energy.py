@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Values
 from mismo_grpc.analysis.structure.features import interval_means
 from mismo_grpc.analysis.structure.spectra import Spectra
-
-Values = npt.NDArray[np.float64]
 
 REFERENCE_SECONDS = 3.0
 """The loudest part is the loudest window of this length, that of short-term loudness (EBU Tech 3341)."""

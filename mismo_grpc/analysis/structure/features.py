@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Values
 from mismo_grpc.analysis.structure.grid import Grid
 from mismo_grpc.analysis.structure.spectra import Spectra
-
-Values = npt.NDArray[np.float64]
 
 BAND_RANGE_DB = 80.0
 """Levels further below the highest one count as this far below."""

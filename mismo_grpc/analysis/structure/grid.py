@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]
+from mismo_grpc.analysis.arrays import Values
 
 BEATS_PER_GROUP = 4
 """The usual bar, for beats without downbeats."""

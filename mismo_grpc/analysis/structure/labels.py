@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]
+from mismo_grpc.analysis.arrays import Values
+
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 

@@ -9,11 +9,9 @@ a phrase cost more; most popular music is built in groups of 4 and 8 bars.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Values
 from mismo_grpc.analysis.structure.grid import Grid
-
-Values = npt.NDArray[np.float64]
 
 NOISE_WEIGHT, VARIANCE_WEIGHT = 3.0, 0.75
 """The penalty of a segment, in variances of the changes from unit to unit and in variances of the whole track.

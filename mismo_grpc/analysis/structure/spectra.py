@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import cmath
 import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from mismo_grpc.analysis.k_weighting import HIGH_PASS, MIN_SAMPLE_RATE, SHELF, TABLE_RATE, Biquad
-
-Values = npt.NDArray[np.float64]
-Features = npt.NDArray[np.float32]
+from mismo_grpc.analysis.arrays import Audio, Features, Values
+from mismo_grpc.analysis.audio_source import by_channel, check_audio, excerpt
+from mismo_grpc.analysis.k_weighting import k_weighting_gain
 
 WINDOW_SECONDS = 0.186
 """The window is the power of two nearest to this: 8192 frames at 44.1 kHz, long enough to separate bass notes."""
@@ -27,8 +24,6 @@ LOWEST_PITCH_HZ, HIGHEST_PITCH_HZ = 110.0, 2_000.0
 """Below, a semitone is narrower than a bin of the spectrum; above, partials and percussion prevail."""
 C0_HZ = 440.0 * 2.0 ** (-57 / 12)
 
-LARGEST_SAMPLE = 1e4
-"""Samples are limited to 80 dB above full scale, so that their squares are finite."""
 SILENCE = 1e-10
 """The mean square of a sine at -97 dBFS; levels of bands are not measured below it."""
 
@@ -48,24 +43,17 @@ class Spectra:
     power: Values
 
 
-def measure_spectra(audio: npt.NDArray[np.floating], sample_rate: int) -> Spectra:
+def measure_spectra(audio: Audio, sample_rate: int) -> Spectra:
     """Measures audio [frames, channels], or [frames] for mono, in which 1.0 is full scale.
 
     The powers of the channels are added, so a channel in antiphase cancels nothing. NaN and infinite samples count as
     0. Uses about 4 KB of memory for each second of audio.
 
-    Raises ValueError for other shapes and types, for no channels, and for rates under 8 kHz.
+    Raises ValueError as `check_audio` does.
     """
-    if audio.ndim not in (1, 2) or not np.issubdtype(audio.dtype, np.floating):
-        raise ValueError(
-            f"audio is floating point, [frames, channels]; got {audio.dtype} with {audio.ndim} dimensions"
-        )
-    by_channel = audio if audio.ndim == 2 else audio[:, np.newaxis]
-    frames, channels = by_channel.shape
-    if channels == 0:
-        raise ValueError("the audio has no channels")
-    if sample_rate < MIN_SAMPLE_RATE:
-        raise ValueError(f"spectra are measured from {MIN_SAMPLE_RATE} Hz on, not at {sample_rate} Hz")
+    check_audio(audio, sample_rate)
+    frames = len(audio)
+    channels = by_channel(audio)
     length = 1 << round(math.log2(WINDOW_SECONDS * sample_rate))
     hop = length // HOPS_PER_WINDOW
     hops = -(-frames // hop)
@@ -85,9 +73,10 @@ def measure_spectra(audio: npt.NDArray[np.floating], sample_rate: int) -> Spectr
     before = (length - hop) // 2
     for first in range(0, hops, BLOCK_HOPS):
         count = min(BLOCK_HOPS, hops - first)
-        samples = _excerpt(by_channel, first * hop - before, (count - 1) * hop + length)
+        begin = first * hop - before
+        samples = excerpt(channels, begin, begin + (count - 1) * hop + length)
         spectrum = np.zeros((count, len(frequencies)), np.float32)
-        for channel in samples:
+        for channel in np.ascontiguousarray(samples.T):
             windows = np.lib.stride_tricks.sliding_window_view(channel, length)[::hop] * window
             transform = np.fft.rfft(windows, axis=1)
             spectrum += np.square(transform.real) + np.square(transform.imag)
@@ -103,18 +92,6 @@ def measure_spectra(audio: npt.NDArray[np.floating], sample_rate: int) -> Spectr
         chroma=chroma,
         power=power,
     )
-
-
-def _excerpt(audio: npt.NDArray[np.floating], begin: int, count: int) -> Features:
-    """The samples of `count` frames from `begin` on, [channels, frames]; 0 beyond the track."""
-    result = np.zeros((audio.shape[1], count), np.float32)
-    inside = slice(max(begin, 0), max(min(begin + count, len(audio)), 0))
-    block = np.asarray(audio[inside])
-    if not np.isfinite(block).all():
-        block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
-    place = inside.start - begin
-    result[:, place : place + len(block)] = np.clip(block, -LARGEST_SAMPLE, LARGEST_SAMPLE).T
-    return result
 
 
 def _mel_filters(frequencies: Values) -> Values:
@@ -135,18 +112,3 @@ def _pitch_filters(frequencies: Values) -> Values:
     distance = np.abs((pitch[:, np.newaxis] - np.arange(PITCH_CLASSES) + 6.0) % 12.0 - 6.0)
     filters: Values = np.maximum(0.0, 1.0 - distance)
     return filters
-
-
-def k_weighting_gain(frequencies: Values) -> Values:
-    """The gain in power of the K-weighting of ITU-R BS.1770-5 at each frequency in Hz, up to 24 kHz."""
-    delay = np.exp(-2j * cmath.pi * np.minimum(frequencies, TABLE_RATE / 2) / TABLE_RATE)
-    gain: Values = np.square(np.abs(_response(SHELF, delay) * _response(HIGH_PASS, delay)))
-    return gain
-
-
-def _response(section: Biquad, delay: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
-    """The response of a section at z⁻¹ = `delay`."""
-    above = section.b0 + delay * (section.b1 + delay * section.b2)
-    below = 1.0 + delay * (section.a1 + delay * section.a2)
-    response: npt.NDArray[np.complex128] = above / below
-    return response

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Flags, Values
 from mismo_grpc.analysis.results import PITCH_NAMES
-
-Values = npt.NDArray[np.float64]
 
 QUALITIES: dict[str, tuple[int, ...]] = {
     "maj": (0, 4, 7),
@@ -38,7 +36,7 @@ CHANGE_COST = 2.0
 """The log likelihood that a change of chord from one span to the next costs."""
 
 
-def chord_likelihoods(treble: Values, bass: Values, silent: npt.NDArray[np.bool_]) -> Values:
+def chord_likelihoods(treble: Values, bass: Values, silent: Flags) -> Values:
     """The log likelihoods, [spans, LABELS], up to a constant for each span.
 
     `treble` and `bass` are chroma features, [spans, 12]; spans that are `silent`, [spans], have no chord.

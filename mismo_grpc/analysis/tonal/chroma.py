@@ -10,12 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from mismo_grpc.analysis.tonal.spectrum import AudioSource, check_audio, frame_count, spectral_peaks
+from mismo_grpc.analysis.arrays import Features, Indices, Values
+from mismo_grpc.analysis.audio_source import AudioSource, check_audio
+from mismo_grpc.analysis.tonal.spectrum import frame_count, spectral_peaks
 from mismo_grpc.analysis.tonal.tuning import Tuning, estimate_tuning
-
-Features = npt.NDArray[np.float32]
 
 LOWEST_PITCH = 24
 """MIDI pitch C1, 33 Hz."""
@@ -29,6 +28,9 @@ HARMONICS = 12
 DECAY = 0.7
 """The amplitude of each harmonic relative to the one below it."""
 ITERATIONS = 25
+TREBLE = (43.0, 52.0, 84.0, 96.0)
+"""MIDI pitches between which notes count for the treble: from nothing to fully, and from fully to nothing."""
+BASS = (24.0, 28.0, 45.0, 55.0)
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,19 @@ class Chromagram:
 
     treble: Features
     bass: Features
-    level: npt.NDArray[np.float64]
+    level: Values
     tuning: Tuning
 
 
-def chromagram(audio: AudioSource, sample_rate: int, tuning: Tuning | None = None) -> Chromagram:
-    """Computes the chroma of audio [frames, channels] or [frames], of any length; estimates the tuning if not given.
+def chromagram(audio: AudioSource, sample_rate: int) -> Chromagram:
+    """Computes the chroma of audio [frames, channels] or [frames], of any length.
 
     NaN and infinite samples count as 0. Takes 100 bytes of memory for each frame besides some blocks of audio.
+
     Raises ValueError as `check_audio` does.
     """
     check_audio(audio, sample_rate)
-    tuning = tuning or estimate_tuning(audio, sample_rate)
+    tuning = estimate_tuning(audio, sample_rate)
     frames = frame_count(audio.shape[0], sample_rate)
     treble, bass = np.zeros((frames, 12), np.float32), np.zeros((frames, 12), np.float32)
     level = np.zeros(frames)
@@ -70,18 +73,13 @@ def chromagram(audio: AudioSource, sample_rate: int, tuning: Tuning | None = Non
     return Chromagram(treble, bass, level, tuning)
 
 
-TREBLE = (43.0, 52.0, 84.0, 96.0)
-"""MIDI pitches between which notes count for the treble: from nothing to fully, and from fully to nothing."""
-BASS = (24.0, 28.0, 45.0, 55.0)
-
-
 def semitone_spectrum(
-    frame: npt.NDArray[np.int64],
-    frequency: npt.NDArray[np.float64],
-    amplitude: npt.NDArray[np.float64],
+    frame: Indices,
+    frequency: Values,
+    amplitude: Values,
     frames: int,
     a4: float,
-) -> npt.NDArray[np.float64]:
+) -> Values:
     """The amplitudes at the semitones, [frames, PITCHES]; peaks count by their nearness to a semitone."""
     pitch = 69.0 + 12.0 * np.log2(frequency / a4) - LOWEST_PITCH
     nearest = np.round(pitch).astype(np.int64)
@@ -91,7 +89,7 @@ def semitone_spectrum(
     return flat.astype(np.float64, copy=False).reshape(frames, PITCHES)
 
 
-def whitened(spectrum: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def whitened(spectrum: Values) -> Values:
     """Divides amplitudes [frames, PITCHES] by a power of their envelope; a frame's loudness keeps its power, too."""
     sums = np.zeros((len(spectrum), PITCHES + 1))
     np.cumsum(np.square(spectrum), axis=1, out=sums[:, 1:])
@@ -100,11 +98,11 @@ def whitened(spectrum: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     envelope = np.sqrt(np.maximum(sums[:, high] - sums[:, low], 0.0) / (high - low))
     # The envelope does not fall further below the loudest, so that faint noise stays faint.
     envelope = np.maximum(envelope, 0.02 * envelope.max(axis=1, keepdims=True))
-    result: npt.NDArray[np.float64] = spectrum / np.maximum(envelope, 1e-9) ** WHITENING
+    result: Values = spectrum / np.maximum(envelope, 1e-9) ** WHITENING
     return result
 
 
-def note_dictionary() -> npt.NDArray[np.float64]:
+def note_dictionary() -> Values:
     """[PITCHES, PITCHES]: the spectrum of each note, with harmonics that decay geometrically; rows of unit length."""
     spectra = np.zeros((PITCHES, PITCHES))
     for harmonic in range(1, HARMONICS + 1):
@@ -116,9 +114,7 @@ def note_dictionary() -> npt.NDArray[np.float64]:
     return spectra / np.linalg.norm(spectra, axis=1, keepdims=True)
 
 
-def note_strengths(
-    spectrum: npt.NDArray[np.float64], dictionary: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def note_strengths(spectrum: Values, dictionary: Values) -> Values:
     """The strengths of notes, [frames, PITCHES], whose sum of spectra is near the given one, none negative.
 
     Non-negative least squares by multiplicative updates (Lee and Seung, NIPS 2000), with a fixed number of steps.
@@ -131,7 +127,7 @@ def note_strengths(
     return notes
 
 
-def _folding(rise: float, full: float, fall: float, end: float) -> npt.NDArray[np.float64]:
+def _folding(rise: float, full: float, fall: float, end: float) -> Values:
     """[PITCHES, 12]: sums notes by pitch class, with weights that rise and fall linearly."""
     pitches = LOWEST_PITCH + np.arange(PITCHES)
     weights = np.minimum((pitches - rise) / (full - rise), (end - pitches) / (end - fall))

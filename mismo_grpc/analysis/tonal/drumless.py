@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
-import numpy.typing as npt
 
-from mismo_grpc.analysis.tonal.spectrum import AudioSource, downmix
+from mismo_grpc.analysis.arrays import Features, Values
+from mismo_grpc.analysis.audio_source import AudioFile, AudioSource, downmix
 
 DRUMS = "drums"
 NO_DRUMS = "no_drums"
@@ -24,45 +23,6 @@ LEVEL_TOLERANCE = 0.03
 do not add up exactly, but a missing stem makes more."""
 
 
-class AudioFile:
-    """An audio file that is read by slices: [frames, channels], float32.
-
-    Raises OSError if the file cannot be read, also later.
-    """
-
-    def __init__(self, path: Path) -> None:
-        # Takes 50 ms to import.
-        import soundfile
-
-        self._errors = (soundfile.SoundFileError, RuntimeError)
-        try:
-            self._file = soundfile.SoundFile(path)
-        except self._errors as error:
-            raise OSError(f"{path.name} cannot be read: {error}") from error
-        self.shape: tuple[int, ...] = (int(self._file.frames), int(self._file.channels))
-        self.sample_rate = int(self._file.samplerate)
-
-    def __enter__(self) -> AudioFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-    def __getitem__(self, frames: slice, /) -> npt.NDArray[np.float32]:
-        begin, end, _ = frames.indices(self.shape[0])
-        count = max(0, end - begin)
-        try:
-            self._file.seek(begin)
-            block = np.asarray(self._file.read(count, dtype="float32", always_2d=True), np.float32)
-        except self._errors as error:
-            raise OSError(f"a stem cannot be read: {error}") from error
-        if len(block) != count:
-            raise OSError(f"a stem ends at frame {begin + len(block)} of {self.shape[0]}")
-        return block
-
-
 class WeightedSum:
     """A sum of audio sources at one sample rate, each averaged to mono first: [frames], the length of the first."""
 
@@ -70,7 +30,7 @@ class WeightedSum:
         self._sources = tuple(zip(sources, weights, strict=True))
         self.shape: tuple[int, ...] = (sources[0].shape[0],)
 
-    def __getitem__(self, frames: slice, /) -> npt.NDArray[np.float32]:
+    def __getitem__(self, frames: slice, /) -> Features:
         begin, end, _ = frames.indices(self.shape[0])
         total = np.zeros(max(0, end - begin), np.float32)
         for source, weight in self._sources:
@@ -87,7 +47,7 @@ def without_drums(
 
     With the stem "no_drums" it is that. With "drums" it is the mix without that stem, or, if the stems have another
     sample rate, the sum of the other stems, provided that all stems together are about as loud as the mix everywhere.
-    Without either nobody knows whether the stems are complete.
+    Without either, it is unknown whether the stems are complete.
 
     Raises OSError if a stem cannot be read; reading later can, too.
     """
@@ -119,7 +79,7 @@ def _complete(mix: AudioSource, sample_rate: int, stems: Sequence[AudioSource], 
     return float(np.abs(actual - expected).sum()) <= LEVEL_TOLERANCE * float(expected.sum())
 
 
-def _levels(audio: AudioSource, sample_rate: int) -> npt.NDArray[np.float64]:
+def _levels(audio: AudioSource, sample_rate: int) -> Values:
     """The RMS of PROBES spans."""
     length = min(audio.shape[0], round(PROBE_SECONDS * sample_rate))
     begins = np.linspace(0, audio.shape[0] - length, PROBES).round().astype(np.int64)

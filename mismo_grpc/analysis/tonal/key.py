@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Features, Values
+from mismo_grpc.analysis.audio_source import AudioSource
 from mismo_grpc.analysis.results import Key, Mode
 from mismo_grpc.analysis.tonal.chroma import Chromagram, chromagram
 from mismo_grpc.analysis.tonal.profiles import ALBRECHT_SHANAHAN, KRUMHANSL_KESSLER
-from mismo_grpc.analysis.tonal.spectrum import FRAMES_PER_SECOND, AudioSource
+from mismo_grpc.analysis.tonal.spectrum import FRAMES_PER_SECOND
 
 PROFILES = (KRUMHANSL_KESSLER, ALBRECHT_SHANAHAN)
 """The mean of their correlations decides: one follows listeners, the other scores."""
@@ -46,19 +47,18 @@ def estimate_tonality(audio: AudioSource, sample_rate: int) -> Tonality:
     about the probability that the key is right, for noise, drums and speech near 0. NaN and infinite samples count
     as 0.
 
-    Raises ValueError for other shapes and types, and for rates under 8 kHz.
+    Raises ValueError as `check_audio` does.
     """
-    return tonality(chromagram(audio, sample_rate))
+    return _tonality(chromagram(audio, sample_rate))
 
 
-def tonality(chroma: Chromagram) -> Tonality:
-    """Key and tuning of a chromagram, as `estimate_tonality` does."""
+def _tonality(chroma: Chromagram) -> Tonality:
     loudest = float(chroma.level.max(initial=0.0))
     heard = (chroma.level > QUIET * loudest) & (chroma.treble.any(axis=1) | chroma.bass.any(axis=1))
     frames = int(np.count_nonzero(heard))
     if frames == 0 or chroma.tuning.clarity == 0.0:
         return Tonality(None, None)
-    summary = key_chroma(chroma.treble[heard], chroma.bass[heard])
+    summary = _summary(chroma.treble[heard]) + BASS_WEIGHT * _summary(chroma.bass[heard])
     scores = np.mean([profile.correlations(summary) for profile in PROFILES], axis=0)
     best = int(np.argmax(scores))
     likelihoods = np.exp(SHARPNESS * (scores - scores[best]))
@@ -72,21 +72,16 @@ def tonality(chroma: Chromagram) -> Tonality:
     return Tonality(Key(best % 12, mode, round(max(confidence, 0.0), 3)), round(chroma.tuning.a4, 2))
 
 
-def key_chroma(treble: npt.NDArray[np.float32], bass: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """The chroma of a track, [12], that the profiles are compared with, from chroma features [frames, 12]."""
-    return _summary(treble) + BASS_WEIGHT * _summary(bass)
-
-
-def _effective_number(chroma: npt.NDArray[np.float64]) -> float:
+def _effective_number(chroma: Values) -> float:
     """The number of pitch classes of equal strength that would have the same entropy."""
     shares = chroma[chroma > 0.0] / chroma.sum()
     return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
-def _summary(chroma: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _summary(chroma: Features) -> Values:
     """The sum of the frames as a distribution, [12]; each frame weighs by the root of its length."""
     lengths = np.linalg.norm(chroma, axis=1, keepdims=True).astype(np.float64)
     floor = 0.1 * float(np.median(lengths)) + 1e-9
     total = np.sum(chroma / np.sqrt(np.maximum(lengths, floor)), axis=0)
-    result: npt.NDArray[np.float64] = total / max(float(total.sum()), 1e-9)
+    result: Values = total / max(float(total.sum()), 1e-9)
     return result

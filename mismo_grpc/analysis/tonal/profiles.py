@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from mismo_grpc.analysis.arrays import Values
 
 KEYS = 24
 """The number of a key is its tonic (0 for C) if it is major, 12 more if it is minor."""
@@ -18,7 +19,7 @@ class KeyProfile:
     major: tuple[float, ...]
     minor: tuple[float, ...]
 
-    def correlations(self, chroma: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def correlations(self, chroma: Values) -> Values:
         """Pearson's correlation of a chroma vector, [12] from C, with the profile of each key, [KEYS].
 
         All are 0 for a vector of equal values. The method is that of Krumhansl and Schmuckler (Krumhansl 1990).

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
+
+from mismo_grpc.analysis.arrays import Features, Indices, Values
+from mismo_grpc.analysis.audio_source import AudioSource, mono_excerpt
 
 FRAMES_PER_SECOND = 10
 WINDOW_SECONDS = 0.37
@@ -21,23 +22,8 @@ NEIGHBOURHOOD_HZ = 110.0
 """The distance to each side over which that mean is taken."""
 SILENCE = 1e-5
 """Frames with an RMS below this (-100 dBFS) have no peaks: rounding errors of silence would have some."""
-LARGEST = 1e6
-"""The largest sample, so that squares do not overflow."""
 BLOCK_FRAMES = 64
 """Frames that are transformed at once; this takes about 20 MB at 48 kHz."""
-
-
-class AudioSource(Protocol):
-    """Audio that is read by slices of frames, such as an array or a file: [frames, channels] or [frames]."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The number of frames, and of channels if there are two dimensions."""
-        ...
-
-    def __getitem__(self, frames: slice, /) -> npt.NDArray[np.floating]:
-        """The samples of a slice of frames."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -48,21 +34,10 @@ class Peaks:
     middle, 1 / FRAMES_PER_SECOND long, so that the levels of a track do not overlap.
     """
 
-    frame: npt.NDArray[np.int64]
-    frequency: npt.NDArray[np.float64]
-    amplitude: npt.NDArray[np.float64]
-    level: npt.NDArray[np.float64]
-
-
-def check_audio(audio: AudioSource, sample_rate: int) -> None:
-    """Raises ValueError unless audio is [frames, channels] or [frames] of floating point, at 8 kHz or more."""
-    dtype = getattr(audio, "dtype", np.dtype(np.float32))
-    if len(audio.shape) not in (1, 2) or not np.issubdtype(dtype, np.floating):
-        raise ValueError(f"audio is floating point, [frames, channels]; got {dtype} of shape {audio.shape}")
-    if len(audio.shape) == 2 and audio.shape[1] == 0:
-        raise ValueError("audio has no channels")
-    if sample_rate < 8000:
-        raise ValueError(f"sample_rate must be 8000 Hz or more; got {sample_rate}")
+    frame: Indices
+    frequency: Values
+    amplitude: Values
+    level: Values
 
 
 def frame_count(samples: int, sample_rate: int) -> int:
@@ -75,9 +50,7 @@ def window_length(sample_rate: int) -> int:
     return 2 ** round(math.log2(WINDOW_SECONDS * sample_rate))
 
 
-def spectral_peaks(
-    audio: AudioSource, sample_rate: int, frames: npt.NDArray[np.int64] | None = None
-) -> Iterator[Peaks]:
+def spectral_peaks(audio: AudioSource, sample_rate: int, frames: Indices | None = None) -> Iterator[Peaks]:
     """Yields the peaks of the given analysis frames (in ascending order; by default all), BLOCK_FRAMES at a time.
 
     `Peaks.frame` counts within the block. Channels are averaged; NaN and infinite samples count as 0.
@@ -97,47 +70,22 @@ def spectral_peaks(
         yield _peaks(amplitudes, level, sample_rate / length)
 
 
-def _segments(
-    audio: AudioSource, rate: int, frames: npt.NDArray[np.int64], length: int
-) -> npt.NDArray[np.float32]:
+def _segments(audio: AudioSource, rate: int, frames: Indices, length: int) -> Features:
     """The windows of mono samples around the centres of the frames; beyond the ends there is silence."""
     starts = (2 * frames + 1) * rate // (2 * FRAMES_PER_SECOND) - length // 2
     segments = np.zeros((len(frames), length), np.float32)
     if starts[-1] - starts[0] < 2 * len(frames) * rate // FRAMES_PER_SECOND:
         low, high = int(starts[0]), int(starts[-1]) + length
-        padded = _mono(audio, low, high)
+        padded = mono_excerpt(audio, low, high)
         for segment, start in zip(segments, starts - low, strict=True):
             segment[:] = padded[start : start + length]
     else:
         for segment, start in zip(segments, starts, strict=True):
-            segment[:] = _mono(audio, int(start), int(start) + length)
+            segment[:] = mono_excerpt(audio, int(start), int(start) + length)
     return segments
 
 
-def _mono(audio: AudioSource, low: int, high: int) -> npt.NDArray[np.float32]:
-    """The mean of the channels from sample `low` to `high`; 0 outside of the audio."""
-    mono = np.zeros(high - low, np.float32)
-    begin, end = max(low, 0), min(high, audio.shape[0])
-    if begin < end:
-        mono[begin - low : end - low] = downmix(np.asarray(audio[begin:end]))
-    return mono
-
-
-def downmix(block: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """The mean of the channels; samples that are not finite count as 0, others are limited to LARGEST."""
-    by_channel = block if block.ndim == 2 else block[:, np.newaxis]
-    # NaN fails the comparison, too.
-    if not np.abs(by_channel).max(initial=0.0) <= LARGEST:
-        by_channel = np.where(np.isfinite(by_channel), np.clip(by_channel, -LARGEST, LARGEST), 0.0)
-    # Faster than a mean over the second axis.
-    mono = by_channel[:, 0].copy()
-    for channel in range(1, by_channel.shape[1]):
-        mono += by_channel[:, channel]
-    mono /= by_channel.shape[1]
-    return mono
-
-
-def _peaks(amplitudes: npt.NDArray[np.float32], level: npt.NDArray[np.float64], spacing: float) -> Peaks:
+def _peaks(amplitudes: Features, level: Values, spacing: float) -> Peaks:
     """The local maxima of amplitudes [frames, bins], with bins `spacing` Hz apart.
 
     A parabola through the logarithms of three bins gives a peak's frequency and amplitude (Smith and Serra, PARSHL,
@@ -159,18 +107,18 @@ def _peaks(amplitudes: npt.NDArray[np.float32], level: npt.NDArray[np.float64], 
     return Peaks(frame, (bins + offset) * spacing, amplitude, level)
 
 
-def _rms(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _rms(rows: Features) -> Values:
     """The root of the mean square of each row."""
-    result: npt.NDArray[np.float64] = np.sqrt(np.einsum("ft,ft->f", rows, rows) / np.float64(rows.shape[1]))
+    result: Values = np.sqrt(np.einsum("ft,ft->f", rows, rows) / np.float64(rows.shape[1]))
     return result
 
 
-def _local_mean(values: npt.NDArray[np.float32], reach: int) -> npt.NDArray[np.float64]:
+def _local_mean(values: Features, reach: int) -> Values:
     """The mean over each bin and up to `reach` bins on each side of it."""
     count = values.shape[1]
     sums = np.zeros((values.shape[0], count + 1))
     np.cumsum(values, axis=1, dtype=np.float64, out=sums[:, 1:])
     places = np.arange(count, dtype=np.int64)
     low, high = np.maximum(places - reach, 0), np.minimum(places + reach + 1, count)
-    means: npt.NDArray[np.float64] = (sums[:, high] - sums[:, low]) / (high - low)
+    means: Values = (sums[:, high] - sums[:, low]) / (high - low)
     return means

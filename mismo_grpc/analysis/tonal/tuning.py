@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from mismo_grpc.analysis.tonal.spectrum import AudioSource, frame_count, spectral_peaks
+from mismo_grpc.analysis.arrays import Indices, Values
+from mismo_grpc.analysis.audio_source import AudioSource
+from mismo_grpc.analysis.tonal.spectrum import frame_count, spectral_peaks
 
 A4_HZ = 440.0
 """The standard pitch of ISO 16."""
@@ -64,7 +65,7 @@ def estimate_tuning(audio: AudioSource, sample_rate: int) -> Tuning:
     return Tuning(A4_HZ * 2 ** (_mode(histogram) / (12 * CENTS)), clarity)
 
 
-def _mode(histogram: npt.NDArray[np.float64]) -> float:
+def _mode(histogram: Values) -> float:
     """The place of the maximum of the smoothed circular histogram, from -CENTS / 2 to CENTS / 2."""
     distance = np.minimum(np.arange(CENTS), CENTS - np.arange(CENTS))
     kernel = np.exp(-0.5 * np.square(distance / SMOOTHING_CENTS))
@@ -76,11 +77,9 @@ def _mode(histogram: npt.NDArray[np.float64]) -> float:
     return place - CENTS if place > CENTS / 2 else place
 
 
-def _weights(
-    frame: npt.NDArray[np.int64], amplitude: npt.NDArray[np.float64], frames: int
-) -> npt.NDArray[np.float64]:
+def _weights(frame: Indices, amplitude: Values, frames: int) -> Values:
     """The weights of peaks; those of a frame add up to 1."""
     weights = np.sqrt(amplitude)
     sums = np.bincount(frame, weights, frames)
-    result: npt.NDArray[np.float64] = weights / np.maximum(sums[frame], 1e-12)
+    result: Values = weights / np.maximum(sums[frame], 1e-12)
     return result

@@ -16,6 +16,7 @@ from mismo_grpc.analysis.characteristics import analyse_characteristics, measure
 from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.mix import MixFile
 from mismo_grpc.analysis.results import CharacteristicsResult
+from tests.support.packages import needs
 from tests.unit.analysis.character.songs import RATE, instruments, mix, stems
 from tests.unit.analysis.essentia_models.graphs import embedding_graph, head_graph
 from tests.unit.analysis.signals import Samples, music, silence, tone
@@ -282,6 +283,18 @@ def test_the_task_reads_the_stems_of_the_job(inputs: AnalysisInputs) -> None:
     )
 
 
+@pytest.mark.parametrize("content", [None, b"", b"RIFF and nothing else"])
+def test_vocals_that_cannot_be_read_are_estimated_from_the_mix(
+    inputs: AnalysisInputs, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "damaged.wav"
+    if content is not None:
+        path.write_bytes(content)
+    result = analyse_characteristics(replace(inputs, stems={"vocals": path}))
+    assert result == analyse_characteristics(replace(inputs, stems={}))
+
+
+@needs("essentia")
 def test_moods_come_from_the_models_that_are_there(inputs: AnalysisInputs, tmp_path: Path) -> None:
     embedding_graph(tmp_path / "discogs-effnet-bs64-1.pb")
     # The order of the classes is in the description: it differs between the published models.

@@ -149,10 +149,6 @@ def test_no_audio_has_no_chords() -> None:
     assert estimate_chords(np.zeros((0, 2), np.float32), RATE, [1.0]) == ChordsResult((), "mix")
 
 
-def test_the_source_is_passed_on() -> None:
-    assert estimate_chords(progression(["C"], 1.0), RATE, source="stems").source == "stems"
-
-
 def test_what_is_no_audio_is_refused() -> None:
     with pytest.raises(ValueError, match="audio"):
         estimate_chords(np.zeros((5, 5, 5), np.float32), RATE)

@@ -15,8 +15,11 @@ from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.mix import MixFile
 from mismo_grpc.analysis.results import GenreResult
 from mismo_grpc.errors import ModelUnavailableError
+from tests.support.packages import needs
 from tests.unit.analysis.essentia_models.graphs import embedding_graph, head_graph
 from tests.unit.analysis.signals import music, silence, tone
+
+needs_essentia = needs(predictors.PACKAGE)
 
 CLASSES = [f"Electronic---Style {index}" for index in range(12)]
 OFFSETS = [-3.0 + 0.5 * (index * 5 % 12) for index in range(12)]
@@ -30,6 +33,7 @@ def models(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@needs_essentia
 def test_the_ten_most_likely_styles_come_first(models: Path) -> None:
     result = classify_genre(music(6, 44_100), 44_100, model_folders=[models / "none", models])
     expected = sorted(
@@ -44,6 +48,7 @@ def test_the_ten_most_likely_styles_come_first(models: Path) -> None:
     assert all(type(genre.score) is float for genre in result.genres)
 
 
+@needs_essentia
 def test_runs_as_a_task_on_the_mix(models: Path, tmp_path: Path) -> None:
     audio = music(5, 44_100)
     (tmp_path / "mix.f32").write_bytes(audio.tobytes())
@@ -52,6 +57,7 @@ def test_runs_as_a_task_on_the_mix(models: Path, tmp_path: Path) -> None:
     assert result == classify_genre(audio, 44_100, model_folders=[models])
 
 
+@needs_essentia
 def test_embeddings_are_those_of_the_graph(models: Path) -> None:
     # Every patch of a steady tone is the same; of another tone it is another one.
     graph = find_graph("discogs-effnet-bs64-1", [models])
@@ -64,11 +70,13 @@ def test_embeddings_are_those_of_the_graph(models: Path) -> None:
     assert not np.allclose(low[1], high[1], atol=0.5)
 
 
+@needs_essentia
 @pytest.mark.parametrize("seconds", [0.01, 0.5, 2.0])
 def test_a_track_that_is_too_short_has_no_genres(models: Path, seconds: float) -> None:
     assert classify_genre(music(seconds, 48_000), 48_000, model_folders=[models]) == GenreResult((), MODEL)
 
 
+@needs_essentia
 def test_silence_has_no_genres(models: Path) -> None:
     assert classify_genre(silence(5), 48_000, model_folders=[models]).genres == ()
     nothing = np.full((5 * 48_000, 2), np.nan, np.float32)
@@ -96,6 +104,7 @@ def test_without_essentia_the_error_says_how_to_install_it(
         classify_genre(music(3, 44_100), 44_100, model_folders=[models])
 
 
+@needs_essentia
 @pytest.mark.parametrize("damaged", FILES)
 def test_a_damaged_file_is_named(models: Path, damaged: str) -> None:
     (models / damaged).write_bytes(b"\xff not a model")
@@ -103,12 +112,14 @@ def test_a_damaged_file_is_named(models: Path, damaged: str) -> None:
         classify_genre(music(3, 44_100), 44_100, model_folders=[models])
 
 
+@needs_essentia
 def test_a_classifier_that_does_not_fit_its_description_is_named(models: Path) -> None:
     head_graph(models, MODEL, CLASSES[:11], OFFSETS)
     with pytest.raises(ModelUnavailableError, match="does not fit its description"):
         classify_genre(music(3, 44_100), 44_100, model_folders=[models])
 
 
+@needs_essentia
 def test_models_are_loaded_once_and_again_if_their_file_changes(models: Path) -> None:
     audio = music(3, 44_100)
     classify_genre(audio, 44_100, model_folders=[models])

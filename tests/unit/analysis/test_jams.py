@@ -26,12 +26,12 @@ from mismo_grpc.analysis.results import (
 )
 from mismo_grpc.generation.annotation import Annotation, annotate, nearest_mode
 from mismo_grpc.generation.composer import Brief, compose
+from tests.support.packages import optional
 
 with warnings.catch_warnings():
     # Of the library's own imports.
     warnings.simplefilter("ignore")
-    import jams
-    import mir_eval
+    jams, mir_eval = optional("jams"), optional("mir_eval")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

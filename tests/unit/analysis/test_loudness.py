@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -191,6 +192,21 @@ def test_the_lfe_counts_for_the_peaks_alone() -> None:
     result = measure_loudness(audio, RATE)
     assert (result.integrated_lufs, result.max_momentary_lufs) == (None, None)
     assert result.true_peak_dbtp == pytest.approx(-6, abs=0.1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_enormous_samples_have_a_finite_loudness(dtype: type[np.floating]) -> None:
+    audio = music(4, RATE).astype(dtype)
+    audio[RATE : RATE + 100] = np.finfo(dtype).max
+    found = measure_loudness(audio, RATE)
+    assert all(type(value) is float and math.isfinite(value) for value in astuple(found))
+
+
+def test_levels_above_full_scale_are_measured() -> None:
+    audio = music(4, RATE)
+    quiet, loud = measure_loudness(audio, RATE), measure_loudness(1000 * audio, RATE)
+    for before, after in zip(astuple(quiet)[2:], astuple(loud)[2:], strict=True):
+        assert after == pytest.approx(before + 60, abs=1e-4)
 
 
 def test_channels_in_another_order_are_weighted_as_told() -> None:

@@ -7,7 +7,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import mir_eval
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,6 +21,7 @@ from mismo_grpc.analysis.transition import MOST_ENERGY_VALUES, find_transitions
 from mismo_grpc.generation.annotation import Annotation, annotate
 from mismo_grpc.generation.composer import Brief, compose
 from mismo_grpc.generation.synthetic import render
+from tests.support.packages import optional
 from tests.unit.analysis.signals import Samples, music, silence, tone
 
 RATE = 22_050
@@ -130,6 +130,7 @@ def song(request: pytest.FixtureRequest) -> tuple[Samples, Annotation]:
 
 def test_the_sections_of_compositions(song: tuple[Samples, Annotation]) -> None:
     """By mir_eval: the hit rate within 3 s and 0.5 s and the pairwise agreement of the labels."""
+    mir_eval = optional("mir_eval")
     audio, truth = song
     result = find_sections(audio, RATE, truth.beats, truth.downbeats)
     duration = len(audio) / RATE

@@ -1,8 +1,13 @@
 """The picture of a track: what it is drawn from, and that it stays readable."""
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 from pathlib import Path
+
+from tests.support.packages import optional
+
+optional("matplotlib")  # The modules of the picture import it.
 
 import numpy as np
 import pytest

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 
 from mismo_grpc.analysis.character.danceability import mean_exponent
 from mismo_grpc.analysis.character.frames import FrameMeter
+from tests.support.packages import optional
 from tests.unit.analysis.character.songs import RATE, mix, stems
 
 
@@ -36,7 +39,8 @@ def test_a_short_or_constant_envelope_has_none(length: int) -> None:
 
 
 def test_agrees_with_essentia() -> None:
-    standard = pytest.importorskip("essentia.standard", reason="essentia is the oracle here")
+    optional("essentia")
+    standard = importlib.import_module("essentia.standard")
     audio = mix(stems(3))
     expected, _ = standard.Danceability()(audio.mean(axis=1).astype(np.float32))
     exponent = mean_exponent(FrameMeter(RATE).measure(audio).envelope)

@@ -62,6 +62,13 @@ def test_the_shortest_track_has_one() -> None:
     assert len(list(excerpts(np.full(SHORTEST, 0.1, np.float32), MODEL_RATE))) == 1
 
 
+@pytest.mark.parametrize(("more", "count"), [(-1, 1), (0, 2)])
+def test_a_patch_that_does_not_fit_into_an_excerpt_is_in_the_next_one(more: int, count: int) -> None:
+    # A batch of patches, and one patch more that is complete or lacks a sample.
+    audio = np.full(STEP + SHORTEST + more, 0.1, np.float32)
+    assert len(list(excerpts(audio, MODEL_RATE))) == count
+
+
 def test_silence_and_what_is_not_a_number_has_none() -> None:
     assert list(excerpts(silence(10), 48_000)) == []
     assert list(excerpts(np.full((480_000, 2), np.nan, np.float32), 48_000)) == []

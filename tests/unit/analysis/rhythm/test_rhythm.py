@@ -174,6 +174,18 @@ def test_wrong_shapes_types_and_rates(audio: npt.NDArray[np.floating], rate: int
         estimate_rhythm(audio, rate)
 
 
+@pytest.mark.parametrize("tempo", [100, 120])
+def test_the_end_of_a_loop_is_no_beat(tempo: int) -> None:
+    # Cutting a sustained tone off sounds like an onset, here at the time of the next beat.
+    duration = 32 * 60 / tempo
+    drums = drum_loop(60 / tempo * np.arange(32), duration)
+    tone = np.sin(2 * np.pi * 55 * np.arange(len(drums)) / RATE).astype(np.float32)
+    found = estimate_rhythm(0.5 * drums + 0.3 * tone, RATE)
+    assert len(found.beats) == 32
+    assert found.beats[-1] < len(drums) / RATE
+    assert set(found.downbeats) <= set(found.beats)
+
+
 def test_results_are_plain_finite_numbers() -> None:
     found = estimate_rhythm(drum_loop(0.5 * np.arange(40), 20.0), RATE)
     numbers = [value for value in asdict(found).values() if isinstance(value, (int, float))]
