@@ -28,6 +28,7 @@ SERVICES = {
         "WatchJob",
         "WatchJobs",
         "CancelJob",
+        "CompareTracks",
         "UpdateJob",
         "DeleteJob",
     },
