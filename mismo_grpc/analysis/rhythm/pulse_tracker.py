@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from mismo_grpc.analysis.rhythm.lattice import fit_lattice
 from mismo_grpc.analysis.rhythm.metre import REACH_FRAMES, Hypothesis, choose_metre
-from mismo_grpc.analysis.rhythm.onsets import measure_onsets
+from mismo_grpc.analysis.rhythm.onsets import Onsets, measure_onsets
 from mismo_grpc.analysis.rhythm.pulse import candidate_periods, periodicity, pulse_strength, track_pulse
 from mismo_grpc.analysis.rhythm.tracked import NOTHING, Audio, Tracked
 
@@ -23,21 +23,18 @@ SEARCH_FRAMES = 3
 ACTIVE = 0.5
 """The strength of an onset, relative to the local mean, before the first and after the last of which no beats are."""
 PERIODICITY_RANGE = (0.08, 0.3)
-"""The autocorrelation at the period of the beat for a confidence of 0 and of 1; noise and speech are below it."""
+"""The autocorrelation at the period of the beat for no and full evidence of beats; noise and speech are below."""
 
 
 def track(audio: Audio, sample_rate: int) -> Tracked:
     """Finds beats and bars in audio [frames, channels] or [frames]; nothing if the audio has no steady pulse."""
     onsets = measure_onsets(audio, sample_rate)
-    pulse = pulse_strength(onsets.strength, onsets.frame_rate)
-    correlation = periodicity(pulse, onsets.frame_rate)
-    periods = candidate_periods(correlation, onsets.frame_rate)
-    pulses = [_pulses(pulse, period) for period in periods]
+    pulse, pulses = candidate_pulses(onsets)
     chosen = choose_metre(onsets, pulse, pulses)
     if chosen is None:
         return NOTHING
-    hypothesis, probability = chosen
-    confidence = _confidence(correlation, hypothesis)
+    hypothesis = chosen.hypothesis
+    confidence = chosen.tempo_probability * _periodic(periodicity(pulse, onsets.frame_rate), hypothesis)
     if confidence <= 0.0:
         return NOTHING
     frames, first = _completed(hypothesis, pulse)
@@ -46,9 +43,16 @@ def track(audio: Audio, sample_rate: int) -> Tracked:
         confidence=confidence,
         downbeats=tuple(range(first, len(frames), hypothesis.beats_per_bar)),
         beats_per_bar=hypothesis.beats_per_bar,
-        metre_confidence=confidence * probability,
+        metre_confidence=confidence * chosen.bars_probability,
         constant=bool(np.ptp(np.diff(hypothesis.beats)) < EQUAL_FRAMES),
     )
+
+
+def candidate_pulses(onsets: Onsets) -> tuple[Values, list[Frames]]:
+    """The strength of the onsets, and for each of the most salient periods the frames of its pulses."""
+    pulse = pulse_strength(onsets.strength, onsets.frame_rate)
+    periods = candidate_periods(periodicity(pulse, onsets.frame_rate), onsets.frame_rate)
+    return pulse, [_pulses(pulse, period) for period in periods]
 
 
 def _pulses(pulse: Values, period: float) -> Frames:
@@ -78,9 +82,9 @@ def _support(frames: Frames, pulse: Values) -> float:
     return float(pulse[near].max(axis=1).mean())
 
 
-def _confidence(correlation: Values, hypothesis: Hypothesis) -> float:
-    """How periodic the onsets are at the period of the beat or of the bar."""
-    period = float(np.median(np.diff(hypothesis.beats)))
+def _periodic(correlation: Values, hypothesis: Hypothesis) -> float:
+    """How periodic the onsets are at the period of the beat or of the bar, from 0 to 1."""
+    period = hypothesis.period
     lags = [round(period), round(period * 2), round(period * hypothesis.beats_per_bar)]
     highest = max(
         float(correlation[lag - SEARCH_FRAMES : lag + SEARCH_FRAMES + 1].max(initial=0.0)) for lag in lags
