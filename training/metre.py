@@ -3,7 +3,8 @@
 Songs are composed from their seeds and rendered with the voices of mismo_grpc.generation or, like those of
 training.rendering, with sound fonts. The weights are those of a multinomial logistic regression (conditional logit:
 D. McFadden, 1974) over the hypotheses of each song, with an L2 penalty, which is chosen by cross-validation with whole
-songs held out. Prints Markdown tables: the cross-validation, and the weights of the package beside the new ones on other songs.
+songs held out. Prints Markdown tables: the cross-validation, and the weights of the package beside the new ones on
+other songs.
 """
 
 from __future__ import annotations

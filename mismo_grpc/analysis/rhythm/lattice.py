@@ -18,6 +18,10 @@ RESOLUTION = 0.25
 """The step of the tempi that are tried: between two of them, the lattice shifts by this share over the whole track."""
 TOLERANCE_FRAMES = 2.5
 """Pulses that are this close to the lattice are on it."""
+CLOSE_FRAMES = 1.5
+"""In the end the lattice is fitted to the pulses that are this close."""
+FITS = 3
+"""How often it is fitted with each tolerance; more changes nothing."""
 LEAST_SHARE = 0.6
 """The share of the pulses on the lattice of a constant tempo; of pulses at random, a fifth to a third are."""
 STEADY_FRAMES = 1.2
@@ -32,13 +36,13 @@ def fit_lattice(pulses: Frames) -> tuple[Frames, npt.NDArray[np.bool_]] | None:
     if len(pulses) < LEAST_PULSES:
         return None
     offset, step = _most_common(pulses)
-    for _ in range(3):
-        nearest, near = _on_lattice(pulses, offset, step)
+    for tolerance in FITS * (TOLERANCE_FRAMES,) + FITS * (CLOSE_FRAMES,):
+        nearest, near = _on_lattice(pulses, offset, step, tolerance)
         if near.sum() < LEAST_PULSES // 2:
             return None
         slope, intercept = np.polyfit(nearest[near], pulses[near], 1)
         offset, step = float(intercept), float(slope)
-    nearest, near = _on_lattice(pulses, offset, step)
+    nearest, near = _on_lattice(pulses, offset, step, TOLERANCE_FRAMES)
     deviation = (pulses - offset - nearest * step)[near]
     width = min(len(pulses), LOCAL_PULSES)
     local = np.convolve(deviation, np.full(width, 1.0 / width), mode="valid")
@@ -67,8 +71,10 @@ def _most_common(pulses: Frames) -> tuple[float, float]:
     return float(pulses[0]) + float(np.angle(means[best])) / (2 * np.pi) * step, step
 
 
-def _on_lattice(pulses: Frames, offset: float, step: float) -> tuple[Frames, npt.NDArray[np.bool_]]:
-    """The place of each pulse on the lattice, and whether it is close to it."""
+def _on_lattice(
+    pulses: Frames, offset: float, step: float, tolerance: float
+) -> tuple[Frames, npt.NDArray[np.bool_]]:
+    """The place of each pulse on the lattice, and whether it is at most `tolerance` frames from it."""
     place = (pulses - offset) / step
     nearest: Frames = np.round(place)
-    return nearest, np.abs(place - nearest) * step <= TOLERANCE_FRAMES
+    return nearest, np.abs(place - nearest) * step <= tolerance
