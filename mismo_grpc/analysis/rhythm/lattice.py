@@ -35,22 +35,31 @@ def fit_lattice(pulses: Frames) -> tuple[Frames, npt.NDArray[np.bool_]] | None:
     """
     if len(pulses) < LEAST_PULSES:
         return None
-    offset, step = _most_common(pulses)
-    for tolerance in FITS * (TOLERANCE_FRAMES,) + FITS * (CLOSE_FRAMES,):
-        nearest, near = _on_lattice(pulses, offset, step, tolerance)
-        if near.sum() < LEAST_PULSES // 2:
-            return None
-        slope, intercept = np.polyfit(nearest[near], pulses[near], 1)
-        offset, step = float(intercept), float(slope)
-    nearest, near = _on_lattice(pulses, offset, step, TOLERANCE_FRAMES)
-    deviation = (pulses - offset - nearest * step)[near]
-    width = min(len(pulses), LOCAL_PULSES)
-    local = np.convolve(deviation, np.full(width, 1.0 / width), mode="valid")
-    if near.mean() < LEAST_SHARE or np.square(local).mean() > STEADY_FRAMES**2:
+    lattice = _fitted(pulses, _most_common(pulses), TOLERANCE_FRAMES)
+    nearest, near = _on_lattice(pulses, lattice, TOLERANCE_FRAMES)
+    deviation = (pulses - lattice[0] - nearest * lattice[1])[near]
+    if near.mean() < LEAST_SHARE:
         return None
+    width = min(len(deviation), LOCAL_PULSES)
+    local = np.convolve(deviation, np.full(width, 1.0 / width), mode="valid")
+    if np.square(local).mean() > STEADY_FRAMES**2:
+        return None
+    offset, step = lattice = _fitted(pulses, lattice, CLOSE_FRAMES)
+    nearest, near = _on_lattice(pulses, lattice, TOLERANCE_FRAMES)
     first, last = (round(float(place)) for place in (nearest[0], nearest[-1]))
     equal: Frames = offset + step * np.arange(first, last + 1, DIVISIONS, dtype=np.float64)
     return equal, near
+
+
+def _fitted(pulses: Frames, lattice: tuple[float, float], tolerance: float) -> tuple[float, float]:
+    """The offset and the step of the lattice through the pulses that are at most `tolerance` frames from it."""
+    for _ in range(FITS):
+        nearest, near = _on_lattice(pulses, lattice, tolerance)
+        if near.sum() < LEAST_PULSES // 2:
+            break
+        step, offset = np.polyfit(nearest[near], pulses[near], 1)
+        lattice = (float(offset), float(step))
+    return lattice
 
 
 def _most_common(pulses: Frames) -> tuple[float, float]:
@@ -72,9 +81,10 @@ def _most_common(pulses: Frames) -> tuple[float, float]:
 
 
 def _on_lattice(
-    pulses: Frames, offset: float, step: float, tolerance: float
+    pulses: Frames, lattice: tuple[float, float], tolerance: float
 ) -> tuple[Frames, npt.NDArray[np.bool_]]:
     """The place of each pulse on the lattice, and whether it is at most `tolerance` frames from it."""
+    offset, step = lattice
     place = (pulses - offset) / step
     nearest: Frames = np.round(place)
     return nearest, np.abs(place - nearest) * step <= tolerance

@@ -49,6 +49,18 @@ def test_a_lattice_joins_beats_and_offbeats() -> None:
     assert on.sum() == pytest.approx(292, abs=2)
 
 
+def test_a_lattice_is_found_where_parts_are_displaced_and_others_have_another_pulse() -> None:
+    pulses = 20 + 45.4 * np.arange(600, dtype=np.float64)
+    for begin in range(0, 600, 200):
+        pulses[begin : begin + 90] += 2.0
+    dotted = pulses[400] + 45.4 * 0.75 * np.arange(1, 80)
+    pulses = np.concatenate([pulses[:401], dotted, pulses[pulses > dotted[-1] + 30]])
+    fitted = fit_lattice(pulses)
+    assert fitted is not None
+    equal, _ = fitted
+    assert np.diff(equal) == pytest.approx(45.4, rel=2e-4)
+
+
 def test_a_drifting_tempo_has_no_lattice() -> None:
     random = np.random.default_rng(3)
     steps = 46.7 + np.cumsum(0.15 * random.standard_normal(300))
