@@ -49,22 +49,26 @@ def track(audio: Audio, sample_rate: int) -> Tracked:
 
 
 def candidate_pulses(onsets: Onsets) -> tuple[Values, list[Frames]]:
-    """The strength of the onsets, and for each of the most salient periods the frames of its pulses."""
+    """The strength of the onsets, and for each of the most salient periods the frames of its pulses.
+
+    If some are equally spaced the tempo is constant, and the others, which do not keep to it, are left out.
+    """
     pulse = pulse_strength(onsets.strength, onsets.frame_rate)
     periods = candidate_periods(periodicity(pulse, onsets.frame_rate), onsets.frame_rate)
-    return pulse, [_pulses(pulse, period) for period in periods]
+    tracked = [_refined(track_pulse(pulse, period).astype(np.float64), pulse) for period in periods]
+    equal = [_equal_pulses(frames, pulse) for frames in tracked]
+    return pulse, [frames for frames in equal if frames is not None] or tracked
 
 
-def _pulses(pulse: Values, period: float) -> Frames:
-    """The pulses in about `period` frames; equally spaced if the tempo is constant.
+def _equal_pulses(tracked: Frames, pulse: Values) -> Frames | None:
+    """Equally spaced pulses in place of the tracked ones; None if the tempo is not constant.
 
     Where nothing sounds on the pulses of a constant tempo, other onsets may have drawn the tracker away. But where the
     tracker has found much stronger onsets, the tempo does change.
     """
-    tracked = _refined(track_pulse(pulse, period).astype(np.float64), pulse)
     fitted = fit_lattice(tracked)
     if fitted is None:
-        return tracked
+        return None
     equal, on = fitted
     equal = equal[(equal >= 0.0) & (equal <= len(pulse) - 1)]
     away = tracked[~on]
@@ -72,7 +76,7 @@ def _pulses(pulse: Values, period: float) -> Frames:
         return equal
     nearest = equal[np.abs(equal - away[:, np.newaxis]).argmin(axis=1)]
     is_better = _support(away, pulse) * LEAST_SUPPORT > _support(nearest, pulse)
-    return tracked if is_better else equal
+    return None if is_better else equal
 
 
 def _support(frames: Frames, pulse: Values) -> float:

@@ -50,11 +50,12 @@ def test_a_lattice_joins_beats_and_offbeats() -> None:
 
 
 def test_a_lattice_is_found_where_parts_are_displaced_and_others_have_another_pulse() -> None:
-    pulses = 20 + 45.4 * np.arange(600, dtype=np.float64)
-    for begin in range(0, 600, 200):
-        pulses[begin : begin + 90] += 2.0
-    dotted = pulses[400] + 45.4 * 0.75 * np.arange(1, 80)
-    pulses = np.concatenate([pulses[:401], dotted, pulses[pulses > dotted[-1] + 30]])
+    random = np.random.default_rng(12)
+    pulses = 20 + 45.4 * np.arange(600, dtype=np.float64) + 0.6 * random.standard_normal(600)
+    for begin in range(0, 600, 100):
+        pulses[begin : begin + 40] += 2.4
+    dotted = 20 + 45.4 * (200 + 0.75 * np.arange(1, 160))
+    pulses = np.concatenate([pulses[:200], dotted, pulses[pulses > dotted[-1] + 30]])
     fitted = fit_lattice(pulses)
     assert fitted is not None
     equal, _ = fitted
