@@ -49,7 +49,7 @@ PRECISION = 1e-7
 TEMPLATE = '''"""The weights of the features of a metrical hypothesis.
 
 Fitted to composed songs (`mismo_grpc.generation`) by multinomial logistic regression over the hypotheses of each song,
-with an L2 penalty; the features of `mismo_grpc.analysis.rhythm.metre`. Written by `training.metre`.
+with an L2 penalty; the features of `mismo_grpc.analysis.rhythm.metre`. The fit is that of `training.metre`.
 """
 
 from __future__ import annotations
