@@ -29,6 +29,8 @@ METRES = (3, 4)
 FLOOR = 0.2
 """The least onset strength, relative to the mean of all frames, whose logarithm is taken."""
 REFERENCE_TEMPO = 110.0
+SAME_TEMPO = 0.04
+"""Tempi that differ less are the same, as in the tempo accuracy of F. Gouyon et al., IEEE TASLP 14(5), 2006."""
 CORRELATION_SCALE = 3.0
 """Brings the autocorrelations to about the variance of the other features."""
 CORRELATION_LAGS = {3: (0.5, 1.0, 1.5, 3.0, 6.0), 4: (0.5, 1.0, 2.0, 4.0, 8.0)}
@@ -45,25 +47,43 @@ class Hypothesis:
     features: Values
 
     @property
+    def period(self) -> float:
+        """The median interval of the beats, in frames."""
+        return float(np.median(np.diff(self.beats)))
+
+    @property
     def score(self) -> float:
         """The logarithm of the hypothesis' relative probability."""
         return float(self.features @ WEIGHTS)
 
 
-def choose_metre(
-    onsets: Onsets, pulse: npt.NDArray[np.float32], pulses: Sequence[Values]
-) -> tuple[Hypothesis, float] | None:
-    """The most probable hypothesis over the candidate pulses, in frames, and the probability of its bars.
+@dataclass(frozen=True)
+class Choice:
+    """A hypothesis, the probability of its tempo, and that of its bars if its beats are right."""
 
-    That probability is relative to the other bars with the same beats. `pulse` is the strength that the pulses were
-    tracked in. Returns None if no candidate fills a bar.
+    hypothesis: Hypothesis
+    tempo_probability: float
+    bars_probability: float
+
+
+def choose_metre(onsets: Onsets, pulse: npt.NDArray[np.float32], pulses: Sequence[Values]) -> Choice | None:
+    """The most probable hypothesis over the candidate pulses, in frames.
+
+    `pulse` is the strength that the pulses were tracked in. Returns None if no candidate fills a bar.
     """
     found = list(hypotheses(onsets, pulse, pulses))
     if not found:
         return None
-    best = max(found, key=lambda hypothesis: hypothesis.score)
-    rivals = [other.score - best.score for other in found if other.beats is best.beats]
-    return best, 1.0 / float(np.exp(rivals).sum())
+    scores = np.array([hypothesis.score for hypothesis in found])
+    best = found[int(scores.argmax())]
+    likely = np.exp(scores - scores.max())
+    same_beats = np.array([other.beats is best.beats for other in found])
+    same_tempo = np.array([abs(other.period / best.period - 1.0) < SAME_TEMPO for other in found])
+    return Choice(
+        best,
+        tempo_probability=float(likely[same_tempo].sum() / likely.sum()),
+        bars_probability=1.0 / float(likely[same_beats].sum()),
+    )
 
 
 def hypotheses(

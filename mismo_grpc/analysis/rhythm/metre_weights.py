@@ -1,7 +1,7 @@
 """The weights of the features of a metrical hypothesis.
 
 Fitted to composed songs (`mismo_grpc.generation`) by multinomial logistic regression over the hypotheses of each song,
-with an L2 penalty; the features of `mismo_grpc.analysis.rhythm.metre`.
+with an L2 penalty; the features of `mismo_grpc.analysis.rhythm.metre`. The fit is that of `training.metre`.
 """
 
 from __future__ import annotations

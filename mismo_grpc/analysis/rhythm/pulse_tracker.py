@@ -8,7 +8,7 @@ import numpy.typing as npt
 from mismo_grpc.analysis.arrays import Audio, Features
 from mismo_grpc.analysis.rhythm.lattice import fit_lattice
 from mismo_grpc.analysis.rhythm.metre import REACH_FRAMES, Hypothesis, choose_metre
-from mismo_grpc.analysis.rhythm.onsets import measure_onsets
+from mismo_grpc.analysis.rhythm.onsets import Onsets, measure_onsets
 from mismo_grpc.analysis.rhythm.pulse import candidate_periods, periodicity, pulse_strength, track_pulse
 from mismo_grpc.analysis.rhythm.tracked import NOTHING, Tracked
 
@@ -23,21 +23,18 @@ SEARCH_FRAMES = 3
 ACTIVE = 0.5
 """The strength of an onset, relative to the local mean, before the first and after the last of which no beats are."""
 PERIODICITY_RANGE = (0.08, 0.3)
-"""The autocorrelation at the period of the beat for a confidence of 0 and of 1; noise and speech are below it."""
+"""The autocorrelation at the period of the beat for no and full evidence of beats; noise and speech are below."""
 
 
 def track(audio: Audio, sample_rate: int) -> Tracked:
     """Finds beats and bars in audio [frames, channels] or [frames]; nothing if the audio has no steady pulse."""
     onsets = measure_onsets(audio, sample_rate)
-    pulse = pulse_strength(onsets.strength, onsets.frame_rate)
-    correlation = periodicity(pulse, onsets.frame_rate)
-    periods = candidate_periods(correlation, onsets.frame_rate)
-    pulses = [_pulses(pulse, period) for period in periods]
+    pulse, pulses = candidate_pulses(onsets)
     chosen = choose_metre(onsets, pulse, pulses)
     if chosen is None:
         return NOTHING
-    hypothesis, probability = chosen
-    confidence = _confidence(correlation, hypothesis)
+    hypothesis = chosen.hypothesis
+    confidence = chosen.tempo_probability * _periodic(periodicity(pulse, onsets.frame_rate), hypothesis)
     if confidence <= 0.0:
         return NOTHING
     frames, first = _completed(hypothesis, pulse)
@@ -46,28 +43,39 @@ def track(audio: Audio, sample_rate: int) -> Tracked:
         confidence=confidence,
         downbeats=tuple(range(first, len(frames), hypothesis.beats_per_bar)),
         beats_per_bar=hypothesis.beats_per_bar,
-        metre_confidence=confidence * probability,
+        metre_confidence=confidence * chosen.bars_probability,
         constant=bool(np.ptp(np.diff(hypothesis.beats)) < EQUAL_FRAMES),
     )
 
 
-def _pulses(pulse: Features, period: float) -> Frames:
-    """The pulses in about `period` frames; equally spaced if the tempo is constant.
+def candidate_pulses(onsets: Onsets) -> tuple[Features, list[Frames]]:
+    """The strength of the onsets, and for each of the most salient periods the frames of its pulses.
+
+    If some are equally spaced the tempo is constant, and the others, which do not keep to it, are left out.
+    """
+    pulse = pulse_strength(onsets.strength, onsets.frame_rate)
+    periods = candidate_periods(periodicity(pulse, onsets.frame_rate), onsets.frame_rate)
+    tracked = [_refined(track_pulse(pulse, period).astype(np.float64), pulse) for period in periods]
+    equal = [_equal_pulses(frames, pulse) for frames in tracked]
+    return pulse, [frames for frames in equal if frames is not None] or tracked
+
+
+def _equal_pulses(tracked: Frames, pulse: Features) -> Frames | None:
+    """Equally spaced pulses in place of the tracked ones; None if the tempo is not constant.
 
     Where nothing sounds on the pulses of a constant tempo, other onsets may have drawn the tracker away. But where the
     tracker has found much stronger onsets, the tempo does change.
     """
-    tracked = _refined(track_pulse(pulse, period).astype(np.float64), pulse)
     fitted = fit_lattice(tracked)
     if fitted is None:
-        return tracked
+        return None
     equal, on = fitted
     equal = equal[(equal >= 0.0) & (equal <= len(pulse) - 1)]
     away = tracked[~on]
     if len(away) == 0:
         return equal
     is_better = _support(away, pulse) * LEAST_SUPPORT > _support(_nearest(equal, away), pulse)
-    return tracked if is_better else equal
+    return None if is_better else equal
 
 
 def _nearest(pulses: Frames, frames: Frames) -> Frames:
@@ -84,9 +92,9 @@ def _support(frames: Frames, pulse: Features) -> float:
     return float(pulse[near].max(axis=1).mean())
 
 
-def _confidence(correlation: Features, hypothesis: Hypothesis) -> float:
-    """How periodic the onsets are at the period of the beat or of the bar."""
-    period = float(np.median(np.diff(hypothesis.beats)))
+def _periodic(correlation: Features, hypothesis: Hypothesis) -> float:
+    """How periodic the onsets are at the period of the beat or of the bar, from 0 to 1."""
+    period = hypothesis.period
     lags = [round(period), round(period * 2), round(period * hypothesis.beats_per_bar)]
     highest = max(
         float(correlation[lag - SEARCH_FRAMES : lag + SEARCH_FRAMES + 1].max(initial=0.0)) for lag in lags

@@ -19,6 +19,8 @@ CHANGE = 0.02
 """A new point of the tempo curve is set where the tempo has changed by this share."""
 UNSTEADY = 0.08
 """The relative deviation of beat intervals at which the stability is 0."""
+ONSET_SECONDS = 0.005
+"""The usual error of an onset, half a frame of the onset strength."""
 OUTLIER_SECONDS = 0.03
 """Beats that deviate more do not count when a line is fitted."""
 
@@ -43,7 +45,7 @@ def estimate_tempo(beats: Times, *, constant: bool = False) -> TempoEstimate:
     smooth = _local_lines(beats)
     if constant or _is_steady(beats, smooth, line):
         on_line: Times = line[0] + line[1] * np.arange(len(beats), dtype=np.float64)
-        return TempoEstimate(60.0 / line[1], _stability(beats, on_line, line[1]), (), on_line)
+        return TempoEstimate(60.0 / line[1], _stability(beats, smooth, line[1]), (), on_line)
     intervals = np.diff(smooth)
     period = float(np.median(intervals))
     return TempoEstimate(60.0 / period, _stability(beats, smooth, period), _curve(smooth), beats)
@@ -85,11 +87,14 @@ def _is_steady(beats: Times, smooth: Times, line: tuple[float, float]) -> bool:
 def _stability(beats: Times, smooth: Times, period: float) -> float:
     """1 if all intervals are equal, falling to 0 at a deviation of UNSTEADY from the median tempo.
 
-    The deviation of single beats from their local line counts half, because onsets are not measured without error.
+    The deviation of the local tempi counts, and that of single beats from their local line half: what exceeds the
+    usual error of an onset.
     """
-    scatter = 1.4826 * float(np.median(np.abs(beats - smooth))) / period
+    # 1.4826 medians of the absolute deviation are a standard deviation if the errors are normal.
+    deviation = 1.4826 * float(np.median(np.abs(beats - smooth)))
+    scatter = max(0.0, deviation - ONSET_SECONDS) / period
     drift = 1.4826 * float(np.median(np.abs(np.diff(smooth) - period))) / period
-    return max(0.0, 1.0 - max(scatter / 2, drift) / UNSTEADY)
+    return max(0.0, 1.0 - (scatter / 2 + drift) / UNSTEADY)
 
 
 def _curve(smooth: Times) -> tuple[TempoPoint, ...]:

@@ -41,12 +41,25 @@ def test_a_lattice_joins_beats_and_offbeats() -> None:
     pulses = 20 + 46.7 * np.arange(300, dtype=np.float64) + 0.5 * random.standard_normal(300)
     pulses[120:180] += 46.7 / 2
     pulses[250:258] += 9.0
-    fitted = fit_lattice(pulses)
+    fitted = fit_lattice(np.asarray(pulses, np.float64))
     assert fitted is not None
     equal, on = fitted
     assert np.diff(equal) == pytest.approx(46.7, abs=0.01)
     assert abs(equal[0] - 20) < 0.5
     assert on.sum() == pytest.approx(292, abs=2)
+
+
+def test_a_lattice_is_found_where_parts_are_displaced_and_others_have_another_pulse() -> None:
+    random = np.random.default_rng(12)
+    pulses = 20 + 45.4 * np.arange(600, dtype=np.float64) + 0.6 * random.standard_normal(600)
+    for begin in range(0, 600, 100):
+        pulses[begin : begin + 40] += 2.4
+    dotted = 20 + 45.4 * (200 + 0.75 * np.arange(1, 160))
+    pulses = np.concatenate([pulses[:200], dotted, pulses[pulses > dotted[-1] + 30]])
+    fitted = fit_lattice(np.asarray(pulses, np.float64))
+    assert fitted is not None
+    equal, _ = fitted
+    assert np.diff(equal) == pytest.approx(45.4, rel=2e-4)
 
 
 def test_a_drifting_tempo_has_no_lattice() -> None:
