@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from errno import EBADF, EINVAL, EISDIR, EOPNOTSUPP
 from random import Random
 from typing import Any
@@ -28,6 +29,7 @@ from tests.powercut.model import PAGE, Directory, File, Inode, Symlink, Tree, er
 KEEP_SIZE, PUNCH_HOLE = 1, 2
 """Of fallocate(2)."""
 LONGEST_NAME = 255
+UNMOUNT_SECONDS, RETRY_SECONDS = 30.0, 0.05
 
 
 class Session(mfusepy.FUSE):
@@ -248,12 +250,21 @@ class Control:
         self._print_mounted()
         for command in map(str.strip, sys.stdin):
             self._command = command
-            subprocess.run(["fusermount3", "-u", self._folder], check=True)
+            self._unmount()
             self._print_mounted()
         # The process that gave the commands has ended, and may have left files open.
         self._command = "end"
         subprocess.run(["fusermount3", "-u", "-z", self._folder], check=True)
         os._exit(0)
+
+    def _unmount(self) -> None:
+        """Unmounts it once no file is open: the workers of a killed server end a moment after it."""
+        for _ in range(int(UNMOUNT_SECONDS / RETRY_SECONDS)):
+            if subprocess.run(["fusermount3", "-u", self._folder], capture_output=True).returncode == 0:
+                return
+            time.sleep(RETRY_SECONDS)
+        print("a file is still open", file=sys.stderr, flush=True)
+        os._exit(1)
 
     def _print_mounted(self) -> None:
         self._mounted.wait()
