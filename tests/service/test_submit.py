@@ -264,20 +264,15 @@ async def test_lists_are_paged_and_filtered(server: Server, music: Path) -> None
     server.device.open()
 
 
-@pytest.mark.parametrize(
-    "stage", ["BASIC_FEATURES", "CHARACTERISTICS", "GENRE", "SECTIONS", "CHORDS", "TRANSITION", "GENERATION"]
-)
-async def test_a_stage_that_is_not_offered_is_refused_by_name(
-    server: Server, music: Path, stage: str
-) -> None:
-    wanted = job_pb2.JobOptions(stages=["STAGE_STEMS", f"STAGE_{stage}"])
+async def test_a_stage_that_is_not_offered_is_refused_by_name(server: Server, music: Path) -> None:
+    wanted = job_pb2.JobOptions(stages=["STAGE_STEMS", "STAGE_GENERATION"])
     refusal = await refused(server.client.submit(write_track(music / "a.wav"), wanted=wanted))
     assert (refusal.code, refusal.reason, refusal.field) == (
         "UNIMPLEMENTED",
         "NOT_SUPPORTED_YET",
         "options.stages",
     )
-    assert f"STAGE_{stage}" in refusal.message
+    assert "STAGE_GENERATION" in refusal.message
 
 
 async def test_generation_options_are_not_served_yet(server: Server, music: Path) -> None:
