@@ -9,8 +9,9 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
+from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.errors import AnalysisFailedError, MismoError
 
 T = TypeVar("T")
@@ -63,6 +64,18 @@ def perform(function: Callable[[Unpack[Arguments]], T], *arguments: *Arguments) 
         raise
     except BaseException as error:  # a SystemExit would end the server that waits for the result
         raise failure(name_of(function), error) from error
+
+
+class NamedAnalysis:
+    """The pool task of the module `name` in `analysis/`, called `analyse_{name}`; only a worker imports the module."""
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = f"analyse_{name}"
+        self.module = f"{__package__}.{name}"
+
+    def __call__(self, inputs: AnalysisInputs) -> Any:
+        """Calls the task in this process."""
+        return getattr(importlib.import_module(self.module), self.__name__)(inputs)
 
 
 def failure(name: str, error: BaseException) -> AnalysisFailedError:

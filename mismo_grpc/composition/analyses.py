@@ -11,7 +11,9 @@ import structlog
 from mismo_grpc.analysis.pool import AnalysisPool
 from mismo_grpc.analysis.rhythm.beat_this_tracker import find_checkpoint, is_installed
 from mismo_grpc.analysis.rhythm.checkpoint_download import download_checkpoint
+from mismo_grpc.analysis.worker import NamedAnalysis
 from mismo_grpc.executors import Executors
+from mismo_grpc.jobs.job import RESULT_TYPES
 from mismo_grpc.settings import Settings
 from mismo_grpc.stages.analysis import AnalysisStage
 from mismo_grpc.stages.basic_features import basic_features_stage
@@ -27,18 +29,7 @@ log = structlog.get_logger(__name__)
 CPU_CORES = len(os.sched_getaffinity(0))
 MAX_WORKERS = 8
 """The most workers by default, because each may keep some hundred MiB of models."""
-MODULES = tuple(
-    f"mismo_grpc.analysis.{name}"
-    for name in (
-        "basic_features",
-        "characteristics",
-        "chords",
-        "genre",
-        "loudness",
-        "sections",
-        "transition",
-    )
-)
+MODULES = tuple(NamedAnalysis(stage.name.lower()).module for stage in RESULT_TYPES)
 """What a worker imports when it starts, so that its first task need not wait for it."""
 
 

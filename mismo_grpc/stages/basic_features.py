@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from mismo_grpc.analysis.basic_features import analyse_basic_features
 from mismo_grpc.analysis.pool import AnalysisPool
 from mismo_grpc.analysis.rhythm.beat_this_tracker import find_checkpoint, is_installed
+from mismo_grpc.analysis.worker import NamedAnalysis
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Stage
 from mismo_grpc.stages.analysis import AnalysisStage
@@ -21,7 +21,7 @@ def basic_features_stage(
     return AnalysisStage(
         Stage.BASIC_FEATURES,
         pool,
-        analyse_basic_features,
+        NamedAnalysis("basic_features"),
         fixed_seconds=120.0,
         times_length=2.0,
         bulk=bulk,

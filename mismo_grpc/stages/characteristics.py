@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from mismo_grpc.analysis.characteristics import analyse_characteristics
 from mismo_grpc.analysis.essentia_models.moods import installed_moods
 from mismo_grpc.analysis.pool import AnalysisPool
+from mismo_grpc.analysis.worker import NamedAnalysis
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Stage
 from mismo_grpc.stages.analysis import AnalysisStage
@@ -21,7 +21,7 @@ def characteristics_stage(
     return AnalysisStage(
         Stage.CHARACTERISTICS,
         pool,
-        analyse_characteristics,
+        NamedAnalysis("characteristics"),
         fixed_seconds=120.0,
         times_length=1.0,
         bulk=bulk,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from mismo_grpc.analysis.chords import analyse_chords
 from mismo_grpc.analysis.pool import AnalysisPool
+from mismo_grpc.analysis.worker import NamedAnalysis
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Stage
 from mismo_grpc.stages.analysis import AnalysisStage
@@ -16,7 +16,7 @@ def chords_stage(pool: AnalysisPool, *, bulk: InThread = asyncio.to_thread) -> A
     return AnalysisStage(
         Stage.CHORDS,
         pool,
-        analyse_chords,
+        NamedAnalysis("chords"),
         fixed_seconds=60.0,
         times_length=1.0,
         bulk=bulk,

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from mismo_grpc.analysis.genre import analyse_genre
 from mismo_grpc.analysis.pool import AnalysisPool
+from mismo_grpc.analysis.worker import NamedAnalysis
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Stage
 from mismo_grpc.stages.analysis import AnalysisStage
@@ -20,7 +20,7 @@ def genre_stage(
     return AnalysisStage(
         Stage.GENRE,
         pool,
-        analyse_genre,
+        NamedAnalysis("genre"),
         fixed_seconds=120.0,
         times_length=1.0,
         bulk=bulk,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from mismo_grpc.analysis.loudness import analyse_loudness
 from mismo_grpc.analysis.pool import AnalysisPool
+from mismo_grpc.analysis.worker import NamedAnalysis
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Stage
 from mismo_grpc.stages.analysis import AnalysisStage
@@ -16,7 +16,7 @@ def loudness_stage(pool: AnalysisPool, *, bulk: InThread = asyncio.to_thread) ->
     return AnalysisStage(
         Stage.LOUDNESS,
         pool,
-        analyse_loudness,
+        NamedAnalysis("loudness"),
         fixed_seconds=30.0,
         times_length=0.25,
         bulk=bulk,

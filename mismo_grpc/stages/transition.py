@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from mismo_grpc.analysis.pool import AnalysisPool
-from mismo_grpc.analysis.transition import analyse_transition
+from mismo_grpc.analysis.worker import NamedAnalysis
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Stage
 from mismo_grpc.stages.analysis import AnalysisStage
@@ -16,7 +16,7 @@ def transition_stage(pool: AnalysisPool, *, bulk: InThread = asyncio.to_thread) 
     return AnalysisStage(
         Stage.TRANSITION,
         pool,
-        analyse_transition,
+        NamedAnalysis("transition"),
         fixed_seconds=60.0,
         times_length=1.0,
         bulk=bulk,
