@@ -31,7 +31,7 @@ def job_to_json(job: Job) -> str:
 def job_from_json(record: str) -> Job:
     """The job of a record; raises StoreError if the record is invalid."""
     try:
-        return _JOB.validate_python(_with_typed_results(_with_known_stages(json.loads(record))))
+        return _JOB.validate_python(_readable(json.loads(record)))
     except (ValueError, MismoError) as error:
         raise StoreError(
             f"a stored job cannot be read ({_fault(error)}); start the version that wrote it, or move the "
@@ -39,35 +39,38 @@ def job_from_json(record: str) -> Job:
         ) from error
 
 
-def _with_known_stages(record: Any) -> Any:
-    """The record without the stages that only a later version knows."""
-    if not isinstance(record, dict):
-        return cast("object", record)
-    fields = cast("dict[str, Any]", record)
-    options = fields.get("options")
-    for holder in (fields, cast("dict[str, Any]", options) if isinstance(options, dict) else fields):
-        found = holder.get("stages")
-        if isinstance(found, list):
-            holder["stages"] = [each for each in cast("list[Any]", found) if not _is_of_later_stage(each)]
-    return fields
+def _readable(record: Any) -> Any:
+    """The record without the stages that only a later version knows, and with results of the types of their stages.
+
+    A result has no type of its own in the record. What is no record stays as it is, to be refused by its fault.
+    """
+    match record:
+        case {"stages": list(), "options": {"stages": list()}}:
+            fields = cast("dict[str, Any]", record)
+            asked = [name for name in fields["options"]["stages"] if not _is_later(name)]
+            stages = [_typed(status) for status in fields["stages"] if not _is_later(status)]
+            return {**fields, "options": {**fields["options"], "stages": asked}, "stages": stages}
+        case _:
+            return record
 
 
-def _is_of_later_stage(named: Any) -> bool:
-    """Whether the name of a stage, or the status of one, is of a stage that this version does not know."""
-    name: Any = cast("dict[str, Any]", named).get("stage") if isinstance(named, dict) else named
-    return isinstance(name, str) and name not in Stage.__members__
+def _is_later(stage: Any) -> bool:
+    """Whether the name of a stage, or its status, is of a stage that this version does not know."""
+    match stage:
+        case {"stage": str(name)} | str(name):
+            return name not in Stage.__members__
+        case _:
+            return False
 
 
-def _with_typed_results(record: Any) -> Any:
-    """The record with the result of each stage as a value, because only the name of the stage tells its type."""
-    if not isinstance(record, dict):
-        return record
-    fields = cast("dict[str, Any]", record)
-    stages = fields.get("stages")
-    for status in cast("list[Any]", stages) if isinstance(stages, list) else ():
-        if isinstance(status, dict) and status.get("result") is not None and status.get("stage") in _RESULTS:
-            status["result"] = _RESULTS[status["stage"]].validate_python(status["result"])
-    return fields
+def _typed(status: Any) -> Any:
+    """The status with its result as a value, because only the name of the stage tells its type."""
+    match status:
+        case {"stage": str(name), "result": dict()} if name in _RESULTS:
+            fields = cast("dict[str, Any]", status)
+            return {**fields, "result": _RESULTS[name].validate_python(fields["result"])}
+        case _:
+            return status
 
 
 def _fault(error: ValueError | MismoError) -> str:
