@@ -257,7 +257,7 @@ class Jobs:
     async def open_artifact(
         self, job_id: str, name: str, expected_run_id: str = ""
     ) -> AsyncGenerator[ArtifactReader]:
-        """An artifact of a job; its run is held meanwhile.
+        """An artifact of a job; the run that has its file is held meanwhile.
 
         Raises JobNotFoundError, RunReplacedError if the job has another run than `expected_run_id` ("": any),
         JobNotReadyError if the stage of the artifact has not ended or the job has no stems, ArtifactNotFoundError.

@@ -10,12 +10,14 @@ from tests.support.calls import PCM_F32LE, options
 from tests.support.process import ServerProcess
 from tests.support.tracks import track_bytes
 
-STEMS, LOUDNESS = stage_pb2.STAGE_STEMS, stage_pb2.STAGE_LOUDNESS
-WANTED = options(stages=[STEMS, LOUDNESS], encoding=PCM_F32LE, overlap=0.5)
+STEMS, LOUDNESS, CHORDS = stage_pb2.STAGE_STEMS, stage_pb2.STAGE_LOUDNESS, stage_pb2.STAGE_CHORDS
+WANTED = options(stages=[STEMS, LOUDNESS, CHORDS], encoding=PCM_F32LE, overlap=0.5)
 JUNK_BYTES = 6 << 20
 """Bytes added to the uploaded track, so that it is longer than the unsynced part of an upload."""
 Result = dict[str, bytes]
-"""The contents of the files in `JOBS_DIR/{job_id}` by name, and as "loudness" the result of that stage."""
+"""The contents of the files in `JOBS_DIR/{job_id}` by name, as "loudness" the result of that stage, and the annotation,
+which is built of what the basic features and, on the stems, the chords have found."""
+ANNOTATION = "annotation.jams"
 
 
 def loudness_of(job: job_pb2.Job) -> bytes:
@@ -58,6 +60,7 @@ async def undisturbed(process: ServerProcess) -> dict[str, Result]:
         assert len(results[name]) == 12, results[name].keys()
         results[name]["loudness"] = loudness_of(job)
         assert results[name]["loudness"]
+        results[name][ANNOTATION] = await client.artifact(name, ANNOTATION)
     await client.close()
     process.signal()
     assert await process.exited() == 0

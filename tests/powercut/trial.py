@@ -20,7 +20,16 @@ import grpc
 
 from mismo.analysis.v1 import job_pb2
 from mismo.analysis.v1 import transfer_service_pb2 as transfer_pb2
-from tests.powercut.results import TRACKS, WANTED, Result, difference, loudness_of, result_of, with_junk
+from tests.powercut.results import (
+    ANNOTATION,
+    TRACKS,
+    WANTED,
+    Result,
+    difference,
+    loudness_of,
+    result_of,
+    with_junk,
+)
 from tests.support.calls import (
     CANCELLED,
     FAILED,
@@ -133,7 +142,7 @@ class Trial:
         if stage == "loudness":
             self._jobs[name].measured = True
             self.record_fact(f"measured {name}")
-        else:
+        elif stage == "stems":
             self.record_fact(f"stems of {name}")
         if self._facts[f"measured {name}"].is_set() and self._facts[f"stems of {name}"].is_set():
             self.record_fact(f"called back {name}")
@@ -318,6 +327,8 @@ class Trial:
         found = result_of(self._process.jobs_dir / job.name)
         if loudness := loudness_of(record):
             found["loudness"] = loudness
+        if any(artifact.name == ANNOTATION for artifact in record.artifacts):
+            found[ANNOTATION] = await client.artifact(job.name, ANNOTATION)
         for name, content in expected.items():
             if name not in found:
                 self.findings.lost.add(job.name, f"has no {name}")
