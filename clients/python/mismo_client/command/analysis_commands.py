@@ -33,6 +33,8 @@ from mismo_client.command.render import as_json, print_json
 from mismo_client.command.run import answers, fail, notes, run
 from mismo_client.errors import ClientError
 
+DASH = Path("-")
+
 
 def analyze(
     track: Track,
@@ -95,7 +97,8 @@ def analyze(
     job failed or a file could not be written, 2 wrong usage, 130 interrupted.
     """
     wanted = stages(stage or ())
-    files = ResultFiles(plot, jams, json)
+    json_to_stdout = json == DASH
+    files = ResultFiles(plot, jams, None if json_to_stdout else json)
     check_targets(files)
     try:
         files.check_libraries()
@@ -109,7 +112,9 @@ def analyze(
             return await Analysing(client, plan, reporter).run()
 
     job = run(server, work)
-    if not files.json_to_stdout:
+    if json_to_stdout:
+        print_json(answers(), as_json(job))
+    else:
         answers().print(results_table(job))
 
     async def write(client: AsyncClient) -> None:
@@ -117,7 +122,7 @@ def analyze(
             async for file in written:
                 notes().print(f"wrote {file}", highlight=False, markup=False, soft_wrap=True)
 
-    if files.asked:
+    if files.targets:
         run(server, write)
 
 
@@ -131,7 +136,7 @@ def compare(
     json: Json = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Tell how well one track follows another in a mix.
+    """Rate how well one track follows another in a mix.
 
     Files are analysed first, unless the server still has their results. A job needs the result of the
     stage transition.

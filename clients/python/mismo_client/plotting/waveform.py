@@ -106,6 +106,14 @@ def _soundfile_blocks(path: Path) -> Iterator[tuple[Samples, int]]:
 
 def _av_blocks(path: Path) -> Iterator[tuple[Samples, int]]:
     av: Any = importlib.import_module("av")
+    try:
+        yield from _decoded(av, path)
+    except av.FFmpegError as error:
+        # Not every error of FFmpeg is an OSError or a ValueError: a codec without a decoder is a LookupError.
+        raise ValueError(str(error)) from error
+
+
+def _decoded(av: Any, path: Path) -> Iterator[tuple[Samples, int]]:
     with av.open(str(path)) as container:
         if not container.streams.audio:
             raise ValueError("no audio stream")

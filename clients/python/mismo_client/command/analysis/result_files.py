@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import json
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +13,12 @@ import typer
 from mismo.analysis.v1 import job_pb2
 from mismo.analysis.v1.stage_pb2 import STAGE_ANNOTATION
 from mismo_client.client import AsyncClient
-from mismo_client.command.render import as_json
+from mismo_client.command.render import as_json, json_line
+from mismo_client.command.result_text import error_text
 from mismo_client.errors import ClientError
-from mismo_client.transfer.artifacts import part_path
+from mismo_client.transfer.artifacts import whole_file
 
 JAMS_ARTIFACT = "annotation.jams"
-DASH = Path("-")
 
 
 class PlotUnavailableError(ClientError):
@@ -42,17 +40,7 @@ class ResultFiles:
     @property
     def targets(self) -> list[Path]:
         """The files that are asked for."""
-        return [path for path in (self.plot, self.jams, self.json) if path is not None and path != DASH]
-
-    @property
-    def asked(self) -> bool:
-        """Whether there is anything to write."""
-        return bool(self.targets) or self.json_to_stdout
-
-    @property
-    def json_to_stdout(self) -> bool:
-        """Whether the answer is for a program."""
-        return self.json == DASH
+        return [path for path in (self.plot, self.jams, self.json) if path is not None]
 
     def check_libraries(self) -> None:
         """Raises PlotUnavailableError if a picture is asked for and cannot be drawn."""
@@ -86,8 +74,7 @@ class ResultFiles:
             except (ClientError, OSError) as error:
                 failed = failed or error
             else:
-                if target != DASH:
-                    yield target
+                yield target
         if failed is not None:
             raise failed
 
@@ -102,7 +89,7 @@ def check_targets(files: ResultFiles) -> None:
 def _why_no_annotation(job: job_pb2.Job) -> str:
     for stage in job.stages:
         if stage.stage == STAGE_ANNOTATION and stage.HasField("error"):
-            return f"{stage.error.message} ({stage.error.reason})"
+            return error_text(stage.error)
     return "no analysis that goes into it was asked for, or the server does not write it"
 
 
@@ -113,18 +100,8 @@ async def _fetch_jams(client: AsyncClient, target: Path, job: job_pb2.Job) -> No
 
 
 def _write_json(target: Path, job: job_pb2.Job) -> None:
-    text = json.dumps(as_json(job), ensure_ascii=False) + "\n"
-    if target == DASH:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-        return
-    part = part_path(target)
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with whole_file(target) as part:
+        part.write_text(json_line(as_json(job)), encoding="utf-8")
 
 
 def _draw(target: Path, track: Path, job: job_pb2.Job) -> None:
