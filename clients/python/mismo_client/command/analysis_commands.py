@@ -33,8 +33,6 @@ from mismo_client.command.render import as_json, print_json
 from mismo_client.command.run import answers, fail, notes, run
 from mismo_client.errors import ClientError
 
-DASH = Path("-")
-
 
 def analyze(
     track: Track,
@@ -97,8 +95,7 @@ def analyze(
     job failed or a file could not be written, 2 wrong usage, 130 interrupted.
     """
     wanted = stages(stage or ())
-    json_to_stdout = json == DASH
-    files = ResultFiles(plot, jams, None if json_to_stdout else json)
+    files = ResultFiles(plot, jams, json)
     check_targets(files)
     try:
         files.check_libraries()
@@ -112,9 +109,7 @@ def analyze(
             return await Analysing(client, plan, reporter).run()
 
     job = run(server, work)
-    if json_to_stdout:
-        print_json(answers(), as_json(job))
-    else:
+    if not files.json_to_stdout:
         answers().print(results_table(job))
 
     async def write(client: AsyncClient) -> None:
@@ -122,7 +117,7 @@ def analyze(
             async for file in written:
                 notes().print(f"wrote {file}", highlight=False, markup=False, soft_wrap=True)
 
-    if files.targets:
+    if files.asked:
         run(server, write)
 
 

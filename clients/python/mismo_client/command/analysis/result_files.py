@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from mismo_client.errors import ClientError
 from mismo_client.transfer.artifacts import whole_file
 
 JAMS_ARTIFACT = "annotation.jams"
+DASH = Path("-")
 
 
 class PlotUnavailableError(ClientError):
@@ -40,7 +42,17 @@ class ResultFiles:
     @property
     def targets(self) -> list[Path]:
         """The files that are asked for."""
-        return [path for path in (self.plot, self.jams, self.json) if path is not None]
+        return [path for path in (self.plot, self.jams, self.json) if path is not None and path != DASH]
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.targets) or self.json_to_stdout
+
+    @property
+    def json_to_stdout(self) -> bool:
+        """Whether the answer is for a program."""
+        return self.json == DASH
 
     def check_libraries(self) -> None:
         """Raises PlotUnavailableError if a picture is asked for and cannot be drawn."""
@@ -74,7 +86,8 @@ class ResultFiles:
             except (ClientError, OSError) as error:
                 failed = failed or error
             else:
-                yield target
+                if target != DASH:
+                    yield target
         if failed is not None:
             raise failed
 
@@ -100,8 +113,14 @@ async def _fetch_jams(client: AsyncClient, target: Path, job: job_pb2.Job) -> No
 
 
 def _write_json(target: Path, job: job_pb2.Job) -> None:
+    text = json_line(as_json(job))
+    if target == DASH:
+        # Flushed here: a full disk or a closed pipe behind it is then this command's error.
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
     with whole_file(target) as part:
-        part.write_text(json_line(as_json(job)), encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
 
 
 def _draw(target: Path, track: Path, job: job_pb2.Job) -> None:
