@@ -60,7 +60,9 @@ def read_waveform(path: Path) -> Waveform:
             return _measured(opened(path))
         except (ImportError, OSError, ValueError, RuntimeError) as error:
             errors.append(str(error) or type(error).__name__)
-    raise UnreadableTrackError(f"{path} cannot be decoded here: {'; '.join(errors)}")
+    raise UnreadableTrackError(
+        f"{path} cannot be decoded here: {'; '.join(errors)}; convert it to WAV or FLAC for a picture"
+    )
 
 
 def _measured(blocks: Iterator[tuple[Samples, int]]) -> Waveform:
