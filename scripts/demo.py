@@ -23,8 +23,8 @@ from typing import Any, cast
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from mismo.analysis.v1 import stage_pb2, system_service_pb2, system_service_pb2_grpc
-from mismo_client import stage_name
+from mismo.analysis.v1 import stage_pb2
+from mismo_client import Client, stage_name
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
@@ -136,10 +136,8 @@ def wait_until_warm(port: int) -> None:
 
 def offered_analyses(port: int) -> list[str]:
     """Names of those ANALYSES that the server offers; the others need extras that are not installed."""
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        system = system_service_pb2_grpc.SystemServiceStub(channel)
-        answer = system.ListStages(system_service_pb2.ListStagesRequest(), timeout=START_SECONDS)
-    offered = {info.stage for info in answer.stages if info.available}
+    with Client(f"127.0.0.1:{port}") as client:
+        offered = {info.stage for info in client.stages() if info.available}
     return [stage_name(stage) for stage in ANALYSES if stage in offered]
 
 

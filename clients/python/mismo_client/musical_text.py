@@ -1,4 +1,4 @@
-"""Keys, tempi, labels and times of results, as short texts for a person."""
+"""Numbers, metres, section roles, chords and genres of results, as short texts for a person."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUALITY_SIGNS = {"maj": "", "min": "m", "7": "7", "min7": "m7", "maj7": "maj7"}
 MINUS = "\N{MINUS SIGN}"
 
 
-def signed(value: float, digits: int = 1) -> str:
+def number_text(value: float, digits: int = 1) -> str:
     """A number with the typographic minus sign; no sign where it is 0 or more."""
     text = f"{value:.{digits}f}"
     # Rounding may leave a negative zero.
@@ -29,9 +29,9 @@ def signed(value: float, digits: int = 1) -> str:
     return text.replace("-", MINUS)
 
 
-def with_sign(value: float, digits: int = 1) -> str:
+def difference_text(value: float, digits: int = 1) -> str:
     """A difference: always with its sign, unless it is 0."""
-    text = signed(value, digits)
+    text = number_text(value, digits)
     return text if text.startswith(MINUS) or float(text) == 0 else f"+{text}"
 
 

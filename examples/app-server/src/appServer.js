@@ -53,7 +53,7 @@ export class AppServer {
     const callbacks = new AnalysisCallbacks({ secret: config.callbackSecret, stemFiles: this.#stemFiles, log });
     const analysis = new Analysis({
       config,
-      python: new PythonClient(config.python.url, config),
+      python: new PythonClient(config.python.url, { basicFeatures: config.basicFeatures }),
       grpc: this.#grpc,
       updates: this.#updates,
       callbacks,

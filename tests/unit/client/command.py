@@ -29,7 +29,7 @@ class Outcome:
         return self.out.decode()
 
 
-async def start(server: str, *arguments: str | Path, cwd: Path) -> Process:
+async def start(server: str, *arguments: str | Path, cwd: Path, stdout: int = PIPE) -> Process:
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, SOURCE_ROOTS)),
@@ -42,7 +42,7 @@ async def start(server: str, *arguments: str | Path, cwd: Path) -> Process:
         "-m",
         "mismo_command",
         *map(str, arguments),
-        stdout=PIPE,
+        stdout=stdout,
         stderr=PIPE,
         cwd=cwd,
         env=environment,
@@ -54,7 +54,7 @@ async def finish(process: Process) -> Outcome:
     assert process.returncode is not None
     text = err.decode()
     assert "Traceback" not in text, text
-    return Outcome(process.returncode, out, text)
+    return Outcome(process.returncode, out or b"", text)
 
 
 async def mismo(server: str, *arguments: str | Path, cwd: Path) -> Outcome:

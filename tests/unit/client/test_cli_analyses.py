@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import struct
 from pathlib import Path
@@ -146,6 +147,19 @@ async def test_a_file_that_fails_keeps_no_other_from_being_written(analyst: Peer
     assert {path.name for path in tmp_path.iterdir()} == {"song.flac", "song.jams"}
 
 
+async def test_a_closed_pipe_keeps_no_file_from_being_written(
+    analyst: Peer, track: Path, tmp_path: Path
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    options = ["--json", "-", "--jams", "song.jams"]
+    process = await start(analyst.target, "analyze", track, *options, cwd=tmp_path, stdout=writer)
+    os.close(writer)
+    done = await finish(process)
+    assert done.code == 1
+    assert (tmp_path / "song.jams").read_bytes() == analyst.artifact
+
+
 async def test_a_picture_without_its_library_is_refused_before_the_work(
     analyst: Peer, track: Path, tmp_path: Path
 ) -> None:
@@ -249,7 +263,7 @@ async def test_a_job_that_still_runs_is_waited_for(analyst: Peer, tmp_path: Path
     assert len(analyst.compares) == 1
 
 
-async def test_results_are_told_by_the_other_commands(analyst: Peer, track: Path, tmp_path: Path) -> None:
+async def test_results_are_printed_by_the_other_commands(analyst: Peer, track: Path, tmp_path: Path) -> None:
     done = await mismo(analyst.target, "submit", track, "--stage", "basic_features", "--wait", cwd=tmp_path)
     assert done.code == 0, done.err
     assert (
@@ -258,7 +272,7 @@ async def test_results_are_told_by_the_other_commands(analyst: Peer, track: Path
     )
 
 
-def test_a_moving_tempo_and_missing_values_are_told() -> None:
+def test_a_moving_tempo_and_missing_values_have_rows() -> None:
     job = analysed(job_pb2.Job())
     found = job.stages[1].basic_features
     for place in range(41):
@@ -273,7 +287,7 @@ def test_a_moving_tempo_and_missing_values_are_told() -> None:
     assert not {"metre", "tuning", "dynamics"} & {name for name, _, _ in rows}
 
 
-async def test_a_job_without_cue_points_is_told_with_the_way_out(peer: Peer, tmp_path: Path) -> None:
+async def test_a_job_without_cue_points_is_named_with_the_remedy(peer: Peer, tmp_path: Path) -> None:
     peer.jobs = [analysed(peer.job("first")), peer.job("second")]
     done = await mismo(peer.target, "compare", "first", "second", cwd=tmp_path)
     assert done.code == 1
@@ -291,7 +305,7 @@ async def test_a_job_without_cue_points_is_told_with_the_way_out(peer: Peer, tmp
     ],
     ids=["chosen", "all that are offered"],
 )
-async def test_results_are_told_beside_the_stems(
+async def test_results_are_printed_beside_the_stems(
     analyst: Peer, track: Path, tmp_path: Path, options: list[str], expected: list[int]
 ) -> None:
     done = await mismo(analyst.target, "separate", track, "-o", "out", *options, cwd=tmp_path)

@@ -9,16 +9,18 @@ from tests.support.packages import optional
 
 optional("matplotlib")  # The modules of the picture import it.
 
+import av
 import numpy as np
 import pytest
 import soundfile
+from av.error import DecoderNotFoundError
 from matplotlib.collections import LineCollection
 from matplotlib.text import Text
 
 from mismo.analysis.v1 import job_pb2, results_pb2
 from mismo_client.plotting.canvas import Canvas
 from mismo_client.plotting.lanes import thinned
-from mismo_client.plotting.picture import draw_picture, save_picture
+from mismo_client.plotting.picture import LEFT, RIGHT, draw_picture, save_picture
 from mismo_client.plotting.results import TrackResults
 from mismo_client.plotting.style import WIDTH
 from mismo_client.plotting.waveform import (
@@ -76,6 +78,18 @@ def test_a_file_that_is_no_audio_is_named(tmp_path: Path) -> None:
         read_waveform(path)
 
 
+def test_a_codec_without_a_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "song.flac"
+    path.write_bytes(b"soundfile refuses it")
+
+    def missing(name: str) -> None:
+        raise DecoderNotFoundError(1, "no decoder", name)
+
+    monkeypatch.setattr(av, "open", missing)
+    with pytest.raises(UnreadableTrackError, match="no decoder"):
+        read_waveform(path)
+
+
 def test_places_are_thinned_by_powers_of_two() -> None:
     assert list(thinned([0, 1, 2, 3, 4, 5, 6, 7, 8], 3.5)) == [0, 4, 8]
     assert list(thinned([0, 10, 20], 3)) == [0, 10, 20]
@@ -100,6 +114,15 @@ def test_no_text_lies_on_another_however_long_the_track_is(seconds: float) -> No
             assert apart, (name, other_name)
     lines = [line for line in canvas.axes.collections if isinstance(line, LineCollection)]
     assert all(len(line.get_segments()) <= WIDTH / 4 for line in lines)
+
+
+def test_numbers_of_bars_keep_their_distance() -> None:
+    # Five bars 20 pixels apart: the least power of two that brings 70 pixels between two numbers is four.
+    pixels_per_second = (RIGHT - LEFT) / 100
+    bars = [place * 20 / pixels_per_second for place in range(5)]
+    features = results_pb2.BasicFeaturesResult(beats=bars, downbeats=bars, beats_per_bar=4)
+    canvas = draw_picture("song", TrackResults(100, features), flat(100))
+    assert [text.get_text() for text in texts(canvas) if text.get_text().isdigit()] == ["1", "5"]
 
 
 def test_values_are_written_with_their_units() -> None:

@@ -131,7 +131,7 @@ def compare(
     json: Json = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Tell how well one track follows another in a mix.
+    """Rate how well one track follows another in a mix.
 
     Files are analysed first, unless the server still has their results. A job needs the result of the
     stage transition.

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from mismo.analysis.v1 import job_pb2, job_service_pb2, stage_pb2, system_service_pb2
-from mismo_client.command.result_text import result_text
+from mismo_client.command.result_text import error_text, result_text
 from mismo_client.durations import seconds_of
 from mismo_client.stages import stage_name, stage_state_name
 from mismo_client.timecode import format_timecode
@@ -26,9 +26,14 @@ def as_json(message: Message) -> dict[str, Any]:
     return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
+def json_line(value: object) -> str:
+    """The value as JSON, with the line's end."""
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
 def print_json(console: Console, value: object) -> None:
     """One line, on a pipe as on a terminal."""
-    console.file.write(json.dumps(value, ensure_ascii=False) + "\n")
+    console.file.write(json_line(value))
 
 
 def state_name(state: job_pb2.JobState) -> str:
@@ -95,7 +100,7 @@ def job_lines(job: job_pb2.Job) -> list[str]:
         lines.append(f"labels    {', '.join(f'{key}={value}' for key, value in sorted(job.labels.items()))}")
     lines += [f"warning   {warning}" for warning in job.warnings]
     if job.HasField("error"):
-        lines.append(f"error     {job.error.message} ({job.error.reason})")
+        lines.append(f"error     {error_text(job.error)}")
     return lines
 
 
@@ -107,7 +112,7 @@ def stage_line(stage: stage_pb2.StageStatus) -> str:
     if result := result_text(stage):
         text += f": {result}"
     if stage.HasField("error"):
-        text += f": {stage.error.message} ({stage.error.reason})"
+        text += f": {error_text(stage.error)}"
     return text
 
 

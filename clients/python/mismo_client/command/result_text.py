@@ -11,11 +11,10 @@ from mismo.analysis.v1.results_pb2 import (
     Chord,
     ChordsResult,
     GenreResult,
-    Key,
     SectionsResult,
     TransitionResult,
 )
-from mismo.analysis.v1.stage_pb2 import LoudnessResult, StageStatus
+from mismo.analysis.v1.stage_pb2 import JobError, LoudnessResult, StageStatus
 from mismo_client.musical_text import chord_symbol, genre_name, metre, section_role
 from mismo_client.timecode import format_timecode
 
@@ -55,9 +54,21 @@ def loudness_text(result: LoudnessResult | BasicFeaturesResult) -> str:
     return ", ".join(parts) or "nothing to measure"
 
 
-def key_text(key: Key) -> str:
+def tempo_text(result: BasicFeaturesResult) -> str:
+    """As in "120.0 BPM"."""
+    return f"{result.tempo:.1f} BPM" if result.HasField("tempo") else "no beat"
+
+
+def key_text(result: BasicFeaturesResult) -> str:
     """As in "F# minor (11A)"."""
-    return f"{key.name} ({key.camelot})" if key.camelot else key.name
+    if not result.HasField("key"):
+        return "no key"
+    return f"{result.key.name} ({result.key.camelot})" if result.key.camelot else result.key.name
+
+
+def error_text(error: JobError) -> str:
+    """What failed, and the reason as programs know it."""
+    return f"{error.message} ({error.reason})"
 
 
 def common_chords(chords: Sequence[Chord]) -> list[tuple[str, float]]:
@@ -71,8 +82,7 @@ def common_chords(chords: Sequence[Chord]) -> list[tuple[str, float]]:
 
 
 def _features_text(result: BasicFeaturesResult) -> str:
-    parts = [f"{result.tempo:.1f} BPM" if result.HasField("tempo") else "no beat"]
-    parts.append(key_text(result.key) if result.HasField("key") else "no key")
+    parts = [tempo_text(result), key_text(result)]
     if metre(result):
         parts.append(metre(result))
     if result.HasField("integrated_lufs"):

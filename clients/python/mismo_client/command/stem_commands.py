@@ -62,12 +62,12 @@ def separate(
         typer.Option(
             "--stage",
             metavar="NAME",
-            help="Do this as well, of `mismo stages`, and tell the result; repeatable.",
+            help="Also run this stage of `mismo stages`, and print its result; repeatable.",
             show_default=False,
         ),
     ] = None,
     analyze: Annotated[
-        bool, typer.Option("--analyze", help="All analyses that the server offers as well.")
+        bool, typer.Option("--analyze", help="Also run all analyses that the server offers.")
     ] = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:

@@ -16,7 +16,7 @@ from mismo.analysis.v1.audio_pb2 import (
     Encoding,
 )
 from mismo_client.client import AsyncClient
-from mismo_client.transfer.artifacts import part_path
+from mismo_client.transfer.artifacts import whole_file
 from mismo_client.transfer.stem_format import wav_header
 from mismo_client.transfer.write_behind import WriteBehind
 
@@ -93,15 +93,8 @@ async def write_stem(client: AsyncClient, excerpt: Excerpt, out: BinaryIO) -> in
 
 async def write_stem_file(client: AsyncClient, excerpt: Excerpt, target: Path) -> int:
     """As `write_stem`; the file appears when it is whole."""
-    part = part_path(target)
-    try:
-        with await asyncio.to_thread(part.open, "wb") as out:
-            frames = await write_stem(client, excerpt, out)
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    return frames
+    with whole_file(target) as part, await asyncio.to_thread(part.open, "wb") as out:
+        return await write_stem(client, excerpt, out)
 
 
 def _write(out: BinaryIO, data: bytes) -> None:

@@ -105,7 +105,6 @@ class Canvas:
                 width - 2 * radius,
                 height - 2 * radius,
                 boxstyle=f"round,pad={radius}",
-                mutation_aspect=1,
             )
         patch.set(facecolor=colour, alpha=alpha, linewidth=0, zorder=order)
         self.axes.add_patch(patch)
@@ -136,9 +135,9 @@ class Canvas:
             autolim=False,
         )
 
-    def polygon(self, points: Sequence[tuple[float, float]], colour: str, *, order: float = 4) -> None:
+    def polygon(self, points: Sequence[tuple[float, float]], colour: str) -> None:
         """A filled polygon."""
-        self.axes.add_patch(Polygon(points, closed=True, facecolor=colour, linewidth=0, zorder=order))
+        self.axes.add_patch(Polygon(points, closed=True, facecolor=colour, linewidth=0, zorder=4))
 
     def area(
         self,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mismo_client.musical_text import genre_name, metre, signed
+from mismo.analysis.v1.results_pb2 import CharacteristicsResult
+from mismo_client.musical_text import genre_name, metre, number_text
 from mismo_client.plotting.canvas import Canvas
 from mismo_client.plotting.results import TrackResults
 from mismo_client.plotting.style import BAR, DIM, GRID, PANEL, WIDTH, camelot_colour, ink_on
@@ -22,7 +23,7 @@ BARS_WIDTH = 530
 
 
 @dataclass(frozen=True)
-class Figure:
+class HeaderValue:
     """A number of the header; `badge` is a coloured plate beside it."""
 
     label: str
@@ -35,16 +36,16 @@ def draw_header(canvas: Canvas, title: str, results: TrackResults) -> None:
     """Draws title and numbers from left to right; the title gets the room that the numbers leave."""
     right = WIDTH - MARGIN
     if results.characteristics is not None:
-        _draw_characteristics(canvas, results, right - BARS_WIDTH)
+        _draw_characteristics(canvas, results.characteristics, right - BARS_WIDTH)
         right -= BARS_WIDTH + GAP
-    figures = _figures(results)
-    while figures and right - _total(canvas, figures) - MARGIN < TITLE_LEAST:
-        figures.pop()
-    left = right - _total(canvas, figures)
+    values = _values(results)
+    while values and right - _total(canvas, values) - MARGIN < TITLE_LEAST:
+        values.pop()
+    left = right - _total(canvas, values)
     x = left
-    for figure in figures:
-        _draw_figure(canvas, figure, x)
-        x += _width(canvas, figure) + GAP
+    for shown in values:
+        _draw_value(canvas, shown, x)
+        x += _width(canvas, shown) + GAP
     room = left - GAP - MARGIN
     size = next(
         (size for size in TITLE_SIZES if canvas.text_width(title, size, "bold") <= room), TITLE_SIZES[-1]
@@ -65,56 +66,56 @@ def _subtitle(canvas: Canvas, results: TrackResults, room: float) -> str:
     return SEPARATOR.join(parts)
 
 
-def _figures(results: TrackResults) -> list[Figure]:
+def _values(results: TrackResults) -> list[HeaderValue]:
     """The most important first."""
     features = results.features
     if features is None:
         return []
-    figures: list[Figure] = []
+    values: list[HeaderValue] = []
     if features.HasField("tempo"):
-        figures.append(Figure("TEMPO", f"{features.tempo:.1f}", "BPM"))
+        values.append(HeaderValue("TEMPO", f"{features.tempo:.1f}", "BPM"))
     if features.HasField("key"):
-        figures.append(Figure("KEY", features.key.name, badge=features.key.camelot))
+        values.append(HeaderValue("KEY", features.key.name, badge=features.key.camelot))
     if metre(features):
-        figures.append(Figure("METRE", metre(features)))
+        values.append(HeaderValue("METRE", metre(features)))
     if features.HasField("integrated_lufs"):
-        figures.append(Figure("LOUDNESS", signed(features.integrated_lufs), "LUFS"))
+        values.append(HeaderValue("LOUDNESS", number_text(features.integrated_lufs), "LUFS"))
     if features.HasField("dynamic_range_db"):
-        figures.append(Figure("DYNAMICS", signed(features.dynamic_range_db), "dB"))
-    return figures
+        values.append(HeaderValue("DYNAMICS", number_text(features.dynamic_range_db), "dB"))
+    return values
 
 
-def _total(canvas: Canvas, figures: list[Figure]) -> float:
-    return sum(_width(canvas, figure) for figure in figures) + GAP * max(0, len(figures) - 1)
+def _total(canvas: Canvas, values: list[HeaderValue]) -> float:
+    return sum(_width(canvas, shown) for shown in values) + GAP * max(0, len(values) - 1)
 
 
-def _width(canvas: Canvas, figure: Figure) -> float:
-    width = canvas.text_width(figure.value, VALUE_SIZE, "bold")
-    if figure.unit:
-        width += 10 + canvas.text_width(figure.unit, UNIT_SIZE)
-    if figure.badge:
-        width += 18 + _badge_width(canvas, figure.badge)
-    return max(width, canvas.text_width(figure.label, LABEL_SIZE, "bold"))
+def _width(canvas: Canvas, shown: HeaderValue) -> float:
+    width = canvas.text_width(shown.value, VALUE_SIZE, "bold")
+    if shown.unit:
+        width += 10 + canvas.text_width(shown.unit, UNIT_SIZE)
+    if shown.badge:
+        width += 18 + _badge_width(canvas, shown.badge)
+    return max(width, canvas.text_width(shown.label, LABEL_SIZE, "bold"))
 
 
 def _badge_width(canvas: Canvas, badge: str) -> float:
     return canvas.text_width(badge, VALUE_SIZE - 10, "bold") + 32
 
 
-def _draw_figure(canvas: Canvas, figure: Figure, x: float) -> None:
-    canvas.text(x, LABEL_Y, figure.label, LABEL_SIZE, colour=DIM, weight="bold")
-    canvas.text(x, VALUE_Y - 4, figure.value, VALUE_SIZE, weight="bold")
-    x += canvas.text_width(figure.value, VALUE_SIZE, "bold")
-    if figure.unit:
-        canvas.text(x + 10, VALUE_Y + 6, figure.unit, UNIT_SIZE, colour=DIM)
-    if figure.badge:
-        colour = camelot_colour(figure.badge)
-        width = _badge_width(canvas, figure.badge)
+def _draw_value(canvas: Canvas, shown: HeaderValue, x: float) -> None:
+    canvas.text(x, LABEL_Y, shown.label, LABEL_SIZE, colour=DIM, weight="bold")
+    canvas.text(x, VALUE_Y - 4, shown.value, VALUE_SIZE, weight="bold")
+    x += canvas.text_width(shown.value, VALUE_SIZE, "bold")
+    if shown.unit:
+        canvas.text(x + 10, VALUE_Y + 6, shown.unit, UNIT_SIZE, colour=DIM)
+    if shown.badge:
+        colour = camelot_colour(shown.badge)
+        width = _badge_width(canvas, shown.badge)
         canvas.box(x + 18, VALUE_Y - 38, width, 66, colour, radius=12)
         canvas.text(
             x + 18 + width / 2,
             VALUE_Y - 4,
-            figure.badge,
+            shown.badge,
             VALUE_SIZE - 10,
             colour=ink_on(colour),
             weight="bold",
@@ -122,11 +123,8 @@ def _draw_figure(canvas: Canvas, figure: Figure, x: float) -> None:
         )
 
 
-def _draw_characteristics(canvas: Canvas, results: TrackResults, left: float) -> None:
+def _draw_characteristics(canvas: Canvas, character: CharacteristicsResult, left: float) -> None:
     """Six bars in two columns."""
-    character = results.characteristics
-    if character is None:
-        return
     bars = (
         ("energy", character.energy),
         ("danceability", character.danceability),

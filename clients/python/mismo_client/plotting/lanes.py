@@ -81,15 +81,20 @@ class Lane:
         return (self.top + self.bottom) / 2
 
 
-def thinned(places: Sequence[float], least: float) -> Sequence[float]:
-    """Every 1st, 2nd, 4th, 8th, ... of the places, so that they are mostly at least `least` pixels apart."""
+def thinning_step(places: Sequence[float], least: float) -> int:
+    """The least power of 2 so that places this many apart are mostly at least `least` pixels from each other."""
     if len(places) < 2:
-        return places
+        return 1
     distance = float(np.median(np.diff(np.asarray(places))))
     step = 1
     while distance * step < least and step < len(places):
         step *= 2
-    return places[::step]
+    return step
+
+
+def thinned(places: Sequence[float], least: float) -> Sequence[float]:
+    """Every 1st, 2nd, 4th, 8th, ... of the places, so that they are mostly at least `least` pixels apart."""
+    return places[:: thinning_step(places, least)]
 
 
 def draw_sections(canvas: Canvas, line: Timeline, lane: Lane, result: SectionsResult) -> None:
@@ -152,9 +157,7 @@ def draw_beats(
     canvas.ticks(thinned(downbeats, LEAST_TICK_DISTANCE), lane.top, lane.top + 18, TEXT, width=1.5)
     numbers = {time: number for number, time in enumerate(result.downbeats, 1)}
     named = [time for time in (phrases or result.downbeats) if time in numbers]
-    shown = thinned([line.x(time) for time in named], LEAST_NUMBER_DISTANCE)
-    step = max(1, -(-len(named) // max(1, len(shown))))
-    for time in named[::step]:
+    for time in named[:: thinning_step([line.x(time) for time in named], LEAST_NUMBER_DISTANCE)]:
         text = f"{numbers[time]}"
         if line.x(time) + canvas.text_width(text, 17) < line.right:
             canvas.text(line.x(time) + 5, lane.bottom - 11, text, 17, colour=DIM)

@@ -1,4 +1,4 @@
-"""The picture of an analysed track, as one hangs beside a deck."""
+"""The picture of an analysed track: numbers above, the waveform with its results along the time below."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mismo_client.plotting.lanes import (
 from mismo_client.plotting.results import TrackResults
 from mismo_client.plotting.style import DIM, GRID, HEIGHT, HIGH, LOW, MID, PEAK, WIDTH
 from mismo_client.plotting.waveform import Waveform
-from mismo_client.transfer.artifacts import part_path
+from mismo_client.transfer.artifacts import whole_file
 
 LEFT, RIGHT = 150.0, WIDTH - 40.0
 TOP, BOTTOM = 186.0, HEIGHT - 48.0
@@ -40,18 +40,12 @@ loudest band: noise in an empty band stays small."""
 
 def save_picture(target: Path, title: str, results: TrackResults, waveform: Waveform) -> None:
     """Writes a PNG of 2400 x 900 pixels, whole or not at all; raises OSError."""
-    part = part_path(target)
     with warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         canvas = draw_picture(title, results, waveform)
-        try:
-            with part.open("wb") as file:
-                canvas.figure.savefig(file, format="png")
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        with whole_file(target) as part, part.open("wb") as file:
+            canvas.figure.savefig(file, format="png")
 
 
 def draw_picture(title: str, results: TrackResults, waveform: Waveform) -> Canvas:
@@ -60,46 +54,45 @@ def draw_picture(title: str, results: TrackResults, waveform: Waveform) -> Canva
     line = Timeline(LEFT, RIGHT, max(results.seconds, 1e-3))
     draw_header(canvas, title, results)
     features, transition = results.features, results.transition
-    energy = transition is not None and len(transition.energy) > 0
-    beats = features is not None and len(features.beats) > 0
-    chords = results.chords is not None and len(results.chords.chords) > 0
-    sections = results.sections is not None and len(results.sections.sections) > 0
-    cues = transition is not None and bool(transition.mix_in or transition.mix_out)
+    sections = results.sections if results.sections is not None and results.sections.sections else None
+    beats = features if features is not None and features.beats else None
+    chords = results.chords if results.chords is not None and results.chords.chords else None
+    energy = transition if transition is not None and transition.energy else None
+    cues = transition if transition is not None and (transition.mix_in or transition.mix_out) else None
     phrases = list(transition.phrases) if transition is not None else []
 
     y = TOP
-    if sections and results.sections is not None:
+    if sections is not None:
         lane = Lane(y, y + SECTIONS)
-        draw_sections(canvas, line, lane, results.sections)
+        draw_sections(canvas, line, lane, sections)
         _name(canvas, lane, "sections")
         y += SECTIONS + GAP
     flags = Lane(y, y + FLAGS)
-    y += FLAGS if cues else 0
-    below = sum(
-        height + GAP for height, shown in ((BEATS, beats), (CHORDS, chords), (ENERGY, energy)) if shown
-    )
+    y += FLAGS if cues is not None else 0
+    lower = ((BEATS, beats), (CHORDS, chords), (ENERGY, energy))
+    below = sum(height + GAP for height, shown in lower if shown is not None)
     wave = Lane(y, BOTTOM - below)
     draw_waveform(canvas, line, wave, waveform)
     _name(canvas, wave, "waveform")
     y = wave.bottom
-    if beats and features is not None:
+    if beats is not None:
         lane = Lane(y, y + BEATS)
-        draw_beats(canvas, line, lane, features, phrases)
-        draw_bar_lines(canvas, line, wave, features.downbeats)
+        draw_beats(canvas, line, lane, beats, phrases)
+        draw_bar_lines(canvas, line, wave, beats.downbeats)
         _name(canvas, lane, "bars")
         y += BEATS + GAP
     draw_phrases(canvas, line, wave, phrases)
-    if chords and results.chords is not None:
+    if chords is not None:
         lane = Lane(y, y + CHORDS)
-        draw_chords(canvas, line, lane, results.chords)
+        draw_chords(canvas, line, lane, chords)
         _name(canvas, lane, "chords")
         y += CHORDS + GAP
-    if energy and transition is not None:
+    if energy is not None:
         lane = Lane(y, y + ENERGY)
-        draw_energy(canvas, line, lane, transition)
+        draw_energy(canvas, line, lane, energy)
         _name(canvas, lane, "energy")
-    if cues and transition is not None:
-        draw_cues(canvas, line, flags, wave, BOTTOM, transition, _bar_seconds(results))
+    if cues is not None:
+        draw_cues(canvas, line, flags, wave, BOTTOM, cues, _bar_seconds(results))
         _name(canvas, flags, "mix")
     draw_times(canvas, line, Lane(BOTTOM + 4, HEIGHT - 8), Lane(wave.top, BOTTOM))
     return canvas

@@ -60,7 +60,9 @@ def read_waveform(path: Path) -> Waveform:
             return _measured(opened(path))
         except (ImportError, OSError, ValueError, RuntimeError) as error:
             errors.append(str(error) or type(error).__name__)
-    raise UnreadableTrackError(f"{path} cannot be decoded here: {'; '.join(errors)}")
+    raise UnreadableTrackError(
+        f"{path} cannot be decoded here: {'; '.join(errors)}; convert it to WAV or FLAC for a picture"
+    )
 
 
 def _measured(blocks: Iterator[tuple[Samples, int]]) -> Waveform:
@@ -106,6 +108,14 @@ def _soundfile_blocks(path: Path) -> Iterator[tuple[Samples, int]]:
 
 def _av_blocks(path: Path) -> Iterator[tuple[Samples, int]]:
     av: Any = importlib.import_module("av")
+    try:
+        yield from _decoded(av, path)
+    except av.FFmpegError as error:
+        # Not every error of FFmpeg is an OSError or a ValueError: a codec without a decoder is a LookupError.
+        raise ValueError(str(error)) from error
+
+
+def _decoded(av: Any, path: Path) -> Iterator[tuple[Samples, int]]:
     with av.open(str(path)) as container:
         if not container.streams.audio:
             raise ValueError("no audio stream")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 import grpc
@@ -25,6 +25,18 @@ BytesProgress = Callable[[int, int], None]
 def part_path(target: Path) -> Path:
     """Where a file grows until it is whole: beside its target, of this process alone."""
     return target.with_name(f".{target.name}.{os.getpid()}.part")
+
+
+@contextmanager
+def whole_file(target: Path) -> Generator[Path]:
+    """The path to write to: it replaces `target` at the end of the block; an error in the block removes it."""
+    part = part_path(target)
+    try:
+        yield part
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 class ArtifactFetch:
@@ -54,18 +66,11 @@ class ArtifactFetch:
 
         Raises MismoRpcError, RunReplacedError, StreamCorruptError, ChecksumError, OSError.
         """
-        part = part_path(target)
-        file = part.open("wb", buffering=0)
-        try:
-            with file:
-                async with WriteBehind() as writer:
-                    async for data in self._chunks():
-                        await writer.put(lambda data=data: _write_all(file.write, data))
-                    await writer.drain()
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        with whole_file(target) as part, part.open("wb", buffering=0) as file:
+            async with WriteBehind() as writer:
+                async for data in self._chunks():
+                    await writer.put(lambda data=data: _write_all(file.write, data))
+                await writer.drain()
         return target
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:

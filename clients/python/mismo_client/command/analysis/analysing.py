@@ -12,10 +12,14 @@ from mismo.analysis.v1 import job_pb2
 from mismo.analysis.v1.job_pb2 import PRIORITY_NORMAL, Priority
 from mismo.analysis.v1.job_service_pb2 import SubmitJobResponse
 from mismo.analysis.v1.stage_pb2 import (
+    STAGE_STATE_CANCELLED,
+    STAGE_STATE_FAILED,
     STAGE_STATE_RUNNING,
+    STAGE_STATE_SKIPPED,
     STAGE_STATE_SUCCEEDED,
     STAGE_STEMS,
     Stage,
+    StageState,
     StageStatus,
 )
 from mismo_client.client import AsyncClient
@@ -26,7 +30,7 @@ from mismo_client.errors import JobFailedError
 from mismo_client.stages import stage_name, stage_state_name
 from mismo_client.submits import UploadedTrack
 
-ENDED = frozenset({"succeeded", "failed", "cancelled", "skipped"})
+ENDED_WITHOUT_RESULT = frozenset({STAGE_STATE_FAILED, STAGE_STATE_CANCELLED, STAGE_STATE_SKIPPED})
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Analysing:
         self._client = client
         self._plan = plan
         self._reporter = reporter
-        self._noted: set[str | tuple[Stage, str]] = set()
+        self._noted: set[str | tuple[Stage, StageState]] = set()
         self._running: dict[Stage, str] = {}
         self._fraction = 0.0
 
@@ -93,43 +97,41 @@ class Analysing:
             async for event in events:
                 kind = event.WhichOneof("event")
                 if kind == "stage":
-                    self._told(event.stage)
+                    self._note_stage(event.stage)
                 elif kind == "progress":
                     self._fraction = event.progress.fraction
                 elif kind == "snapshot":
                     job = event.snapshot
                     self._fraction = job.progress.fraction
-                    self._take(job)
+                    self._note_all(job)
                 elif kind == "terminal":
                     job = event.terminal.job
-                    self._take(job)
+                    self._note_all(job)
                 self._reporter.analysing(self._fraction, ", ".join(self._running.values()))
         if job.state != job_pb2.JOB_STATE_SUCCEEDED:
             raise JobFailedError(job)
         return job
 
-    def _take(self, job: job_pb2.Job) -> None:
+    def _note_all(self, job: job_pb2.Job) -> None:
         for stage in job.stages:
-            self._told(stage)
+            self._note_stage(stage)
         for warning in job.warnings:
-            self._once(warning, warning)
+            self._note_once(warning, warning)
 
-    def _told(self, stage: StageStatus) -> None:
-        """A line for each stage that has ended, once."""
-        name, state = stage_name(stage.stage), stage_state_name(stage.state)
+    def _note_stage(self, stage: StageStatus) -> None:
+        """One line for each stage that has ended."""
+        name = stage_name(stage.stage)
         if stage.state == STAGE_STATE_RUNNING:
             self._running[stage.stage] = name
             return
         self._running.pop(stage.stage, None)
-        if state not in ENDED:
-            return
-        seconds = seconds_between(stage.start_time, stage.end_time)
+        ended = (stage.stage, stage.state)
         if stage.state == STAGE_STATE_SUCCEEDED:
-            self._once((stage.stage, state), f"{name} after {seconds:.1f} s")
-        else:
-            self._once((stage.stage, state), f"{name} {state}")
+            self._note_once(ended, f"{name} after {seconds_between(stage.start_time, stage.end_time):.1f} s")
+        elif stage.state in ENDED_WITHOUT_RESULT:
+            self._note_once(ended, f"{name} {stage_state_name(stage.state)}")
 
-    def _once(self, event: str | tuple[Stage, str], text: str) -> None:
+    def _note_once(self, event: str | tuple[Stage, StageState], text: str) -> None:
         if event not in self._noted:
             self._noted.add(event)
             self._reporter.note(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,17 +18,18 @@ from mismo.analysis.v1.results_pb2 import (
     KEY_RELATION_RELATIVE,
     KEY_RELATION_SAME,
     KEY_RELATION_TONE_UP,
+    BasicFeaturesResult,
     TrackComparison,
 )
 from mismo.analysis.v1.stage_pb2 import STAGE_BASIC_FEATURES, STAGE_TRANSITION
 from mismo_client.client import AsyncClient
 from mismo_client.command.analysis.analysing import Analysing, Analysis, Reporter
-from mismo_client.command.analysis.results_table import bar
+from mismo_client.command.analysis.results_table import score_bar
 from mismo_client.command.owned_jobs import ENDED_STATES
 from mismo_client.command.render import track_of
-from mismo_client.command.result_text import key_text
+from mismo_client.command.result_text import error_text, key_text, tempo_text
 from mismo_client.errors import ClientError, JobFailedError
-from mismo_client.musical_text import with_sign
+from mismo_client.musical_text import difference_text
 from mismo_client.results import stage_result
 from mismo_client.timecode import format_timecode
 
@@ -92,10 +92,7 @@ async def side_of(client: AsyncClient, source: Path | str, upload: bool, reporte
     job = await client.get(source)
     if job.state not in ENDED_STATES:
         reporter.note(f"waiting for job {job.job_id}")
-        async with aclosing(client.watch(job.job_id, expected_run_id=job.run_id)) as events:
-            async for event in events:
-                if event.HasField("terminal"):
-                    job = event.terminal.job
+        job = await client.wait(job.job_id)
     if job.state != job_pb2.JOB_STATE_SUCCEEDED:
         raise JobFailedError(job)
     return _checked(CompareSide(Path(track_of(job)).name, job))
@@ -107,9 +104,7 @@ def _checked(side: CompareSide) -> CompareSide:
     job_id = side.job.job_id
     for stage in side.job.stages:
         if stage.stage == STAGE_TRANSITION and stage.HasField("error"):
-            raise NotAnalysedError(
-                f"job {job_id} has no cue points: {stage.error.message} ({stage.error.reason})"
-            )
+            raise NotAnalysedError(f"job {job_id} has no cue points: {error_text(stage.error)}")
     raise NotAnalysedError(
         f"job {job_id} has no cue points, its stages lack transition; give the track's file, or analyse it "
         "with `mismo analyze TRACK`"
@@ -132,42 +127,34 @@ def comparison_rows(
 ) -> Iterator[tuple[str, str, str]]:
     """Name, value, and what follows from it."""
     yield "tracks", f"{first.name} -> {second.name}", ""
-    yield "tempo", _between(_tempo(first), _tempo(second)), _tempo_detail(compared)
-    yield "key", _between(_key(first), _key(second)), _key_detail(compared)
+    outgoing, incoming = _features(first), _features(second)
+    yield "tempo", f"{tempo_text(outgoing)} -> {tempo_text(incoming)}", _tempo_detail(compared)
+    yield "key", f"{key_text(outgoing)} -> {key_text(incoming)}", _key_detail(compared)
     if compared.HasField("key_shift") and compared.key_shift:
         unit = "semitone" if abs(compared.key_shift) == 1 else "semitones"
-        yield "key shift", f"{with_sign(compared.key_shift, 0)} {unit}", "of the incoming track, to fit"
+        yield "key shift", f"{difference_text(compared.key_shift, 0)} {unit}", "of the incoming track, to fit"
     if compared.HasField("loudness_difference_lu"):
         difference = compared.loudness_difference_lu
         louder = "the incoming track is louder" if difference > 0 else "the incoming track is quieter"
-        yield "loudness", f"{with_sign(difference)} LU", louder if round(difference, 1) else ""
+        yield "loudness", f"{difference_text(difference)} LU", louder if round(difference, 1) else ""
     for place, pair in enumerate(compared.cue_pairs):
         times = f"out {format_timecode(pair.mix_out)} -> in {format_timecode(pair.mix_in)}"
         yield "cue points" if not place else "", f"{times}  {pair.bars} bars", f"score {pair.score:.2f}"
     if not compared.cue_pairs:
         yield "cue points", "no pair fits", ""
-    yield "score", f"{bar(compared.score)} {compared.score:.2f}", ""
+    yield "score", score_bar(compared.score), ""
     for name, score in (
         ("tempo", compared.tempo_score),
         ("key", compared.key_score),
         ("energy", compared.energy_score),
         ("cue points", compared.cue_score),
     ):
-        yield f"  {name}", f"{bar(score)} {score:.2f}", ""
+        yield f"  {name}", score_bar(score), ""
 
 
-def _between(first: str, second: str) -> str:
-    return f"{first} -> {second}"
-
-
-def _tempo(side: CompareSide) -> str:
-    features = stage_result(side.job, "basic_features")
-    return f"{features.tempo:.1f} BPM" if features is not None and features.HasField("tempo") else "no beat"
-
-
-def _key(side: CompareSide) -> str:
-    features = stage_result(side.job, "basic_features")
-    return key_text(features.key) if features is not None and features.HasField("key") else "no key"
+def _features(side: CompareSide) -> BasicFeaturesResult:
+    """Without tempo and key if the job has no such result."""
+    return stage_result(side.job, "basic_features") or BasicFeaturesResult()
 
 
 def _tempo_detail(compared: TrackComparison) -> str:
@@ -175,7 +162,7 @@ def _tempo_detail(compared: TrackComparison) -> str:
     if compared.HasField("tempo_ratio"):
         parts.append(f"ratio {compared.tempo_ratio:.3f}")
     if compared.HasField("incoming_speed"):
-        parts.append(f"play the incoming track at {with_sign(100 * (compared.incoming_speed - 1))} %")
+        parts.append(f"play the incoming track at {difference_text(100 * (compared.incoming_speed - 1))} %")
     return ", ".join(parts)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from mismo.analysis.v1.stage_pb2 import (
     STAGE_BASIC_FEATURES,
     STAGE_CHARACTERISTICS,
@@ -33,17 +31,15 @@ class NothingOfferedError(ClientError):
     """The server offers none of the analyses."""
 
 
-async def offered_analyses(
-    client: AsyncClient, notes: Notes, wanted: Sequence[Stage] = ANALYSES
-) -> tuple[Stage, ...]:
-    """Those of `wanted` that the server offers; a note says which others are left out, and why.
+async def offered_analyses(client: AsyncClient, notes: Notes) -> tuple[Stage, ...]:
+    """The analyses that the server offers; a note says which others are left out, and why.
 
     Raises NothingOfferedError and MismoRpcError.
     """
     infos = {info.stage: info for info in await client.stages()}
     offered: list[Stage] = []
     why_not: list[str] = []
-    for stage in wanted:
+    for stage in ANALYSES:
         if stage in infos and infos[stage].available:
             offered.append(stage)
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import json
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ import typer
 from mismo.analysis.v1 import job_pb2
 from mismo.analysis.v1.stage_pb2 import STAGE_ANNOTATION
 from mismo_client.client import AsyncClient
-from mismo_client.command.render import as_json
+from mismo_client.command.render import as_json, json_line
+from mismo_client.command.result_text import error_text
 from mismo_client.errors import ClientError
-from mismo_client.transfer.artifacts import part_path
+from mismo_client.transfer.artifacts import whole_file
 
 JAMS_ARTIFACT = "annotation.jams"
 DASH = Path("-")
@@ -102,7 +102,7 @@ def check_targets(files: ResultFiles) -> None:
 def _why_no_annotation(job: job_pb2.Job) -> str:
     for stage in job.stages:
         if stage.stage == STAGE_ANNOTATION and stage.HasField("error"):
-            return f"{stage.error.message} ({stage.error.reason})"
+            return error_text(stage.error)
     return "no analysis that goes into it was asked for, or the server does not write it"
 
 
@@ -113,18 +113,14 @@ async def _fetch_jams(client: AsyncClient, target: Path, job: job_pb2.Job) -> No
 
 
 def _write_json(target: Path, job: job_pb2.Job) -> None:
-    text = json.dumps(as_json(job), ensure_ascii=False) + "\n"
+    text = json_line(as_json(job))
     if target == DASH:
+        # Flushed here: a full disk or a closed pipe behind it is then this command's error.
         sys.stdout.write(text)
         sys.stdout.flush()
         return
-    part = part_path(target)
-    try:
+    with whole_file(target) as part:
         part.write_text(text, encoding="utf-8")
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def _draw(target: Path, track: Path, job: job_pb2.Job) -> None:

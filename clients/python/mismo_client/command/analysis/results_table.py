@@ -17,7 +17,7 @@ from mismo.analysis.v1.results_pb2 import (
     TransitionResult,
 )
 from mismo.analysis.v1.stage_pb2 import STAGE_STATE_FAILED, STAGE_STATE_SKIPPED
-from mismo_client.command.result_text import common_chords, key_text, loudness_text
+from mismo_client.command.result_text import common_chords, error_text, key_text, loudness_text, tempo_text
 from mismo_client.musical_text import chord_symbol, genre_name, metre, section_role
 from mismo_client.results import stage_result
 from mismo_client.stages import stage_name
@@ -60,7 +60,7 @@ def result_rows(job: Job) -> list[Row]:
         rows += _characteristic_rows(character)
     if (genre := stage_result(job, "genre")) is not None:
         rows += _grouped(
-            "genre", [(genre_name(one.label), _bar(one.score)) for one in genre.genres[:MOST_LABELS]]
+            "genre", [(genre_name(one.label), score_bar(one.score)) for one in genre.genres[:MOST_LABELS]]
         )
     if (sections := stage_result(job, "sections")) is not None:
         rows += _section_rows(sections)
@@ -69,20 +69,21 @@ def result_rows(job: Job) -> list[Row]:
     if (transition := stage_result(job, "transition")) is not None:
         rows += _transition_rows(transition)
     rows += [
-        (stage_name(stage.stage), "no result", f"{stage.error.message} ({stage.error.reason})")
+        (stage_name(stage.stage), "no result", error_text(stage.error))
         for stage in job.stages
         if stage.state in {STAGE_STATE_FAILED, STAGE_STATE_SKIPPED}
     ]
     return rows
 
 
-def bar(value: float, width: int = BAR_WIDTH) -> str:
+def bar(value: float) -> str:
     """A score from 0 to 1 as blocks."""
-    filled = round(min(1.0, max(0.0, value)) * width)
-    return "█" * filled + "░" * (width - filled)
+    filled = round(min(1.0, max(0.0, value)) * BAR_WIDTH)
+    return "█" * filled + "░" * (BAR_WIDTH - filled)
 
 
-def _bar(value: float) -> str:
+def score_bar(value: float) -> str:
+    """The bar of a score, and the score."""
     return f"{bar(value)} {value:.2f}"
 
 
@@ -93,7 +94,7 @@ def _feature_rows(result: BasicFeaturesResult) -> Iterator[Row]:
             f"confidence {result.tempo_confidence:.2f}, stability {result.tempo_stability:.2f}, "
             f"{len(result.beats)} beats by {result.beat_tracker}"
         )
-        yield "tempo", f"{result.tempo:.1f} BPM", known
+        yield "tempo", tempo_text(result), known
         if len(result.tempo_curve) >= FEWEST_TEMPO_POINTS:
             yield "", "moves", _tempo_curve(result)
     else:
@@ -102,7 +103,7 @@ def _feature_rows(result: BasicFeaturesResult) -> Iterator[Row]:
         known = f"confidence {result.metre_confidence:.2f}, {len(result.downbeats)} bars"
         yield "metre", metre(result), known
     if result.HasField("key"):
-        yield "key", key_text(result.key), f"confidence {result.key.confidence:.2f}"
+        yield "key", key_text(result), f"confidence {result.key.confidence:.2f}"
     else:
         yield "key", "no pitched sound", ""
     if result.HasField("tuning"):
@@ -121,14 +122,14 @@ def _tempo_curve(result: BasicFeaturesResult) -> str:
 
 
 def _characteristic_rows(result: CharacteristicsResult) -> Iterator[Row]:
-    yield "danceability", _bar(result.danceability), ""
-    yield "energy", _bar(result.energy), ""
-    yield "brightness", _bar(result.brightness), ""
-    yield "acousticness", _bar(result.acousticness), ""
-    yield "instrumental", _bar(result.instrumentalness), ""
+    yield "danceability", score_bar(result.danceability), ""
+    yield "energy", score_bar(result.energy), ""
+    yield "brightness", score_bar(result.brightness), ""
+    yield "acousticness", score_bar(result.acousticness), ""
+    yield "instrumental", score_bar(result.instrumentalness), ""
     measured = f"measured on the {result.vocal_source}" if result.vocal_source else ""
-    yield "vocals", _bar(result.vocal_presence), measured
-    yield from _grouped("mood", [(mood.label, _bar(mood.score)) for mood in result.moods[:MOST_LABELS]])
+    yield "vocals", score_bar(result.vocal_presence), measured
+    yield from _grouped("mood", [(mood.label, score_bar(mood.score)) for mood in result.moods[:MOST_LABELS]])
 
 
 def _section_rows(result: SectionsResult) -> list[Row]:
