@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mismo_grpc.analysis.arrays import Values
 from mismo_grpc.analysis.rhythm.metre_weights import WEIGHTS
 from mismo_grpc.analysis.rhythm.onsets import measure_onsets
-from training.metre_songs import Example, Values, cached_song, click_track, examples
+from training.metre_songs import Example, cached_song, click_track, examples
 from training.songs import SAMPLE_RATE
 
 PLACES = (

@@ -18,9 +18,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mismo_grpc.analysis.arrays import Audio, Samples, Values
+from mismo_grpc.analysis.arrays import Audio, Features, Samples, Values
 from mismo_grpc.analysis.audio_source import downmix
 from mismo_grpc.analysis.rhythm.tracked import NOTHING, Tracked
 
@@ -183,7 +182,7 @@ def _resampled(audio: Audio, sample_rate: int) -> Iterator[Samples]:
         yield np.asarray(stream.resample_chunk(mono, last=begin + step >= len(audio)), np.float32)
 
 
-def _tracked(beats: Values, downbeats: Values, certainty: npt.NDArray[np.float32]) -> Tracked:
+def _tracked(beats: Values, downbeats: Values, certainty: Features) -> Tracked:
     """The beats with the metre that most bars have; `certainty` is [2, frames], of beats and of downbeats."""
     if len(beats) == 0:
         return NOTHING

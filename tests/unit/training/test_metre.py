@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mismo_grpc.analysis.arrays import Values
 from mismo_grpc.analysis.rhythm import metre_weights
 from training.metre import (
     FEATURES,
@@ -18,7 +19,7 @@ from training.metre import (
     module_text,
     shares_right,
 )
-from training.metre_songs import Example, Values
+from training.metre_songs import Example
 
 TRUE_WEIGHTS = np.array([1.5, -2.0, 0.0, 0.8, -0.5, 1.0, 0.0, -1.2])
 HYPOTHESES = 12
