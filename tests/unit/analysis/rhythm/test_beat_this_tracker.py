@@ -124,7 +124,6 @@ def test_short_audio(checkpoint: Path, frames: int) -> None:
     assert np.isfinite(found.beats).all()
 
 
-@needs_beat_this
 def test_bars_are_those_between_most_downbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     beats = 0.5 * np.arange(1, 30, dtype=np.float64)
     downbeats = beats[[2, 5, 8, 11, 15, 18]]
