@@ -79,7 +79,7 @@ def test_folders_come_before_the_cache(cache: Path, tmp_path: Path) -> None:
 
 
 def test_without_a_checkpoint_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beat_this_tracker, "_import_beat_this", pytest.fail)
+    monkeypatch.setattr(beat_this_tracker, "import_beat_this", pytest.fail)
     assert estimate_rhythm(music(10), RATE).beat_tracker == "pulse"
 
 
