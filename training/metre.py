@@ -127,7 +127,7 @@ class Likelihood:
 def fit(songs: Sequence[Example], penalty: float) -> Values:
     """The weights of least loss plus `penalty` times their squares, by Newton's method with step halving.
 
-    Examples without a right hypothesis say nothing and are left out. Raises ValueError if none is left.
+    Examples without a right hypothesis have no likelihood and are left out. Raises ValueError if none is left.
     """
     known = [example for example in songs if example.bars.any()]
     if not known:

@@ -1,4 +1,4 @@
-"""What an analyser finds in a song, in the terms that scores compare, and what finding it cost."""
+"""The estimates of an analyser for one song, and the time and the memory that the analyser took."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def embeddings(model: ModelFile, audio: Samples) -> Features:
 
 
 def predictions(head: Head, rows: Features) -> Features:
-    """What a classifier says of each row of embeddings, [rows, classes].
+    """The output of a classifier for each row of embeddings, [rows, classes].
 
     Raises ModelUnavailableError as `embeddings` does, and if it has not as many outputs as its description has classes.
     """

@@ -128,7 +128,7 @@ def test_vocals_may_have_another_sample_rate() -> None:
     assert other.vocal_presence == pytest.approx(whole.vocal_presence, abs=0.03)
 
 
-def test_the_estimate_from_the_mix_hears_that_the_singer_left() -> None:
+def test_the_estimate_from_the_mix_is_lower_without_the_singer() -> None:
     found: list[tuple[float, float]] = []
     for seed in (3, 7):
         parts = stems(seed)

@@ -89,8 +89,8 @@ def test_examples_without_a_right_hypothesis_do_not_count() -> None:
         fit(useless, 0.01)
 
 
-def test_cross_validation_never_judges_a_song_by_weights_that_know_it() -> None:
-    # Weights that know a song choose right by its feature, which no other song has.
+def test_cross_validation_never_judges_a_song_by_weights_that_were_fitted_to_it() -> None:
+    # Weights that were fitted to a song choose right by its feature, which no other song has.
     songs: list[Example] = []
     for index in range(16):
         features = np.zeros((2, 8 + SCALARS))
