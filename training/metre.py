@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mismo_grpc.analysis.arrays import Values
 from mismo_grpc.analysis.rhythm.metre_weights import WEIGHTS
 from mismo_grpc.analysis.rhythm.onsets import measure_onsets
-from training.metre_songs import Example, Values, cached_song, click_track, examples
+from training.metre_songs import Example, cached_song, click_track, examples
 from training.songs import SAMPLE_RATE
 
 PLACES = (
@@ -126,7 +127,7 @@ class Likelihood:
 def fit(songs: Sequence[Example], penalty: float) -> Values:
     """The weights of least loss plus `penalty` times their squares, by Newton's method with step halving.
 
-    Examples without a right hypothesis say nothing and are left out. Raises ValueError if none is left.
+    Examples without a right hypothesis have no likelihood and are left out. Raises ValueError if none is left.
     """
     known = [example for example in songs if example.bars.any()]
     if not known:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Flags, Samples, Values
 from mismo_grpc.analysis.rhythm.metre import Hypothesis, hypotheses
 from mismo_grpc.analysis.rhythm.onsets import FRAMES_PER_CHROMA, Onsets, measure_onsets
 from mismo_grpc.analysis.rhythm.pulse_tracker import candidate_pulses
@@ -17,10 +17,6 @@ from mismo_grpc.generation.composer import Brief, compose
 from mismo_grpc.generation.synthetic import render
 from training.rendering import render_composition
 from training.songs import SAMPLE_RATE
-
-Values = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Audio = npt.NDArray[np.float32]
 
 SLOWEST, FASTEST = 60.0, 190.0
 """Tempi are drawn with equal probability for equal ratios."""
@@ -75,7 +71,7 @@ class Example:
     bars: Flags
 
 
-def render_song(seed: int, seconds: float, fonts: Sequence[Path]) -> tuple[Audio, Truth]:
+def render_song(seed: int, seconds: float, fonts: Sequence[Path]) -> tuple[Samples, Truth]:
     """Composes and renders a song: the mix [frames, 2] at SAMPLE_RATE. The seed decides all but the fonts."""
     random = np.random.default_rng([seed, 2])
     tempo = round(SLOWEST * (FASTEST / SLOWEST) ** random.random(), 1)
@@ -95,7 +91,7 @@ def render_song(seed: int, seconds: float, fonts: Sequence[Path]) -> tuple[Audio
     return audio, Truth(kind, np.array(truth.beats), np.array(truth.downbeats), metre)
 
 
-def click_track(seed: int) -> tuple[Audio, Truth]:
+def click_track(seed: int) -> tuple[Samples, Truth]:
     """Clicks at a constant tempo, as mono [frames]; `beats_per_bar` is 0 if all clicks are equal."""
     random = np.random.default_rng([seed, 3])
     period = 60.0 / (SLOWEST_CLICKS * (FASTEST_CLICKS / SLOWEST_CLICKS) ** random.random())

@@ -22,13 +22,13 @@ DRUM_CHANNEL = 9
 MELODIC_CHANNELS = tuple(c for c in range(16) if c != DRUM_CHANNEL)
 
 
-def midi_file(parts: Sequence[Part], tempo: float | TempoMap) -> bytes:
+def midi_file(parts: Sequence[Part], tempo: TempoMap) -> bytes:
     """Encodes the parts as a MIDI file of format 0; at most 15 parts besides drums.
 
-    `tempo` is in beats a minute. A ramp is written as steps of RAMP_STEP; each takes as long as its part of the ramp.
+    A ramp is written as steps of RAMP_STEP; each takes as long as its part of the ramp.
     Layout: Standard MIDI Files 1.0, MIDI Manufacturers Association 1988 (RP-001).
     """
-    events = _tempi(tempo if isinstance(tempo, TempoMap) else TempoMap(tempo))
+    events = _tempi(tempo)
     channels = iter(MELODIC_CHANNELS)
     for part in parts:
         channel = DRUM_CHANNEL if part.stem == "drums" else next(channels)
@@ -52,7 +52,7 @@ def midi_file(parts: Sequence[Part], tempo: float | TempoMap) -> bytes:
 
 
 def play(
-    parts: Sequence[Part], tempo: float | TempoMap, font: Path, frames: int, *, room: bool
+    parts: Sequence[Part], tempo: TempoMap, font: Path, frames: int, *, room: bool
 ) -> NDArray[np.float32]:
     """Plays the parts with FluidSynth and a sound font: (frames, 2) at 44100 Hz.
 

@@ -146,14 +146,6 @@ def _beginning(mix: MixFile, path: Path) -> MixFile:
     return MixFile(path, len(samples), mix.channels, mix.sample_rate)
 
 
-def _ours(pair: Found) -> Estimate:
-    return pair.ours
-
-
-def _peer(pair: Found) -> Estimate:
-    return pair.peer
-
-
 def _composed_rows(bench: Bench, songs: Sequence[ComposedSong], found: Sequence[Found]) -> list[Row]:
     scores = [composed_scores(song, pair.ours) for song, pair in zip(songs, found, strict=True)]
     theirs = [composed_scores(song, pair.peer) for song, pair in zip(songs, found, strict=True)]
@@ -244,11 +236,12 @@ def _score_row(
 
 def _cost_rows(songs: Sequence[ComposedSong], found: Sequence[Found]) -> list[Row]:
     minutes = sum(song.mix.frames / song.mix.sample_rate for song in songs) / 60
-    mine, theirs = (_by_stage([of(pair) for pair in found], minutes) for of in (_ours, _peer))
+    by_us, by_peer = [pair.ours for pair in found], [pair.peer for pair in found]
+    mine, theirs = _by_stage(by_us, minutes), _by_stage(by_peer, minutes)
     total, other = sum(mine.values()), sum(theirs.values())
     ratio = f"{total / other:.2f} × librosa's {other:.2f} s ({_stages(theirs)})"
-    memory, their_memory = (max(of(pair).peak_rss for pair in found) for of in (_ours, _peer))
-    trackers = ", ".join(sorted({pair.ours.beat_tracker for pair in found} - {""}))
+    memory, their_memory = (max(e.peak_rss for e in estimates) for estimates in (by_us, by_peer))
+    trackers = ", ".join(sorted({e.beat_tracker for e in by_us} - {""}))
     return [
         Row(
             NAME,

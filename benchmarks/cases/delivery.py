@@ -17,9 +17,10 @@ import httpx2
 import soundfile
 
 from benchmarks.case import EMBEDDED_MODEL, Bench, Case
-from benchmarks.cases.memory import Peak, rss_anon
+from benchmarks.cases.memory import Peak
 from benchmarks.network import Link, missing_for_a_link, shaped_link
 from benchmarks.playing import finished, playing
+from benchmarks.process_memory import rss_anon
 from benchmarks.server import Server
 from benchmarks.table import Row, failed
 from mismo.analysis.v1.audio_pb2 import ENCODING_FLAC, ENCODING_PCM_S16LE, Encoding

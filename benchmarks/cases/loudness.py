@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from benchmarks.case import Bench, Case
-from benchmarks.cases.memory import rss_anon
 from benchmarks.ebur128 import ebur128
+from benchmarks.process_memory import rss_anon
 from benchmarks.table import Row
 from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.loudness import LoudnessResult, analyse_loudness

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.case import EMBEDDED_MODEL, Bench, Case
 from benchmarks.playing import measure_forward
+from benchmarks.process_memory import rss_anon
 from benchmarks.table import Row
 from mismo.analysis.v1.job_pb2 import JOB_STATE_SUCCEEDED
 
@@ -82,14 +83,6 @@ class Peak:
         while True:
             self.bytes = max(self.bytes, rss_anon(self._status))
             await asyncio.sleep(SAMPLE_SECONDS)
-
-
-def rss_anon(status: Path) -> int:
-    """Returns the anonymous memory of a process in bytes, from its /proc/PID/status."""
-    for line in status.read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    raise ValueError(f"{status} has no RssAnon; this case needs Linux 4.5 or later")
 
 
 CASE = Case(NAME, "peak memory of an hour against four minutes", run, limit_seconds=1800.0)

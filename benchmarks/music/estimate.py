@@ -1,10 +1,9 @@
-"""What an analyser finds in a song, in the terms that scores compare, and what finding it cost."""
+"""The estimates of an analyser for one song, and the time and the memory that the analyser took."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
@@ -12,7 +11,6 @@ T = TypeVar("T")
 
 Spans = tuple[tuple[float, float, str], ...]
 """Start and end in seconds, and the label."""
-KIB = 1024
 
 
 @dataclass
@@ -41,12 +39,3 @@ class Estimate:
         answer = function()
         self.seconds[stage] = perf_counter() - begin
         return answer
-
-
-def peak_rss() -> int:
-    """The largest resident memory of this process so far, in bytes; pages of a mapped file count too."""
-    # The maximum of getrusage would include the process that this one was forked from.
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * KIB
-    raise ValueError("/proc/self/status has no VmHWM")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.music.estimate import Estimate, peak_rss
+from benchmarks.music.estimate import Estimate
+from benchmarks.process_memory import peak_rss
 from mismo_grpc.analysis.basic_features import measure_basic_features
 from mismo_grpc.analysis.characteristics import measure_characteristics
 from mismo_grpc.analysis.chords import estimate_chords

@@ -11,8 +11,10 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.music.estimate import Estimate, Spans, peak_rss
+from benchmarks.music.estimate import Estimate, Spans
+from benchmarks.process_memory import peak_rss
 from mismo_grpc.analysis.mix import MixFile
+from mismo_grpc.analysis.tonal.profiles import KRUMHANSL_KESSLER
 from mismo_grpc.generation.theory import PITCH_NAMES
 
 Floats = npt.NDArray[np.float64]
@@ -24,10 +26,8 @@ MODULES = ("librosa", "numba", "soxr", "sklearn.cluster", "scipy.signal")
 STAY = 0.9
 """The probability that a chord lasts another beat."""
 
-# Krumhansl & Kessler 1982, as in Krumhansl, "Cognitive foundations of musical pitch", 1990, p. 30.
-MAJOR_PROFILE = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
-MINOR_PROFILE = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
 TRIADS = {"maj": (0, 4, 7), "min": (0, 3, 7)}
+"""The intervals of the chords in semitones."""
 
 
 def estimate_peer(mix: MixFile, sections: int | None) -> Estimate:
@@ -55,12 +55,8 @@ def estimate_peer(mix: MixFile, sections: int | None) -> Estimate:
 
 def key_of(chroma: Floats) -> str:
     """The key whose profile correlates best with the mean chroma (the Krumhansl-Schmuckler algorithm)."""
-    scores = {
-        f"{name} {mode}": float(np.corrcoef(np.roll(profile, tonic), chroma)[0, 1])
-        for tonic, name in enumerate(PITCH_NAMES)
-        for mode, profile in (("major", MAJOR_PROFILE), ("minor", MINOR_PROFILE))
-    }
-    return max(scores, key=lambda name: scores[name])
+    minor, tonic = divmod(int(KRUMHANSL_KESSLER.correlations(chroma).argmax()), len(PITCH_NAMES))
+    return f"{PITCH_NAMES[tonic]} {'minor' if minor else 'major'}"
 
 
 def _chords(chroma: Floats, beats: npt.NDArray[np.int64], end: float) -> Spans:

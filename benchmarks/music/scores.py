@@ -92,7 +92,7 @@ def chord_scores(truth: Sequence[Span], found: Spans) -> dict[str, float]:
 def section_scores(truth: Sequence[Span], found: Spans) -> dict[str, float]:
     """Hit rate (F) of the boundaries within 0.5 s and 3 s: of all (mir_eval's default), and of the inner ones.
 
-    Beginning and end of a song are hits of every estimate, so the score of the inner ones says more.
+    Beginning and end of a song are hits of every estimate, so the score of the inner ones tells estimates apart better.
     """
     reference = _intervals([(s.start, s.end, s.label) for s in truth])
     estimate = _intervals(found)

@@ -114,17 +114,22 @@ def downmix(block: Audio) -> Samples:
 
 def excerpt(audio: AudioSource, begin: int, end: int) -> Samples:
     """The frames from `begin` to `end`, made `finite`; they may lie outside the audio, where there is silence."""
-    inside = finite(audio[max(begin, 0) : max(end, 0)])
-    place = max(-begin, 0)
-    samples = np.zeros((end - begin, *audio.shape[1:]), np.float32)
-    samples[place : place + len(inside)] = inside
-    return samples
+    return _with_silence(finite(_inside(audio, begin, end)), begin, end)
 
 
 def mono_excerpt(audio: AudioSource, begin: int, end: int) -> Samples:
     """The downmix of the frames from `begin` to `end`, [frames], with silence outside the audio."""
-    inside = downmix(audio[max(begin, 0) : max(end, 0)])
-    place = max(-begin, 0)
-    mono = np.zeros(end - begin, np.float32)
-    mono[place : place + len(inside)] = inside
-    return mono
+    return _with_silence(downmix(_inside(audio, begin, end)), begin, end)
+
+
+def _inside(audio: AudioSource, begin: int, end: int) -> Audio:
+    """Those of the frames from `begin` to `end` that are in the audio."""
+    return audio[max(begin, 0) : max(end, 0)]
+
+
+def _with_silence(inside: Samples, begin: int, end: int) -> Samples:
+    """The frames from `begin` to `end`, given those that are in the audio, with silence before and after them."""
+    samples = np.zeros((end - begin, *inside.shape[1:]), np.float32)
+    first = max(-begin, 0)
+    samples[first : first + len(inside)] = inside
+    return samples

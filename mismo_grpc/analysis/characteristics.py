@@ -91,7 +91,7 @@ def _measured(
         share = vocal_share_of_mix(features, sounding)
     else:
         share = vocal_share(vocals, window_powers(blocks_of(channels, sample_rate), sample_rate))
-    moods = classify_moods(channels, sample_rate, model_folders=model_folders) if model_folders else ()
+    moods = classify_moods(channels, sample_rate, model_folders=model_folders)
     return _result(features, sounding, share, source, moods)
 
 

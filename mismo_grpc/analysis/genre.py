@@ -23,7 +23,12 @@ from mismo_grpc.analysis.essentia_models.files import (
     find_head,
     missing_files,
 )
-from mismo_grpc.analysis.essentia_models.predictors import embeddings, essentia_installed, predictions
+from mismo_grpc.analysis.essentia_models.predictors import (
+    NOT_INSTALLED,
+    embeddings,
+    essentia_installed,
+    predictions,
+)
 from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.results import GenreResult, ScoredLabel
 from mismo_grpc.errors import ModelUnavailableError
@@ -80,9 +85,7 @@ def find_models(folders: Sequence[Path]) -> tuple[ModelFile, Head]:
     if missing or not installed:
         steps: list[str] = []
         if not installed:
-            steps.append(
-                "essentia is not installed: pip install 'mismo-grpc[analysis]' (essentia is under the AGPL 3.0)"
-            )
+            steps.append(NOT_INSTALLED)
         if missing:
             steps.append(
                 f"missing model files: {', '.join(missing)}; get them from {SOURCE} (licence: {LICENCE}) and put "

@@ -98,18 +98,16 @@ def render(composition: Composition, *, sample_rate: int = 44100, seed: int) -> 
     return stems
 
 
-def render_part(part: Part, tempo: float | TempoMap, frames: int, sample_rate: int, seed: int) -> Audio:
+def render_part(part: Part, tempo: TempoMap, frames: int, sample_rate: int, seed: int) -> Audio:
     """Renders one part as (frames, 2) float32, with the loudness of its stem, its own level and its pan.
 
-    `tempo` is in beats a minute, or says where the beats are. The seed draws the instrument; sound past the end is
-    cut with a short fade.
+    The seed draws the instrument; sound past the end is cut with a short fade.
     Raises ValueError for a voice or a drum that is unknown, or a negative seed.
     """
     if part.voice not in VOICES:
         raise ValueError(f"no such voice: {part.voice!r}; there are {', '.join(VOICES)}")
     rng = np.random.default_rng(seed)
-    tempo_map = tempo if isinstance(tempo, TempoMap) else TempoMap(tempo)
-    notes = _placed(part.notes, tempo_map, frames, sample_rate)
+    notes = _placed(part.notes, tempo, frames, sample_rate)
     if not notes:
         return np.zeros((frames, 2), dtype=np.float32)
     played = _played(part, notes, frames, sample_rate, rng)

@@ -12,9 +12,9 @@ import pytest
 import soundfile
 
 from benchmarks import __main__ as command
-from benchmarks.cases.memory import rss_anon
 from benchmarks.cases.parity import snr_db
 from benchmarks.commands import plain_environment
+from benchmarks.process_memory import rss_anon
 from benchmarks.table import BEGIN, END, Row, failed, json_report, markdown_table, write_markdown
 from benchmarks.tracks import SAMPLE_RATE, Tracks
 

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from benchmarks.cases.analysis import MEASURES
-from benchmarks.music.estimate import Estimate, peak_rss
-from benchmarks.music.peer import MAJOR_PROFILE, key_of
+from benchmarks.music.estimate import Estimate
+from benchmarks.music.peer import key_of
 from benchmarks.music.scores import composed_scores, key_score, within
 from benchmarks.music.songs import (
     FASTEST,
@@ -26,6 +26,8 @@ from benchmarks.music.songs import (
     real_songs,
     render_song,
 )
+from benchmarks.process_memory import peak_rss
+from mismo_grpc.analysis.tonal.profiles import KRUMHANSL_KESSLER
 
 README = """
 | song | source path | BPM | key |
@@ -124,7 +126,8 @@ def test_octave_errors_are_apart() -> None:
 
 
 def test_the_peer_finds_the_key_of_a_profile() -> None:
-    assert key_of(np.roll(np.array(MAJOR_PROFILE), 3)) == "Eb major"
+    assert key_of(np.roll(np.array(KRUMHANSL_KESSLER.major), 3)) == "Eb major"
+    assert key_of(np.roll(np.array(KRUMHANSL_KESSLER.minor), 9)) == "A minor"
 
 
 def test_the_published_table_is_read_and_no_other() -> None:

@@ -20,6 +20,9 @@ from mismo_grpc.errors import ModelUnavailableError
 Predictor = Callable[[Features], Features]
 
 PACKAGE = "essentia"
+NOT_INSTALLED = (
+    "essentia is not installed: pip install 'mismo-grpc[analysis]' (essentia is under the AGPL 3.0)"
+)
 EMBEDDING_OUTPUT = "PartitionedCall:1"
 """The output of discogs-effnet-bs64-1 that holds the embeddings; the other one holds styles."""
 MOST_PREDICTORS = 16
@@ -39,7 +42,7 @@ def embeddings(model: ModelFile, audio: Samples) -> Features:
 
 
 def predictions(head: Head, rows: Features) -> Features:
-    """What a classifier says of each row of embeddings, [rows, classes].
+    """The output of a classifier for each row of embeddings, [rows, classes].
 
     Raises ModelUnavailableError as `embeddings` does, and if it has not as many outputs as its description has classes.
     """
@@ -72,9 +75,7 @@ def _standard() -> Any:
         essentia.log.warningActive = False
         return importlib.import_module(f"{PACKAGE}.standard")
     except ImportError as error:
-        raise ModelUnavailableError(
-            "essentia is not installed: pip install 'mismo-grpc[analysis]' (essentia is under the AGPL 3.0)"
-        ) from error
+        raise ModelUnavailableError(NOT_INSTALLED) from error
 
 
 @lru_cache(maxsize=2)

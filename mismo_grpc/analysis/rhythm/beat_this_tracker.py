@@ -9,19 +9,17 @@ import importlib
 import importlib.util
 import inspect
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mismo_grpc.analysis.arrays import Audio, Samples, Values
+from mismo_grpc.analysis.arrays import Audio, Features, Samples, Values
 from mismo_grpc.analysis.audio_source import downmix
+from mismo_grpc.analysis.rhythm.beat_this_import import import_beat_this
 from mismo_grpc.analysis.rhythm.tracked import NOTHING, Tracked
 
 CHECKPOINT_NAMES = ("beat_this-final0.ckpt", "final0.ckpt", "beat_this*.ckpt")
@@ -67,7 +65,7 @@ def track(audio: Audio, sample_rate: int, checkpoint: Path) -> Tracked:
     """
     try:
         torch: Any = importlib.import_module("torch")
-        inference = _import_beat_this("beat_this.inference")
+        inference = import_beat_this("beat_this.inference")
         model = _load(checkpoint, checkpoint.stat().st_mtime_ns)
     except Exception as error:
         # What torch and pickle raise for a damaged file is not documented.
@@ -83,7 +81,7 @@ def track(audio: Audio, sample_rate: int, checkpoint: Path) -> Tracked:
             model=model.to(device),
         )
         beat, downbeat = (logits[name].float().cpu() for name in ("beat", "downbeat"))
-        beats, downbeats = _import_beat_this("beat_this.model.postprocessor").Postprocessor()(beat, downbeat)
+        beats, downbeats = import_beat_this("beat_this.model.postprocessor").Postprocessor()(beat, downbeat)
         certainty = torch.sigmoid(torch.stack([beat, downbeat])).numpy()
     return _tracked(np.asarray(beats, np.float64), np.asarray(downbeats, np.float64), certainty)
 
@@ -95,45 +93,6 @@ def hub_folder() -> Path:
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
-def _import_beat_this(name: str) -> Any:
-    """Imports a module of beat_this, with a torchaudio whose native extension cannot be loaded if need be.
-
-    A torchaudio that was built for another torch or for CUDA raises OSError when it loads its extension. beat_this
-    needs only its transforms, which are pure Python: torchaudio is then imported as if it had no extension.
-    """
-    try:
-        importlib.import_module("torchaudio")
-    except OSError:
-        sys.modules["torchaudio._extension"] = _no_extension()
-        try:
-            importlib.import_module("torchaudio")
-        except BaseException:
-            del sys.modules["torchaudio._extension"]
-            raise
-    return importlib.import_module(name)
-
-
-def _no_extension() -> ModuleType:
-    """What `torchaudio._extension` is in a torchaudio without native code."""
-    extension: Any = ModuleType("torchaudio._extension")
-
-    def unavailable(*_: object, **__: object) -> None:
-        raise RuntimeError("the native extension of torchaudio is not available")
-
-    extension._IS_TORCHAUDIO_EXT_AVAILABLE = False
-    extension._IS_ALIGN_AVAILABLE = False
-
-    def unloaded(_: str) -> bool:
-        return False
-
-    def without_alignment(_: object) -> object:
-        return unavailable
-
-    extension._load_lib = unloaded
-    extension.fail_if_no_align = without_alignment
-    return extension
-
-
 @lru_cache(maxsize=1)
 def _load(checkpoint: Path, modified: int) -> Any:
     """The model of a checkpoint; `modified` is its time, so that a new file is loaded anew.
@@ -142,7 +101,7 @@ def _load(checkpoint: Path, modified: int) -> Any:
     "hyper_parameters", and its weights with the prefix of Lightning's module.
     """
     torch: Any = importlib.import_module("torch")
-    module = _import_beat_this("beat_this.model.beat_tracker")
+    module = import_beat_this("beat_this.model.beat_tracker")
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     known = inspect.signature(module.BeatThis).parameters
     model = module.BeatThis(**{k: v for k, v in content["hyper_parameters"].items() if k in known})
@@ -155,7 +114,7 @@ def _load(checkpoint: Path, modified: int) -> Any:
 def _spectrogram(audio: Audio, sample_rate: int, device: str) -> Any:
     """The spectrogram that beat_this takes, [frames, bands]; made by blocks, so that the whole is never complex."""
     torch: Any = importlib.import_module("torch")
-    transform = _import_beat_this("beat_this.preprocessing").LogMelSpect(device=device)
+    transform = import_beat_this("beat_this.preprocessing").LogMelSpect(device=device)
     parts: list[Any] = []
     pending = np.zeros(0, np.float32)
     lead = 0
@@ -183,7 +142,7 @@ def _resampled(audio: Audio, sample_rate: int) -> Iterator[Samples]:
         yield np.asarray(stream.resample_chunk(mono, last=begin + step >= len(audio)), np.float32)
 
 
-def _tracked(beats: Values, downbeats: Values, certainty: npt.NDArray[np.float32]) -> Tracked:
+def _tracked(beats: Values, downbeats: Values, certainty: Features) -> Tracked:
     """The beats with the metre that most bars have; `certainty` is [2, frames], of beats and of downbeats."""
     if len(beats) == 0:
         return NOTHING

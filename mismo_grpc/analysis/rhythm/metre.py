@@ -11,13 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from mismo_grpc.analysis.arrays import Features, Indices, Values
 from mismo_grpc.analysis.rhythm.metre_weights import WEIGHTS
 from mismo_grpc.analysis.rhythm.onsets import FRAMES_PER_CHROMA, RANGES, Onsets
 from mismo_grpc.analysis.rhythm.pulse import level_out, periodicity
-
-Values = npt.NDArray[np.float64]
 
 STEPS_PER_PULSE = 4
 """Each pulse is divided into so many steps: sixteenths if the pulse is the beat, thirty-seconds if it is the eighth."""
@@ -66,7 +64,7 @@ class Choice:
     bars_probability: float
 
 
-def choose_metre(onsets: Onsets, pulse: npt.NDArray[np.float32], pulses: Sequence[Values]) -> Choice | None:
+def choose_metre(onsets: Onsets, pulse: Features, pulses: Sequence[Values]) -> Choice | None:
     """The most probable hypothesis over the candidate pulses, in frames.
 
     `pulse` is the strength that the pulses were tracked in. Returns None if no candidate fills a bar.
@@ -86,9 +84,7 @@ def choose_metre(onsets: Onsets, pulse: npt.NDArray[np.float32], pulses: Sequenc
     )
 
 
-def hypotheses(
-    onsets: Onsets, pulse: npt.NDArray[np.float32], pulses: Sequence[Values]
-) -> Iterator[Hypothesis]:
+def hypotheses(onsets: Onsets, pulse: Features, pulses: Sequence[Values]) -> Iterator[Hypothesis]:
     """All levels, metres and phases over the candidate pulses."""
     strengths = [level_out(onsets.strength[:, index], onsets.frame_rate) for index in (0, 2, 3)]
     curves = [periodicity(strength, onsets.frame_rate) for strength in (*strengths, pulse)]
@@ -98,22 +94,32 @@ def hypotheses(
             continue
         steps, observations = observe(onsets, frames)
         gain = float(pulse[np.round(frames).astype(int)].mean())
-        # The pulse may be the beat or the eighth, and the tracker may have followed the offbeats.
-        for level in (1, 2):
-            per_beat = level * STEPS_PER_PULSE
-            for phase in range(0, per_beat, STEPS_PER_PULSE // 2):
-                beats = steps[phase::per_beat]
-                period = float(np.median(np.diff(beats))) if len(beats) > max(METRES) else 0.0
-                if not period or not TEMPI[0] <= 60.0 * onsets.frame_rate / period <= TEMPI[1]:
-                    continue
-                tempo = np.log2(60.0 * onsets.frame_rate / period / REFERENCE_TEMPO)
-                for metre in METRES:
-                    around = np.array([float(metre == 3), tempo, tempo * tempo, gain])
-                    correlated = _correlation_features(correlations, period, metre)
-                    for first in range(metre):
-                        profile = _bar_profile(observations, phase + first * per_beat, level, metre)
-                        features = np.concatenate([_place_features(profile, metre), correlated, around])
-                        yield Hypothesis(beats, metre, first, features)
+        for (level, phase), beats in _beat_grids(steps):
+            period = float(np.median(np.diff(beats)))
+            if not period or not TEMPI[0] <= 60.0 * onsets.frame_rate / period <= TEMPI[1]:
+                continue
+            tempo = np.log2(60.0 * onsets.frame_rate / period / REFERENCE_TEMPO)
+            for metre in METRES:
+                around = np.array([float(metre == 3), tempo, tempo * tempo, gain])
+                correlated = _correlation_features(correlations, period, metre)
+                for first in range(metre):
+                    start = phase + first * level * STEPS_PER_PULSE
+                    profile = _bar_profile(observations, start, level, metre)
+                    features = np.concatenate([_place_features(profile, metre), correlated, around])
+                    yield Hypothesis(beats, metre, first, features)
+
+
+def _beat_grids(steps: Values) -> Iterator[tuple[tuple[int, int], Values]]:
+    """The beats of each level and phase: a beat is `level` pulses long, and the first one is at step `phase`.
+
+    The pulse may be the beat or the eighth, and the tracker may have followed the offbeats.
+    """
+    for level in (1, 2):
+        per_beat = level * STEPS_PER_PULSE
+        for phase in range(0, per_beat, STEPS_PER_PULSE // 2):
+            beats = steps[phase::per_beat]
+            if len(beats) > max(METRES):
+                yield (level, phase), beats
 
 
 def observe(onsets: Onsets, pulses: Values) -> tuple[Values, Values]:
@@ -133,7 +139,7 @@ def observe(onsets: Onsets, pulses: Values) -> tuple[Values, Values]:
     return steps, np.column_stack([strongest, change])
 
 
-def harmonic_change(chroma: npt.NDArray[np.float32], frames: npt.NDArray[np.int64], period: float) -> Values:
+def harmonic_change(chroma: Features, frames: Indices, period: float) -> Values:
     """How much the chroma of the period after each frame differs from that before, by their cosine; the mean is 1."""
     sums = np.concatenate([np.zeros((1, 12)), np.cumsum(chroma, axis=0, dtype=np.float64)])
     centre = np.round(frames / FRAMES_PER_CHROMA).astype(int)

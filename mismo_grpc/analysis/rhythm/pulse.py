@@ -8,11 +8,8 @@ J. New Music Research 36(1), 2007: its state holds the last period too, so that 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from mismo_grpc.analysis.arrays import Features, Indices
-
-Frames = npt.NDArray[np.float64]
 
 SMOOTHING_SECONDS = 8.0
 QUIET_SHARE = 0.3
@@ -129,7 +126,6 @@ def _track(pulse: Features, period: float, expected: Features, stiffness: float)
     before = np.zeros((count, len(periods)), np.uint8)
     """The index of the period that led to the beat before."""
     totals[:longest] = gain[:longest, np.newaxis]
-    which = np.arange(len(periods))
     # Beats within the shortest period do not depend on each other.
     for begin in range(longest, count, shortest):
         frames = np.arange(begin, min(begin + shortest, count))
@@ -142,7 +138,7 @@ def _track(pulse: Features, period: float, expected: Features, stiffness: float)
         before[frames] = best
         totals[frames] = np.take_along_axis(earlier, best[:, :, np.newaxis], axis=2)[:, :, 0] + gains
     last = totals[count - longest :]
-    frame, index = divmod(int(last.argmax()), len(which))
+    frame, index = divmod(int(last.argmax()), len(periods))
     frame += count - longest
     beats = [frame]
     while frame >= longest:

@@ -17,7 +17,7 @@ from mismo_grpc.analysis.rhythm.tempo import estimate_tempo
 from mismo_grpc.analysis.rhythm.tracked import Tracked
 
 MIN_BEATS = 4
-"""Fewer beats say nothing about a tempo or a metre."""
+"""With fewer beats no tempo and no metre are estimated."""
 
 
 @dataclass(frozen=True)

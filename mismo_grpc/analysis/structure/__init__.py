@@ -1,1 +1,1 @@
-"""What a track is made of, bar by bar: spectra, loudness, novelty, segments and their labels."""
+"""The structure of a track: spectra, energy, units of time, segments with their labels, and phrases."""

@@ -21,7 +21,7 @@ LONG_BOUNDARIES = 4
 CHANGE_COST = 1.0
 """The phrases begin anew, out of step, only if boundaries of more than this confidence in total agree with that."""
 NEAR_BARS = 0.5
-"""A section that starts further than this from a downbeat says nothing about the phrases."""
+"""A section that starts further than this from a downbeat is not used to find the phrases."""
 
 
 @dataclass(frozen=True)

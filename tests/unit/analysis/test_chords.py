@@ -14,9 +14,8 @@ from mismo_grpc.analysis.chords import analyse_chords, estimate_chords, span_edg
 from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.mix import MixFile
 from mismo_grpc.analysis.results import BasicFeaturesResult, Chord, ChordsResult
-from mismo_grpc.generation.annotation import Annotation, annotate
-from mismo_grpc.generation.composer import Brief, compose
-from mismo_grpc.generation.synthetic import render
+from mismo_grpc.generation.annotation import Annotation
+from tests.support.songs import song
 from tests.unit.analysis.tonal.tones import RATE, Samples, clicks, noise, progression
 
 TRIADS = {"7": "maj", "maj7": "maj", "min7": "min", "hdim7": "dim", "dim7": "dim"}
@@ -108,11 +107,9 @@ def test_a_clear_chord_is_more_certain_than_one_in_noise() -> None:
 
 @pytest.mark.parametrize("seed", [2, 6, 11])
 def test_songs_with_drums_and_voices(seed: int) -> None:
-    song = compose(Brief(20.0), seed)
-    truth = annotate(song)
-    mix = np.sum(list(render(song, sample_rate=22050, seed=seed).values()), axis=0)
-    result = estimate_chords(mix, 22050, truth.beats)
-    check(result.chords, len(mix) / 22050)
+    mix, rate, truth, _ = song(20.0, seed=seed)
+    result = estimate_chords(mix, rate, truth.beats)
+    check(result.chords, len(mix) / rate)
     assert overlap(truth, result) > 0.7
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,10 @@ from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.mix import MixFile
 from mismo_grpc.analysis.results import BasicFeaturesResult, SectionRole, SectionsResult
 from mismo_grpc.analysis.sections import analyse_sections, find_sections, section_roles
-from mismo_grpc.analysis.structure.segmentation import MOST_SEGMENTS
-from mismo_grpc.analysis.transition import MOST_ENERGY_VALUES, find_transitions
-from mismo_grpc.generation.annotation import Annotation, annotate
-from mismo_grpc.generation.composer import Brief, compose
-from mismo_grpc.generation.synthetic import render
+from mismo_grpc.analysis.transition import find_transitions
 from tests.support.packages import optional
+from tests.support.songs import song
+from tests.unit.analysis.memory import LONG_MINUTES, growth_a_second
 from tests.unit.analysis.signals import Samples, music, silence, tone
 
 RATE = 22_050
@@ -121,17 +118,11 @@ def test_boundaries_are_at_downbeats_that_the_beats_do_not_share() -> None:
     assert starts(result) == [0.0, 17.0]
 
 
-@pytest.fixture(scope="module", params=[9, 12])
-def song(request: pytest.FixtureRequest) -> tuple[Samples, Annotation]:
-    composition = compose(Brief(80.0), request.param)
-    stems = render(composition, sample_rate=RATE, seed=request.param)
-    return np.sum(list(stems.values()), axis=0), annotate(composition)
-
-
-def test_the_sections_of_compositions(song: tuple[Samples, Annotation]) -> None:
+@pytest.mark.parametrize("seed", [9, 12])
+def test_the_sections_of_compositions(seed: int) -> None:
     """By mir_eval: the hit rate within 3 s and 0.5 s and the pairwise agreement of the labels."""
     mir_eval = optional("mir_eval")
-    audio, truth = song
+    audio, _, truth, _ = song(80.0, seed=seed, sample_rate=RATE)
     result = find_sections(audio, RATE, truth.beats, truth.downbeats)
     duration = len(audio) / RATE
     check(result, duration)
@@ -278,21 +269,20 @@ def test_the_task_uses_the_beats_of_the_basic_features(tmp_path: Path, club_trac
     assert analyse_sections(AnalysisInputs(mix)) == find_sections(club_track, RATE, [], [])
 
 
-@pytest.mark.heavy
-@pytest.mark.timeout(600)
-def test_two_hours_are_bounded_in_memory(tmp_path: Path) -> None:
-    """The file is sparse: silence, with a minute of music in every ten."""
-    rate, frames = RATE, 7200 * RATE
-    audio = np.memmap(tmp_path / "mix", "<f4", "w+", shape=(frames, 2))
+def test_memory_grows_by_the_features_only(tmp_path: Path) -> None:
+    """A second of the audio has 64 kB; a table of all pairs of beats would grow by 31 kB a second."""
+    rate = 8_000  # The number of features, and so the memory, is about the same at any rate.
     minute = music(60, rate)
-    for start in range(0, frames - len(minute), 10 * len(minute)):
-        audio[start : start + len(minute)] = minute
-    tracemalloc.start()
-    sections = find_sections(audio, rate, *bars_of(7200))
-    cues = find_transitions(audio, rate, bars_of(7200)[1], sections)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    check(sections, 7200.0)
-    assert len(sections.sections) <= MOST_SEGMENTS
-    assert len(cues.energy) <= MOST_ENERGY_VALUES
-    assert peak < 400e6
+    # A quiet half gives the track sections.
+    minute[: len(minute) // 2] *= 0.1
+    results: list[SectionsResult] = []
+
+    def analyse(mix: MixFile) -> None:
+        beats, downbeats = bars_of(mix.frames / rate)
+        results.append(find_sections(mix.samples(), rate, beats, downbeats))
+        find_transitions(mix.samples(), rate, downbeats, results[-1])
+
+    assert growth_a_second(analyse, minute, rate, tmp_path) < 20e3
+    short, long = results
+    check(long, LONG_MINUTES * 60.0)
+    assert len(long.sections) > len(short.sections) > 1

@@ -23,6 +23,7 @@ from mismo_grpc.generation.score import (
     Part,
 )
 from mismo_grpc.generation.synthetic import Audio, render_part
+from mismo_grpc.generation.tempo import TempoMap
 from tests.unit.generation.listening import RATE, Sound, rms, share, strongest_line
 
 
@@ -32,7 +33,9 @@ def hit(drum: int, program: int = 0, seed: int = 1, strength: float = 0.8) -> So
 
 
 def drum(*notes: Note, program: int = 0, seconds: float = 2.0) -> Audio:
-    return render_part(Part("drums", "drum kit", program, notes), 60.0, int(seconds * RATE), RATE, 3)
+    return render_part(
+        Part("drums", "drum kit", program, notes), TempoMap(60.0), int(seconds * RATE), RATE, 3
+    )
 
 
 @pytest.mark.parametrize("program", DRUM_KITS)

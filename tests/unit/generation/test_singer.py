@@ -19,6 +19,7 @@ from mismo_grpc.generation.singer import (
     throat_gain,
 )
 from mismo_grpc.generation.synthetic import render_part
+from mismo_grpc.generation.tempo import TempoMap
 from tests.unit.generation.listening import RATE, Sound, magnitudes, rms, share
 
 STEADY = Manner(0.02, 0.05, 0.01, scoop=0.0, vibrato=0.0, speed=5.0, delay=0.2, drift=0.0)
@@ -151,7 +152,7 @@ def test_breath_is_heard_where_there_is_some() -> None:
 def test_backing_singers_are_two_and_a_lead_singer_is_one() -> None:
     notes = (Note(0.0, 0.8, 57, 90),)
     lead, backing = (
-        render_part(Part("vocals", voice, 52, notes), 60.0, RATE, RATE, 1)
+        render_part(Part("vocals", voice, 52, notes), TempoMap(60.0), RATE, RATE, 1)
         for voice in ("lead singer", "backing singer")
     )
     np.testing.assert_array_equal(lead[:, 0], lead[:, 1])
@@ -159,4 +160,4 @@ def test_backing_singers_are_two_and_a_lead_singer_is_one() -> None:
 
 
 def test_a_part_without_notes_is_silent() -> None:
-    assert not render_part(Part("vocals", "lead singer", 53, ()), 60.0, 1000, RATE, 1).any()
+    assert not render_part(Part("vocals", "lead singer", 53, ()), TempoMap(60.0), 1000, RATE, 1).any()

@@ -8,6 +8,7 @@ import pytest
 from mismo_grpc.generation.composer import Brief, compose
 from mismo_grpc.generation.score import STEMS, Composition, Note, Part
 from mismo_grpc.generation.synthetic import LONGEST_NOTE, PEAK, Audio, render, render_part
+from mismo_grpc.generation.tempo import TempoMap
 from tests.unit.generation.listening import rms, share
 
 RATE = 22050
@@ -93,24 +94,26 @@ def one_note(*notes: Note, level: float = 0.0, pan: float = 0.0, voice: str = "o
 
 
 def test_a_part_is_as_loud_as_its_level_says() -> None:
-    soft, loud = (render_part(one_note(level=level), 60.0, RATE, RATE, 1) for level in (0.0, 6.0206))
+    soft, loud = (
+        render_part(one_note(level=level), TempoMap(60.0), RATE, RATE, 1) for level in (0.0, 6.0206)
+    )
     np.testing.assert_allclose(loud, 2 * soft, rtol=1e-3, atol=1e-5)
 
 
 def test_a_part_stands_where_its_pan_says_at_the_same_power() -> None:
     powers: list[float] = []
     for pan, loud, soft in ((-1.0, 0, 1), (1.0, 1, 0)):
-        audio = render_part(one_note(pan=pan, voice="distorted guitar"), 60.0, RATE, RATE, 1)
+        audio = render_part(one_note(pan=pan, voice="distorted guitar"), TempoMap(60.0), RATE, RATE, 1)
         assert rms(audio[:, soft]) < 1e-6 < rms(audio[:, loud])
         powers.append(rms(audio))
-    middle = render_part(one_note(voice="distorted guitar"), 60.0, RATE, RATE, 1)
+    middle = render_part(one_note(voice="distorted guitar"), TempoMap(60.0), RATE, RATE, 1)
     assert powers == pytest.approx([rms(middle)] * 2, rel=0.01)
 
 
 def test_a_note_that_is_held_for_ever_is_let_go() -> None:
     rate = 8000
     frames = int((LONGEST_NOTE + 5) * rate)
-    audio = render_part(one_note(Note(0.0, 1e6, 60, 90)), 60.0, frames, rate, 1)
+    audio = render_part(one_note(Note(0.0, 1e6, 60, 90)), TempoMap(60.0), frames, rate, 1)
     assert rms(audio[int((LONGEST_NOTE - 1) * rate) : int(LONGEST_NOTE * rate)]) > 0.01
     assert not audio[int((LONGEST_NOTE + 2) * rate) :].any()
 
@@ -118,21 +121,21 @@ def test_a_note_that_is_held_for_ever_is_let_go() -> None:
 def test_notes_past_the_end_are_not_played() -> None:
     inside, past = Note(0.0, 0.5, 60, 90), Note(3.0, 1.0, 60, 90)
     np.testing.assert_array_equal(
-        render_part(one_note(inside, past), 60.0, RATE, RATE, 1),
-        render_part(one_note(inside), 60.0, RATE, RATE, 1),
+        render_part(one_note(inside, past), TempoMap(60.0), RATE, RATE, 1),
+        render_part(one_note(inside), TempoMap(60.0), RATE, RATE, 1),
     )
 
 
 def test_the_tempo_places_the_notes() -> None:
     for tempo, begin in ((60.0, 1.0), (120.0, 0.5)):
-        audio = render_part(one_note(Note(1.0, 0.2, 60, 90)), tempo, 2 * RATE, RATE, 1)
+        audio = render_part(one_note(Note(1.0, 0.2, 60, 90)), TempoMap(tempo), 2 * RATE, RATE, 1)
         onset = int(np.argmax(np.abs(audio).max(axis=1) > 0.01)) / RATE
         assert begin <= onset < begin + 0.01
 
 
 def test_what_nobody_can_play_is_refused() -> None:
     with pytest.raises(ValueError, match="no such voice: 'kazoo'"):
-        render_part(one_note(voice="kazoo"), 60.0, RATE, RATE, 1)
+        render_part(one_note(voice="kazoo"), TempoMap(60.0), RATE, RATE, 1)
     song = compose(Brief(seconds=2), 1)
     with pytest.raises(ValueError, match="no such stem: strings"):
         render(replace(song, parts=(replace(song.parts[0], stem="strings"),)), seed=1)

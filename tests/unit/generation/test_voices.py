@@ -8,6 +8,7 @@ import pytest
 from mismo_grpc.generation.composer import ACCOMPANISTS, BASSES
 from mismo_grpc.generation.score import Note, Part
 from mismo_grpc.generation.synthetic import INSTRUMENTS, VOICES, Audio, render_part
+from mismo_grpc.generation.tempo import TempoMap
 from mismo_grpc.generation.waves import hertz
 from tests.unit.generation.listening import RATE, cents, share, strongest_line
 
@@ -32,7 +33,7 @@ def part_of(
 
 
 def play(part: Part, seconds: float, seed: int = 1) -> Audio:
-    return render_part(part, TEMPO, int(seconds * RATE), RATE, seed)
+    return render_part(part, TempoMap(TEMPO), int(seconds * RATE), RATE, seed)
 
 
 @pytest.mark.parametrize(("voice", "program"), PLAYED)

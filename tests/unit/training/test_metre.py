@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mismo_grpc.analysis.arrays import Values
 from mismo_grpc.analysis.rhythm import metre_weights
 from training.metre import (
     FEATURES,
@@ -18,7 +19,7 @@ from training.metre import (
     module_text,
     shares_right,
 )
-from training.metre_songs import Example, Values
+from training.metre_songs import Example
 
 TRUE_WEIGHTS = np.array([1.5, -2.0, 0.0, 0.8, -0.5, 1.0, 0.0, -1.2])
 HYPOTHESES = 12
@@ -88,8 +89,8 @@ def test_examples_without_a_right_hypothesis_do_not_count() -> None:
         fit(useless, 0.01)
 
 
-def test_cross_validation_never_judges_a_song_by_weights_that_know_it() -> None:
-    # Weights that know a song choose right by its feature, which no other song has.
+def test_cross_validation_never_judges_a_song_by_weights_that_were_fitted_to_it() -> None:
+    # Weights that were fitted to a song choose right by its feature, which no other song has.
     songs: list[Example] = []
     for index in range(16):
         features = np.zeros((2, 8 + SCALARS))

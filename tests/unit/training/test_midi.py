@@ -36,7 +36,7 @@ def events(content: bytes) -> list[tuple[int, bytes]]:
 
 
 def test_notes_stand_at_their_beats_on_the_channel_of_their_part() -> None:
-    found = events(midi_file([BASS, DRUMS], tempo=120.0))
+    found = events(midi_file([BASS, DRUMS], TempoMap(120.0)))
     assert (0, b"\xff\x51\x03" + (500_000).to_bytes(3, "big")) in found, "microseconds a beat"
     assert (0, bytes((0xC0, 38))) in found
     assert (0, bytes((0xB0, 10, 1))) in found, "hard left"
@@ -47,7 +47,7 @@ def test_notes_stand_at_their_beats_on_the_channel_of_their_part() -> None:
 
 
 def test_a_note_that_ends_where_another_begins_ends_first() -> None:
-    found = events(midi_file([BASS], tempo=90.0))
+    found = events(midi_file([BASS], TempoMap(90.0)))
     at_one = [message for tick, message in found if tick == TICKS]
     assert at_one == [bytes((0x80, 40, 0)), bytes((0x90, 43, 90))]
 

@@ -7,6 +7,7 @@ import pytest
 
 from mismo_grpc.analysis.essentia_models.excerpts import (
     BATCH,
+    FRAME,
     HOP,
     LENGTH,
     MODEL_RATE,
@@ -21,7 +22,7 @@ from tests.unit.analysis.signals import silence, tone
 
 
 def test_an_excerpt_is_a_batch_and_the_next_one_goes_on_with_the_next_patch() -> None:
-    frames = (LENGTH - 512) // HOP + 1
+    frames = (LENGTH - FRAME) // HOP + 1
     assert (frames - PATCH_FRAMES) // PATCH_HOP_FRAMES + 1 == BATCH
     assert STEP == BATCH * PATCH_HOP_FRAMES * HOP
 

@@ -33,22 +33,14 @@ class Song:
 
 
 @cache
-def song(tempo: float, seed: int, seconds: float = 32.0) -> Song:
+def song(tempo: float, seed: int, seconds: float = 32.0, beats_per_bar: int | None = None) -> Song:
     """A composed song without its singers, which take the longest to render."""
-    composition = compose(Brief(seconds, tempo=tempo), seed)
+    composition = compose(Brief(seconds, tempo=tempo, beats_per_bar=beats_per_bar), seed)
     truth = annotate(composition)
     parts = tuple(part for part in composition.parts if part.stem != "vocals")
     stems = render(replace(composition, parts=parts), sample_rate=RATE, seed=seed)
     mix = sum(stems.values(), np.zeros((1, 2), np.float32))
     return Song(mix, tempo, truth.beats_per_bar, np.array(truth.beats), np.array(truth.downbeats))
-
-
-def waltz_seed(tempo: float, first: int = 0) -> int:
-    """The first seed from `first` on whose song has three beats in a bar."""
-    seed = first
-    while compose(Brief(4.0, tempo=tempo), seed).bars[0].beats != 3:
-        seed += 1
-    return seed
 
 
 def warped(original: Song, speed: Callable[[Times], Times]) -> Song:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import numpy as np
 
 from mismo_grpc.analysis.rhythm.pulse_tracker import _nearest
+from tests.unit.analysis.memory import peak_bytes
 
 
 def test_the_nearest_pulses_are_those_of_the_whole_table() -> None:
@@ -21,11 +20,5 @@ def test_the_pulses_of_two_hours_need_little_memory() -> None:
     # 190 a minute, and a third of them elsewhere; a table of all distances would have 1.4 GB.
     pulses = 31.6 * np.arange(22_800, dtype=np.float64)
     frames = pulses[::3] + 11.0
-    tracemalloc.start()
-    try:
-        nearest = _nearest(pulses, frames)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    np.testing.assert_array_equal(nearest, pulses[::3])
-    assert peak < 5e6
+    np.testing.assert_array_equal(_nearest(pulses, frames), pulses[::3])
+    assert peak_bytes(lambda: _nearest(pulses, frames)) < 5e6

@@ -17,7 +17,6 @@ from tests.unit.analysis.rhythm.songs import (
     drum_loop,
     f_measure,
     song,
-    waltz_seed,
     warped,
 )
 
@@ -55,7 +54,7 @@ def test_beats_bars_and_tempo_of_composed_songs(tempo: float) -> None:
 
 def test_three_beats_in_a_bar() -> None:
     tempo = 110.0
-    truth = song(tempo, waltz_seed(tempo))
+    truth = song(tempo, 1, beats_per_bar=3)
     assert truth.beats_per_bar == 3
     found = estimate_rhythm(truth.audio, RATE)
     assert found.tempo == pytest.approx(tempo, abs=0.05)

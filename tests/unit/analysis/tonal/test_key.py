@@ -7,8 +7,7 @@ import pytest
 
 from mismo_grpc.analysis.results import Key, Mode
 from mismo_grpc.analysis.tonal.key import Tonality, estimate_tonality
-from mismo_grpc.generation.composer import Brief, compose
-from mismo_grpc.generation.synthetic import render
+from tests.support.songs import song
 from tests.unit.analysis.tonal.tones import RATE, Samples, cadence, clicks, glides, noise, note, progression
 
 NOTHING = Tonality(None, None)
@@ -39,8 +38,8 @@ def test_songs_with_drums_and_voices() -> None:
     keys = ("C major", "Eb major", "F# major", "A major", "B minor", "D minor", "F# minor", "Ab minor")
     found: list[str] = []
     for seed, key in enumerate(keys):
-        stems = render(compose(Brief(16.0, key=key), seed), sample_rate=16000, seed=seed)
-        found.append(key_of(np.sum(list(stems.values()), axis=0), 16000).name)
+        composed = song(16.0, key=key, seed=seed, sample_rate=16_000)
+        found.append(key_of(composed.audio, composed.sample_rate).name)
     assert sum(name == key for name, key in zip(found, keys, strict=True)) >= 6
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from mismo_grpc.analysis.tonal.key import estimate_tonality
 from mismo_grpc.analysis.tonal.tuning import estimate_tuning
-from mismo_grpc.generation.composer import Brief, compose
-from mismo_grpc.generation.synthetic import render
+from tests.support.songs import song
 from tests.unit.analysis.tonal.tones import RATE, cadence, noise, progression
 
 
@@ -26,9 +25,7 @@ def test_tuning_at_other_rates(a4: float, rate: int) -> None:
 
 @pytest.mark.parametrize("a4", [432.0, 446.0])
 def test_tuning_of_a_song_that_is_played_at_another_speed(a4: float) -> None:
-    rate = 22050
-    stems = render(compose(Brief(12.0, key="D major"), 4), sample_rate=rate, seed=4)
-    mix = np.sum(list(stems.values()), axis=0)
+    mix, rate, _, _ = song(12.0, key="D major", seed=4)
     places = np.arange(0, len(mix) - 1, a4 / 440.0)
     varied = np.interp(places, np.arange(len(mix)), mix[:, 0]).astype(np.float32)
     assert estimate_tuning(varied, rate).a4 == pytest.approx(a4, abs=1.0)
