@@ -11,6 +11,9 @@
     │   ├── HostForbiddenError                over HTTP
     │   ├── SourcePathForbiddenError
     │   ├── SourceNotFoundError
+    │   ├── BlobUriForbiddenError
+    │   ├── NoSignedLinksError
+    │   ├── JobNotReplayableError
     │   ├── ModelUnavailableError
     │   ├── JobNotFoundError
     │   ├── StemNotFoundError
@@ -31,6 +34,12 @@
     │   ├── UploadGapError
     │   ├── UploadTooLargeError
     │   └── UploadChecksumError
+    ├── BlobError                         the blob container could not do what the server asked of it
+    │   ├── BlobStoreUnavailableError     it does not respond, or responds that it is busy
+    │   ├── BlobAccessDeniedError         wrong or expired credentials
+    │   ├── BlobContainerNotFoundError
+    │   ├── BlobNotFoundError
+    │   └── BlobChangedError              the blob was replaced while it was being read
     ├── CapacityError                     the server has no capacity now; try again later
     │   ├── QueueFullError
     │   ├── TooManyStreamsError
@@ -125,6 +134,18 @@ class SourceNotFoundError(RequestError):
     """There is no such source file."""
 
 
+class BlobUriForbiddenError(RequestError):
+    """The server may not read blobs from that place, or has no blob container."""
+
+
+class NoSignedLinksError(RequestError):
+    """The blob container cannot make links that others can fetch."""
+
+
+class JobNotReplayableError(RequestError):
+    """The job has not failed, or its source is gone."""
+
+
 class ModelUnavailableError(RequestError):
     """The named model is unknown, or its weights are not on the server."""
 
@@ -203,6 +224,30 @@ class UploadTooLargeError(UploadError):
 
 class UploadChecksumError(UploadError):
     """A checksum does not match the received bytes."""
+
+
+class BlobError(MismoError):
+    """The blob container could not do what the server asked of it."""
+
+
+class BlobStoreUnavailableError(BlobError):
+    """The blob container does not respond, or responds that it is busy."""
+
+
+class BlobAccessDeniedError(BlobError):
+    """The blob container refuses the server's credentials."""
+
+
+class BlobContainerNotFoundError(BlobError):
+    """There is no such blob container."""
+
+
+class BlobNotFoundError(BlobError):
+    """There is no such blob."""
+
+
+class BlobChangedError(BlobError):
+    """The blob was replaced while it was being read."""
 
 
 class CapacityError(MismoError):
@@ -307,6 +352,9 @@ WIRE: dict[type[MismoError], Wire] = {
     HostForbiddenError: Wire("HOST_FORBIDDEN", "PERMISSION_DENIED", 403),
     SourcePathForbiddenError: Wire("SOURCE_PATH_FORBIDDEN", "PERMISSION_DENIED", 403),
     SourceNotFoundError: Wire("SOURCE_NOT_FOUND", "NOT_FOUND", 404),
+    BlobUriForbiddenError: Wire("BLOB_URI_FORBIDDEN", "PERMISSION_DENIED", 403),
+    NoSignedLinksError: Wire("NO_SIGNED_LINKS", "FAILED_PRECONDITION", 409),
+    JobNotReplayableError: Wire("JOB_NOT_REPLAYABLE", "FAILED_PRECONDITION", 409),
     ModelUnavailableError: Wire("MODEL_UNAVAILABLE", "FAILED_PRECONDITION", 409),
     JobNotFoundError: Wire("JOB_NOT_FOUND", "NOT_FOUND", 404),
     StemNotFoundError: Wire("STEM_NOT_FOUND", "INVALID_ARGUMENT", 404),
@@ -327,6 +375,12 @@ WIRE: dict[type[MismoError], Wire] = {
     UploadGapError: Wire("UPLOAD_GAP", "OUT_OF_RANGE", 416),
     UploadTooLargeError: Wire("UPLOAD_TOO_LARGE", "INVALID_ARGUMENT", 413),
     UploadChecksumError: Wire("UPLOAD_CHECKSUM_MISMATCH", "DATA_LOSS", 422, retryable=True),
+    BlobError: Wire("BLOB_FAILED", "INTERNAL", 500),
+    BlobStoreUnavailableError: Wire("BLOB_STORE_UNAVAILABLE", "UNAVAILABLE", 503, retryable=True),
+    BlobAccessDeniedError: Wire("BLOB_ACCESS_DENIED", "FAILED_PRECONDITION", 502, retryable=True),
+    BlobContainerNotFoundError: Wire("BLOB_CONTAINER_NOT_FOUND", "FAILED_PRECONDITION", 502, retryable=True),
+    BlobNotFoundError: Wire("BLOB_NOT_FOUND", "NOT_FOUND", 404),
+    BlobChangedError: Wire("BLOB_CHANGED", "ABORTED", 409, retryable=True),
     CapacityError: Wire("OVERLOADED", "RESOURCE_EXHAUSTED", 503, retryable=True),
     QueueFullError: Wire("QUEUE_FULL", "RESOURCE_EXHAUSTED", 503, retryable=True),
     TooManyStreamsError: Wire("TOO_MANY_STREAMS", "RESOURCE_EXHAUSTED", 503, retryable=True),

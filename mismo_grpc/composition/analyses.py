@@ -13,7 +13,7 @@ from mismo_grpc.analysis.rhythm.beat_this_tracker import find_checkpoint, is_ins
 from mismo_grpc.analysis.rhythm.checkpoint_download import download_checkpoint
 from mismo_grpc.analysis.worker import NamedAnalysis
 from mismo_grpc.executors import Executors
-from mismo_grpc.jobs.job import RESULT_TYPES
+from mismo_grpc.jobs.stage_data import RESULT_TYPES
 from mismo_grpc.settings import Settings
 from mismo_grpc.stages.analysis import AnalysisStage
 from mismo_grpc.stages.basic_features import basic_features_stage

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 MAX_JSON_BYTES = 256 << 10
 MAX_DEPTH_CHARS = 64
-_NO_OPTIONS = (Stage.DECODE, Stage.ANNOTATION, Stage.GENERATION)
+_NO_OPTIONS = (Stage.DECODE, Stage.ANNOTATION, Stage.GENERATION, Stage.BLOB_UPLOAD)
 OPTIONS = {stage_name(row.stage): row for row in TABLE if row.stage not in _NO_OPTIONS}
 """Each option requests the stage of its name."""
 SHARED_FIELDS = ("track_hash", "options", "callback_url", "stem_delivery_mode", "priority")

@@ -6,19 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
-from types import MappingProxyType
 
-from mismo_grpc.analysis.loudness import LoudnessResult
-from mismo_grpc.analysis.results import (
-    BasicFeaturesResult,
-    CharacteristicsResult,
-    ChordsResult,
-    GenreResult,
-    SectionsResult,
-    TransitionResult,
-)
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError, wire
+from mismo_grpc.generation.options import GenerationOptions
+from mismo_grpc.jobs.stage_data import Stage as Stage
+from mismo_grpc.jobs.stage_data import StageData
 from mismo_grpc.jobs.stored_enum import StoredByName
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.rates import OUTPUT_RATES
@@ -55,23 +48,6 @@ class JobState(StoredByName, IntEnum):
         return self >= JobState.SUCCEEDED
 
 
-class Stage(StoredByName, IntEnum):
-    """One kind of work on a track; numbered as in the contract."""
-
-    DECODE = 1
-    STEMS = 2
-    WAVEFORMS = 3
-    LOUDNESS = 4
-    BASIC_FEATURES = 5
-    CHARACTERISTICS = 6
-    GENRE = 7
-    SECTIONS = 8
-    CHORDS = 9
-    TRANSITION = 10
-    GENERATION = 11
-    ANNOTATION = 12
-
-
 class StageState(StoredByName, IntEnum):
     """The state of one stage of a job."""
 
@@ -94,11 +70,14 @@ class SourceKind(StoredByName, StrEnum):
 
     PATH = "path"
     UPLOAD = "upload_id"
+    BLOB = "blob_uri"
+    NONE = ""
+    """A job that generates stems has no source."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The track: a path as the client sent it, or the id of an upload."""
+    """The track: a path or the URI of a blob as the client sent it, the id of an upload, or "" for none."""
 
     kind: SourceKind
     location: str
@@ -170,6 +149,10 @@ class JobOptions:
 
     stages: tuple[Stage, ...] = (Stage.STEMS,)
     stems: StemOptions = StemOptions()
+    generation: GenerationOptions | None = None
+    """Set in a job with STAGE_GENERATION."""
+    blob_prefix: str = ""
+    """The folders in the blob container that get the results; "": the job_id."""
 
 
 @dataclass(frozen=True)
@@ -229,31 +212,6 @@ class JobFailure:
         return cls(form.grpc_code, form.reason, error.message, dict(error.metadata), form.retryable)
 
 
-StageData = (
-    LoudnessResult
-    | BasicFeaturesResult
-    | CharacteristicsResult
-    | GenreResult
-    | SectionsResult
-    | ChordsResult
-    | TransitionResult
-)
-"""The result of a stage whose result is not a file; a union of the types of all such stages."""
-
-RESULT_TYPES: Mapping[Stage, type[StageData]] = MappingProxyType(
-    {
-        Stage.LOUDNESS: LoudnessResult,
-        Stage.BASIC_FEATURES: BasicFeaturesResult,
-        Stage.CHARACTERISTICS: CharacteristicsResult,
-        Stage.GENRE: GenreResult,
-        Stage.SECTIONS: SectionsResult,
-        Stage.CHORDS: ChordsResult,
-        Stage.TRANSITION: TransitionResult,
-    }
-)
-"""The type of each such stage's result."""
-
-
 @dataclass(frozen=True)
 class StageStatus:
     """One stage of a job; times are seconds since the epoch.
@@ -266,8 +224,11 @@ class StageStatus:
     started_at: float | None = None
     ended_at: float | None = None
     error: JobFailure | None = None
-    """Why the stage failed, or why a stage that it needs failed."""
+    """Why the stage failed, or why a stage that it needs failed; while it waits for another attempt, why the last
+    one failed."""
     attempts: int = 0
+    next_attempt_at: float | None = None
+    """When a stage that waits for another attempt is tried again."""
     result: StageData | None = None
     """Set when a stage succeeds whose result is not a file."""
     version: str = ""
@@ -296,6 +257,17 @@ class Artifact:
     name: str
     total_bytes: int = 0
     sha256: str = ""
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """A result in the blob container: its name below the job's prefix, its URI, and the version that was written."""
+
+    name: str
+    uri: str
+    total_bytes: int
+    sha256: str
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -344,6 +316,10 @@ class Job:
     """Seconds from submit until the frame at the newest playhead (else the first frame) was first final."""
     deleted_at: float | None = None
     """Set on the record of a deleted job, which is kept to answer a repeated request_id."""
+    dead_letter: bool = False
+    """Whether the job has failed from a cause that may pass, so that its files are kept for a replay."""
+    blobs: tuple[StoredBlob, ...] = ()
+    """What was copied to the blob container."""
 
     def with_stage(self, status: StageStatus) -> Job:
         """A copy of the job with the status of one stage replaced."""

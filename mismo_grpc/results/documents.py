@@ -14,7 +14,8 @@ from mismo_grpc import __version__
 from mismo_grpc.analysis.jams import annotation_jams
 from mismo_grpc.analysis.results import BasicFeaturesResult, ChordsResult, Mode, SectionsResult
 from mismo_grpc.errors import ArtifactNotFoundError
-from mismo_grpc.jobs.job import RESULT_TYPES, Artifact, Job, Stage, StageData, StageStatus
+from mismo_grpc.jobs.job import Artifact, Job, Stage, StageStatus
+from mismo_grpc.jobs.stage_data import RESULT_TYPES, StageData
 
 ANNOTATION = "annotation.jams"
 ANNOTATED = (Stage.BASIC_FEATURES, Stage.SECTIONS, Stage.CHORDS)

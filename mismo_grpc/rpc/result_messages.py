@@ -27,7 +27,7 @@ from mismo_grpc.analysis.results import (
     TrackComparison,
     TransitionResult,
 )
-from mismo_grpc.jobs.job import StageData
+from mismo_grpc.jobs.stage_data import StageData
 
 _MODES = {Mode.MAJOR: pb.KEY_MODE_MAJOR, Mode.MINOR: pb.KEY_MODE_MINOR}
 _ROLES = {

@@ -12,7 +12,8 @@ from mismo_grpc.analysis.pool import AnalysisPool
 from mismo_grpc.analysis.results import BasicFeaturesResult, SectionsResult
 from mismo_grpc.errors import AnalysisCrashedError, OutOfMemoryError, QueueFullError
 from mismo_grpc.executors import InThread
-from mismo_grpc.jobs.job import Job, Stage, StageData
+from mismo_grpc.jobs.job import Job, Stage
+from mismo_grpc.jobs.stage_data import StageData
 from mismo_grpc.results.documents import document_artifact, document_name, with_result
 from mismo_grpc.stages.context import StageContext
 from mismo_grpc.stages.stage import Retry, StageResult

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mismo_grpc.errors import MismoError
-from mismo_grpc.jobs.job import Artifact, Job, Stage, StageData
+from mismo_grpc.jobs.job import Artifact, Job, Stage
+from mismo_grpc.jobs.stage_data import StageData
 from mismo_grpc.stages.context import StageContext
 
 

@@ -58,6 +58,7 @@ TABLE: tuple[StageRow, ...] = (
     StageRow(Stage.TRANSITION, needs=(Stage.DECODE, Stage.BASIC_FEATURES, Stage.SECTIONS), share=2.0),
     StageRow(Stage.ANNOTATION, after=(Stage.BASIC_FEATURES, Stage.SECTIONS, Stage.CHORDS), share=0.1),
     StageRow(Stage.GENERATION, reason=_NOT_YET),
+    StageRow(Stage.BLOB_UPLOAD, reason=_NOT_YET),
 )
 """In the order in which jobs list their stages: a stage comes after the stages that it needs."""
 

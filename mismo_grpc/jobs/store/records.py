@@ -13,7 +13,8 @@ from typing import Any, cast
 from pydantic import TypeAdapter, ValidationError
 
 from mismo_grpc.errors import MismoError, StoreError
-from mismo_grpc.jobs.job import RESULT_TYPES, Job, Stage, StemOptions
+from mismo_grpc.jobs.job import Job, Stage, StemOptions
+from mismo_grpc.jobs.stage_data import RESULT_TYPES
 from mismo_grpc.separation.device import DeviceInfo
 
 _JOB = TypeAdapter(Job)

@@ -16,7 +16,7 @@ from mismo_grpc.analysis.loudness import measure_loudness
 from mismo_grpc.analysis.mix import MixFile
 from mismo_grpc.analysis.worker import NamedAnalysis, name_of
 from mismo_grpc.composition.analyses import MODULES
-from mismo_grpc.jobs.job import RESULT_TYPES
+from mismo_grpc.jobs.stage_data import RESULT_TYPES
 
 
 @pytest.mark.parametrize("stage", RESULT_TYPES)

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from mismo_grpc.jobs.job import Job, JobState, Stage, StageData, StageState
+from mismo_grpc.jobs.job import Job, JobState, Stage, StageState
+from mismo_grpc.jobs.stage_data import StageData
 from tests.support import results
 from tests.unit.orchestration.place import (
     GPU,

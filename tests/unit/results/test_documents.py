@@ -11,7 +11,6 @@ import pytest
 from mismo_grpc.analysis.results import Key, Mode
 from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.jobs.job import (
-    RESULT_TYPES,
     Job,
     JobOptions,
     JobState,
@@ -19,10 +18,10 @@ from mismo_grpc.jobs.job import (
     Source,
     SourceKind,
     Stage,
-    StageData,
     StageState,
     StageStatus,
 )
+from mismo_grpc.jobs.stage_data import RESULT_TYPES, StageData
 from mismo_grpc.jobs.store.records import job_from_json, job_to_json
 from mismo_grpc.results.documents import (
     DOCUMENTS,

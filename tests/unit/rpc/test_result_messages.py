@@ -13,7 +13,8 @@ from mismo.analysis.v1 import results_pb2 as pb
 from mismo.analysis.v1 import stage_pb2
 from mismo_grpc.analysis import results
 from mismo_grpc.analysis.results import Key, KeyRelation, Mode, SectionRole
-from mismo_grpc.jobs.job import RESULT_TYPES, Stage, StageData
+from mismo_grpc.jobs.job import Stage
+from mismo_grpc.jobs.stage_data import RESULT_TYPES, StageData
 from mismo_grpc.rpc import result_messages
 from mismo_grpc.rpc.result_messages import add_result, comparison_message, key_message
 from tests.support.results import (

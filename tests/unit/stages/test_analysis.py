@@ -13,8 +13,9 @@ import pytest
 from mismo_grpc.analysis.inputs import AnalysisInputs
 from mismo_grpc.analysis.pool import AnalysisPool
 from mismo_grpc.audio.encode import Encoding
-from mismo_grpc.jobs.job import JobFailure, Priority, Stage, StageData, StageState, StageStatus
+from mismo_grpc.jobs.job import JobFailure, Priority, Stage, StageState, StageStatus
 from mismo_grpc.jobs.repository import ActiveJob
+from mismo_grpc.jobs.stage_data import StageData
 from mismo_grpc.separation.stems import StemLayout
 from mismo_grpc.stages.analysis import AnalysisStage
 from mismo_grpc.stages.annotation import AnnotationStage

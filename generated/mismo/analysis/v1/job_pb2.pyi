@@ -50,14 +50,16 @@ class Source(_message.Message):
     def __init__(self, path: _Optional[str] = ..., upload_id: _Optional[str] = ..., blob_uri: _Optional[str] = ...) -> None: ...
 
 class JobOptions(_message.Message):
-    __slots__ = ("stages", "stems", "generation")
+    __slots__ = ("stages", "stems", "generation", "blob_upload")
     STAGES_FIELD_NUMBER: _ClassVar[int]
     STEMS_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
+    BLOB_UPLOAD_FIELD_NUMBER: _ClassVar[int]
     stages: _containers.RepeatedScalarFieldContainer[_stage_pb2.Stage]
     stems: _stage_pb2.StemOptions
     generation: _stage_pb2.GenerationOptions
-    def __init__(self, stages: _Optional[_Iterable[_Union[_stage_pb2.Stage, str]]] = ..., stems: _Optional[_Union[_stage_pb2.StemOptions, _Mapping]] = ..., generation: _Optional[_Union[_stage_pb2.GenerationOptions, _Mapping]] = ...) -> None: ...
+    blob_upload: _stage_pb2.BlobUploadOptions
+    def __init__(self, stages: _Optional[_Iterable[_Union[_stage_pb2.Stage, str]]] = ..., stems: _Optional[_Union[_stage_pb2.StemOptions, _Mapping]] = ..., generation: _Optional[_Union[_stage_pb2.GenerationOptions, _Mapping]] = ..., blob_upload: _Optional[_Union[_stage_pb2.BlobUploadOptions, _Mapping]] = ...) -> None: ...
 
 class Callback(_message.Message):
     __slots__ = ("url",)
@@ -109,8 +111,20 @@ class Artifact(_message.Message):
     sha256: str
     def __init__(self, name: _Optional[str] = ..., content_type: _Optional[str] = ..., total_bytes: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
 
+class StoredBlob(_message.Message):
+    __slots__ = ("name", "uri", "total_bytes", "sha256")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    URI_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uri: str
+    total_bytes: int
+    sha256: str
+    def __init__(self, name: _Optional[str] = ..., uri: _Optional[str] = ..., total_bytes: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
+
 class Job(_message.Message):
-    __slots__ = ("job_id", "run_id", "revision", "state", "priority", "source", "options", "labels", "model", "fallback_from", "create_time", "start_time", "end_time", "expire_time", "delete_time", "stages", "progress", "stem_set", "error", "artifacts", "warnings", "time_to_first_audio", "time_to_playhead_audio")
+    __slots__ = ("job_id", "run_id", "revision", "state", "priority", "source", "options", "labels", "model", "fallback_from", "create_time", "start_time", "end_time", "expire_time", "delete_time", "stages", "progress", "stem_set", "error", "artifacts", "warnings", "time_to_first_audio", "time_to_playhead_audio", "dead_letter", "blobs")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +155,8 @@ class Job(_message.Message):
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     TIME_TO_FIRST_AUDIO_FIELD_NUMBER: _ClassVar[int]
     TIME_TO_PLAYHEAD_AUDIO_FIELD_NUMBER: _ClassVar[int]
+    DEAD_LETTER_FIELD_NUMBER: _ClassVar[int]
+    BLOBS_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     run_id: str
     revision: int
@@ -164,4 +180,6 @@ class Job(_message.Message):
     warnings: _containers.RepeatedScalarFieldContainer[str]
     time_to_first_audio: _duration_pb2.Duration
     time_to_playhead_audio: _duration_pb2.Duration
-    def __init__(self, job_id: _Optional[str] = ..., run_id: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[JobState, str]] = ..., priority: _Optional[_Union[Priority, str]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., options: _Optional[_Union[JobOptions, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., model: _Optional[str] = ..., fallback_from: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stages: _Optional[_Iterable[_Union[_stage_pb2.StageStatus, _Mapping]]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., stem_set: _Optional[_Union[StemSetInfo, _Mapping]] = ..., error: _Optional[_Union[_stage_pb2.JobError, _Mapping]] = ..., artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., time_to_first_audio: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., time_to_playhead_audio: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    dead_letter: bool
+    blobs: _containers.RepeatedCompositeFieldContainer[StoredBlob]
+    def __init__(self, job_id: _Optional[str] = ..., run_id: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[JobState, str]] = ..., priority: _Optional[_Union[Priority, str]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., options: _Optional[_Union[JobOptions, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., model: _Optional[str] = ..., fallback_from: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stages: _Optional[_Iterable[_Union[_stage_pb2.StageStatus, _Mapping]]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., stem_set: _Optional[_Union[StemSetInfo, _Mapping]] = ..., error: _Optional[_Union[_stage_pb2.JobError, _Mapping]] = ..., artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., time_to_first_audio: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., time_to_playhead_audio: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., dead_letter: _Optional[bool] = ..., blobs: _Optional[_Iterable[_Union[StoredBlob, _Mapping]]] = ...) -> None: ...

@@ -79,6 +79,11 @@ class JobServiceStub:
                 request_serializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.DeleteJobRequest.SerializeToString,
                 response_deserializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.DeleteJobResponse.FromString,
                 _registered_method=True)
+        self.ReplayJob = channel.unary_unary(
+                '/mismo.analysis.v1.JobService/ReplayJob',
+                request_serializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.ReplayJobRequest.SerializeToString,
+                response_deserializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.ReplayJobResponse.FromString,
+                _registered_method=True)
         self.CompareTracks = channel.unary_unary(
                 '/mismo.analysis.v1.JobService/CompareTracks',
                 request_serializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.CompareTracksRequest.SerializeToString,
@@ -150,6 +155,14 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplayJob(self, request, context):
+        """Tries a failed job once more as a new run: stages that have a result keep it. FAILED_PRECONDITION, reason
+        JOB_NOT_REPLAYABLE, if the job has not failed or its source is gone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CompareTracks(self, request, context):
         """How well one analysed track follows another in a mix. Both jobs need the result of STAGE_TRANSITION; otherwise
         FAILED_PRECONDITION, reason JOB_NOT_READY.
@@ -200,6 +213,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.DeleteJob,
                     request_deserializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.DeleteJobRequest.FromString,
                     response_serializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.DeleteJobResponse.SerializeToString,
+            ),
+            'ReplayJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayJob,
+                    request_deserializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.ReplayJobRequest.FromString,
+                    response_serializer=mismo_dot_analysis_dot_v1_dot_job__service__pb2.ReplayJobResponse.SerializeToString,
             ),
             'CompareTracks': grpc.unary_unary_rpc_method_handler(
                     servicer.CompareTracks,
@@ -428,6 +446,33 @@ class JobService:
             '/mismo.analysis.v1.JobService/DeleteJob',
             mismo_dot_analysis_dot_v1_dot_job__service__pb2.DeleteJobRequest.SerializeToString,
             mismo_dot_analysis_dot_v1_dot_job__service__pb2.DeleteJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mismo.analysis.v1.JobService/ReplayJob',
+            mismo_dot_analysis_dot_v1_dot_job__service__pb2.ReplayJobRequest.SerializeToString,
+            mismo_dot_analysis_dot_v1_dot_job__service__pb2.ReplayJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,10 @@ class JobServiceStub:
     """Changes priority or playhead of a job that has not ended."""
     DeleteJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.DeleteJobResponse]
     """Ends a job and removes its files."""
+    ReplayJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ReplayJobRequest, _job_service_pb2.ReplayJobResponse]
+    """Tries a failed job once more as a new run: stages that have a result keep it. FAILED_PRECONDITION, reason
+    JOB_NOT_REPLAYABLE, if the job has not failed or its source is gone.
+    """
     CompareTracks: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CompareTracksRequest, _job_service_pb2.CompareTracksResponse]
     """How well one analysed track follows another in a mix. Both jobs need the result of STAGE_TRANSITION; otherwise
     FAILED_PRECONDITION, reason JOB_NOT_READY.
@@ -85,6 +89,10 @@ class JobServiceAsyncStub(JobServiceStub):
     """Changes priority or playhead of a job that has not ended."""
     DeleteJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.DeleteJobResponse]  # type: ignore[assignment]
     """Ends a job and removes its files."""
+    ReplayJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ReplayJobRequest, _job_service_pb2.ReplayJobResponse]  # type: ignore[assignment]
+    """Tries a failed job once more as a new run: stages that have a result keep it. FAILED_PRECONDITION, reason
+    JOB_NOT_REPLAYABLE, if the job has not failed or its source is gone.
+    """
     CompareTracks: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CompareTracksRequest, _job_service_pb2.CompareTracksResponse]  # type: ignore[assignment]
     """How well one analysed track follows another in a mix. Both jobs need the result of STAGE_TRANSITION; otherwise
     FAILED_PRECONDITION, reason JOB_NOT_READY.
@@ -161,6 +169,16 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.DeleteJobResponse, _abc.Awaitable[_job_service_pb2.DeleteJobResponse]]:
         """Ends a job and removes its files."""
+
+    @_abc_1.abstractmethod
+    def ReplayJob(
+        self,
+        request: _job_service_pb2.ReplayJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.ReplayJobResponse, _abc.Awaitable[_job_service_pb2.ReplayJobResponse]]:
+        """Tries a failed job once more as a new run: stages that have a result keep it. FAILED_PRECONDITION, reason
+        JOB_NOT_REPLAYABLE, if the job has not failed or its source is gone.
+        """
 
     @_abc_1.abstractmethod
     def CompareTracks(

@@ -28,6 +28,7 @@ class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STAGE_TRANSITION: _ClassVar[Stage]
     STAGE_GENERATION: _ClassVar[Stage]
     STAGE_ANNOTATION: _ClassVar[Stage]
+    STAGE_BLOB_UPLOAD: _ClassVar[Stage]
 
 class StageState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -51,6 +52,7 @@ STAGE_CHORDS: Stage
 STAGE_TRANSITION: Stage
 STAGE_GENERATION: Stage
 STAGE_ANNOTATION: Stage
+STAGE_BLOB_UPLOAD: Stage
 STAGE_STATE_UNSPECIFIED: StageState
 STAGE_STATE_PENDING: StageState
 STAGE_STATE_RUNNING: StageState
@@ -86,7 +88,7 @@ class StemOptions(_message.Message):
     def __init__(self, model: _Optional[str] = ..., stem_names: _Optional[_Iterable[str]] = ..., two_stems: _Optional[str] = ..., playhead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., shifts: _Optional[int] = ..., overlap: _Optional[float] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ...) -> None: ...
 
 class GenerationOptions(_message.Message):
-    __slots__ = ("target_stems", "target_bpm", "duration", "style", "chord_progression", "prompt", "temperature", "random_seed")
+    __slots__ = ("target_stems", "target_bpm", "duration", "style", "chord_progression", "prompt", "temperature", "random_seed", "key", "generator")
     TARGET_STEMS_FIELD_NUMBER: _ClassVar[int]
     TARGET_BPM_FIELD_NUMBER: _ClassVar[int]
     DURATION_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +97,8 @@ class GenerationOptions(_message.Message):
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     RANDOM_SEED_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    GENERATOR_FIELD_NUMBER: _ClassVar[int]
     target_stems: _containers.RepeatedScalarFieldContainer[str]
     target_bpm: float
     duration: _duration_pb2.Duration
@@ -103,7 +107,15 @@ class GenerationOptions(_message.Message):
     prompt: str
     temperature: float
     random_seed: int
-    def __init__(self, target_stems: _Optional[_Iterable[str]] = ..., target_bpm: _Optional[float] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., style: _Optional[str] = ..., chord_progression: _Optional[_Iterable[str]] = ..., prompt: _Optional[str] = ..., temperature: _Optional[float] = ..., random_seed: _Optional[int] = ...) -> None: ...
+    key: str
+    generator: str
+    def __init__(self, target_stems: _Optional[_Iterable[str]] = ..., target_bpm: _Optional[float] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., style: _Optional[str] = ..., chord_progression: _Optional[_Iterable[str]] = ..., prompt: _Optional[str] = ..., temperature: _Optional[float] = ..., random_seed: _Optional[int] = ..., key: _Optional[str] = ..., generator: _Optional[str] = ...) -> None: ...
+
+class BlobUploadOptions(_message.Message):
+    __slots__ = ("prefix",)
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    prefix: str
+    def __init__(self, prefix: _Optional[str] = ...) -> None: ...
 
 class JobError(_message.Message):
     __slots__ = ("code", "reason", "message", "metadata", "retryable")
@@ -143,13 +155,14 @@ class LoudnessResult(_message.Message):
     def __init__(self, integrated_lufs: _Optional[float] = ..., loudness_range_lu: _Optional[float] = ..., max_momentary_lufs: _Optional[float] = ..., max_short_term_lufs: _Optional[float] = ..., true_peak_dbtp: _Optional[float] = ..., sample_peak_dbfs: _Optional[float] = ...) -> None: ...
 
 class StageStatus(_message.Message):
-    __slots__ = ("stage", "state", "start_time", "end_time", "error", "attempts", "loudness", "basic_features", "characteristics", "genre", "sections", "chords", "transition")
+    __slots__ = ("stage", "state", "start_time", "end_time", "error", "attempts", "next_attempt_time", "loudness", "basic_features", "characteristics", "genre", "sections", "chords", "transition")
     STAGE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_ATTEMPT_TIME_FIELD_NUMBER: _ClassVar[int]
     LOUDNESS_FIELD_NUMBER: _ClassVar[int]
     BASIC_FEATURES_FIELD_NUMBER: _ClassVar[int]
     CHARACTERISTICS_FIELD_NUMBER: _ClassVar[int]
@@ -163,6 +176,7 @@ class StageStatus(_message.Message):
     end_time: _timestamp_pb2.Timestamp
     error: JobError
     attempts: int
+    next_attempt_time: _timestamp_pb2.Timestamp
     loudness: LoudnessResult
     basic_features: _results_pb2.BasicFeaturesResult
     characteristics: _results_pb2.CharacteristicsResult
@@ -170,4 +184,4 @@ class StageStatus(_message.Message):
     sections: _results_pb2.SectionsResult
     chords: _results_pb2.ChordsResult
     transition: _results_pb2.TransitionResult
-    def __init__(self, stage: _Optional[_Union[Stage, str]] = ..., state: _Optional[_Union[StageState, str]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., attempts: _Optional[int] = ..., loudness: _Optional[_Union[LoudnessResult, _Mapping]] = ..., basic_features: _Optional[_Union[_results_pb2.BasicFeaturesResult, _Mapping]] = ..., characteristics: _Optional[_Union[_results_pb2.CharacteristicsResult, _Mapping]] = ..., genre: _Optional[_Union[_results_pb2.GenreResult, _Mapping]] = ..., sections: _Optional[_Union[_results_pb2.SectionsResult, _Mapping]] = ..., chords: _Optional[_Union[_results_pb2.ChordsResult, _Mapping]] = ..., transition: _Optional[_Union[_results_pb2.TransitionResult, _Mapping]] = ...) -> None: ...
+    def __init__(self, stage: _Optional[_Union[Stage, str]] = ..., state: _Optional[_Union[StageState, str]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., attempts: _Optional[int] = ..., next_attempt_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., loudness: _Optional[_Union[LoudnessResult, _Mapping]] = ..., basic_features: _Optional[_Union[_results_pb2.BasicFeaturesResult, _Mapping]] = ..., characteristics: _Optional[_Union[_results_pb2.CharacteristicsResult, _Mapping]] = ..., genre: _Optional[_Union[_results_pb2.GenreResult, _Mapping]] = ..., sections: _Optional[_Union[_results_pb2.SectionsResult, _Mapping]] = ..., chords: _Optional[_Union[_results_pb2.ChordsResult, _Mapping]] = ..., transition: _Optional[_Union[_results_pb2.TransitionResult, _Mapping]] = ...) -> None: ...

@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from mismo.analysis.v1 import audio_pb2 as _audio_pb2
 from mismo.analysis.v1 import job_pb2 as _job_pb2
 from google.protobuf.internal import containers as _containers
@@ -400,3 +401,23 @@ class GetArtifactResponse(_message.Message):
     data: bytes
     crc32c: int
     def __init__(self, artifact: _Optional[_Union[_job_pb2.Artifact, _Mapping]] = ..., run_id: _Optional[str] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ..., crc32c: _Optional[int] = ...) -> None: ...
+
+class CreateBlobLinkRequest(_message.Message):
+    __slots__ = ("job_id", "expected_run_id", "name", "ttl")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    expected_run_id: str
+    name: str
+    ttl: _duration_pb2.Duration
+    def __init__(self, job_id: _Optional[str] = ..., expected_run_id: _Optional[str] = ..., name: _Optional[str] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class CreateBlobLinkResponse(_message.Message):
+    __slots__ = ("url", "expire_time")
+    URL_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, url: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

@@ -68,6 +68,11 @@ class TransferServiceStub:
                 request_serializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.GetArtifactRequest.SerializeToString,
                 response_deserializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.GetArtifactResponse.FromString,
                 _registered_method=True)
+        self.CreateBlobLink = channel.unary_unary(
+                '/mismo.analysis.v1.TransferService/CreateBlobLink',
+                request_serializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.CreateBlobLinkRequest.SerializeToString,
+                response_deserializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.CreateBlobLinkResponse.FromString,
+                _registered_method=True)
 
 
 class TransferServiceServicer:
@@ -119,6 +124,14 @@ class TransferServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateBlobLink(self, request, context):
+        """A link to a result in the blob container that anyone can fetch with HTTP GET until it expires. FAILED_PRECONDITION,
+        reason NO_SIGNED_LINKS, if the container cannot sign links (file://).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TransferServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -151,6 +164,11 @@ def add_TransferServiceServicer_to_server(servicer, server):
                     servicer.GetArtifact,
                     request_deserializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.GetArtifactRequest.FromString,
                     response_serializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.GetArtifactResponse.SerializeToString,
+            ),
+            'CreateBlobLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateBlobLink,
+                    request_deserializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.CreateBlobLinkRequest.FromString,
+                    response_serializer=mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.CreateBlobLinkResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -319,6 +337,33 @@ class TransferService:
             '/mismo.analysis.v1.TransferService/GetArtifact',
             mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.GetArtifactRequest.SerializeToString,
             mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.GetArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateBlobLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mismo.analysis.v1.TransferService/CreateBlobLink',
+            mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.CreateBlobLinkRequest.SerializeToString,
+            mismo_dot_analysis_dot_v1_dot_transfer__service__pb2.CreateBlobLinkResponse.FromString,
             options,
             channel_credentials,
             insecure,

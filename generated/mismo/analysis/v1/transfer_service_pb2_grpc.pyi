@@ -49,6 +49,10 @@ class TransferServiceStub:
     """Peaks of the stems for drawing; while the job runs, of the frames that are final."""
     GetArtifact: _grpc.UnaryStreamMultiCallable[_transfer_service_pb2.GetArtifactRequest, _transfer_service_pb2.GetArtifactResponse]
     """A file of a job in chunks."""
+    CreateBlobLink: _grpc.UnaryUnaryMultiCallable[_transfer_service_pb2.CreateBlobLinkRequest, _transfer_service_pb2.CreateBlobLinkResponse]
+    """A link to a result in the blob container that anyone can fetch with HTTP GET until it expires. FAILED_PRECONDITION,
+    reason NO_SIGNED_LINKS, if the container cannot sign links (file://).
+    """
 
 @_typing.type_check_only
 class TransferServiceAsyncStub(TransferServiceStub):
@@ -71,6 +75,10 @@ class TransferServiceAsyncStub(TransferServiceStub):
     """Peaks of the stems for drawing; while the job runs, of the frames that are final."""
     GetArtifact: _aio.UnaryStreamMultiCallable[_transfer_service_pb2.GetArtifactRequest, _transfer_service_pb2.GetArtifactResponse]  # type: ignore[assignment]
     """A file of a job in chunks."""
+    CreateBlobLink: _aio.UnaryUnaryMultiCallable[_transfer_service_pb2.CreateBlobLinkRequest, _transfer_service_pb2.CreateBlobLinkResponse]  # type: ignore[assignment]
+    """A link to a result in the blob container that anyone can fetch with HTTP GET until it expires. FAILED_PRECONDITION,
+    reason NO_SIGNED_LINKS, if the container cannot sign links (file://).
+    """
 
 class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
     """Moves audio: tracks in, stems out.
@@ -126,5 +134,15 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_transfer_service_pb2.GetArtifactResponse], _abc.AsyncIterator[_transfer_service_pb2.GetArtifactResponse]]:
         """A file of a job in chunks."""
+
+    @_abc_1.abstractmethod
+    def CreateBlobLink(
+        self,
+        request: _transfer_service_pb2.CreateBlobLinkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_service_pb2.CreateBlobLinkResponse, _abc.Awaitable[_transfer_service_pb2.CreateBlobLinkResponse]]:
+        """A link to a result in the blob container that anyone can fetch with HTTP GET until it expires. FAILED_PRECONDITION,
+        reason NO_SIGNED_LINKS, if the container cannot sign links (file://).
+        """
 
 def add_TransferServiceServicer_to_server(servicer: TransferServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -153,12 +153,15 @@ def test_a_record_keeps_its_form() -> None:
     assert job_from_json(FULL_RECORD) == FULL_JOB
     kept = json.loads(FULL_RECORD)
     for stage in kept["stages"]:
-        stage |= {"result": None, "version": ""}
+        stage |= {"result": None, "version": "", "next_attempt_at": None}
+    kept["options"] |= {"generation": None, "blob_prefix": ""}
     since = {
         "playhead_moved": False,
         "result_bytes": 0,
         "time_to_playhead_audio": None,
         "deleted_at": None,
+        "dead_letter": False,
+        "blobs": [],
     }
     assert json.loads(job_to_json(FULL_JOB)) == kept | since
     assert job_from_json(job_to_json(FULL_JOB)) == FULL_JOB

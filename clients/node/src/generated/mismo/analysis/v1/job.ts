@@ -6,7 +6,7 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Duration } from "../../../google/protobuf/duration.js";
 import { Timestamp } from "../../../google/protobuf/timestamp.js";
 import { Encoding, FrameRange } from "./audio.js";
-import { GenerationOptions, JobError, Stage, StageStatus, StemOptions } from "./stage.js";
+import { BlobUploadOptions, GenerationOptions, JobError, Stage, StageStatus, StemOptions } from "./stage.js";
 
 export const protobufPackage = "mismo.analysis.v1";
 
@@ -40,7 +40,7 @@ export enum JobState {
 
 /** Where the track comes from. */
 export interface Source {
-  /** Exactly one of these. */
+  /** Exactly one of these; none in a job with STAGE_GENERATION. */
   location:
     | //
     /** An absolute path on the server, inside its allowed roots. */
@@ -49,7 +49,10 @@ export interface Source {
     /** A complete upload. */
     { $case: "uploadId"; value: string }
     | //
-    /** s3://, az://, https:// or file://. Not served yet. */
+    /**
+     * A blob in the server's container, or below one of its allowed sources: az://container/path, s3://bucket/key,
+     * the https:// address of either, or file:///path if paths are allowed.
+     */
     { $case: "blobUri"; value: string }
     | undefined;
 }
@@ -65,8 +68,12 @@ export interface JobOptions {
   stems:
     | StemOptions
     | undefined;
-  /** Options of STAGE_GENERATION. Not served yet. */
-  generation: GenerationOptions | undefined;
+  /** Options of STAGE_GENERATION. */
+  generation:
+    | GenerationOptions
+    | undefined;
+  /** Options of STAGE_BLOB_UPLOAD. */
+  blobUpload: BlobUploadOptions | undefined;
 }
 
 /** Where to report the outcome of each stage: a POST of JSON, whose stems are links to the HTTP gateway. */
@@ -118,6 +125,17 @@ export interface Artifact {
   contentType: string;
   totalBytes: number;
   /** Of the content, lower-case hex; empty for an archive that the server makes while it is read. */
+  sha256: string;
+}
+
+/** A result in the server's blob container. */
+export interface StoredBlob {
+  /** Relative to the job's prefix, such as "stems/vocals.wav". */
+  name: string;
+  /** az://container/path, s3://bucket/key or file:///path. */
+  uri: string;
+  totalBytes: number;
+  /** Of the content, lower-case hex. */
   sha256: string;
 }
 
@@ -175,7 +193,16 @@ export interface Job {
    * From submit to the final frame at the playhead: when a player could begin. Where two segments overlap at the
    * playhead, both are needed, and this is later than time_to_first_audio.
    */
-  timeToPlayheadAudio: Duration | undefined;
+  timeToPlayheadAudio:
+    | Duration
+    | undefined;
+  /**
+   * The job failed although it was tried again, or from a cause that may pass: its files are kept until it expires, so
+   * that ReplayJob can try once more.
+   */
+  deadLetter: boolean;
+  /** What STAGE_BLOB_UPLOAD has copied. */
+  blobs: StoredBlob[];
 }
 
 export interface Job_LabelsEntry {
@@ -282,7 +309,7 @@ export const Source: MessageFns<Source> = {
 };
 
 function createBaseJobOptions(): JobOptions {
-  return { stages: [], stems: undefined, generation: undefined };
+  return { stages: [], stems: undefined, generation: undefined, blobUpload: undefined };
 }
 
 export const JobOptions: MessageFns<JobOptions> = {
@@ -299,6 +326,9 @@ export const JobOptions: MessageFns<JobOptions> = {
     }
     if (message.generation !== undefined) {
       GenerationOptions.encode(message.generation, writer.uint32(26).fork()).join();
+    }
+    if (message.blobUpload !== undefined) {
+      BlobUploadOptions.encode(message.blobUpload, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -350,6 +380,14 @@ export const JobOptions: MessageFns<JobOptions> = {
             message.generation = GenerationOptions.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.blobUpload = BlobUploadOptions.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -373,6 +411,9 @@ export const JobOptions: MessageFns<JobOptions> = {
       : undefined;
     message.generation = (object.generation !== undefined && object.generation !== null)
       ? GenerationOptions.fromPartial(object.generation)
+      : undefined;
+    message.blobUpload = (object.blobUpload !== undefined && object.blobUpload !== null)
+      ? BlobUploadOptions.fromPartial(object.blobUpload)
       : undefined;
     return message;
   },
@@ -754,6 +795,97 @@ export const Artifact: MessageFns<Artifact> = {
   },
 };
 
+function createBaseStoredBlob(): StoredBlob {
+  return { name: "", uri: "", totalBytes: 0, sha256: "" };
+}
+
+export const StoredBlob: MessageFns<StoredBlob> = {
+  encode(message: StoredBlob, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.uri !== "") {
+      writer.uint32(18).string(message.uri);
+    }
+    if (message.totalBytes !== 0) {
+      writer.uint32(24).int64(message.totalBytes);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(34).string(message.sha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoredBlob {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoredBlob();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.uri = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.totalBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StoredBlob>): StoredBlob {
+    return StoredBlob.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StoredBlob>): StoredBlob {
+    const message = createBaseStoredBlob();
+    message.name = object.name ?? "";
+    message.uri = object.uri ?? "";
+    message.totalBytes = object.totalBytes ?? 0;
+    message.sha256 = object.sha256 ?? "";
+    return message;
+  },
+};
+
 function createBaseJob(): Job {
   return {
     jobId: "",
@@ -779,6 +911,8 @@ function createBaseJob(): Job {
     warnings: [],
     timeToFirstAudio: undefined,
     timeToPlayheadAudio: undefined,
+    deadLetter: false,
+    blobs: [],
   };
 }
 
@@ -852,6 +986,12 @@ export const Job: MessageFns<Job> = {
     }
     if (message.timeToPlayheadAudio !== undefined) {
       Duration.encode(message.timeToPlayheadAudio, writer.uint32(186).fork()).join();
+    }
+    if (message.deadLetter !== false) {
+      writer.uint32(192).bool(message.deadLetter);
+    }
+    for (const v of message.blobs) {
+      StoredBlob.encode(v!, writer.uint32(202).fork()).join();
     }
     return writer;
   },
@@ -1056,6 +1196,22 @@ export const Job: MessageFns<Job> = {
             message.timeToPlayheadAudio = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.deadLetter = reader.bool();
+            continue;
+          }
+          case 25: {
+            if (tag !== 202) {
+              break;
+            }
+
+            message.blobs.push(StoredBlob.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1118,6 +1274,8 @@ export const Job: MessageFns<Job> = {
     message.timeToPlayheadAudio = (object.timeToPlayheadAudio !== undefined && object.timeToPlayheadAudio !== null)
       ? Duration.fromPartial(object.timeToPlayheadAudio)
       : undefined;
+    message.deadLetter = object.deadLetter ?? false;
+    message.blobs = object.blobs?.map((e) => StoredBlob.fromPartial(e)) || [];
     return message;
   },
 };

@@ -86,6 +86,8 @@ export interface ListJobsRequest {
   states: JobState[];
   /** All of these. */
   labels: { [key: string]: string };
+  /** Only jobs with `dead_letter`. */
+  deadLetters: boolean;
 }
 
 export interface ListJobsRequest_LabelsEntry {
@@ -247,6 +249,15 @@ export interface DeleteJobRequest {
 }
 
 export interface DeleteJobResponse {
+}
+
+export interface ReplayJobRequest {
+  jobId: string;
+  expectedRunId: string;
+}
+
+export interface ReplayJobResponse {
+  job: Job | undefined;
 }
 
 export interface CompareTracksRequest {
@@ -699,7 +710,7 @@ export const GetJobResponse: MessageFns<GetJobResponse> = {
 };
 
 function createBaseListJobsRequest(): ListJobsRequest {
-  return { pageSize: 0, pageToken: "", states: [], labels: {} };
+  return { pageSize: 0, pageToken: "", states: [], labels: {}, deadLetters: false };
 }
 
 export const ListJobsRequest: MessageFns<ListJobsRequest> = {
@@ -720,6 +731,9 @@ export const ListJobsRequest: MessageFns<ListJobsRequest> = {
     globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
       ListJobsRequest_LabelsEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
     });
+    if (message.deadLetters !== false) {
+      writer.uint32(40).bool(message.deadLetters);
+    }
     return writer;
   },
 
@@ -781,6 +795,14 @@ export const ListJobsRequest: MessageFns<ListJobsRequest> = {
             }
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.deadLetters = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -810,6 +832,7 @@ export const ListJobsRequest: MessageFns<ListJobsRequest> = {
       },
       {},
     );
+    message.deadLetters = object.deadLetters ?? false;
     return message;
   },
 };
@@ -2374,6 +2397,128 @@ export const DeleteJobResponse: MessageFns<DeleteJobResponse> = {
   },
 };
 
+function createBaseReplayJobRequest(): ReplayJobRequest {
+  return { jobId: "", expectedRunId: "" };
+}
+
+export const ReplayJobRequest: MessageFns<ReplayJobRequest> = {
+  encode(message: ReplayJobRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
+    }
+    if (message.expectedRunId !== "") {
+      writer.uint32(18).string(message.expectedRunId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplayJobRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplayJobRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expectedRunId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReplayJobRequest>): ReplayJobRequest {
+    return ReplayJobRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReplayJobRequest>): ReplayJobRequest {
+    const message = createBaseReplayJobRequest();
+    message.jobId = object.jobId ?? "";
+    message.expectedRunId = object.expectedRunId ?? "";
+    return message;
+  },
+};
+
+function createBaseReplayJobResponse(): ReplayJobResponse {
+  return { job: undefined };
+}
+
+export const ReplayJobResponse: MessageFns<ReplayJobResponse> = {
+  encode(message: ReplayJobResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== undefined) {
+      Job.encode(message.job, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplayJobResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplayJobResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = Job.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReplayJobResponse>): ReplayJobResponse {
+    return ReplayJobResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReplayJobResponse>): ReplayJobResponse {
+    const message = createBaseReplayJobResponse();
+    message.job = (object.job !== undefined && object.job !== null) ? Job.fromPartial(object.job) : undefined;
+    return message;
+  },
+};
+
 function createBaseCompareTracksRequest(): CompareTracksRequest {
   return { outgoingJobId: "", incomingJobId: "", maxCuePairs: 0 };
 }
@@ -2600,6 +2745,19 @@ export const JobServiceService = {
     responseDeserialize: (value: Buffer): DeleteJobResponse => DeleteJobResponse.decode(value),
   },
   /**
+   * Tries a failed job once more as a new run: stages that have a result keep it. FAILED_PRECONDITION, reason
+   * JOB_NOT_REPLAYABLE, if the job has not failed or its source is gone.
+   */
+  replayJob: {
+    path: "/mismo.analysis.v1.JobService/ReplayJob" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReplayJobRequest): Buffer => Buffer.from(ReplayJobRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReplayJobRequest => ReplayJobRequest.decode(value),
+    responseSerialize: (value: ReplayJobResponse): Buffer => Buffer.from(ReplayJobResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReplayJobResponse => ReplayJobResponse.decode(value),
+  },
+  /**
    * How well one analysed track follows another in a mix. Both jobs need the result of STAGE_TRANSITION; otherwise
    * FAILED_PRECONDITION, reason JOB_NOT_READY.
    */
@@ -2632,6 +2790,11 @@ export interface JobServiceServer extends UntypedServiceImplementation {
   updateJob: handleUnaryCall<UpdateJobRequest, UpdateJobResponse>;
   /** Ends a job and removes its files. */
   deleteJob: handleUnaryCall<DeleteJobRequest, DeleteJobResponse>;
+  /**
+   * Tries a failed job once more as a new run: stages that have a result keep it. FAILED_PRECONDITION, reason
+   * JOB_NOT_REPLAYABLE, if the job has not failed or its source is gone.
+   */
+  replayJob: handleUnaryCall<ReplayJobRequest, ReplayJobResponse>;
   /**
    * How well one analysed track follows another in a mix. Both jobs need the result of STAGE_TRANSITION; otherwise
    * FAILED_PRECONDITION, reason JOB_NOT_READY.
@@ -2749,6 +2912,25 @@ export interface JobServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteJobResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Tries a failed job once more as a new run: stages that have a result keep it. FAILED_PRECONDITION, reason
+   * JOB_NOT_REPLAYABLE, if the job has not failed or its source is gone.
+   */
+  replayJob(
+    request: ReplayJobRequest,
+    callback: (error: ServiceError | null, response: ReplayJobResponse) => void,
+  ): ClientUnaryCall;
+  replayJob(
+    request: ReplayJobRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReplayJobResponse) => void,
+  ): ClientUnaryCall;
+  replayJob(
+    request: ReplayJobRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReplayJobResponse) => void,
   ): ClientUnaryCall;
   /**
    * How well one analysed track follows another in a mix. Both jobs need the result of STAGE_TRANSITION; otherwise

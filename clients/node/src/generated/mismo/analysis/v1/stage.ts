@@ -42,10 +42,15 @@ export enum Stage {
   CHORDS = 9,
   /** TRANSITION - Where to mix in and out, phrases, energy. */
   TRANSITION = 10,
-  /** GENERATION - Not served yet. */
+  /** GENERATION - Makes stems anew, without a source; the only asked stage of its job. They are streamed and read like separated ones. */
   GENERATION = 11,
   /** ANNOTATION - Writes the artifact annotation.jams: tempo, key, beats, sections and chords. Part of every job with one of these. */
   ANNOTATION = 12,
+  /**
+   * BLOB_UPLOAD - Copies the results to the server's blob container. Part of every job if the server has a container; a job whose
+   * results cannot be copied fails.
+   */
+  BLOB_UPLOAD = 13,
   UNRECOGNIZED = -1,
 }
 
@@ -89,16 +94,36 @@ export interface StemOptions {
   output: OutputOptions | undefined;
 }
 
-/** Options of STAGE_GENERATION. Not served yet. */
+/** Options of STAGE_GENERATION. The same options give the same bytes on the same server. */
 export interface GenerationOptions {
+  /** Any of vocals, drums, bass, guitar, piano, synth, other; at least one. */
   targetStems: string[];
+  /** Beats a minute, 40 to 240; 0: 120. */
   targetBpm: number;
-  duration: Duration | undefined;
+  /** Unset: 10 s. */
+  duration:
+    | Duration
+    | undefined;
+  /** Such as "rock" or "jazz"; empty: the seed decides. */
   style: string;
+  /** One chord symbol for each bar, such as "Am7" or "C/E", repeated to the end; empty: the seed decides. */
   chordProgression: string[];
+  /** A description in words, for generators that understand one. */
   prompt: string;
+  /** How much chance has a say, above 0 and at most 2; 0: 1. */
   temperature: number;
+  /** 0 to 2^63 - 1. */
   randomSeed: number;
+  /** A note and a mode, such as "A minor"; empty: that of the chords, else the seed decides. */
+  key: string;
+  /** "synthetic" or "musicgen"; empty: the server's default. */
+  generator: string;
+}
+
+/** Where STAGE_BLOB_UPLOAD copies the results to. */
+export interface BlobUploadOptions {
+  /** Folders in the server's container, such as "albums/42"; empty: the job_id. */
+  prefix: string;
 }
 
 /** What went wrong while a job ran. */
@@ -156,12 +181,16 @@ export interface StageStatus {
   endTime:
     | Date
     | undefined;
-  /** Set if it failed or was skipped. */
+  /** Set if it failed or was skipped; also while it waits for its next attempt: why the last one failed. */
   error:
     | JobError
     | undefined;
   /** Times that the stage was begun, retries included. Going on after a restart is no new attempt. */
   attempts: number;
+  /** When a stage whose last attempt failed is tried again. */
+  nextAttemptTime:
+    | Date
+    | undefined;
   /** Set once it has succeeded, for stages with a result of their own. Stems, waveforms and annotations are files. */
   result:
     | { $case: "loudness"; value: LoudnessResult }
@@ -390,6 +419,8 @@ function createBaseGenerationOptions(): GenerationOptions {
     prompt: "",
     temperature: 0,
     randomSeed: 0,
+    key: "",
+    generator: "",
   };
 }
 
@@ -418,6 +449,12 @@ export const GenerationOptions: MessageFns<GenerationOptions> = {
     }
     if (message.randomSeed !== 0) {
       writer.uint32(64).int64(message.randomSeed);
+    }
+    if (message.key !== "") {
+      writer.uint32(74).string(message.key);
+    }
+    if (message.generator !== "") {
+      writer.uint32(82).string(message.generator);
     }
     return writer;
   },
@@ -499,6 +536,22 @@ export const GenerationOptions: MessageFns<GenerationOptions> = {
             message.randomSeed = longToNumber(reader.int64());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.generator = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -526,6 +579,63 @@ export const GenerationOptions: MessageFns<GenerationOptions> = {
     message.prompt = object.prompt ?? "";
     message.temperature = object.temperature ?? 0;
     message.randomSeed = object.randomSeed ?? 0;
+    message.key = object.key ?? "";
+    message.generator = object.generator ?? "";
+    return message;
+  },
+};
+
+function createBaseBlobUploadOptions(): BlobUploadOptions {
+  return { prefix: "" };
+}
+
+export const BlobUploadOptions: MessageFns<BlobUploadOptions> = {
+  encode(message: BlobUploadOptions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.prefix !== "") {
+      writer.uint32(10).string(message.prefix);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BlobUploadOptions {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBlobUploadOptions();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.prefix = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BlobUploadOptions>): BlobUploadOptions {
+    return BlobUploadOptions.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BlobUploadOptions>): BlobUploadOptions {
+    const message = createBaseBlobUploadOptions();
+    message.prefix = object.prefix ?? "";
     return message;
   },
 };
@@ -841,6 +951,7 @@ function createBaseStageStatus(): StageStatus {
     endTime: undefined,
     error: undefined,
     attempts: 0,
+    nextAttemptTime: undefined,
     result: undefined,
   };
 }
@@ -864,6 +975,9 @@ export const StageStatus: MessageFns<StageStatus> = {
     }
     if (message.attempts !== 0) {
       writer.uint32(48).int32(message.attempts);
+    }
+    if (message.nextAttemptTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.nextAttemptTime), writer.uint32(58).fork()).join();
     }
     switch (message.result?.$case) {
       case "loudness":
@@ -952,6 +1066,14 @@ export const StageStatus: MessageFns<StageStatus> = {
             message.attempts = reader.int32();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.nextAttemptTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
           case 16: {
             if (tag !== 130) {
               break;
@@ -1033,6 +1155,7 @@ export const StageStatus: MessageFns<StageStatus> = {
       ? JobError.fromPartial(object.error)
       : undefined;
     message.attempts = object.attempts ?? 0;
+    message.nextAttemptTime = object.nextAttemptTime ?? undefined;
     switch (object.result?.$case) {
       case "loudness": {
         if (object.result?.value !== undefined && object.result?.value !== null) {

@@ -20,6 +20,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Duration } from "../../../google/protobuf/duration.js";
+import { Timestamp } from "../../../google/protobuf/timestamp.js";
 import { Encoding, FrameRange } from "./audio.js";
 import { Artifact } from "./job.js";
 
@@ -412,6 +413,20 @@ export interface GetArtifactResponse {
   data: Buffer;
   /** CRC-32C of data. */
   crc32c: number;
+}
+
+export interface CreateBlobLinkRequest {
+  jobId: string;
+  expectedRunId: string;
+  /** A name of Job.blobs, such as "stems/vocals.wav". */
+  name: string;
+  /** 1 s to 7 days; unset: 1 hour. */
+  ttl: Duration | undefined;
+}
+
+export interface CreateBlobLinkResponse {
+  url: string;
+  expireTime: Date | undefined;
 }
 
 function createBaseUploadAudioRequest(): UploadAudioRequest {
@@ -3411,6 +3426,164 @@ export const GetArtifactResponse: MessageFns<GetArtifactResponse> = {
   },
 };
 
+function createBaseCreateBlobLinkRequest(): CreateBlobLinkRequest {
+  return { jobId: "", expectedRunId: "", name: "", ttl: undefined };
+}
+
+export const CreateBlobLinkRequest: MessageFns<CreateBlobLinkRequest> = {
+  encode(message: CreateBlobLinkRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jobId !== "") {
+      writer.uint32(10).string(message.jobId);
+    }
+    if (message.expectedRunId !== "") {
+      writer.uint32(18).string(message.expectedRunId);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.ttl !== undefined) {
+      Duration.encode(message.ttl, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateBlobLinkRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateBlobLinkRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jobId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expectedRunId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.ttl = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CreateBlobLinkRequest>): CreateBlobLinkRequest {
+    return CreateBlobLinkRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreateBlobLinkRequest>): CreateBlobLinkRequest {
+    const message = createBaseCreateBlobLinkRequest();
+    message.jobId = object.jobId ?? "";
+    message.expectedRunId = object.expectedRunId ?? "";
+    message.name = object.name ?? "";
+    message.ttl = (object.ttl !== undefined && object.ttl !== null) ? Duration.fromPartial(object.ttl) : undefined;
+    return message;
+  },
+};
+
+function createBaseCreateBlobLinkResponse(): CreateBlobLinkResponse {
+  return { url: "", expireTime: undefined };
+}
+
+export const CreateBlobLinkResponse: MessageFns<CreateBlobLinkResponse> = {
+  encode(message: CreateBlobLinkResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.expireTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.expireTime), writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateBlobLinkResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateBlobLinkResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CreateBlobLinkResponse>): CreateBlobLinkResponse {
+    return CreateBlobLinkResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreateBlobLinkResponse>): CreateBlobLinkResponse {
+    const message = createBaseCreateBlobLinkResponse();
+    message.url = object.url ?? "";
+    message.expireTime = object.expireTime ?? undefined;
+    return message;
+  },
+};
+
 /**
  * Moves audio: tracks in, stems out.
  *
@@ -3480,6 +3653,21 @@ export const TransferServiceService = {
     responseSerialize: (value: GetArtifactResponse): Buffer => Buffer.from(GetArtifactResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetArtifactResponse => GetArtifactResponse.decode(value),
   },
+  /**
+   * A link to a result in the blob container that anyone can fetch with HTTP GET until it expires. FAILED_PRECONDITION,
+   * reason NO_SIGNED_LINKS, if the container cannot sign links (file://).
+   */
+  createBlobLink: {
+    path: "/mismo.analysis.v1.TransferService/CreateBlobLink" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CreateBlobLinkRequest): Buffer =>
+      Buffer.from(CreateBlobLinkRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CreateBlobLinkRequest => CreateBlobLinkRequest.decode(value),
+    responseSerialize: (value: CreateBlobLinkResponse): Buffer =>
+      Buffer.from(CreateBlobLinkResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CreateBlobLinkResponse => CreateBlobLinkResponse.decode(value),
+  },
 } as const;
 
 export interface TransferServiceServer extends UntypedServiceImplementation {
@@ -3495,6 +3683,11 @@ export interface TransferServiceServer extends UntypedServiceImplementation {
   readWaveform: handleServerStreamingCall<ReadWaveformRequest, ReadWaveformResponse>;
   /** A file of a job in chunks. */
   getArtifact: handleServerStreamingCall<GetArtifactRequest, GetArtifactResponse>;
+  /**
+   * A link to a result in the blob container that anyone can fetch with HTTP GET until it expires. FAILED_PRECONDITION,
+   * reason NO_SIGNED_LINKS, if the container cannot sign links (file://).
+   */
+  createBlobLink: handleUnaryCall<CreateBlobLinkRequest, CreateBlobLinkResponse>;
 }
 
 export interface TransferServiceClient extends Client {
@@ -3552,6 +3745,25 @@ export interface TransferServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<GetArtifactResponse>;
+  /**
+   * A link to a result in the blob container that anyone can fetch with HTTP GET until it expires. FAILED_PRECONDITION,
+   * reason NO_SIGNED_LINKS, if the container cannot sign links (file://).
+   */
+  createBlobLink(
+    request: CreateBlobLinkRequest,
+    callback: (error: ServiceError | null, response: CreateBlobLinkResponse) => void,
+  ): ClientUnaryCall;
+  createBlobLink(
+    request: CreateBlobLinkRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CreateBlobLinkResponse) => void,
+  ): ClientUnaryCall;
+  createBlobLink(
+    request: CreateBlobLinkRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CreateBlobLinkResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const TransferServiceClient = makeGenericClientConstructor(
@@ -3571,6 +3783,18 @@ export type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
+
+function toTimestamp(date: Date): Timestamp {
+  const seconds = Math.trunc(date.getTime() / 1_000);
+  const nanos = (date.getTime() % 1_000) * 1_000_000;
+  return { seconds, nanos };
+}
+
+function fromTimestamp(t: Timestamp): Date {
+  let millis = (t.seconds || 0) * 1_000;
+  millis += (t.nanos || 0) / 1_000_000;
+  return new globalThis.Date(millis);
+}
 
 function longToNumber(int64: { toString(): string }): number {
   const num = globalThis.Number(int64.toString());
