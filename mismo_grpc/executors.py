@@ -57,10 +57,12 @@ class Executors:
         """Writes uploads and results, reads archives and bodies, removes trees."""
         self.checksum = Threads("checksum", CHECKSUM_THREADS)
         """Reads whole files for their checksums."""
+        self.generator = Threads("generator", 1)
+        """Renders one block of generated stems after the other."""
         self.model = Threads("model", MODEL_THREADS)
         """Loads models."""
 
     def close(self) -> None:
         """Closes all pools; see `Threads.close`."""
-        for threads in (self.player, self.bulk, self.checksum, self.model):
+        for threads in (self.player, self.bulk, self.checksum, self.generator, self.model):
             threads.close()

@@ -120,6 +120,13 @@ class Settings(BaseSettings):
         description="jobs that run at once; others wait in the queue, highest priority first",
     )
 
+    # Generation
+    mock_generation: bool = Field(
+        default=True,
+        validation_alias=AliasChoices("MISMO_MOCK_GENERATION", "MOCK_GENERATION"),
+        description="generator of jobs that name none; true: synthetic, false: musicgen",
+    )
+
     # Jobs and files
     jobs_dir: Path = Field(
         default=Path("jobs"),
@@ -161,6 +168,12 @@ class Settings(BaseSettings):
         default=3600.0, gt=0, description="an unfinished upload is removed after this time without a chunk"
     )
     max_track_seconds: float = Field(default=6 * 3600.0, gt=0, description="longest track that is accepted")
+
+    # Blobs
+    blob_container: str = Field(
+        default="",
+        description="where results are copied to: az://container, s3://bucket or file:///folder",
+    )
 
     # Streams and shutdown
     max_streams: int = Field(

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mismo_grpc.analysis.pool import AnalysisPool
 from mismo_grpc.composition.analyses import analysis_stages, build_analyses
+from mismo_grpc.composition.blobs import open_blobs
+from mismo_grpc.composition.generators import build_generators
 from mismo_grpc.composition.persistence import Persistence
 from mismo_grpc.composition.separation import SeparationParts
 from mismo_grpc.executors import Executors
-from mismo_grpc.orchestration.admission import Admission
+from mismo_grpc.jobs.job import Stage
+from mismo_grpc.orchestration.admission import NO_CONTAINER, Admission
+from mismo_grpc.orchestration.blob_links import BlobLinks
 from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.orchestration.server_status import ServerStatus
 from mismo_grpc.orchestration.service import Jobs
+from mismo_grpc.orchestration.sources import Sources
 from mismo_grpc.orchestration.stem_readers import StemReaders
 from mismo_grpc.orchestration.submissions import Submissions
 from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.results.sweeper import Sweeper
 from mismo_grpc.settings import Settings
-from mismo_grpc.stages.analysis import AnalysisStage
 from mismo_grpc.stages.annotation import AnnotationStage
+from mismo_grpc.stages.blob_upload import BlobUploadStage
 from mismo_grpc.stages.decode import DecodeStage, TrackDecoder
+from mismo_grpc.stages.generation import GenerationStage
 from mismo_grpc.stages.stage import StageWork
 from mismo_grpc.stages.stems import StemsStage
 from mismo_grpc.stages.waveforms import WaveformsStage
@@ -58,10 +63,39 @@ def build_orchestration(
     stem_files = StemFileCache(executors.player)
     analyses = build_analyses(settings)
     analysing = analysis_stages(analyses, settings, executors)
-    admission = _build_admission(settings, executors, persistence, separation, analysing)
+    generators = build_generators(settings)
+    blobs = open_blobs(settings, executors)
+    sources = Sources(
+        persistence.uploads,
+        blobs.sources,
+        roots=settings.allowed_path_prefixes,
+        paths_allowed=settings.allow_file_paths,
+        max_track_seconds=settings.max_track_seconds,
+        max_bytes=settings.max_upload_bytes,
+        bulk=executors.bulk,
+        checksum=executors.checksum,
+    )
+    admission = Admission(
+        repository,
+        sources,
+        persistence.uploads,
+        separation.catalog,
+        disk,
+        runs,
+        default_model=separation.default_model,
+        wanted_model=settings.model,
+        disk_reserve=settings.disk_reserve_bytes,
+        default_ttl=default_ttl,
+        device=separation.engines.device,
+        device_now=separation.engines.device_now,
+        checksum=executors.checksum,
+        generators=generators,
+        has_container=blobs.container is not None,
+        version_of={work.stage: work.version for work in analysing},
+    )
     decoder = TrackDecoder(
         runs,
-        resolve=admission.resolve,
+        resolve=sources.resolve,
         sample_rate_of=lambda model: separation.catalog.describe(model).sample_rate,
         max_track_seconds=settings.max_track_seconds,
         disk=disk,
@@ -69,7 +103,13 @@ def build_orchestration(
         boot=boot,
     )
     works: list[StageWork] = [
-        DecodeStage(decoder),
+        DecodeStage(
+            decoder,
+            blobs.sources,
+            max_bytes=settings.max_upload_bytes,
+            disk=disk,
+            disk_reserve=settings.disk_reserve_bytes,
+        ),
         StemsStage(
             runs,
             stem_files,
@@ -83,6 +123,16 @@ def build_orchestration(
         WaveformsStage(runs, disk=disk, disk_reserve=settings.disk_reserve_bytes, bulk=executors.bulk),
         *analysing,
         AnnotationStage(bulk=executors.bulk),
+        GenerationStage(
+            runs,
+            stem_files,
+            generators,
+            disk=disk,
+            disk_reserve=settings.disk_reserve_bytes,
+            bulk=executors.bulk,
+            generate=executors.generator,
+        ),
+        BlobUploadStage(blobs.container, bulk=executors.bulk),
     ]
     runner = JobRunner(repository, runs, works, default_ttl=default_ttl, bulk=executors.bulk)
     queue = JobQueue(repository, runner.run, settings.max_concurrent_jobs)
@@ -105,6 +155,7 @@ def build_orchestration(
         Submissions(repository, queue, admission, runs, persistence.uploads, settings.queue_capacity),
         separation.scheduler,
         executors,
+        BlobLinks(repository, blobs.container),
         epoch=epoch,
         queue_capacity=settings.queue_capacity,
         segment_seconds=separation.pace.seconds,
@@ -119,33 +170,6 @@ def build_orchestration(
         default_model=separation.default_model,
         used_by_jobs=lambda: sweeper.used_bytes,
         started_at=repository.now(),
+        stage_reasons={Stage.BLOB_UPLOAD: lambda: "" if blobs.container is not None else NO_CONTAINER},
     )
     return OrchestrationParts(stem_files, decoder, analyses, runner, jobs, sweeper, status)
-
-
-def _build_admission(
-    settings: Settings,
-    executors: Executors,
-    persistence: Persistence,
-    separation: SeparationParts,
-    analysing: Sequence[AnalysisStage],
-) -> Admission:
-    return Admission(
-        persistence.repository,
-        persistence.uploads,
-        separation.catalog,
-        persistence.disk,
-        persistence.runs,
-        roots=settings.allowed_path_prefixes,
-        paths_allowed=settings.allow_file_paths,
-        default_model=separation.default_model,
-        wanted_model=settings.model,
-        max_track_seconds=settings.max_track_seconds,
-        disk_reserve=settings.disk_reserve_bytes,
-        default_ttl=settings.job_retention_hours * 3600,
-        device=separation.engines.device,
-        device_now=separation.engines.device_now,
-        bulk=executors.bulk,
-        checksum=executors.checksum,
-        version_of={work.stage: work.version for work in analysing},
-    )

@@ -15,15 +15,17 @@ import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
+from mismo_grpc.delivery.timestamps import timestamp
+from mismo_grpc.delivery.worker_body import worker_document
 from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.callbacks import stage_named
 from mismo_grpc.jobs.job import DeliveryMode, Job, Stage, StageState, StageStatus
+from mismo_grpc.jobs.stage_data import STEM_STAGES
 from mismo_grpc.results.documents import stage_document
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.storage.run_files import RunFiles
@@ -161,6 +163,8 @@ class Bodies:
             raise
 
     def _callback(self, job: Job, stage: str, at: float) -> Body:
+        if job.delivery.mode is DeliveryMode.BLOB:
+            return _body(worker_document(job, at), {}, self._in_thread)
         status = job.stage(stage_named(stage))
         succeeded = status.state is StageState.SUCCEEDED
         frame: dict[str, object] = {
@@ -171,7 +175,7 @@ class Bodies:
         }
         if not succeeded:
             return _body({**frame, "error": _error(status)}, {}, self._in_thread)
-        if status.stage is not Stage.STEMS:
+        if status.stage not in STEM_STAGES:
             return _body({**frame, "data": self._data(job, status)}, {}, self._in_thread)
         with _Stems(self._runs, job, self._in_thread) as stems:
             return stems.body(lambda data: {**frame, "data": data}, job.delivery.mode, self._waveforms)
@@ -256,11 +260,6 @@ class _Stems:
             os.close(file.descriptor)
 
 
-def timestamp(seconds: float) -> str:
-    """Seconds since the epoch as in 2025-10-29T12:34:56.789Z."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _body(document: Mapping[str, object], files: Mapping[str, _StemFile], in_thread: InThread) -> Body:
     """Renders the document as JSON with files in place of their placeholders, which occur in the files' order."""
     rest = json.dumps(document, separators=(",", ":")).encode("ascii")
@@ -286,7 +285,8 @@ def _base64(file: _StemFile, offset: int) -> bytes:
 
 def _processing_seconds(job: Job) -> float:
     """From the begin of the job to the last stem."""
-    ended = job.stage(Stage.STEMS).ended_at
+    status = job.stem_status
+    ended = None if status is None else status.ended_at
     if job.started_at is None or ended is None:
         return 0.0
     return round(max(0.0, ended - job.started_at), 3)

@@ -21,7 +21,12 @@ from mismo_grpc.jobs.job import Source, SourceKind
 
 FORM_OVERHEAD_BYTES = 1 << 20
 """The fields that a form may have besides its file."""
-FIELDS = {"source.path": "file_path", "source.upload_id": "file", "job_id": "track_hash"}
+FIELDS = {
+    "source.path": "file_path",
+    "source.blob_uri": "blob_uri",
+    "source.upload_id": "file",
+    "job_id": "track_hash",
+}
 """The names of fields in errors, mapped to the names in this API."""
 
 router = APIRouter(tags=["jobs"])
@@ -67,7 +72,8 @@ async def submit(request: Request) -> dict[str, object]:
             return await _submit_form(request, services)
         if kind == "application/json":
             submission = from_json(await whole_body(request, MAX_JSON_BYTES), services.check_url)
-            return await _accept(services, submission, submission.path_source)
+            assert submission.source is not None
+            return await _accept(services, submission, submission.source)
     raise UnsupportedContentTypeError(
         "Content-Type must be application/json or multipart/form-data", field="Content-Type"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mismo_grpc.delivery.body import timestamp
+from mismo_grpc.delivery.timestamps import timestamp
 from mismo_grpc.jobs.callbacks import CallbackRow, stage_name, told_stages
 from mismo_grpc.jobs.event_log import JobView
 from mismo_grpc.jobs.job import Job, JobFailure, JobState, StageState, StageStatus
@@ -77,6 +77,10 @@ def job_view(
         "model": job.model,
         "fallback_from": job.fallback_from or None,
         "warnings": list(job.warnings),
+        "blobs": [
+            {"name": b.name, "uri": b.uri, "url": b.url, "size_bytes": b.total_bytes, "sha256": b.sha256}
+            for b in job.blobs
+        ],
         "error": _error(job.error),
         "callbacks": [
             {

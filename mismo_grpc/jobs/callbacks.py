@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from mismo_grpc.jobs.job import Job, Stage
+from mismo_grpc.jobs.job import DeliveryMode, Job, Stage
+from mismo_grpc.jobs.stage_data import STEM_STAGES
 
 
 class CallbackState(StrEnum):
@@ -52,13 +53,16 @@ def callbacks_due(
 ) -> tuple[CallbackRow, ...]:
     """The callbacks that a change of a job causes: one for each requested stage that has just ended.
 
-    Their times are `now`.
+    Jobs that deliver to the blob container have a single callback, when the job ends. Their times are `now`.
 
     `before` is None for a job that is stored for the first time.
     """
     url = job.delivery.callback_url
     if not url:
         return ()
+    if job.delivery.mode is DeliveryMode.BLOB:
+        ended = job.state.ended and not (before is not None and before.state.ended)
+        return (CallbackRow(new_id(), job.job_id, job.run_id, job_kind(job), url, now, now),) if ended else ()
     return tuple(
         CallbackRow(new_id(), job.job_id, job.run_id, stage_name(stage), url, now, now)
         for stage in told_stages(job)
@@ -68,14 +72,22 @@ def callbacks_due(
 
 def told_stages(job: Job) -> tuple[Stage, ...]:
     """The stages that have callbacks: the requested ones that have a result of their own."""
-    return tuple(stage for stage in job.options.stages if stage not in (Stage.DECODE, Stage.ANNOTATION))
+    return tuple(stage for stage in job.options.stages if stage not in _NOT_TOLD)
+
+
+_NOT_TOLD = (Stage.DECODE, Stage.ANNOTATION, Stage.BLOB_UPLOAD)
+
+
+def job_kind(job: Job) -> str:
+    """The name of a job's single callback: "generation" or "analysis"."""
+    return "generation" if job.has(Stage.GENERATION) else "analysis"
 
 
 def _may_be_told(job: Job, stage: Stage) -> bool:
     """Whether a stage can be reported. The callback of the stems contains the waveforms, so it waits for them."""
     if not job.has_ended(stage):
         return False
-    waits = stage is Stage.STEMS and job.has_result_of(stage) and job.has(Stage.WAVEFORMS)
+    waits = stage in STEM_STAGES and job.has_result_of(stage) and job.has(Stage.WAVEFORMS)
     return not waits or job.has_ended(Stage.WAVEFORMS)
 
 

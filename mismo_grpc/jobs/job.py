@@ -10,8 +10,8 @@ from enum import IntEnum, StrEnum
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError, wire
 from mismo_grpc.generation.options import GenerationOptions
+from mismo_grpc.jobs.stage_data import STEM_STAGES, StageData
 from mismo_grpc.jobs.stage_data import Stage as Stage
-from mismo_grpc.jobs.stage_data import StageData
 from mismo_grpc.jobs.stored_enum import StoredByName
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.rates import OUTPUT_RATES
@@ -19,6 +19,8 @@ from mismo_grpc.separation.stems import StemLayout
 
 JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,128}")
 RESERVED_JOB_IDS = frozenset({".", "..", ".mismo"})
+BLOB_FOLDER_PATTERN = re.compile(r"[A-Za-z0-9._-]+")
+MAX_PREFIX_CHARS = 512
 MAX_SHIFTS = 20
 MAX_PLAYHEAD_SECONDS = 1e7
 MAX_LABELS = 64
@@ -84,11 +86,15 @@ class Source:
 
 
 class DeliveryMode(StoredByName, StrEnum):
-    """How a callback delivers the stems: as links to fetch, as paths on a shared disk, or in its body."""
+    """How a callback delivers the stems: as links to fetch, as paths on a shared disk, or in its body.
+
+    BLOB: one callback at the end of the job has the addresses of all results in the blob container.
+    """
 
     POLL = "poll"
     PATH = "path"
     CALLBACK = "callback"
+    BLOB = "blob"
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,14 @@ class JobOptions:
     blob_prefix: str = ""
     """The folders in the blob container that get the results; "": the job_id."""
 
+    def __post_init__(self) -> None:
+        if (self.generation is not None) != (Stage.GENERATION in self.stages):
+            raise InvalidFieldError(
+                "options.generation and STAGE_GENERATION among options.stages go together; give both or none",
+                field="options.generation",
+            )
+        check_blob_prefix(self.blob_prefix)
+
 
 @dataclass(frozen=True)
 class JobRequest:
@@ -184,6 +198,19 @@ class JobRequest:
                 )
         if self.result_ttl is not None and not 0 < self.result_ttl < 1e9:
             raise InvalidFieldError("result_ttl must be greater than 0", field="result_ttl")
+
+
+def check_blob_prefix(prefix: str) -> None:
+    """Raises InvalidFieldError unless the prefix ("" for none) names folders that every blob store can have."""
+    names = prefix.split("/") if prefix else []
+    if len(prefix) > MAX_PREFIX_CHARS or not all(
+        BLOB_FOLDER_PATTERN.fullmatch(name) and not name.startswith(".") for name in names
+    ):
+        raise InvalidFieldError(
+            f"options.blob_upload.prefix must be folder names of A-Z a-z 0-9 . _ - separated by /, as in 'albums/42', "
+            f"at most {MAX_PREFIX_CHARS} characters in all; no name begins with a dot",
+            field="options.blob_upload.prefix",
+        )
 
 
 def check_job_id(job_id: str) -> None:
@@ -261,10 +288,14 @@ class Artifact:
 
 @dataclass(frozen=True)
 class StoredBlob:
-    """A result in the blob container: its name below the job's prefix, its URI, and the version that was written."""
+    """A result in the blob container.
+
+    `name` is its name below the job's prefix, `url` its address for HTTP clients, `version` the one that was written.
+    """
 
     name: str
     uri: str
+    url: str
     total_bytes: int
     sha256: str
     version: str = ""
@@ -341,6 +372,17 @@ class Job:
     def stage(self, stage: Stage) -> StageStatus:
         """The status of one stage."""
         return next(s for s in self.stages if s.stage is stage)
+
+    @property
+    def stem_status(self) -> StageStatus | None:
+        """The status of the stage that makes the stem files, None if the job makes none."""
+        return next((s for s in self.stages if s.stage in STEM_STAGES), None)
+
+    @property
+    def has_stem_files(self) -> bool:
+        """Whether the stage that makes the stem files has succeeded."""
+        status = self.stem_status
+        return status is not None and status.state is StageState.SUCCEEDED
 
     def has(self, stage: Stage) -> bool:
         """Whether the stage is part of the job."""

@@ -20,6 +20,7 @@ from mismo_grpc.jobs.job import Job, StageStatus
 from mismo_grpc.jobs.store.port import JobStore
 from mismo_grpc.separation.engine import Separation
 from mismo_grpc.separation.ranges import RangeSet
+from mismo_grpc.separation.stems import StemSet
 from mismo_grpc.storage.disk_reserve import DiskReserve
 
 T = TypeVar("T")
@@ -35,6 +36,8 @@ class ActiveJob:
     event_log: JobEventLog
     ready: RangeSet = field(default_factory=RangeSet)
     separation: Separation | None = None
+    stems: StemSet | None = None
+    """The stem files that a running stage writes, of `separation` or of a generator."""
     task: asyncio.Task[None] | None = None
     cancelling: bool = False
     separating_since: float | None = None
@@ -49,6 +52,12 @@ class ActiveJob:
     """Wakes readers of the stems when frames become final, before that is stored and published, and when the job or one
     of its stages changes. The event log wakes the watchers of the job."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @classmethod
+    def of(cls, job: Job) -> ActiveJob:
+        """The job as it was stored; finished stems are ready."""
+        whole = [(0, job.layout.total_frames)] if job.layout is not None and job.has_stem_files else []
+        return cls(job, JobEventLog(job.revision), RangeSet(whole))
 
 
 class JobRepository:

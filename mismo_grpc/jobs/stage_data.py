@@ -36,6 +36,9 @@ class Stage(StoredByName, IntEnum):
     BLOB_UPLOAD = 13
 
 
+STEM_STAGES = (Stage.STEMS, Stage.GENERATION)
+"""The stages that make stem files; a job has at most one of them."""
+
 StageData = (
     LoudnessResult
     | BasicFeaturesResult

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from mismo_grpc.errors import MismoError, ModelUnavailableError
+from mismo_grpc.errors import InvalidFieldError, MismoError, ModelUnavailableError, NotSupportedYetError
 from mismo_grpc.executors import InThread
+from mismo_grpc.generation.generators import Generators
 from mismo_grpc.jobs.job import (
     Artifact,
     Job,
     JobOptions,
     JobRequest,
     JobState,
-    Source,
     SourceKind,
     Stage,
-    StageState,
     StageStatus,
     StemOptions,
 )
 from mismo_grpc.jobs.repository import JobRepository
-from mismo_grpc.jobs.store.records import KEY_WITHOUT_STEMS, cache_key, model_fingerprint_of, result_key
-from mismo_grpc.orchestration.sources import check_audio, resolve_path
+from mismo_grpc.jobs.store.records import (
+    GENERATED_KEY,
+    KEY_WITHOUT_STEMS,
+    cache_key,
+    model_fingerprint_of,
+    result_key,
+)
+from mismo_grpc.orchestration.earlier_results import with_earlier_result
+from mismo_grpc.orchestration.sources import CheckedSource, Sources
 from mismo_grpc.results.disk_room import mix_bytes, stems_bytes
-from mismo_grpc.results.documents import document_artifacts
 from mismo_grpc.results.reuse import take_over_result
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.catalog import EMBEDDED_MODEL, ModelCatalog, ModelDescription, ModelState
@@ -41,9 +47,10 @@ from mismo_grpc.stages.table import check_asked, needed_by, with_needs
 from mismo_grpc.storage.disk import Disk, disk_errors
 from mismo_grpc.uploads.uploads import Uploads
 
-HASHED_AT_SUBMIT_BYTES = 256 << 20
-"""Larger sources never reuse an earlier result, because hashing them would delay the first audio."""
-HASH_BLOCK_BYTES = 1 << 20
+NO_CONTAINER = (
+    "this server has no blob container; leave it out, or have BLOB_CONTAINER_NAME and AZURE_STORAGE_CONNECTION_STRING, "
+    "or MISMO_BLOB_CONTAINER, set"
+)
 
 
 @dataclass(frozen=True)
@@ -64,45 +71,39 @@ class Admission:
     def __init__(
         self,
         repository: JobRepository,
+        sources: Sources,
         uploads: Uploads,
         catalog: ModelCatalog,
         disk: Disk,
         runs: Runs,
         *,
-        roots: Sequence[Path],
-        paths_allowed: bool,
         default_model: Callable[[], str],
         wanted_model: str,
-        max_track_seconds: float,
         disk_reserve: int,
         default_ttl: float,
         device: Callable[[], Awaitable[DeviceInfo]],
         device_now: Callable[[], DeviceInfo | None],
-        bulk: InThread,
         checksum: InThread,
+        generators: Generators,
+        has_container: bool,
         version_of: Mapping[Stage, Callable[[], str]] = MappingProxyType({}),
     ) -> None:
         self._repository = repository
+        self.sources = sources
         self._uploads = uploads
         self._catalog = catalog
         self._disk = disk
         self._runs = runs
-        self._roots = tuple(roots)
-        self._paths_allowed = paths_allowed
         self._default_model = default_model
         self._wanted_model = wanted_model
-        self._max_track_seconds = max_track_seconds
         self._disk_reserve = disk_reserve
         self._default_ttl = default_ttl
         self._device = device
         self._device_now = device_now
-        self._bulk = bulk
         self._checksum = checksum
+        self._generators = generators
+        self._has_container = has_container
         self._version_of = version_of
-
-    def resolve(self, source: Source) -> Path:
-        """The file of a path source, checked again; blocks. Raises as `resolve_path` does."""
-        return resolve_path(source.location, self._roots, allowed=self._paths_allowed)
 
     async def check(self, request: JobRequest, *, use_earlier: bool = True) -> Admitted:
         """Checks a request and builds the job to accept; starts nothing.
@@ -112,30 +113,27 @@ class Admission:
         """
         options = request.options
         check_asked(options.stages)
-        stages = with_needs(options.stages)
+        stages = self._stages(options)
+        if Stage.GENERATION in stages:
+            return await self._check_generation(request, stages, use_earlier=use_earlier)
         model: ModelDescription | None = None
         if Stage.STEMS in stages:
             model = await asyncio.to_thread(self._check_model, options.stems)
         falls_back = model is not None and not options.stems.model and model.name != self._wanted_model
         fallback_from = self._wanted_model if falls_back else ""
-        path, field = await self.locate(request.source)
-        checked = await asyncio.to_thread(
-            check_audio, path, options.stems.playhead, self._max_track_seconds, field
-        )
-        seconds = checked.audio.duration_seconds or 0.0
+        checked = await self.sources.check(request.source, options.stems.playhead)
         if model is not None:
             check_work(
-                int(seconds * model.sample_rate),
+                int(checked.seconds * model.sample_rate),
                 model.sample_rate,
                 [model.segment_frames],
                 overlap=options.stems.overlap,
                 shifts=options.stems.shifts,
             )
-        await asyncio.to_thread(self._check_room, seconds, model, options.stems)
-        digest = await self.digest(request.source, path, checked.size)
+        await asyncio.to_thread(self._check_room, checked, model, options.stems)
         cached: Job | None = None
-        if digest and use_earlier:
-            cached = await self._earlier_result(digest, model, options)
+        if checked.sha256 and use_earlier:
+            cached = await self._earlier_result(checked.sha256, model, options)
         device = self._device_now() if model is not None else None
         name = model.name if model is not None else ""
         warnings = (
@@ -143,39 +141,84 @@ class Admission:
             if fallback_from
             else ()
         )
-        job = Job(
+        job = self._queued(
+            request,
+            stages,
+            name,
+            checked,
+            fallback_from=fallback_from,
+            warnings=warnings,
+            model_fingerprint=""
+            if device is None or model is None
+            else model_fingerprint_of(model.fingerprint, device),
+        )
+        return Admitted(job, cached)
+
+    def _stages(self, options: JobOptions) -> tuple[Stage, ...]:
+        """All stages of a job. With a blob container its results are copied there."""
+        if self._has_container:
+            return with_needs((*options.stages, Stage.BLOB_UPLOAD))
+        if Stage.BLOB_UPLOAD in options.stages or options.blob_prefix:
+            field = "options.stages" if Stage.BLOB_UPLOAD in options.stages else "options.blob_upload"
+            raise NotSupportedYetError(f"{field}: {NO_CONTAINER}", field=field)
+        return with_needs(options.stages)
+
+    async def _check_generation(
+        self, request: JobRequest, stages: tuple[Stage, ...], *, use_earlier: bool
+    ) -> Admitted:
+        """Checks a job that generates stems; the checksum of its source is of the options and the generator."""
+        options = request.options.generation
+        if options is None:
+            raise InvalidFieldError(
+                "options.generation is missing: it says which stems to generate", field="options.generation"
+            )
+        generator, version = await asyncio.to_thread(self._generators.choose, options)
+        plan = generator.plan(options)
+        needed = 2 * plan.channels * plan.total_frames * len(plan.stem_names)
+        await asyncio.to_thread(self._disk.require, self._runs.root, needed, self._disk_reserve)
+        content = json.dumps([generator.name, version, asdict(options)], sort_keys=True)
+        checked = CheckedSource(sha256=hashlib.sha256(content.encode()).hexdigest())
+        job = self._queued(request, stages, generator.name, checked, model_fingerprint=version)
+        repository, cached = self._repository, None
+        if use_earlier:
+            cached = await repository.read(
+                repository.store.find_result, checked.sha256, GENERATED_KEY, repository.now()
+            )
+        return Admitted(job, cached)
+
+    def _queued(
+        self,
+        request: JobRequest,
+        stages: Sequence[Stage],
+        model: str,
+        checked: CheckedSource,
+        *,
+        model_fingerprint: str,
+        fallback_from: str = "",
+        warnings: tuple[str, ...] = (),
+    ) -> Job:
+        """The job of a request, as it waits in the queue."""
+        return Job(
             job_id=request.job_id or uuid.uuid4().hex,
             run_id=uuid.uuid4().hex,
             revision=1,
             state=JobState.QUEUED,
             priority=request.priority,
             source=request.source,
-            options=options,
+            options=request.options,
             labels=dict(request.labels),
-            model=name,
+            model=model,
             created_at=self._repository.now(),
             fallback_from=fallback_from,
             result_ttl=request.result_ttl,
             stages=tuple(StageStatus(stage) for stage in stages),
-            model_fingerprint=""
-            if device is None or model is None
-            else model_fingerprint_of(model.fingerprint, device),
-            source_sha256=digest,
+            model_fingerprint=model_fingerprint,
+            source_sha256=checked.sha256,
             source_bytes=checked.size,
             source_mtime_ns=checked.mtime_ns,
             warnings=warnings,
             delivery=request.delivery,
         )
-        return Admitted(job, cached)
-
-    async def digest(self, source: Source, path: Path, size: int) -> str:
-        """The SHA-256 of a source of `size` bytes in lower-case hex; "" if computing it would take too long.
-
-        Raises UploadNotFoundError, SourceNotFoundError.
-        """
-        if source.kind is SourceKind.UPLOAD:
-            return (await self._uploads.get(source.location)).sha256
-        return await self._checksum(_sha256, path) if size <= HASHED_AT_SUBMIT_BYTES else ""
 
     async def _earlier_result(
         self, digest: str, model: ModelDescription | None, options: JobOptions
@@ -217,23 +260,21 @@ class Admission:
             select_stems(model.sources, options.stem_names, options.two_stems)
         return model
 
-    async def locate(self, source: Source) -> tuple[Path, str]:
-        """The file of a source, and the request field that names it.
-
-        Raises SourcePathForbiddenError, SourceNotFoundError, UploadNotFoundError, UploadIncompleteError.
-        """
-        if source.kind is SourceKind.UPLOAD:
-            return await self._bulk(self._uploads.path_of, source.location), "source.upload_id"
-        return await asyncio.to_thread(self.resolve, source), "source.path"
-
-    def _check_room(self, seconds: float, model: ModelDescription | None, options: StemOptions) -> None:
+    def _check_room(
+        self, checked: CheckedSource, model: ModelDescription | None, options: StemOptions
+    ) -> None:
+        # A blob is copied to the disk before it is decoded.
+        seconds, copied = checked.seconds, 0 if checked.seconds else checked.size
         if model is None:
-            self._disk.require(self._runs.root, mix_bytes(int(seconds * ANALYSIS_RATE)), self._disk_reserve)
+            needed = copied + mix_bytes(int(seconds * ANALYSIS_RATE))
+            self._disk.require(self._runs.root, needed, self._disk_reserve)
             return
         stems = 2 if options.two_stems else len(options.stem_names) or len(model.sources) or 4
         frames = int(seconds * model.sample_rate)
-        needed = mix_bytes(frames) + stems_bytes(
-            frames, model.sample_rate, stems, options.sample_rate, options.encoding
+        needed = (
+            copied
+            + mix_bytes(frames)
+            + stems_bytes(frames, model.sample_rate, stems, options.sample_rate, options.encoding)
         )
         self._disk.require(self._runs.root, needed, self._disk_reserve)
 
@@ -245,7 +286,7 @@ class Admission:
         job, cached = admitted.job, admitted.cached
         if cached is not None:
             artifacts: tuple[Artifact, ...] | None = ()
-            if job.has(Stage.STEMS):
+            if job.stem_status is not None:
                 with self._runs.held(cached.run_id):
                     artifacts = await self._checksum(take_over_result, self._runs, job, cached)
             else:
@@ -253,7 +294,7 @@ class Admission:
                 await asyncio.to_thread(_make_folder, self._runs.files(job.run_id).folder)
             if artifacts is not None:
                 return await self._checksum(
-                    _taken_over, job, cached, artifacts, self._repository.now(), self._default_ttl
+                    with_earlier_result, job, cached, artifacts, self._repository.now(), self._default_ttl
                 )
         if job.source.kind is SourceKind.UPLOAD:
             files = self._runs.files(job.run_id)
@@ -289,48 +330,6 @@ def default_model(catalog: ModelCatalog, wanted: str) -> str:
     return EMBEDDED_MODEL
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        while block := file.read(HASH_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _make_folder(folder: Path) -> None:
     with disk_errors():
         folder.mkdir(parents=True, exist_ok=True)
-
-
-def _taken_over(
-    job: Job, cached: Job, artifacts: tuple[Artifact, ...], now: float, default_ttl: float
-) -> Job:
-    stages = tuple(_stage_taken_over(status, cached, now) for status in job.stages)
-    waited = now - job.created_at if cached.layout is not None else None
-    job = replace(job, stages=stages)
-    return replace(
-        job,
-        state=JobState.SUCCEEDED,
-        started_at=now,
-        ended_at=now,
-        expires_at=now + (job.result_ttl or default_ttl),
-        layout=cached.layout,
-        segments_done=cached.segments_total,
-        segments_total=cached.segments_total,
-        time_to_first_audio=waited,
-        time_to_playhead_audio=waited,
-        artifacts=(*artifacts, *document_artifacts(job)),
-        model_fingerprint=cached.model_fingerprint,
-        result_bytes=cached.result_bytes,
-        stem_sha256=cached.stem_sha256,
-        cache_hit=True,
-    )
-
-
-def _stage_taken_over(status: StageStatus, cached: Job, now: float) -> StageStatus:
-    """A stage with the result of the earlier job; the earlier job may lack a stage that was not requested."""
-    earlier = cached.stage(status.stage) if cached.has(status.stage) else status
-    if not earlier.state.ended:
-        # Jobs of earlier versions do not have this stage.
-        return replace(status, state=StageState.SUCCEEDED, started_at=now, ended_at=now)
-    return replace(earlier, started_at=now, ended_at=now, attempts=0)

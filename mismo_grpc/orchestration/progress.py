@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mismo_grpc.jobs.job import Job, JobState, Progress, Stage, StageState
+from mismo_grpc.jobs.job import Job, JobState, Progress, StageState
 from mismo_grpc.jobs.repository import ActiveJob
+from mismo_grpc.jobs.stage_data import STEM_STAGES
 from mismo_grpc.stages.table import ROWS, fraction_done
 
 
@@ -37,6 +38,6 @@ def progress_of_ended(job: Job) -> Progress:
         whole += share
         if status.state is StageState.SUCCEEDED:
             reached += share
-        elif status.stage is Stage.STEMS and total:
+        elif status.stage in STEM_STAGES and total:
             reached += share * done / total
     return Progress(reached / whole if whole else 0.0, None, 0, done, total)

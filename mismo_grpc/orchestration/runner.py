@@ -14,6 +14,7 @@ from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.job import Job, JobFailure, JobState, Stage, StageState, StageStatus
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
+from mismo_grpc.jobs.stage_data import STEM_STAGES
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.results.work_files import Needed, remove_needless, remove_results
 from mismo_grpc.stages.context import NeedFailedError, RunMemory, StageContext
@@ -126,7 +127,7 @@ class JobRunner:
     async def _attempts(self, stage: Stage, active: ActiveJob, memory: RunMemory, ends: Ends) -> StageResult:
         """The result of the last attempt; raises NeedFailedError or its MismoError."""
         work, row = self._works[stage], ROWS[stage]
-        needs = {need: ends[need] for need in row.needs}
+        needs = {need: ends[need] for need in row.needs_among(ends)}
         after = {each: ends[each] for each in row.after if each in ends}
         files, begun = self._runs.files(active.job.run_id), active.job.stage(stage)
         going_on = begun.state is not StageState.PENDING
@@ -245,14 +246,14 @@ class JobRunner:
         except MismoError:
             # Files that are removed in any case may be the space that is missing. Those of a stage that is stored as
             # succeeded stay: the stage is not run again if the end cannot be stored now either.
-            if active.job.has_result_of(Stage.STEMS):
+            if active.job.has_stem_files:
                 await self._remove_needless(Needed(source=True), active)
             else:
                 await self._bulk(remove_results, self._runs.files(active.job.run_id))
             await self._record_job_end(active, state, stage_state, failure)
         job = active.job
         if job.state is JobState.SUCCEEDED:
-            if not job.has_result_of(Stage.STEMS):
+            if not job.has_stem_files:
                 # Stems that failed half-way, in a job that succeeded with the result of another stage.
                 await self._bulk(remove_results, self._runs.files(job.run_id))
             await self._remove_needless(Needed(), active)
@@ -338,7 +339,8 @@ def _known_ends(job: Job, missing: frozenset[Stage]) -> Ends:
 
 def _needless(job: Job, tasks: dict[Stage, asyncio.Task[None]]) -> list[Stage]:
     """The running stages whose results no other stage needs any more."""
-    needed = {need for stage, task in tasks.items() if not task.done() for need in ROWS[stage].needs}
+    has = {status.stage for status in job.stages}
+    needed = {n for stage, task in tasks.items() if not task.done() for n in ROWS[stage].needs_among(has)}
     return [
         stage
         for stage, task in tasks.items()
@@ -350,7 +352,7 @@ def _needed(job: Job) -> Needed:
     """The files that the missing stages of a job need, also after a restart."""
     missing = stages_to_run(job)
     decodes = Stage.DECODE in missing
-    return Needed(decodes, decodes, Stage.STEMS in missing, Stage.WAVEFORMS in missing)
+    return Needed(decodes, decodes, not missing.isdisjoint(STEM_STAGES), Stage.WAVEFORMS in missing)
 
 
 def _has_result(job: Job) -> bool:

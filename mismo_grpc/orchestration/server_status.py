@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
+from mismo_grpc.jobs.job import Stage
 from mismo_grpc.separation.catalog import ModelCatalog, ModelDescription, ModelState
 from mismo_grpc.separation.device import DeviceInfo
 from mismo_grpc.separation.engine import SegmentEngine
@@ -73,7 +75,9 @@ class ServerStatus:
         default_model: Callable[[], str],
         used_by_jobs: Callable[[], int],
         started_at: float,
+        stage_reasons: Mapping[Stage, Callable[[], str]] = MappingProxyType({}),
     ) -> None:
+        """`stage_reasons` tell why a stage is not available, "" if it is; they may block."""
         self.started_at = started_at
         self._catalog = catalog
         self._pace = pace
@@ -82,6 +86,7 @@ class ServerStatus:
         self._engine = engine
         self.default_model = default_model
         self._used_by_jobs = used_by_jobs
+        self._stage_reasons = stage_reasons
         self._process = psutil.Process()
 
     def devices(self) -> tuple[DeviceInfo, ...]:
@@ -109,6 +114,11 @@ class ServerStatus:
                 description = replace(description, state=ModelState.UNAVAILABLE, reason=failures[name])
             models.append(self._model(description, name == default))
         return models
+
+    def unavailable_stages(self) -> dict[Stage, str]:
+        """Why stages are not available, for those that are not."""
+        found = {stage: reason() for stage, reason in self._stage_reasons.items()}
+        return {stage: reason for stage, reason in found.items() if reason}
 
     def _model(self, description: ModelDescription, default: bool) -> ModelStatus:
         seconds = self._pace.seconds(description.name)

@@ -16,10 +16,11 @@ from mismo_grpc.errors import (
 from mismo_grpc.executors import Executors, InThread
 from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.event_log import JobEventLog, JobView, WatchEvent, watch_events
-from mismo_grpc.jobs.job import Job, JobRequest, JobState, Progress, Stage
+from mismo_grpc.jobs.job import Job, JobRequest, JobState, Progress
 from mismo_grpc.jobs.page_token import decode_page_token, encode_page_token
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.jobs.watching import JobsEvent, WatchedJobs, watch_jobs
+from mismo_grpc.orchestration.blob_links import BlobLinks
 from mismo_grpc.orchestration.comparisons import TrackComparisons
 from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.progress import progress_of, progress_of_ended
@@ -55,6 +56,7 @@ class Jobs:
         submissions: Submissions,
         scheduler: Scheduler,
         executors: Executors,
+        blob_links: BlobLinks,
         *,
         epoch: str,
         queue_capacity: int,
@@ -64,6 +66,7 @@ class Jobs:
         self.queue_capacity = queue_capacity
         self.changes = changes
         self.comparisons = TrackComparisons(repository)
+        self.blob_links = blob_links
         self._repository = repository
         self._queue = queue
         self._stem_readers = stem_readers
@@ -84,7 +87,7 @@ class Jobs:
     async def recover(self) -> int:
         """Resumes every job that an earlier process left unfinished; returns how many there are."""
         for job in await self._repository.read(self._repository.store.active):
-            self._repository.active[job.job_id] = ActiveJob(job, JobEventLog(job.revision))
+            self._repository.active[job.job_id] = ActiveJob.of(job)
         self._queue.fill()
         return len(self._repository.active)
 
@@ -111,6 +114,10 @@ class Jobs:
     async def get(self, job_id: str) -> Job:
         """One job; raises JobNotFoundError."""
         return await self._repository.get(job_id)
+
+    async def find(self, job_id: str) -> Job | None:
+        """One job, None if there is none of that id."""
+        return await self._repository.find(job_id)
 
     def view(self, job: Job) -> JobView:
         """A job with its progress and ready frames as of now."""
@@ -288,7 +295,8 @@ class Jobs:
         """
         job = await self.get(job_id)
         check_run(job_id, expected_run_id, job.run_id)
-        if job.has(Stage.STEMS) and not (job.state.ended or job.has_ended(Stage.STEMS)):
+        status = job.stem_status
+        if status is not None and not (job.state.ended or status.state.ended):
             raise JobNotReadyError(
                 f"job {job_id} has no artifacts before its stems are finished; watch it and ask again"
             )

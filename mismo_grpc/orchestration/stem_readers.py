@@ -15,7 +15,7 @@ from mismo_grpc.errors import (
     check_run,
 )
 from mismo_grpc.executors import InThread
-from mismo_grpc.jobs.job import Job, JobState, Stage, StageState
+from mismo_grpc.jobs.job import Job, JobState, StageState
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.orchestration.waiting import SegmentWait
 from mismo_grpc.results.runs import Runs
@@ -68,7 +68,7 @@ class StemReaders:
             if active is not None:
                 await _decoded(active, on_waiting)
                 job = active.job
-            if not has_stems(job) and (active is None or active.separation is None):
+            if not has_stems(job) and (active is None or active.stems is None):
                 raise ended_without(job)
             lease = await acquire_stems(self._stem_files, self._runs.files(job.run_id), job)
             try:
@@ -125,7 +125,7 @@ class StemReaders:
                 self._scheduler.unfollow(active.separation.scheduled, player)
 
         def grows() -> bool:
-            return active.separation is None or active.separation.stems is stems
+            return active.stems is None or active.stems is stems
 
         return RunningJob(follow, unfollow, grows, wait.reason, wait.expected_seconds)
 
@@ -141,7 +141,7 @@ async def _decoded(active: ActiveJob, on_waiting: Callable[[NotReadyReason], Non
     """Waits until the stems of a job grow, are finished, or cannot come any more."""
 
     def reason() -> NotReadyReason | None:
-        if active.separation is not None or stems_are_over(active.job):
+        if active.stems is not None or stems_are_over(active.job):
             return None
         # After a restart a job is stored as running although it waits in the queue.
         return NotReadyReason.QUEUED if active.task is None else NotReadyReason.DECODING
@@ -167,25 +167,26 @@ async def acquire_stems(cache: StemFileCache, files: RunFiles, job: Job) -> Stem
 
 def has_stems(job: Job) -> bool:
     """Whether a job has finished stems and was not cancelled or failed afterwards."""
-    return job.has_result_of(Stage.STEMS) and job.state not in (JobState.FAILED, JobState.CANCELLED)
+    return job.has_stem_files and job.state not in (JobState.FAILED, JobState.CANCELLED)
 
 
 def stems_are_over(job: Job) -> bool:
     """Whether no more frames will come: the stems are finished, have failed, or were not requested."""
-    if job.state.ended or not job.has(Stage.STEMS):
+    status = job.stem_status
+    if job.state.ended or status is None:
         return True
-    state = job.stage(Stage.STEMS).state
     # The end of the job follows a cancelled stage, and has the reason.
-    return state.ended and state is not StageState.CANCELLED
+    return status.state.ended and status.state is not StageState.CANCELLED
 
 
 def ended_without(job: Job) -> MismoError:
     """The error for a reader that waits for stems or frames that the job will not have."""
-    if job.state is not JobState.CANCELLED and not job.has(Stage.STEMS):
+    status = job.stem_status
+    if job.state is not JobState.CANCELLED and status is None:
         return JobNotReadyError(
             f"job {job.job_id} makes no stems; submit the track with STAGE_STEMS among options.stages"
         )
-    failure = job.stage(Stage.STEMS).error if job.has(Stage.STEMS) else None
+    failure = status.error if status is not None else None
     failure = failure or (job.error if job.state is JobState.FAILED else None)
     if failure is not None:
         form = Wire(failure.reason, failure.grpc_code, 409, failure.retryable)

@@ -18,7 +18,6 @@ from mismo_grpc.errors import (
     ServerDrainingError,
     SourceNotFoundError,
 )
-from mismo_grpc.jobs.event_log import JobEventLog
 from mismo_grpc.jobs.job import Job, JobOptions, JobRequest, Source, SourceKind
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.jobs.store.records import result_key
@@ -184,16 +183,22 @@ class Submissions:
     async def _same_audio(self, job: Job, request: JobRequest) -> bool:
         """Whether a request's source has the content of a job's: by checksum, else by its path or upload."""
         same_place = request.source == job.source
-        if same_place and job.source.kind is SourceKind.UPLOAD:
+        if same_place and job.source.kind is not SourceKind.PATH:
             return True
+        if (
+            SourceKind.NONE in (request.source.kind, job.source.kind)
+            or request.source.kind is SourceKind.BLOB
+        ):
+            # The content of a blob is not known before it is fetched.
+            return False
         try:
-            path, _ = await self._admission.locate(request.source)
+            path, _ = await self._admission.sources.locate(request.source)
             found = await asyncio.to_thread(path.stat)
             if same_place and (found.st_size, found.st_mtime_ns) == (job.source_bytes, job.source_mtime_ns):
                 return True
             if not job.source_sha256:
                 return same_place
-            digest = await self._admission.digest(request.source, path, found.st_size)
+            digest = await self._admission.sources.digest(request.source, path, found.st_size)
         except MismoError:
             # A job needs its source file only until it is decoded.
             if same_place:
@@ -242,7 +247,7 @@ class Submissions:
             finally:
                 self._repository.publish_ended(job.run_id)
         else:
-            self._repository.active[job.job_id] = ActiveJob(job, JobEventLog(job.revision))
+            self._repository.active[job.job_id] = ActiveJob.of(job)
             self._queue.fill()
         return Submitted(job, cache_hit=job.cache_hit)
 
@@ -254,4 +259,5 @@ def same_options(job: Job, options: JobOptions) -> bool:
         set(job.options.stages) == set(options.stages)
         and other.model in (asked.model, job.model)
         and result_key("", asked) == result_key("", other)
+        and (job.options.generation, job.options.blob_prefix) == (options.generation, options.blob_prefix)
     )

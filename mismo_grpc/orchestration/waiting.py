@@ -48,8 +48,8 @@ class SegmentWait:
         """Why a frame is not final yet."""
         separation = self._active.separation
         if separation is None:
-            # The separation was stopped; the job continues in other files.
-            return NotReadyReason.QUEUED
+            # Without stems it was stopped, and the job continues in other files; with stems they are generated.
+            return NotReadyReason.QUEUED if self._active.stems is None else NotReadyReason.SEPARATING
         needed = _needed(separation, frame)
         if not needed or self._scheduler.is_taken(separation.scheduled, needed):
             return NotReadyReason.SEPARATING

@@ -11,7 +11,7 @@ from mismo_grpc.broadcast import Broadcast
 from mismo_grpc.completion import run_to_completion, wait_ended
 from mismo_grpc.errors import ArtifactNotFoundError, JobNotReadyError, check_run
 from mismo_grpc.executors import InThread
-from mismo_grpc.jobs.job import Job, JobState, Stage, StageState
+from mismo_grpc.jobs.job import Job, JobState, Stage, StageState, StageStatus
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.orchestration.stem_readers import acquire_stems, ended_without
 from mismo_grpc.results.runs import Runs
@@ -57,10 +57,11 @@ class WaveformReaders:
             if active is not None:
                 await _wait_until_settled(active, wait=wait)
                 job = active.job
-            without = _status_of(job, Stage.STEMS) in _WITHOUT_RESULT
+            status = job.stem_status
+            without = status is not None and status.state in _WITHOUT_RESULT
             if without or job.state in (JobState.FAILED, JobState.CANCELLED):
                 raise ended_without(job)
-            if active is not None and active.separation is not None:
+            if active is not None and active.stems is not None:
                 lease = await acquire_stems(self._stem_files, files, job)
                 try:
                     if lease.stems.peaks is not None:
@@ -69,7 +70,7 @@ class WaveformReaders:
                     job = active.job
                 finally:
                     lease.release()
-            if not job.has(Stage.STEMS):
+            if status is None:
                 raise ArtifactNotFoundError(
                     f"job {job.job_id} makes no stems, so it has no waveforms; "
                     "submit the track with STAGE_STEMS among options.stages"
@@ -91,25 +92,25 @@ def _separated(active: ActiveJob) -> bool:
     """Whether the stems are complete, so that the stored waveforms will exist soon."""
     layout = active.job.layout
     whole = layout is not None and active.ready.covers(0, layout.total_frames)
-    return whole or _is_over(active.job, Stage.STEMS)
+    return whole or _stems_are_over(active.job)
 
 
 def _settled(active: ActiveJob) -> bool:
     """Whether the waveform grows or is final."""
     job = active.job
-    never = _status_of(job, Stage.STEMS) is None
-    return active.separation is not None or never or _is_over(job, Stage.WAVEFORMS)
+    never = job.stem_status is None
+    waveforms = job.stage(Stage.WAVEFORMS) if job.has(Stage.WAVEFORMS) else None
+    return active.stems is not None or never or _is_over(job, waveforms)
 
 
-def _is_over(job: Job, stage: Stage) -> bool:
+def _stems_are_over(job: Job) -> bool:
+    return _is_over(job, job.stem_status)
+
+
+def _is_over(job: Job, status: StageStatus | None) -> bool:
     # The end of the job follows a cancelled stage, and has the reason.
-    going_on = (None, StageState.PENDING, StageState.RUNNING, StageState.CANCELLED)
-    return job.state.ended or _status_of(job, stage) not in going_on
-
-
-def _status_of(job: Job, stage: Stage) -> StageState | None:
-    """The state of a stage, None if it is not a stage of this job."""
-    return next((status.state for status in job.stages if status.stage is stage), None)
+    going_on = (StageState.PENDING, StageState.RUNNING, StageState.CANCELLED)
+    return job.state.ended or (status is not None and status.state not in going_on)
 
 
 def _growing(active: ActiveJob, stems: StemSet, peaks: PeakFile, in_thread: InThread) -> GrowingWaveform:
@@ -120,9 +121,9 @@ def _growing(active: ActiveJob, stems: StemSet, peaks: PeakFile, in_thread: InTh
         peaks,
         lambda: stems.ready,
         active.stems_changed,
-        lambda: _is_over(active.job, Stage.STEMS),
+        lambda: _stems_are_over(active.job),
         lambda: ended_without(active.job),
-        lambda: active.separation is not None and active.separation.stems is not stems,
+        lambda: active.stems is not None and active.stems is not stems,
         in_thread,
     )
 

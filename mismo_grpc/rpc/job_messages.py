@@ -8,6 +8,7 @@ from typing import cast
 from google.rpc import code_pb2
 
 from mismo.analysis.v1 import audio_pb2, job_pb2, job_service_pb2, stage_pb2
+from mismo_grpc.generation.options import GenerationOptions
 from mismo_grpc.jobs.event_log import Ended, Heartbeat, JobView, SegmentsReady, WatchEvent
 from mismo_grpc.jobs.job import (
     Artifact,
@@ -23,6 +24,7 @@ from mismo_grpc.jobs.job import (
     StageState,
     StageStatus,
     StemOptions,
+    StoredBlob,
 )
 from mismo_grpc.results.artifacts import content_type_of
 from mismo_grpc.rpc.result_messages import add_result
@@ -33,11 +35,17 @@ from mismo_grpc.separation.stems import StemLayout
 INT32_MAX = 2**31 - 1
 
 
-def source_message(source: Source) -> job_pb2.Source:
-    """The message of a source."""
-    if source.kind is SourceKind.PATH:
-        return job_pb2.Source(path=source.location)
-    return job_pb2.Source(upload_id=source.location)
+def source_message(source: Source) -> job_pb2.Source | None:
+    """The message of a source, None for none."""
+    match source.kind:
+        case SourceKind.PATH:
+            return job_pb2.Source(path=source.location)
+        case SourceKind.UPLOAD:
+            return job_pb2.Source(upload_id=source.location)
+        case SourceKind.BLOB:
+            return job_pb2.Source(blob_uri=source.location)
+        case SourceKind.NONE:
+            return None
 
 
 def options_message(options: JobOptions) -> job_pb2.JobOptions:
@@ -45,7 +53,27 @@ def options_message(options: JobOptions) -> job_pb2.JobOptions:
     message = job_pb2.JobOptions(stages=[stage_number(stage) for stage in options.stages])
     if Stage.STEMS in options.stages:
         message.stems.CopyFrom(stem_options_message(options.stems))
+    if options.generation is not None:
+        message.generation.CopyFrom(generation_options_message(options.generation))
+    if options.blob_prefix:
+        message.blob_upload.prefix = options.blob_prefix
     return message
+
+
+def generation_options_message(options: GenerationOptions) -> stage_pb2.GenerationOptions:
+    """The options of a generator, with defaults filled in."""
+    return stage_pb2.GenerationOptions(
+        target_stems=options.target_stems,
+        target_bpm=options.target_bpm,
+        duration=duration(options.seconds),
+        style=options.style,
+        chord_progression=options.chord_progression,
+        key=options.key,
+        prompt=options.prompt,
+        temperature=options.temperature,
+        random_seed=options.random_seed,
+        generator=options.generator,
+    )
 
 
 def stem_options_message(options: StemOptions) -> stage_pb2.StemOptions:
@@ -114,6 +142,7 @@ def job_message(view: JobView) -> job_pb2.Job:
         progress=progress_message(view.progress),
         artifacts=[artifact_message(artifact) for artifact in job.artifacts],
         warnings=job.warnings,
+        blobs=[blob_message(blob) for blob in job.blobs],
     )
     _add_times(message, job)
     if job.layout is not None:
@@ -131,6 +160,11 @@ def artifact_message(artifact: Artifact) -> job_pb2.Artifact:
         total_bytes=artifact.total_bytes,
         sha256=artifact.sha256,
     )
+
+
+def blob_message(blob: StoredBlob) -> job_pb2.StoredBlob:
+    """The message of a result in the blob container."""
+    return job_pb2.StoredBlob(name=blob.name, uri=blob.uri, total_bytes=blob.total_bytes, sha256=blob.sha256)
 
 
 def _add_times(message: job_pb2.Job, job: Job) -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mismo.analysis.v1 import job_pb2, job_service_pb2, stage_pb2
-from mismo_grpc.errors import InvalidFieldError, NotSupportedYetError
+from mismo_grpc.errors import InvalidFieldError
+from mismo_grpc.generation.options import GenerationOptions
 from mismo_grpc.jobs.job import (
     MAX_PLAYHEAD_SECONDS,
     Delivery,
@@ -33,16 +34,17 @@ UPDATE_PATHS = frozenset({"priority", "playhead"})
 
 
 def job_request(message: job_service_pb2.SubmitJobRequest) -> JobRequest:
-    """Converts a submit; raises InvalidFieldError, InvalidJobIdError, NotSupportedYetError."""
+    """Converts a submit; raises InvalidFieldError, InvalidJobIdError."""
     if message.request_id and not UUID_PATTERN.fullmatch(message.request_id):
         raise InvalidFieldError("request_id must be a UUID, or empty for none", field="request_id")
     if message.HasField("callback") and not message.callback.url:
         raise InvalidFieldError(
             "callback.url must not be empty; leave callback out for none", field="callback.url"
         )
+    options = options_of(message.options)
     return JobRequest(
-        source=source_of(message.source if message.HasField("source") else None),
-        options=options_of(message.options),
+        source=source_of(message.source if message.HasField("source") else None, options.stages),
+        options=options,
         request_id=message.request_id.lower(),
         job_id=message.job_id,
         priority=priority_of(message.priority) or Priority.NORMAL,
@@ -64,40 +66,58 @@ def fingerprint(message: job_service_pb2.SubmitJobRequest) -> str:
     return hashlib.sha256(payload.SerializeToString(deterministic=True)).hexdigest()
 
 
-def source_of(message: job_pb2.Source | None) -> Source:
-    """Converts the source of a track; raises InvalidFieldError if it is missing, NotSupportedYetError for blobs."""
+def source_of(message: job_pb2.Source | None, stages: Sequence[Stage]) -> Source:
+    """Converts the source of a track; raises InvalidFieldError if it is missing, or if generated stems have one."""
     kind = message.WhichOneof("location") if message is not None else None
+    if Stage.GENERATION in stages:
+        if kind is not None:
+            raise InvalidFieldError(
+                "source must be left out: STAGE_GENERATION makes stems without one", field="source"
+            )
+        return Source(SourceKind.NONE, "")
     if message is None or kind is None:
-        raise InvalidFieldError("source must have a path or an upload_id", field="source")
-    if kind == "blob_uri":
-        raise NotSupportedYetError(
-            "source.blob_uri is not served yet; give a path or upload the file", field="source.blob_uri"
-        )
-    location = message.path if kind == "path" else message.upload_id
+        raise InvalidFieldError("source must have a path, an upload_id or a blob_uri", field="source")
+    location = {"path": message.path, "upload_id": message.upload_id, "blob_uri": message.blob_uri}[kind]
     if not location:
         raise InvalidFieldError(f"source.{kind} must not be empty", field=f"source.{kind}")
     return Source(SourceKind(kind), location)
 
 
 def options_of(message: job_pb2.JobOptions) -> JobOptions:
-    """Converts the options of a job; raises InvalidFieldError, NotSupportedYetError for what is not served yet."""
-    if message.HasField("generation"):
-        raise NotSupportedYetError(
-            "options.generation is not served yet; leave it out", field="options.generation"
-        )
+    """Converts the options of a job; raises InvalidFieldError."""
     if len(message.stages) > MAX_STAGES:
         raise InvalidFieldError(f"options.stages: at most {MAX_STAGES}", field="options.stages")
     stages = tuple(member(Stage, number, "options.stages") for number in message.stages)
     stems = stem_options_of(message.stems)
+    generation = generation_options_of(message.generation) if message.HasField("generation") else None
+    prefix = message.blob_upload.prefix
     if not stages:
-        return JobOptions(stems=stems)
+        return JobOptions(stems=stems, generation=generation, blob_prefix=prefix)
     if message.HasField("stems") and Stage.STEMS not in stages:
         raise InvalidFieldError(
             "options.stems is set, but options.stages does not ask for STAGE_STEMS; add it, or leave "
             "options.stems out",
             field="options.stems",
         )
-    return JobOptions(tuple(dict.fromkeys(stages)), stems)
+    return JobOptions(tuple(dict.fromkeys(stages)), stems, generation, prefix)
+
+
+def generation_options_of(message: stage_pb2.GenerationOptions) -> GenerationOptions:
+    """Converts the options of a generator; raises InvalidFieldError."""
+    default = GenerationOptions(("other",))
+    field = "options.generation.duration"
+    return GenerationOptions(
+        target_stems=tuple(message.target_stems),
+        target_bpm=message.target_bpm or default.target_bpm,
+        seconds=seconds_of(message.duration, field) if message.HasField("duration") else default.seconds,
+        style=message.style,
+        chord_progression=tuple(message.chord_progression),
+        key=message.key,
+        prompt=message.prompt,
+        temperature=message.temperature or default.temperature,
+        random_seed=message.random_seed,
+        generator=message.generator,
+    )
 
 
 def stem_options_of(message: stage_pb2.StemOptions) -> StemOptions:

@@ -69,7 +69,8 @@ class SystemService(SystemServiceServicer):
         return pb.ListModelsResponse(models=[_model(model) for model in models])
 
     async def ListStages(self, request: pb.ListStagesRequest, context: Context) -> pb.ListStagesResponse:
-        return pb.ListStagesResponse(stages=[_stage(row) for row in TABLE])
+        reasons = await asyncio.to_thread(self._status.unavailable_stages)
+        return pb.ListStagesResponse(stages=[_stage(row, reasons.get(row.stage, "")) for row in TABLE])
 
     async def WatchResources(
         self, request: pb.WatchResourcesRequest, context: Context
@@ -115,11 +116,11 @@ def _devices(devices: Iterable[Any]) -> list[pb.Device]:
     ]
 
 
-def _stage(row: StageRow) -> pb.StageInfo:
+def _stage(row: StageRow, reason: str) -> pb.StageInfo:
     return pb.StageInfo(
         stage=stage_number(row.stage),
-        available=row.offered,
-        reason=row.reason,
+        available=not reason,
+        reason=reason,
         needs=[stage_number(need) for need in row.needs],
     )
 

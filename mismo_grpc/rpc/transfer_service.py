@@ -20,7 +20,7 @@ from mismo_grpc.orchestration.service import Jobs
 from mismo_grpc.rpc.job_messages import artifact_message
 from mismo_grpc.rpc.stem_mapping import client_message, info_message, limit_of, server_message, start_of
 from mismo_grpc.rpc.upload_stream import UploadStream
-from mismo_grpc.rpc.values import encoding_of
+from mismo_grpc.rpc.values import bounded_seconds, encoding_of, timestamp
 from mismo_grpc.rpc.waveform_mapping import waveform_messages
 from mismo_grpc.streaming.positions import check_not_negative
 from mismo_grpc.streaming.range_read import StemRangeRead
@@ -32,6 +32,8 @@ from mismo_grpc.uploads.uploads import Uploads
 Context = grpc.aio.ServicerContext[Any, Any]
 
 ARTIFACT_CHUNK_BYTES = 1 << 18
+MAX_LINK_SECONDS = 7 * 86400.0
+"""The limit of S3 for a signed link."""
 
 
 class TransferService(TransferServiceServicer):
@@ -158,6 +160,15 @@ class TransferService(TransferServiceServicer):
                 data = await artifact.read(offset, ARTIFACT_CHUNK_BYTES)
                 if data:
                     yield _artifact_chunk(offset, data)
+
+    async def CreateBlobLink(
+        self, request: pb.CreateBlobLinkRequest, context: Context
+    ) -> pb.CreateBlobLinkResponse:
+        ttl = bounded_seconds(
+            request.ttl if request.HasField("ttl") else None, 3600.0, 1.0, MAX_LINK_SECONDS, "ttl"
+        )
+        link = await self._jobs.blob_links.create(request.job_id, request.name, ttl, request.expected_run_id)
+        return pb.CreateBlobLinkResponse(url=link.url, expire_time=timestamp(link.expires_at))
 
 
 def _artifact_chunk(offset: int, data: bytes) -> pb.GetArtifactResponse:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -98,6 +98,15 @@ class StageContext:
             await asyncio.gather(*(asyncio.shield(end) for end in self._needs.values()))
         if self._after:
             await asyncio.wait(self._after.values())
+
+    async def results(self) -> AsyncGenerator[Stage]:
+        """The stages before this one that have succeeded, each as soon as it has, until all have ended."""
+        waiting = dict(self._after)
+        while waiting:
+            await asyncio.wait(waiting.values(), return_when=asyncio.FIRST_COMPLETED)
+            for stage in [stage for stage, end in waiting.items() if end.done()]:
+                if waiting.pop(stage).exception() is None:
+                    yield stage
 
     async def beside_needs(self, preparation: Coroutine[Any, Any, T]) -> T:
         """Runs a preparation while the needed stages run; returns its result once they have succeeded.

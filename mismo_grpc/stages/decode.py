@@ -20,6 +20,7 @@ from mismo_grpc.jobs.job import Job, Source, SourceKind, Stage
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.stages.context import StageContext
 from mismo_grpc.stages.stage import Retry, StageResult
+from mismo_grpc.storage.blobs.sources import BlobSources
 from mismo_grpc.storage.disk import Disk
 from mismo_grpc.storage.run_files import RunFiles
 
@@ -30,13 +31,22 @@ DECODERS = 12
 
 
 class DecodeStage:
-    """Decodes the track to a work file, or reuses the file that an earlier process has decoded."""
+    """Decodes the track to a work file, or reuses the file that an earlier process has decoded.
+
+    A blob is copied to the run's folder first; it has at most `max_bytes`.
+    """
 
     stage = Stage.DECODE
     retries: Sequence[Retry] = ()
 
-    def __init__(self, decoder: TrackDecoder) -> None:
+    def __init__(
+        self, decoder: TrackDecoder, blobs: BlobSources, *, max_bytes: int, disk: Disk, disk_reserve: int
+    ) -> None:
         self._decoder = decoder
+        self._blobs = blobs
+        self._max_bytes = max_bytes
+        self._disk = disk
+        self._disk_reserve = disk_reserve
 
     def time_limit(self, audio_seconds: float) -> float | None:
         """See StageWork: no limit, a decode may take as long as it needs."""
@@ -45,6 +55,8 @@ class DecodeStage:
     async def run(self, context: StageContext) -> StageResult:
         """See StageWork."""
         await context.begin()
+        if context.job.source.kind is SourceKind.BLOB:
+            await self._fetch(context.job, context.files)
         mix = await self._decoder.decode(context.job)
         job = context.job
         if mix.source_sha256 not in (None, job.source_sha256) and any(map(job.has_result_of, _OF_THE_SOURCE)):
@@ -53,6 +65,19 @@ class DecodeStage:
             )
         context.memory.mix = mix
         return StageResult(change=lambda job: _decoded(job, mix))
+
+    async def _fetch(self, job: Job, files: RunFiles) -> None:
+        """Copies the blob, unless an earlier attempt has. Raises BlobError, UploadTooLargeError, DiskFullError."""
+        if await asyncio.to_thread(files.source.exists):
+            return
+        store, path = self._blobs.locate(job.source.location)
+        await asyncio.to_thread(files.folder.mkdir, parents=True, exist_ok=True)
+        await store.download(
+            path,
+            files.source,
+            max_bytes=self._max_bytes,
+            check_room=lambda needed: self._disk.require(files.folder, needed, self._disk_reserve),
+        )
 
 
 _OF_THE_SOURCE = tuple(stage for stage in Stage if stage is not Stage.DECODE)
@@ -124,7 +149,7 @@ class TrackDecoder:
         found = _read_record(files, self._boot)
         if found is not None and found.sample_rate == rate:
             return found
-        source = files.source if job.source.kind is SourceKind.UPLOAD else self._resolve(job.source)
+        source = self._resolve(job.source) if job.source.kind is SourceKind.PATH else files.source
         try:
             before = _state(source)
             known = bool(job.source_sha256) and before == (job.source_bytes, job.source_mtime_ns)

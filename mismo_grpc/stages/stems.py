@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,14 +11,14 @@ from mismo_grpc.completion import run_to_completion, wait_ended
 from mismo_grpc.errors import JobNotReadyError, PlayheadBeyondEndError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Job, Stage
-from mismo_grpc.jobs.repository import ActiveJob
 from mismo_grpc.jobs.store.records import model_fingerprint_of
 from mismo_grpc.results.disk_room import check_room_for_stems
-from mismo_grpc.results.finishing import StemResults, write_stem_results
+from mismo_grpc.results.finishing import write_stem_results
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.engine import SegmentEngine, Separation, SeparationSpec
 from mismo_grpc.separation.models import Bag
 from mismo_grpc.stages.context import StageContext
+from mismo_grpc.stages.growing_stems import record_growth, with_results
 from mismo_grpc.stages.stage import Retry, StageResult
 from mismo_grpc.storage.disk import Disk
 from mismo_grpc.streaming.file_cache import StemFileCache
@@ -65,7 +64,7 @@ class StemsStage:
             await self._bulk(check_room_for_stems, self._disk, self._disk_reserve, spec, bag)
             separation = await self._open(engine, spec, bag)
         active = context.active
-        active.separation = separation
+        active.separation, active.stems = separation, separation.stems
         # Applies an UpdateJob that came while the files were opened.
         engine.scheduler.set_priority(separation.scheduled, int(active.job.priority))
         frame = separation.frame_at(active.job.options.stems.playhead)
@@ -75,7 +74,7 @@ class StemsStage:
         # Readers that wait for the files need not wait until the layout is stored.
         active.stems_changed.notify()
         try:
-            await self._separate(context, separation)
+            await record_growth(context, separation, lambda job: _opened(job, separation))
             results = await run_to_completion(
                 self._bulk(write_stem_results, self._runs, active.job, separation.stems, context.now)
             )
@@ -83,7 +82,7 @@ class StemsStage:
             engine.cancel(separation, JobNotReadyError("the job was stopped"))
             raise
         finally:
-            active.separation = None
+            active.separation = active.stems = None
             try:
                 await run_to_completion(asyncio.to_thread(engine.quiesce, separation))
             finally:
@@ -91,7 +90,7 @@ class StemsStage:
                 lease.release()
         context.memory.separated = True
         return StageResult(
-            artifacts=results.artifacts, bytes=results.bytes, change=lambda job: _separated(job, results)
+            artifacts=results.artifacts, bytes=results.bytes, change=lambda job: with_results(job, results)
         )
 
     async def _prepare(self, context: StageContext, expecting: ExitStack) -> tuple[SegmentEngine, Bag]:
@@ -133,50 +132,6 @@ class StemsStage:
             job_id=job.job_id,
         )
 
-    async def _separate(self, context: StageContext, separation: Separation) -> None:
-        """Records frames as they become final, until all are; each segment wakes this loop and the readers once."""
-        active, loop = context.active, asyncio.get_running_loop()
-
-        def wake(_: object = None) -> None:
-            """Called in a thread of the engine."""
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(active.stems_changed.notify)
-
-        def is_news() -> bool:
-            return (
-                separation.finished.done()
-                or active.job.segments_done != separation.segments_done
-                or bool(_fresh(separation, active))
-            )
-
-        unsubscribe = separation.stems.subscribe(wake)
-        separation.finished.add_done_callback(wake)
-        try:
-            active.segments_before = separation.segments_done
-            active.separating_since = time.monotonic()
-            await context.begin(lambda job: _opened(job, separation))
-            while True:
-                await active.stems_changed.wait(is_news, None)
-                over = separation.finished.done()
-                await self._record_progress(context, separation)
-                if over:
-                    separation.finished.result()
-                    return
-        finally:
-            unsubscribe()
-
-    async def _record_progress(self, context: StageContext, separation: Separation) -> None:
-        active = context.active
-        if active.job.segments_done != separation.segments_done:
-            active.progressed_at = time.monotonic()
-        fresh = _fresh(separation, active)
-        if fresh:
-            now = context.now
-            await context.segments_ready(fresh, lambda job: _progressed(job, separation, now))
-        elif active.job.segments_done != separation.segments_done:
-            active.job = replace(active.job, segments_done=separation.segments_done)
-            active.event_log.touch()
-
 
 def playhead_error(
     playhead: float, seconds: float, field: str = "options.stems.playhead"
@@ -197,14 +152,6 @@ async def _discard(opening: asyncio.Future[Separation], engine: SegmentEngine) -
         separation.stems.close()
 
 
-def _fresh(separation: Separation, active: ActiveJob) -> tuple[tuple[int, int], ...]:
-    """The ready ranges that were not announced yet."""
-    fresh: list[tuple[int, int]] = []
-    for start, end in separation.stems.ready:
-        fresh.extend(active.ready.missing(start, end))
-    return tuple(fresh)
-
-
 def _opened(job: Job, separation: Separation) -> Job:
     return replace(
         job,
@@ -212,16 +159,3 @@ def _opened(job: Job, separation: Separation) -> Job:
         segments_total=len(separation.plan.segments),
         model_fingerprint=separation.spec.model_fingerprint,
     )
-
-
-def _progressed(job: Job, separation: Separation, now: float) -> Job:
-    first = now - job.created_at
-    return replace(
-        job,
-        segments_done=separation.segments_done,
-        time_to_first_audio=first if job.time_to_first_audio is None else job.time_to_first_audio,
-    ).with_playhead_audio(separation.stems.ready, now)
-
-
-def _separated(job: Job, results: StemResults) -> Job:
-    return replace(job, segments_done=job.segments_total, stem_sha256=results.stem_sha256)

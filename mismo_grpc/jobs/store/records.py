@@ -21,6 +21,8 @@ _JOB = TypeAdapter(Job)
 _RESULTS = {stage.name: TypeAdapter(kind) for stage, kind in RESULT_TYPES.items()}
 
 KEY_WITHOUT_STEMS = "no stems"
+GENERATED_KEY = "generated"
+"""The key of generated stems; the checksum of their source is of the options and the generator."""
 
 
 def job_to_json(job: Job) -> str:
@@ -87,6 +89,8 @@ def cache_key(job: Job) -> str:
     Two jobs of the same source content and the same key have the same stem files. The playhead changes only
     the order of the work; `stem_names` is a set here, and empty means all. Jobs without stems have one key.
     """
+    if job.has(Stage.GENERATION):
+        return GENERATED_KEY
     if not job.has(Stage.STEMS):
         return KEY_WITHOUT_STEMS
     return result_key(job.model, job.options.stems, job.model_fingerprint)

@@ -1,0 +1,1 @@
+"""The calls of an app server that keeps its tracks in a blob container."""

@@ -1,0 +1,108 @@
+"""The calls of an app server that keeps its tracks in a blob container: analyse one, generate stems."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from mismo_grpc.errors import NotSupportedYetError, RequestIdReusedError, UnsupportedContentTypeError
+from mismo_grpc.gateway.request_body import whole_body
+from mismo_grpc.gateway.services import Services, services_of
+from mismo_grpc.gateway.submission import MAX_JSON_BYTES
+from mismo_grpc.gateway.views import STATUSES, moment
+from mismo_grpc.gateway.workers.requests import analyze_request, generate_request, named_as_here
+from mismo_grpc.jobs.job import Job, JobRequest, JobState
+from mismo_grpc.orchestration.admission import NO_CONTAINER
+
+router = APIRouter(tags=["workers"])
+
+_CALLBACK = {"type": "string", "nullable": True, "example": "http://api:8080/api/audio/analysis-callback"}
+
+
+def _json_body(required: list[str], properties: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "required": required, "properties": properties}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+ANALYZE_DOC = _json_body(
+    ["audio_file_id", "blob_uri"],
+    {
+        "audio_file_id": {
+            "type": "string",
+            "description": "becomes the job_id and the folder of the results",
+        },
+        "blob_uri": {"type": "string", "example": "az://audio-files/test.mp3"},
+        "callback_url": _CALLBACK,
+    },
+)
+GENERATE_DOC = _json_body(
+    ["generation_request_id", "audio_file_id", "target_stems"],
+    {
+        "generation_request_id": {"type": "string", "description": "becomes the job_id"},
+        "audio_file_id": {"type": "string", "description": "the folder of the results"},
+        "target_stems": {
+            "type": "array",
+            "items": {"type": "string"},
+            "example": ["guitar", "bass", "drums"],
+        },
+        "parameters": {
+            "type": "object",
+            "nullable": True,
+            "example": {"target_bpm": 120.0, "duration_seconds": 10.0, "style": "rock"},
+        },
+        "callback_url": _CALLBACK,
+    },
+)
+
+
+@router.post("/analyze", status_code=202, openapi_extra=ANALYZE_DOC, summary="Analyse and separate a track")
+async def analyze(request: Request) -> dict[str, object]:
+    """Responds once the job is stored. One callback reports its end; the results are in the blob container then."""
+    services = services_of(request)
+    body = await _body(request, services)
+    with named_as_here():
+        job = await _submit(services, analyze_request(body, services.check_url))
+    return {"audio_file_id": job.job_id, **_accepted(job)}
+
+
+@router.post("/generate", status_code=202, openapi_extra=GENERATE_DOC, summary="Generate stems")
+async def generate(request: Request) -> dict[str, object]:
+    """Responds once the job is stored. One callback reports its end; the stems are in the blob container then."""
+    services = services_of(request)
+    body = await _body(request, services)
+    asked = generate_request(body, services.check_url)
+    with named_as_here():
+        earlier = await services.jobs.find(asked.job_id)
+        if earlier is not None and earlier.options != asked.options:
+            raise RequestIdReusedError(
+                "generation_request_id was used for another request; make a new one for each request",
+                field="generation_request_id",
+            )
+        job = await _submit(services, asked)
+    return {
+        "generation_request_id": job.job_id,
+        "audio_file_id": job.options.blob_prefix,
+        **_accepted(job),
+    }
+
+
+async def _body(request: Request, services: Services) -> bytes:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedContentTypeError("Content-Type must be application/json", field="Content-Type")
+    if not services.jobs.blob_links.has_container:
+        raise NotSupportedYetError(NO_CONTAINER)
+    return await whole_body(request, MAX_JSON_BYTES)
+
+
+async def _submit(services: Services, asked: JobRequest) -> Job:
+    return (await services.jobs.submit(asked)).job
+
+
+def _accepted(job: Job) -> dict[str, object]:
+    return {
+        "job_id": job.job_id,
+        "status": STATUSES[JobState.QUEUED],
+        "created_at": moment(job.created_at),
+        "callback_url": job.delivery.callback_url or None,
+    }
