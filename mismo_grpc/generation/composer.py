@@ -126,7 +126,7 @@ def compose(brief: Brief, seed: int) -> Composition:
     beats = brief.seconds * mean_tempo(tempo, brief.tempo_end) / 60
     bars = _bars(math.ceil(beats / beats_in_bar), beats_in_bar, key, chords, rng)
     electronic = bool(rng.random() < groove.electronic)
-    drums = _drums(bars, groove, DRUM_MACHINES if electronic else DRUM_KITS, rng)
+    drums = drum_part(bars, groove, DRUM_MACHINES if electronic else DRUM_KITS, rng)
     parts = [drums, _bass(bars, key, BASSES[1:] if electronic else BASSES[:2], rng), *_others(bars, key, rng)]
     parts += _vocals(bars, key, rng)
     return Composition(tempo, key, tuple(bars), tuple(parts), brief.tempo_end)
@@ -178,7 +178,8 @@ def _bars(count: int, beats: int, key: Key, chords: Sequence[Chord], rng: np.ran
     return bars
 
 
-def _drums(bars: Sequence[Bar], groove: Groove, kits: Sequence[int], rng: np.random.Generator) -> Part:
+def drum_part(bars: Sequence[Bar], groove: Groove, kits: Sequence[int], rng: np.random.Generator) -> Part:
+    """The drums: the groove in each bar, fills at the ends of sections, crashes at the beginnings of loud ones."""
     kit = int(rng.choice(kits))
     notes: list[Note] = []
     for index, bar in enumerate(bars):
@@ -191,14 +192,16 @@ def _drums(bars: Sequence[Bar], groove: Groove, kits: Sequence[int], rng: np.ran
         if index and bars[index - 1].section != bar.section and bar.intensity > 0.5:
             notes.append(crash(bar.start, rng))
         notes += played
-    return _part("drums", "drum kit", kit, notes, 0.0, 0.0)
+    return ordered_part("drums", "drum kit", kit, notes, 0.0, 0.0)
 
 
 def _bass(bars: Sequence[Bar], key: Key, basses: Sequence[Instrument], rng: np.random.Generator) -> Part:
     instrument = basses[int(rng.integers(len(basses)))]
     playing = [bar for bar in bars if bar.intensity > 0.3 or rng.random() < 0.3] or list(bars)
     player = instrument.players[int(rng.integers(len(instrument.players)))]
-    return _part("bass", instrument.voice, _program(instrument, rng), player(playing, key, rng), -2.0, 0.0)
+    return ordered_part(
+        "bass", instrument.voice, program_of(instrument, rng), player(playing, key, rng), -2.0, 0.0
+    )
 
 
 def _others(bars: Sequence[Bar], key: Key, rng: np.random.Generator) -> list[Part]:
@@ -212,7 +215,7 @@ def _others(bars: Sequence[Bar], key: Key, rng: np.random.Generator) -> list[Par
         playing = [bar for bar in bars if bar.intensity >= threshold] or list(bars)
         notes = player(playing, key, rng)
         level, pan = float(rng.uniform(-9, -3)), float(rng.uniform(-0.8, 0.8))
-        parts.append(_part("other", instrument.voice, _program(instrument, rng), notes, level, pan))
+        parts.append(ordered_part("other", instrument.voice, program_of(instrument, rng), notes, level, pan))
     return parts
 
 
@@ -220,21 +223,27 @@ def _vocals(bars: Sequence[Bar], key: Key, rng: np.random.Generator) -> list[Par
     sections = {bar.section for bar in bars}
     sung = {name for name in sorted(sections) if rng.random() < SINGING[name]} or sections
     lead = play_vocal([bar for bar in bars if bar.section in sung], key, rng)
-    parts = [_part("vocals", "lead singer", 53, lead, 0.0, 0.0)]
+    parts = [ordered_part("vocals", "lead singer", 53, lead, 0.0, 0.0)]
     if "chorus" in sung and rng.random() < 0.5:
         spans = [(bar.start, bar.start + bar.beats) for bar in bars if bar.section == "chorus"]
         second = [n for n in lead if any(begin <= n.start < end for begin, end in spans)]
         pan = float(rng.uniform(-0.6, 0.6))
         parts.append(
-            _part("vocals", "backing singer", 52, harmony(second, key, int(rng.choice((-2, 2)))), -6.0, pan)
+            ordered_part(
+                "vocals", "backing singer", 52, harmony(second, key, int(rng.choice((-2, 2)))), -6.0, pan
+            )
         )
     return parts
 
 
-def _program(instrument: Instrument, rng: np.random.Generator) -> int:
+def program_of(instrument: Instrument, rng: np.random.Generator) -> int:
+    """Draws one of the programs of an instrument."""
     return int(instrument.programs[int(rng.integers(len(instrument.programs)))])
 
 
-def _part(stem: str, voice: str, program: int, notes: Sequence[Note], level: float, pan: float) -> Part:
+def ordered_part(
+    stem: str, voice: str, program: int, notes: Sequence[Note], level: float, pan: float
+) -> Part:
+    """A part whose notes are sorted."""
     ordered = sorted(notes, key=lambda note: (note.start, note.pitch))
     return Part(stem, voice, program, tuple(ordered), level, pan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -44,8 +44,17 @@ _SOUNDS = MappingProxyType(
 _OTHERWISE = _Sound(1.0, 1.0, 1000.0, 0.0, 0.02)
 
 
+Melody = Callable[[Sequence[Played], int, Rng], Mono]
+"""Plays notes one at a time over a number of frames: (frames,)."""
+
+
 def play_melody(notes: Sequence[Played], program: int, frames: int, rate: int, rng: Rng) -> Mono:
     """Plays the notes one at a time on one instrument: (frames,)."""
+    return draw_soloist(program, rate, rng)(notes, frames, rng)
+
+
+def draw_soloist(program: int, rate: int, rng: Rng) -> Melody:
+    """Draws an instrument, which can then play several melodies."""
     sound = _SOUNDS.get(program, _OTHERWISE)
     blown = sound.breath > 0
     manner = Manner(
@@ -61,18 +70,22 @@ def play_melody(notes: Sequence[Played], program: int, frames: int, rate: int, r
     slope = sound.slope * rng.uniform(0.9, 1.15)
     formant = sound.formant * rng.uniform(0.92, 1.08)
     cutoff, q = rng.uniform(2500, 6000), rng.uniform(0.7, 1.8)
-    contour = perform(one_at_a_time(notes), frames, manner, rate, rng)
 
-    def spectra(span: slice, hz: Curve, number: NDArray[np.int64]) -> Spectra:
-        frequencies = np.outer(hz, number)
-        loud = number**-slope * np.where(number % 2, 1.0, sound.even)
-        loud = loud * resonant(frequencies, cutoff * (0.3 + contour.level[span, None]), q)
-        if formant:
-            loud = loud * (0.4 + 1.6 / (1 + ((frequencies - formant) / (0.4 * formant)) ** 2))
-        return (-1j * loud).astype(np.complex64)
+    def play(notes: Sequence[Played], frames: int, rng: Rng) -> Mono:
+        contour = perform(one_at_a_time(notes), frames, manner, rate, rng)
 
-    out = trace(contour, spectra, frames, rate)
-    if blown:
-        air = noise(frames, band(800, 6000), rate, rng)
-        out += follow_level(air, contour.level * sound.breath * 0.5, rate)
-    return out
+        def spectra(span: slice, hz: Curve, number: NDArray[np.int64]) -> Spectra:
+            frequencies = np.outer(hz, number)
+            loud = number**-slope * np.where(number % 2, 1.0, sound.even)
+            loud = loud * resonant(frequencies, cutoff * (0.3 + contour.level[span, None]), q)
+            if formant:
+                loud = loud * (0.4 + 1.6 / (1 + ((frequencies - formant) / (0.4 * formant)) ** 2))
+            return (-1j * loud).astype(np.complex64)
+
+        out = trace(contour, spectra, frames, rate)
+        if blown:
+            air = noise(frames, band(800, 6000), rate, rng)
+            out += follow_level(air, contour.level * sound.breath * 0.5, rate)
+        return out
+
+    return play

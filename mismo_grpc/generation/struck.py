@@ -74,8 +74,11 @@ def guitar(program: int, rate: int, rng: Rng) -> Timbre:
         peaks = sum(1.2 / (1 + ((frequencies - hz) / 18) ** 2) for hz in (air, plate))
         return (1 + peaks) * band(60, 0)(frequencies)
 
+    def resonated(signal: Mono, at: int = 0) -> Stereo:
+        return centred(equalise(signal, body, rate))
+
     spread = chorused(0.0012, 0.6, rate, rng)
-    return Timbre(tone, 0.09, 2, (lambda s: centred(equalise(s, body, rate))) if acoustic else spread)
+    return Timbre(tone, 0.09, 2, resonated if acoustic else spread)
 
 
 def distorted_guitar(program: int, rate: int, rng: Rng) -> Timbre:
@@ -89,7 +92,7 @@ def distorted_guitar(program: int, rate: int, rng: Rng) -> Timbre:
         wave = _string(hertz(pitch), pluck, 3500 * (0.6 + 0.5 * strength), sustain, frames, rate, rng)
         return fade_in(wave, 0.002, rate)
 
-    def amplified(signal: Mono) -> Stereo:
+    def amplified(signal: Mono, at: int = 0) -> Stereo:
         driven = equalise(signal, before, rate)
         return centred(equalise(saturate(driven * np.float32(drive)), cabinet, rate))
 

@@ -60,15 +60,15 @@ MELODIC = ("lead", "lead singer", "backing singer")
 VOICES = ("drum kit", *INSTRUMENTS, *MELODIC)
 """Every voice that a part may ask for."""
 
-_END_SECONDS = 0.01
+END_SECONDS = 0.01
 """Seconds of the fade at the end of the song."""
-_LAYERS = 4
+LAYERS = 4
 """Strengths that a note's timbre is rendered in; its loudness is continuous."""
-_HITS = 3
+HITS = 3
 """Variants of each drum hit, played in turn."""
-_LOUDNESS = MappingProxyType({"drums": 0.11, "bass": 0.11, "other": 0.08, "vocals": 0.1})
+LOUDNESS = MappingProxyType({"drums": 0.11, "bass": 0.11, "other": 0.08, "vocals": 0.1})
 """RMS of a part with a level of 0 dB while it sounds."""
-_ROOM_SENDS = MappingProxyType({"drums": 0.12, "bass": 0.0, "other": 0.22, "vocals": 0.22})
+ROOM_SENDS = MappingProxyType({"drums": 0.12, "bass": 0.0, "other": 0.22, "vocals": 0.22})
 """The level of each stem's reverberation; none for a bass, which would become unclear."""
 
 
@@ -84,14 +84,14 @@ def render(composition: Composition, *, sample_rate: int = 44100, seed: int) -> 
         raise ValueError(f"no such stem: {', '.join(sorted(unknown))}; there are {', '.join(STEMS)}")
     frames = round(composition.seconds * sample_rate)
     first, *seeds = (int(s) for s in np.random.SeedSequence(seed).generate_state(1 + len(composition.parts)))
-    room = _room(sample_rate, np.random.default_rng(first))
+    room = draw_room(sample_rate, np.random.default_rng(first))
     stems = {stem: np.zeros((frames, 2), dtype=np.float32) for stem in STEMS}
     for part, part_seed in zip(composition.parts, seeds, strict=True):
         stems[part.stem] += render_part(part, composition.tempo_map, frames, sample_rate, part_seed)
     for stem, audio in stems.items():
-        if _ROOM_SENDS[stem] and audio.any():
-            audio += convolve(audio.mean(axis=1), _ROOM_SENDS[stem] * room).T
-            fade_out(audio.T, _END_SECONDS, sample_rate)
+        if ROOM_SENDS[stem] and audio.any():
+            audio += convolve(audio.mean(axis=1), ROOM_SENDS[stem] * room).T
+            fade_out(audio.T, END_SECONDS, sample_rate)
     peak = _peak(list(stems.values()))
     for audio in stems.values():
         audio *= PEAK / max(peak, 1e-9)
@@ -107,17 +107,17 @@ def render_part(part: Part, tempo: TempoMap, frames: int, sample_rate: int, seed
     if part.voice not in VOICES:
         raise ValueError(f"no such voice: {part.voice!r}; there are {', '.join(VOICES)}")
     rng = np.random.default_rng(seed)
-    notes = _placed(part.notes, tempo, frames, sample_rate)
+    notes = placed_notes(part.notes, tempo, frames, sample_rate)
     if not notes:
         return np.zeros((frames, 2), dtype=np.float32)
     played = _played(part, notes, frames, sample_rate, rng)
-    left, right = _pan(part.pan)
-    gain = _LOUDNESS[part.stem] * 10 ** (part.level / 20) / max(_loudness(played, sample_rate), 1e-9)
+    left, right = pan_gains(part.pan)
+    gain = LOUDNESS[part.stem] * 10 ** (part.level / 20) / max(loudness_of(played, sample_rate), 1e-9)
     played *= np.array([[gain * left], [gain * right]], dtype=np.float32)
-    return np.ascontiguousarray(fade_out(played, _END_SECONDS, sample_rate).T)
+    return np.ascontiguousarray(fade_out(played, END_SECONDS, sample_rate).T)
 
 
-def _placed(notes: Sequence[Note], tempo: TempoMap, frames: int, rate: int) -> list[Played]:
+def placed_notes(notes: Sequence[Note], tempo: TempoMap, frames: int, rate: int) -> list[Played]:
     placed: list[Played] = []
     for note in sorted(notes, key=lambda note: (note.start, note.pitch)):
         begin = round(tempo.frames(note.start, rate))
@@ -149,7 +149,7 @@ def _held(timbre: Timbre, notes: Sequence[Played], frames: int, rate: int, rng: 
     takes: defaultdict[tuple[int, int, int], list[Played]] = defaultdict(list)
     times: Counter[int] = Counter()
     for note in notes:
-        layer = min(int(note.loudness * _LAYERS), _LAYERS - 1)
+        layer = min(int(note.loudness * LAYERS), LAYERS - 1)
         takes[note.pitch, layer, times[note.pitch] % timbre.variants].append(note)
         times[note.pitch] += 1
     release = int(timbre.release * rate)
@@ -159,7 +159,7 @@ def _held(timbre: Timbre, notes: Sequence[Played], frames: int, rate: int, rng: 
     out = np.zeros(frames, dtype=np.float32)
     for (pitch, layer, _), played in sorted(takes.items()):
         longest = max(note.end - note.begin for note in played)
-        tone = timbre.tone(pitch, (layer + 0.5) / _LAYERS, longest + release, rng)
+        tone = timbre.tone(pitch, (layer + 0.5) / LAYERS, longest + release, rng)
         for note in played:
             length = note.end - note.begin
             sound = tone[: length + release] * np.float32(note.loudness**1.5)
@@ -178,18 +178,18 @@ def _drummed(kit: Mapping[int, Drum], notes: Sequence[Played], frames: int, rate
     takes: defaultdict[tuple[int, int, int], list[tuple[Played, int]]] = defaultdict(list)
     times: Counter[int] = Counter()
     for note in notes:
-        layer = min(int(note.loudness * _LAYERS), _LAYERS - 1)
+        layer = min(int(note.loudness * LAYERS), LAYERS - 1)
         # A hit at the same time as a drum does not silence it.
         stops = chokes.get(note.pitch, [])
         later = bisect_left(stops, note.begin + int(0.06 * rate))
         choked = stops[later] if later < len(stops) else frames
-        takes[note.pitch, layer, times[note.pitch] % _HITS].append((note, choked))
+        takes[note.pitch, layer, times[note.pitch] % HITS].append((note, choked))
         times[note.pitch] += 1
     out = np.zeros((2, frames), dtype=np.float32)
     for (drum, layer, _), played in sorted(takes.items()):
-        strength = (layer + 0.5) / _LAYERS
+        strength = (layer + 0.5) / LAYERS
         hit = kit[drum].strike(strength, rng)
-        sides = np.array(_pan(kit[drum].pan), dtype=np.float32)[:, None] * hit
+        sides = np.array(pan_gains(kit[drum].pan), dtype=np.float32)[:, None] * hit
         for note, choked in played:
             end = min(note.begin + len(hit), choked)
             sound = sides[:, : end - note.begin] * np.float32((note.loudness / strength) ** 1.5)
@@ -199,13 +199,13 @@ def _drummed(kit: Mapping[int, Drum], notes: Sequence[Played], frames: int, rate
     return out
 
 
-def _pan(pan: float) -> tuple[float, float]:
+def pan_gains(pan: float) -> tuple[float, float]:
     """Returns the gains of left and right: of constant power, both 1 in the middle."""
     angle = (float(np.clip(pan, -1, 1)) + 1) * np.pi / 4
     return float(np.sqrt(2) * np.cos(angle)), float(np.sqrt(2) * np.sin(angle))
 
 
-def _loudness(played: Stereo, rate: int) -> float:
+def loudness_of(played: Stereo, rate: int) -> float:
     """Returns the RMS of the 50 ms blocks that are not silent."""
     length = max(1, min(int(0.05 * rate), played.shape[1]))
     blocks = played[:, : played.shape[1] // length * length].reshape(2, -1, length)
@@ -213,7 +213,7 @@ def _loudness(played: Stereo, rate: int) -> float:
     return float(np.sqrt(power[power >= 0.05 * power.max()].mean()))
 
 
-def _room(rate: int, rng: Rng) -> NDArray[np.float32]:
+def draw_room(rate: int, rng: Rng) -> NDArray[np.float32]:
     """Returns impulse responses of a small room, (2, frames): decaying noise, different for each ear."""
     seconds, dull = rng.uniform(0.25, 0.9), rng.uniform(3000, 7000)
     clock = seconds_of(int(seconds * rate), rate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -11,11 +12,17 @@ from mismo_grpc.generation.waves import Mono, Rng, Stereo, band, chorus, noise, 
 
 Tone = Callable[[int, float, int, Rng], Mono]
 """Renders one note of a given length: MIDI pitch, strength (0 to 1), frames, randomness."""
-Finish = Callable[[Mono], Stereo]
-"""Processes all notes of a part together, from one channel to two."""
 
 
-def centred(signal: Mono) -> Stereo:
+class Finish(Protocol):
+    """Processes all notes of a part together, from one channel to two."""
+
+    def __call__(self, signal: Mono, at: int = 0) -> Stereo:
+        """Processes (frames,) to (2, frames); `at` is the song's frame at which the signal begins."""
+        ...
+
+
+def centred(signal: Mono, at: int = 0) -> Stereo:
     """The same in both channels."""
     return np.stack([signal, signal])
 
@@ -48,4 +55,8 @@ def chorused(depth: float, speed: float, rate: int, rng: Rng) -> Finish:
     depth *= rng.uniform(0.5, 1.5)
     speed *= rng.uniform(0.7, 1.4)
     turn = int(rng.integers(2**31))
-    return lambda signal: chorus(signal, depth, speed, rate, np.random.default_rng(turn))
+
+    def finish(signal: Mono, at: int = 0) -> Stereo:
+        return chorus(signal, depth, speed, rate, np.random.default_rng(turn), at)
+
+    return finish

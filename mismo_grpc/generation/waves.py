@@ -189,13 +189,16 @@ def saturate(signal: Mono) -> Mono:
     return out
 
 
-def chorus(signal: Mono, depth: float, speed: float, rate: int, rng: Rng) -> Stereo:
-    """Adds a copy of the signal with a delay of 8 ms + `depth` ± `depth` seconds, `speed` cycles a second."""
+def chorus(signal: Mono, depth: float, speed: float, rate: int, rng: Rng, at: int = 0) -> Stereo:
+    """Adds a copy of the signal with a delay of 8 ms + `depth` ± `depth` seconds, `speed` cycles a second.
+
+    `at` is the frame at which the signal begins, for a part of a longer one.
+    """
     out = np.empty((2, len(signal)), dtype=np.float32)
     turn = rng.uniform(0, 1)
     lead = int((0.008 + 2 * depth) * rate) + 2
     for begin, end in chunks(len(signal)):
-        seconds = np.arange(begin, end) / rate
+        seconds = np.arange(at + begin, at + end) / rate
         ahead = max(0, begin - lead)
         near = np.concatenate([np.zeros(lead - (begin - ahead), dtype=np.float32), signal[ahead:end]])
         for side in range(2):

@@ -1,0 +1,1 @@
+"""Songs of seven stems from one composition: the generator "synthetic"."""
