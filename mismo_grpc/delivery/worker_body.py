@@ -6,7 +6,7 @@ from mismo_grpc.analysis.results import BasicFeaturesResult, ChordsResult, Secti
 from mismo_grpc.delivery.timestamps import timestamp
 from mismo_grpc.generation.options import GenerationOptions
 from mismo_grpc.jobs.job import Job, JobState, Stage
-from mismo_grpc.results.blob_names import document_blob, prefix_of, stem_blob
+from mismo_grpc.results.blob_names import artifact_blob, prefix_of, stem_blob
 from mismo_grpc.results.documents import ANNOTATION
 
 
@@ -23,7 +23,7 @@ def worker_document(job: Job, at: float) -> dict[str, object]:
     if generation is not None:
         document = {"generation_request_id": job.job_id, **document, "parameters": parameters_of(generation)}
     else:
-        jams = {blob.name: blob.url for blob in job.blobs}.get(document_blob(ANNOTATION))
+        jams = {blob.name: blob.url for blob in job.blobs}.get(artifact_blob(job, ANNOTATION))
         document |= {
             "analysis": _analysis(job) if completed else None,
             "jams_uri": jams if completed else None,

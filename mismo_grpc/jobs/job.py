@@ -149,6 +149,19 @@ class StemOptions:
             )
 
 
+def check_blob_prefix(prefix: str) -> None:
+    """Raises InvalidFieldError unless the prefix ("" for none) names folders that every blob store can have."""
+    names = prefix.split("/") if prefix else []
+    if len(prefix) > MAX_PREFIX_CHARS or not all(
+        BLOB_FOLDER_PATTERN.fullmatch(name) and not name.startswith(".") for name in names
+    ):
+        raise InvalidFieldError(
+            f"options.blob_upload.prefix must be folder names of A-Z a-z 0-9 . _ - separated by /, as in 'albums/42', "
+            f"at most {MAX_PREFIX_CHARS} characters in all; no name begins with a dot",
+            field="options.blob_upload.prefix",
+        )
+
+
 @dataclass(frozen=True)
 class JobOptions:
     """The options of a job; `stages` are the requested ones, without the stages that they depend on."""
@@ -198,19 +211,6 @@ class JobRequest:
                 )
         if self.result_ttl is not None and not 0 < self.result_ttl < 1e9:
             raise InvalidFieldError("result_ttl must be greater than 0", field="result_ttl")
-
-
-def check_blob_prefix(prefix: str) -> None:
-    """Raises InvalidFieldError unless the prefix ("" for none) names folders that every blob store can have."""
-    names = prefix.split("/") if prefix else []
-    if len(prefix) > MAX_PREFIX_CHARS or not all(
-        BLOB_FOLDER_PATTERN.fullmatch(name) and not name.startswith(".") for name in names
-    ):
-        raise InvalidFieldError(
-            f"options.blob_upload.prefix must be folder names of A-Z a-z 0-9 . _ - separated by /, as in 'albums/42', "
-            f"at most {MAX_PREFIX_CHARS} characters in all; no name begins with a dot",
-            field="options.blob_upload.prefix",
-        )
 
 
 def check_job_id(job_id: str) -> None:
@@ -370,8 +370,11 @@ class Job:
         return replace(self, time_to_playhead_audio=now - self.created_at)
 
     def stage(self, stage: Stage) -> StageStatus:
-        """The status of one stage."""
-        return next(s for s in self.stages if s.stage is stage)
+        """The status of one stage; raises LookupError if it is not part of the job."""
+        found = next((s for s in self.stages if s.stage is stage), None)
+        if found is None:
+            raise LookupError(f"job {self.job_id} has no stage {stage.name}")
+        return found
 
     @property
     def stem_status(self) -> StageStatus | None:

@@ -10,21 +10,13 @@ def prefix_of(job: Job) -> str:
     return job.options.blob_prefix or job.job_id
 
 
-def stems_folder(job: Job) -> str:
-    """The folder of stems, their waveforms and stems.json, below the prefix."""
-    return f"generated/{job.job_id}" if job.has(Stage.GENERATION) else "stems"
-
-
 def stem_blob(job: Job, stem: str) -> str:
-    """The name of a stem, below the prefix."""
-    return f"{stems_folder(job)}/{stem}.wav"
+    """The name of a stem, below the prefix; its folder has nothing but stems."""
+    folder = f"generated/{job.job_id}" if job.has(Stage.GENERATION) else "stems"
+    return f"{folder}/{stem}.wav"
 
 
 def artifact_blob(job: Job, artifact: str) -> str:
-    """The name of stems.json or of a waveform, below the prefix."""
-    return f"{stems_folder(job)}/{artifact}"
-
-
-def document_blob(document: str) -> str:
-    """The name of a document with the results of analyses, below the prefix."""
-    return f"analysis/{document}"
+    """The name of any other artifact, below the prefix."""
+    folder = f"analysis/generated/{job.job_id}" if job.has(Stage.GENERATION) else "analysis"
+    return f"{folder}/{artifact}"

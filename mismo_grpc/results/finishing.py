@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mismo_grpc.jobs.job import Artifact, Job, Stage
+from mismo_grpc.jobs.stage_data import STEM_STAGES
 from mismo_grpc.results.artifacts import (
     STEMS_ZIP,
     artifacts_of,
@@ -43,10 +44,9 @@ def write_stem_results(runs: Runs, job: Job, stems: StemSet, ended_at: float) ->
         timings["time_to_first_audio"] = job.time_to_first_audio
     if job.time_to_playhead_audio is not None:
         timings["time_to_playhead_audio"] = job.time_to_playhead_audio
-    for stage in (Stage.DECODE, Stage.STEMS):
-        status = job.stage(stage)
-        if status.started_at is not None:
-            timings[stage.name.lower()] = (status.ended_at or ended_at) - status.started_at
+    for status in job.stages:
+        if status.stage in (Stage.DECODE, *STEM_STAGES) and status.started_at is not None:
+            timings[status.stage.name.lower()] = (status.ended_at or ended_at) - status.started_at
     write_stems_json(files, stems_document(replace(job, layout=layout), digests, timings))
     with disk_errors():
         runs.sync_names(job.run_id)

@@ -14,7 +14,7 @@ from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Job, JobFailure, Stage, StoredBlob
 from mismo_grpc.jobs.stage_data import RESULT_TYPES, STEM_STAGES
 from mismo_grpc.results.artifacts import STEMS_JSON, content_type_of, read_stem_files
-from mismo_grpc.results.blob_names import artifact_blob, document_blob, prefix_of, stem_blob
+from mismo_grpc.results.blob_names import artifact_blob, prefix_of, stem_blob
 from mismo_grpc.results.documents import ANNOTATION, document_name, render_document
 from mismo_grpc.results.waveforms import WAVEFORM_PREFIX
 from mismo_grpc.stages.context import NeedFailedError, StageContext
@@ -126,7 +126,7 @@ def _results_of(job: Job, files: RunFiles, stage: Stage) -> list[_Result]:
             if name.startswith(WAVEFORM_PREFIX)
         ]
     name = document_name(stage) if stage in RESULT_TYPES else ANNOTATION
-    return [_Result(document_blob(name), content_type_of(name), sums[name])]
+    return [_Result(artifact_blob(job, name), content_type_of(name), sums[name])]
 
 
 def _file(job: Job, files: RunFiles, name: str, sha256: str) -> _Result:

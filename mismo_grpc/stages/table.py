@@ -38,6 +38,7 @@ class StageRow:
 TABLE: tuple[StageRow, ...] = (
     StageRow(Stage.DECODE, share=2.0, durable=False),
     StageRow(Stage.STEMS, needs=(Stage.DECODE,), brings=(Stage.WAVEFORMS,), share=100.0),
+    StageRow(Stage.GENERATION, brings=(Stage.WAVEFORMS,), share=100.0),
     StageRow(Stage.WAVEFORMS, needs_one=STEM_STAGES),
     StageRow(Stage.LOUDNESS, needs=(Stage.DECODE,)),
     StageRow(Stage.BASIC_FEATURES, needs=(Stage.DECODE,), brings=(Stage.ANNOTATION,), share=4.0),
@@ -55,7 +56,6 @@ TABLE: tuple[StageRow, ...] = (
     ),
     StageRow(Stage.TRANSITION, needs=(Stage.DECODE, Stage.BASIC_FEATURES, Stage.SECTIONS), share=2.0),
     StageRow(Stage.ANNOTATION, after=(Stage.BASIC_FEATURES, Stage.SECTIONS, Stage.CHORDS), share=0.1),
-    StageRow(Stage.GENERATION, brings=(Stage.WAVEFORMS,), share=100.0),
     StageRow(
         Stage.BLOB_UPLOAD,
         after=(
