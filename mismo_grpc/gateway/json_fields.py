@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ MAX_NUMBER_CHARS = 40
 def json_object(body: bytes | str) -> dict[str, Any]:
     """The object of a JSON body; raises RequestError."""
     try:
-        given = json.loads(body, parse_int=_whole)
+        given = parse_json(body)
     except (ValueError, RecursionError) as error:
         raise RequestError(f"the body is not JSON ({json_fault(error)})") from error
     if not isinstance(given, dict):
@@ -23,11 +24,18 @@ def json_object(body: bytes | str) -> dict[str, Any]:
     return cast("dict[str, Any]", given)
 
 
+def parse_json(text: bytes | str) -> Any:
+    """The value of a JSON text; raises ValueError or RecursionError."""
+    return json.loads(text, parse_int=_whole, parse_float=_fraction)
+
+
 def _whole(digits: str) -> int:
-    # Converting a very long number would take minutes.
-    if len(digits) > MAX_NUMBER_CHARS:
-        raise ValueError(f"a number has more than {MAX_NUMBER_CHARS} digits")
-    return int(digits)
+    # Converting a very long number would take minutes; no field takes one.
+    return int(digits) if len(digits) <= MAX_NUMBER_CHARS else 10**MAX_NUMBER_CHARS
+
+
+def _fraction(digits: str) -> float:
+    return float(digits) if len(digits) <= MAX_NUMBER_CHARS else math.inf
 
 
 def json_fault(error: Exception) -> str:

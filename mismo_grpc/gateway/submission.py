@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError
-from mismo_grpc.gateway.json_fields import json_fault, json_object, refuse_unknown, text_of
+from mismo_grpc.gateway.json_fields import json_fault, json_object, parse_json, refuse_unknown, text_of
 from mismo_grpc.jobs.callbacks import stage_name
 from mismo_grpc.jobs.job import (
     Delivery,
@@ -95,7 +94,7 @@ def from_form(fields: Mapping[str, str], has_file: bool, check_url: Callable[[st
     options: object = None
     if fields.get("options"):
         try:
-            options = json.loads(fields["options"], parse_int=lambda _: 0)
+            options = parse_json(fields["options"])
         except (ValueError, RecursionError) as error:
             raise InvalidFieldError(f"options is not JSON ({json_fault(error)})", field="options") from error
     return _submission(dict(fields), options, None, check_url)

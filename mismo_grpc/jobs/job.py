@@ -174,11 +174,6 @@ class JobOptions:
     """The folders in the blob container that get the results; "": the job_id."""
 
     def __post_init__(self) -> None:
-        if (self.generation is not None) != (Stage.GENERATION in self.stages):
-            raise InvalidFieldError(
-                "options.generation and STAGE_GENERATION among options.stages go together; give both or none",
-                field="options.generation",
-            )
         check_blob_prefix(self.blob_prefix)
 
 
@@ -199,6 +194,11 @@ class JobRequest:
     """A hash of the whole payload; it distinguishes a repeated request from a request_id used for another one."""
 
     def __post_init__(self) -> None:
+        if (self.options.generation is not None) != (Stage.GENERATION in self.options.stages):
+            raise InvalidFieldError(
+                "options.generation and STAGE_GENERATION among options.stages go together; give both or none",
+                field="options.generation",
+            )
         if self.job_id:
             check_job_id(self.job_id)
         if len(self.labels) > MAX_LABELS:

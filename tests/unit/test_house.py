@@ -59,6 +59,7 @@ OTHER_VALUES = {
     "hub": "false",
     "keep_models_warm": "false",
     "keep_analysis_warm": "false",
+    "mock_generation": "false",
     "allow_file_paths": "false",
     "model_dirs": '["/models"]',
     "http_allowed_hosts": '["dj.example.com", "*.example.com"]',

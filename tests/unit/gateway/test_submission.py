@@ -45,7 +45,8 @@ def refusal(parse: Callable[[], object]) -> MismoError:
 def test_the_documented_request() -> None:
     submission = from_json(body(), accept)
     assert submission.delivery == Delivery(CALLBACK, DeliveryMode.PATH)
-    request = submission.request(submission.path_source)
+    assert submission.source is not None
+    request = submission.request(submission.source)
     assert (request.job_id, request.priority) == ("abc123def456", Priority.NORMAL)
     assert request.source == Source(SourceKind.PATH, "/home/music/library/track.mp3")
 
@@ -140,7 +141,7 @@ def test_a_form() -> None:
     fields = {"track_hash": "t", "options": '{"stems": true}', "callback_url": CALLBACK}
     submission = from_form({**fields, "stem_delivery_mode": "callback", "priority": "high"}, True, accept)
     assert submission.delivery == Delivery(CALLBACK, DeliveryMode.CALLBACK)
-    assert submission.file_path is None
+    assert submission.source is None
 
 
 @pytest.mark.parametrize(

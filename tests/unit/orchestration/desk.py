@@ -90,7 +90,7 @@ class SubmitDesk:
         self.checksum = ThreadGate()
         self.held = HeldJobs(place.repository)
         self.queue = JobQueue(place.repository, self.held.run, 1)
-        admission = place.admission(checksum=self.checksum)
+        admission = place.admission(sources=place.sources(checksum=self.checksum), checksum=self.checksum)
         self.submissions = Submissions(place.repository, self.queue, admission, place.runs, place.uploads, 3)
 
     def changes(self) -> JobChanges:

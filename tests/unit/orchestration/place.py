@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import wave
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mismo_grpc.executors import InThread
+from mismo_grpc.generation.generators import Generators
+from mismo_grpc.generation.songs.synthetic_generator import SyntheticGenerator
 from mismo_grpc.jobs.job import (
     Job,
     JobOptions,
@@ -23,9 +27,12 @@ from mismo_grpc.jobs.job import (
 from mismo_grpc.jobs.repository import JobRepository
 from mismo_grpc.jobs.store.sqlite_store import SqliteJobStore
 from mismo_grpc.orchestration.admission import Admission
+from mismo_grpc.orchestration.sources import Sources
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.catalog import ModelCatalog
 from mismo_grpc.separation.device import DeviceInfo
+from mismo_grpc.storage.blobs.port import BlobStore
+from mismo_grpc.storage.blobs.sources import BlobSources
 from mismo_grpc.storage.disk import Disk, FileSystemDisk
 from mismo_grpc.uploads.uploads import Uploads
 
@@ -64,25 +71,46 @@ class Place:
     def music(self) -> Path:
         return self.folder / "music"
 
-    def admission(self, disk: Disk | None = None, **changes: Any) -> Admission:
+    def sources(
+        self,
+        roots: Sequence[Path] | None = None,
+        *,
+        paths_allowed: bool = True,
+        max_track_seconds: float = 3600.0,
+        blobs: Sequence[BlobStore] = (),
+        checksum: InThread = asyncio.to_thread,
+    ) -> Sources:
+        return Sources(
+            self.uploads,
+            BlobSources(blobs),
+            roots=[self.music] if roots is None else roots,
+            paths_allowed=paths_allowed,
+            max_track_seconds=max_track_seconds,
+            max_bytes=1 << 20,
+            bulk=asyncio.to_thread,
+            checksum=checksum,
+        )
+
+    def admission(
+        self, disk: Disk | None = None, *, sources: Sources | None = None, **changes: Any
+    ) -> Admission:
         return Admission(
             self.repository,
+            sources or self.sources(),
             self.uploads,
             ModelCatalog([]),
             disk or FileSystemDisk(),
             self.runs,
             **{
-                "roots": [self.music],
-                "paths_allowed": True,
                 "default_model": lambda: MODEL,
                 "wanted_model": MODEL,
-                "max_track_seconds": 3600.0,
                 "disk_reserve": 0,
                 "default_ttl": 3600.0,
                 "device": self._device,
                 "device_now": lambda: self.device,
-                "bulk": asyncio.to_thread,
                 "checksum": asyncio.to_thread,
+                "generators": Generators([SyntheticGenerator()], "synthetic"),
+                "has_container": False,
                 **changes,
             },
         )

@@ -120,7 +120,10 @@ async def test_paths_that_are_no_files(place: Place) -> None:
 
 async def test_a_server_may_take_no_paths_at_all(place: Place) -> None:
     request = request_for(write_wav(place.music / "a.wav"))
-    for admission in (place.admission(paths_allowed=False), place.admission(roots=[])):
+    for admission in (
+        place.admission(sources=place.sources(paths_allowed=False)),
+        place.admission(sources=place.sources([])),
+    ):
         error = await refused(admission, request, SourcePathForbiddenError, "source.path")
         assert "upload" in error.message
 
@@ -128,7 +131,7 @@ async def test_a_server_may_take_no_paths_at_all(place: Place) -> None:
 async def test_an_upload_is_linked_into_the_folder_of_its_run(place: Place) -> None:
     content = write_wav(place.folder / "a.wav").read_bytes()
     upload_id = await place.uploaded(content)
-    admission = place.admission(paths_allowed=False)
+    admission = place.admission(sources=place.sources(paths_allowed=False))
     admitted = await admission.check(upload_of(upload_id))
     assert admitted.job.source_sha256 == hashlib.sha256(content).hexdigest()
     job = await admission.prepare(admitted)
@@ -189,9 +192,12 @@ async def test_a_playhead_past_the_end_is_refused(place: Place) -> None:
 
 async def test_a_track_that_is_too_long_is_refused(place: Place) -> None:
     track = write_wav(place.music / "a.wav", 3 * RATE)
-    await place.admission(max_track_seconds=3.0).check(request_for(track))
+    await place.admission(sources=place.sources(max_track_seconds=3.0)).check(request_for(track))
     error = await refused(
-        place.admission(max_track_seconds=2.9), request_for(track), InvalidFieldError, "source.path"
+        place.admission(sources=place.sources(max_track_seconds=2.9)),
+        request_for(track),
+        InvalidFieldError,
+        "source.path",
     )
     assert "3 s long" in error.message
 
@@ -252,14 +258,14 @@ async def test_stems_that_the_model_does_not_make_are_refused(
     )
 
 
-async def test_a_stage_that_is_not_offered_is_refused_by_its_name(place: Place) -> None:
+async def test_a_copy_of_the_results_needs_a_container(place: Place) -> None:
     error = await refused(
         place.admission(),
-        request_for(write_wav(place.music / "a.wav"), stages=(Stage.STEMS, Stage.GENERATION)),
+        request_for(write_wav(place.music / "a.wav"), stages=(Stage.STEMS, Stage.BLOB_UPLOAD)),
         NotSupportedYetError,
         "options.stages",
     )
-    assert "STAGE_GENERATION" in error.message
+    assert "BLOB_CONTAINER_NAME" in error.message
 
 
 # The room on the disk

@@ -139,9 +139,9 @@ async def test_a_large_source_is_not_hashed_before_it_is_accepted(
     track = write_wav(place.music / "a.wav")
     await place.succeeded((await place.admission().check(request_for(track))).job)
     size = track.stat().st_size
-    monkeypatch.setattr("mismo_grpc.orchestration.admission.HASHED_AT_SUBMIT_BYTES", size)
+    monkeypatch.setattr("mismo_grpc.orchestration.sources.HASHED_AT_SUBMIT_BYTES", size)
     assert (await place.admission().check(request_for(track))).cached is not None
-    monkeypatch.setattr("mismo_grpc.orchestration.admission.HASHED_AT_SUBMIT_BYTES", size - 1)
+    monkeypatch.setattr("mismo_grpc.orchestration.sources.HASHED_AT_SUBMIT_BYTES", size - 1)
     admitted = await place.admission().check(request_for(track))
     assert (admitted.cached, admitted.job.source_sha256) == (None, "")
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mismo.analysis.v1 import audio_pb2, job_pb2, stage_pb2
 from mismo.analysis.v1.job_service_pb2 import SubmitJobRequest, UpdateJobRequest
 from mismo_grpc.audio.encode import Encoding
-from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError, NotSupportedYetError
+from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError
 from mismo_grpc.jobs.event_log import Ended, Heartbeat, JobView, SegmentsReady, WatchEvent
 from mismo_grpc.jobs.job import (
     OUTPUT_RATES,
@@ -60,7 +60,7 @@ STEM_OPTIONS = st.builds(
 )
 REQUESTS = st.builds(
     JobRequest,
-    source=st.builds(Source, st.sampled_from(SourceKind), TEXT.filter(bool)),
+    source=st.builds(Source, st.sampled_from([kind for kind in SourceKind if kind.value]), TEXT.filter(bool)),
     options=st.builds(JobOptions, stems=STEM_OPTIONS | st.builds(StemOptions, two_stems=TEXT)),
     request_id=st.just("") | st.uuids().map(str),
     job_id=st.from_regex(r"[A-Za-z0-9_-]{0,128}", fullmatch=True),
@@ -131,11 +131,7 @@ WRONG: list[tuple[SubmitJobRequest, type[MismoError], str]] = [
     (SubmitJobRequest(source=job_pb2.Source()), InvalidFieldError, "source"),
     (SubmitJobRequest(source=job_pb2.Source(path="")), InvalidFieldError, "source.path"),
     (SubmitJobRequest(source=job_pb2.Source(upload_id="")), InvalidFieldError, "source.upload_id"),
-    (
-        SubmitJobRequest(source=job_pb2.Source(blob_uri="s3://a/b")),
-        NotSupportedYetError,
-        "source.blob_uri",
-    ),
+    (SubmitJobRequest(source=job_pb2.Source(blob_uri="")), InvalidFieldError, "source.blob_uri"),
     (plain(request_id="not-a-uuid"), InvalidFieldError, "request_id"),
     (plain(request_id=f"{{{UUID}}}"), InvalidFieldError, "request_id"),
     (plain(job_id="../up"), InvalidJobIdError, "job_id"),
@@ -172,9 +168,32 @@ WRONG: list[tuple[SubmitJobRequest, type[MismoError], str]] = [
         "options.stems",
     ),
     (
-        plain(options=job_pb2.JobOptions(generation=stage_pb2.GenerationOptions())),
-        NotSupportedYetError,
+        plain(options=job_pb2.JobOptions(generation=stage_pb2.GenerationOptions(target_stems=["bass"]))),
+        InvalidFieldError,
         "options.generation",
+    ),
+    (
+        SubmitJobRequest(options=job_pb2.JobOptions(stages=[stage_pb2.STAGE_GENERATION])),
+        InvalidFieldError,
+        "options.generation",
+    ),
+    (
+        plain(
+            options=job_pb2.JobOptions(
+                stages=[stage_pb2.STAGE_GENERATION],
+                generation=stage_pb2.GenerationOptions(target_stems=["bass"]),
+            )
+        ),
+        InvalidFieldError,
+        "source",
+    ),
+    *(
+        (
+            plain(options=job_pb2.JobOptions(blob_upload=stage_pb2.BlobUploadOptions(prefix=prefix))),
+            InvalidFieldError,
+            "options.blob_upload.prefix",
+        )
+        for prefix in ("/a", "a/", "a//b", "..", "a/../b", ".a", "a b", "ä", "a\\b", "a" * 513)
     ),
     (with_options(playhead=Duration(seconds=-1)), InvalidFieldError, "options.stems.playhead"),
     (with_options(playhead=Duration(nanos=-1)), InvalidFieldError, "options.stems.playhead"),

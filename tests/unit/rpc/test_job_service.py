@@ -59,7 +59,9 @@ async def test_an_invalid_field_is_named_in_the_status(served: Served) -> None:
     refusal = await refused(served.jobs.SubmitJob(request))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
     assert refusal.fields == ("options.stems.shifts",)
-    request = submit(served, options=job_pb2.JobOptions(stages=[stage_pb2.STAGE_GENERATION]))
+    request = submit(
+        served, options=job_pb2.JobOptions(stages=[stage_pb2.STAGE_STEMS, stage_pb2.STAGE_BLOB_UPLOAD])
+    )
     refusal = await refused(served.jobs.SubmitJob(request))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_SUPPORTED_YET")
     assert refusal.fields == ("options.stages",)

@@ -31,6 +31,7 @@ SERVICES = {
         "CompareTracks",
         "UpdateJob",
         "DeleteJob",
+        "ReplayJob",
     },
     "mismo.analysis.v1.TransferService": {
         "UploadAudio",
@@ -39,6 +40,7 @@ SERVICES = {
         "ReadStem",
         "ReadWaveform",
         "GetArtifact",
+        "CreateBlobLink",
     },
     "mismo.analysis.v1.SystemService": {"GetServerInfo", "ListModels", "ListStages", "WatchResources"},
 }

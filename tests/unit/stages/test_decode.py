@@ -16,7 +16,6 @@ from mismo_grpc.errors import CorruptAudioError, DiskFullError, SourceNotFoundEr
 from mismo_grpc.jobs.job import JobState, Stage, StageState
 from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.stages.context import StageContext
-from mismo_grpc.stages.decode import DecodeStage
 from mismo_grpc.stages.stage import Retry, StageResult, StageWork
 from mismo_grpc.storage.disk import Disk, QuotaDisk
 from tests.unit.stages.workbench import HeldDisk, Workbench, a_track
@@ -46,7 +45,7 @@ def sha256(path: Path) -> str:
 async def test_the_track_becomes_a_work_file_and_its_hash_is_known(bench: Workbench) -> None:
     bench.record(OLD)
     active = await bench.job(LOUDNESS)
-    result = await DecodeStage(bench.decoder()).run(bench.context(DECODE, active))
+    result = await bench.decode_stage().run(bench.context(DECODE, active))
     mix = bench.memory.mix
     assert mix is not None
     assert (mix.path, mix.frames, mix.sample_rate, mix.channels) == (bench.files.mix, len(OLD), 44_100, 2)
@@ -60,7 +59,7 @@ async def test_the_track_becomes_a_work_file_and_its_hash_is_known(bench: Workbe
 async def test_a_source_that_is_as_it_was_is_not_hashed_again(bench: Workbench) -> None:
     bench.record(OLD)
     active = await bench.job(LOUDNESS, sha256="as accepted")
-    result = await DecodeStage(bench.decoder()).run(bench.context(DECODE, active))
+    result = await bench.decode_stage().run(bench.context(DECODE, active))
     assert result.change(active.job).source_sha256 == "as accepted"
 
 
@@ -69,7 +68,7 @@ async def test_samples_that_are_no_numbers_are_told_once(bench: Workbench) -> No
     broken[7] = np.nan
     bench.record(broken)
     active = await bench.job(LOUDNESS)
-    result = await DecodeStage(bench.decoder()).run(bench.context(DECODE, active))
+    result = await bench.decode_stage().run(bench.context(DECODE, active))
     job = result.change(result.change(active.job))
     assert job.warnings == ("2 samples of the source were not numbers; they were made silent",)
     assert bench.samples()[7].tolist() == [0.0, 0.0]
@@ -144,7 +143,7 @@ async def test_a_source_that_changed_before_it_was_decoded_is_taken_as_it_is(ben
     bench.record(OLD)
     active = await bench.job(LOUDNESS, sha256=sha256(bench.source))
     bench.record(a_track(seconds=0.5, level=0.25))
-    result = await DecodeStage(bench.decoder()).run(bench.context(DECODE, active))
+    result = await bench.decode_stage().run(bench.context(DECODE, active))
     assert result.change(active.job).source_sha256 == sha256(bench.source)
     assert len(bench.samples()) == 22_050
 
@@ -164,7 +163,7 @@ async def test_a_source_that_changed_after_another_stage_was_done_fails(
         with pytest.raises(
             SourceNotFoundError, match="changed since other stages of this job were done; submit"
         ):
-            await DecodeStage(bench.decoder()).run(bench.context(DECODE, active))
+            await bench.decode_stage().run(bench.context(DECODE, active))
         assert bench.memory.mix is None
 
 
@@ -173,7 +172,7 @@ async def test_a_source_with_another_time_but_the_same_bytes_is_the_same(bench: 
     active = await bench.job(
         STEMS, LOUDNESS, succeeded=(DECODE, STEMS), sha256=sha256(bench.source), known=False
     )
-    await DecodeStage(bench.decoder()).run(bench.context(DECODE, active))
+    await bench.decode_stage().run(bench.context(DECODE, active))
     assert bench.memory.mix is not None
 
 
@@ -186,7 +185,7 @@ async def test_the_job_keeps_what_it_has_of_the_old_source(bench: Workbench) -> 
     await bench.decoder(boot="earlier").decode(active.job)
     bench.record(NEW[:22_050])
 
-    works: list[StageWork] = [DecodeStage(bench.decoder(boot="this")), Unwanted()]
+    works: list[StageWork] = [bench.decode_stage(bench.decoder(boot="this")), Unwanted()]
     await JobRunner(bench.repository, bench.runs, works, default_ttl=60.0, bulk=asyncio.to_thread).run(active)
     job = active.job
     assert job.state is JobState.SUCCEEDED
@@ -214,7 +213,7 @@ async def test_results_carry_the_hash_of_the_source_that_they_were_made_of(bench
             await context.needs()
             return StageResult()
 
-    works: list[StageWork] = [DecodeStage(bench.decoder(boot="this")), Measured()]
+    works: list[StageWork] = [bench.decode_stage(bench.decoder(boot="this")), Measured()]
     await JobRunner(bench.repository, bench.runs, works, default_ttl=60.0, bulk=asyncio.to_thread).run(active)
     assert active.job.state is JobState.SUCCEEDED
     assert active.job.source_sha256 == sha256(bench.source)
@@ -236,7 +235,7 @@ async def test_a_source_that_changes_while_it_is_read_has_no_hash(bench: Workben
 async def test_a_source_that_is_gone_says_so(bench: Workbench) -> None:
     active = await bench.job(LOUDNESS)
     with pytest.raises(SourceNotFoundError, match="the source file is gone; submit the track again"):
-        await DecodeStage(bench.decoder()).run(bench.context(DECODE, active))
+        await bench.decode_stage().run(bench.context(DECODE, active))
     assert list(bench.files.work.iterdir()) == []
 
 
@@ -255,7 +254,7 @@ async def test_a_track_without_room_leaves_no_half_mix(
     active = await bench.job(LOUDNESS)
     decoder = bench.decoder(disk=disk, disk_reserve=reserve, max_track_seconds=max_seconds)
     with pytest.raises(error):
-        await DecodeStage(decoder).run(bench.context(DECODE, active))
+        await bench.decode_stage(decoder).run(bench.context(DECODE, active))
     assert list(bench.files.work.iterdir()) == []
     assert bench.memory.mix is None
 
@@ -265,7 +264,7 @@ async def test_a_file_that_is_no_audio_fails(bench: Workbench) -> None:
     bench.source.write_bytes(bench.source.read_bytes()[:30])
     active = await bench.job(LOUDNESS)
     with pytest.raises(CorruptAudioError):
-        await DecodeStage(bench.decoder()).run(bench.context(DECODE, active))
+        await bench.decode_stage().run(bench.context(DECODE, active))
     assert list(bench.files.work.iterdir()) == []
 
 

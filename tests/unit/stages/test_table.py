@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mismo_grpc.errors import InvalidFieldError, NotSupportedYetError
+from mismo_grpc.errors import InvalidFieldError
 from mismo_grpc.jobs.job import (
     Job,
     JobOptions,
@@ -31,11 +31,11 @@ from mismo_grpc.stages.table import (
 )
 
 DECODE, STEMS, WAVEFORMS, LOUDNESS = Stage.DECODE, Stage.STEMS, Stage.WAVEFORMS, Stage.LOUDNESS
-OFFERED = [row.stage for row in TABLE if row.offered]
 ENDS = [state for state in StageState if state.ended]
 
 some_stages = st.sets(st.sampled_from(list(Stage)))
-offered_stages = st.sets(st.sampled_from(OFFERED), min_size=1)
+WITH_SOURCE = [stage for stage in Stage if stage is not Stage.GENERATION]
+asked_stages = st.sets(st.sampled_from(WITH_SOURCE), min_size=1)
 
 
 def job_of(stages: Collection[Stage], succeeded: Collection[Stage] = ()) -> Job:
@@ -69,23 +69,14 @@ def test_every_stage_has_one_row_behind_those_that_it_needs() -> None:
         assert row.share > 0
 
 
-def test_what_is_offered_needs_and_brings_only_what_is_offered() -> None:
-    """Else a job could be accepted that nobody carries out."""
-    assert set(OFFERED) == set(Stage) - {Stage.GENERATION}
-    for stage in OFFERED:
-        assert set(with_needs([stage])) <= set(OFFERED)
-
-
-def test_what_is_not_offered_says_what_to_do() -> None:
-    for stage in set(Stage) - set(OFFERED):
-        assert "leave it out" in ROWS[stage].reason
-
-
 @pytest.mark.parametrize(
     ("asked", "run"),
     [
         ([STEMS], [DECODE, STEMS, WAVEFORMS]),
         ([WAVEFORMS], [DECODE, STEMS, WAVEFORMS]),
+        ([Stage.GENERATION], [Stage.GENERATION, WAVEFORMS]),
+        ([WAVEFORMS, Stage.GENERATION], [Stage.GENERATION, WAVEFORMS]),
+        ([STEMS, Stage.BLOB_UPLOAD], [DECODE, STEMS, WAVEFORMS, Stage.BLOB_UPLOAD]),
         ([LOUDNESS], [DECODE, LOUDNESS]),
         ([LOUDNESS, STEMS, STEMS], [DECODE, STEMS, WAVEFORMS, LOUDNESS]),
         ([Stage.BASIC_FEATURES], [DECODE, Stage.BASIC_FEATURES, Stage.ANNOTATION]),
@@ -132,15 +123,13 @@ def test_an_annotation_is_accepted_only_of_something() -> None:
 
 
 @given(some_stages)
-def test_nothing_is_accepted_that_is_not_offered_or_has_no_result(asked: set[Stage]) -> None:
-    if asked - set(OFFERED):
-        with pytest.raises(
-            NotSupportedYetError, match=r"options\.stages: STAGE_\w+ is not offered"
-        ) as refused:
-            check_asked(asked)
-        assert refused.value.field == "options.stages"
-    elif not asked - {DECODE, Stage.ANNOTATION}:
+def test_nothing_is_accepted_that_has_no_result_or_goes_with_no_source(asked: set[Stage]) -> None:
+    if not asked - {DECODE, Stage.ANNOTATION, Stage.BLOB_UPLOAD}:
         with pytest.raises(InvalidFieldError, match="have no result of their own") as invalid:
+            check_asked(asked)
+        assert invalid.value.field == "options.stages"
+    elif Stage.GENERATION in asked and asked - {Stage.GENERATION, WAVEFORMS, Stage.BLOB_UPLOAD}:
+        with pytest.raises(InvalidFieldError, match="without a source") as invalid:
             check_asked(asked)
         assert invalid.value.field == "options.stages"
     elif Stage.ANNOTATION in asked and not set(with_needs(asked)) & set(ROWS[Stage.ANNOTATION].after):
@@ -175,7 +164,7 @@ def test_what_has_failed_is_not_run_again() -> None:
     assert stages_to_run(job) == {DECODE, WAVEFORMS, LOUDNESS}
 
 
-@given(offered_stages, st.data())
+@given(asked_stages, st.data())
 def test_nothing_that_has_ended_with_a_durable_result_is_run_again(
     asked: set[Stage], data: st.DataObject
 ) -> None:
@@ -191,7 +180,7 @@ def test_nothing_that_has_ended_with_a_durable_result_is_run_again(
                 assert need in missing or job.has_ended(need)
 
 
-@given(offered_stages, st.data())
+@given(asked_stages, st.data())
 def test_the_fraction_only_grows_in_whatever_order_stages_end(asked: set[Stage], data: st.DataObject) -> None:
     job, reached = job_of(asked), 0.0
     assert fraction_done(job, 0.0) == 0.0

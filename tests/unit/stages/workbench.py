@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,10 @@ from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.jobs.store.sqlite_store import SqliteJobStore
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.stages.context import RunMemory, StageContext
-from mismo_grpc.stages.decode import TrackDecoder
+from mismo_grpc.stages.decode import DecodeStage, TrackDecoder
 from mismo_grpc.stages.table import with_needs
+from mismo_grpc.storage.blobs.port import BlobStore
+from mismo_grpc.storage.blobs.sources import BlobSources
 from mismo_grpc.storage.disk import Disk, FileSystemDisk
 from mismo_grpc.storage.run_files import RunFiles
 
@@ -129,6 +131,21 @@ class Workbench:
         )
         self._decoders.append(decoder)
         return decoder
+
+    def decode_stage(
+        self,
+        decoder: TrackDecoder | None = None,
+        *,
+        blobs: Sequence[BlobStore] = (),
+        disk: Disk | None = None,
+    ) -> DecodeStage:
+        return DecodeStage(
+            decoder or self.decoder(),
+            BlobSources(blobs),
+            max_bytes=1 << 20,
+            disk=disk or FileSystemDisk(),
+            disk_reserve=0,
+        )
 
     async def decoded(self, active: ActiveJob) -> DecodedMix:
         """The decoded track, in the memory of the run."""
