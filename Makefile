@@ -28,7 +28,7 @@ ifeq ($(filter true 1,$(CI) $(HEAVY)),)
 MARKS := -m "not heavy"
 endif
 
-.PHONY: help demo run test test-node test-example check bench proto lock docs format clean base extras dev \
+.PHONY: help demo run test test-node test-example azurite check bench proto lock docs format clean base extras dev \
 	check-format check-lint check-types check-rooms check-protos check-generated check-breaking check-docs
 
 help: ## this list
@@ -40,7 +40,7 @@ demo: extras ## separate the demo track, stems streaming from its middle (ARGS=.
 run: extras ## start the server (ARGS='--grpc-port 0 ...')
 	$(PY) server.py $(ARGS)
 
-test: dev ## all tests but the minutes-long ones (HEAVY=1 for those too, ARGS=... for pytest)
+test: dev azurite ## all tests but the minutes-long ones (HEAVY=1 for those too, ARGS=... for pytest)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(MARKS) $(ARGS)
 ifeq ($(ARGS),)
 	@$(MAKE) --no-print-directory test-node
@@ -50,6 +50,15 @@ NODE_MODULES := clients/node/node_modules/.package-lock.json
 # Node 20.4 is the first that has all the client uses.
 NODE := $(shell command -v npm >/dev/null && node -e \
 	'const [a, b] = process.versions.node.split("."); console.log(a > 20 || (a == 20 && b > 3) ? "fits" : "")' 2>/dev/null)
+
+# Azure's emulator, which the tests of blob storage start; without Node they are skipped, but not in CI.
+AZURITE := tests/azurite/node_modules/.package-lock.json
+
+azurite: $(if $(NODE),$(AZURITE)) ## what the tests of blob storage in Azure need (nothing without Node 20 and npm)
+
+$(AZURITE): tests/azurite/package-lock.json
+	cd tests/azurite && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 ifeq ($(NODE),fits)
 test-node: dev $(NODE_MODULES) ## the Node client's tests, against real servers (skipped without Node 20 and npm)

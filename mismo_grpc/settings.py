@@ -169,10 +169,44 @@ class Settings(BaseSettings):
     )
     max_track_seconds: float = Field(default=6 * 3600.0, gt=0, description="longest track that is accepted")
 
-    # Blobs
+    # Blob storage
     blob_container: str = Field(
         default="",
-        description="where results are copied to: az://container, s3://bucket or file:///folder",
+        description="container that results go to and jobs may name sources in: az://container/prefix, "
+        "s3://bucket/prefix or file:///folder (the prefix may be missing); empty: none (docs/storage.md)",
+    )
+    blob_container_name: str = Field(
+        default="",
+        validation_alias=AliasChoices("MISMO_BLOB_CONTAINER_NAME", "BLOB_CONTAINER_NAME"),
+        description="older form of MISMO_BLOB_CONTAINER: a container in the account of the connection string",
+    )
+    azure_storage_connection_string: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias=AliasChoices(
+            "MISMO_AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_CONNECTION_STRING"
+        ),
+        description="account of the containers in Azure, with its key or a SAS",
+    )
+    blob_sources: list[str] = Field(
+        default_factory=lambda: list[str](),
+        description="further places that jobs may name blobs in: az://container/prefix, s3://bucket/prefix or "
+        "https://host/path",
+    )
+    blob_timeout: float = Field(
+        default=30.0, gt=0, description="seconds one request to a container may take; it has at most 5 MiB"
+    )
+    s3_endpoint: str = Field(
+        default="",
+        description="address of the S3 service, http(s)://host:port; empty: Amazon's in the region",
+    )
+    s3_region: str = Field(default="us-east-1", description="region of the buckets in S3")
+    s3_access_key_id: SecretStr = Field(
+        default=SecretStr(""),
+        description="key id for S3; empty: the credentials that AWS_... variables or the machine's role give",
+    )
+    s3_secret_access_key: SecretStr = Field(default=SecretStr(""), description="key of that key id")
+    s3_session_token: SecretStr = Field(
+        default=SecretStr(""), description="session token, if the key for S3 is a temporary one"
     )
 
     # Streams and shutdown

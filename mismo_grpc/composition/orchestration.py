@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mismo_grpc.analysis.pool import AnalysisPool
 from mismo_grpc.composition.analyses import analysis_stages, build_analyses
-from mismo_grpc.composition.blobs import open_blobs
+from mismo_grpc.composition.blobs import open_blob_stores
 from mismo_grpc.composition.generators import build_generators
 from mismo_grpc.composition.persistence import Persistence
 from mismo_grpc.composition.separation import SeparationParts
@@ -64,7 +64,7 @@ def build_orchestration(
     analyses = build_analyses(settings)
     analysing = analysis_stages(analyses, settings, executors)
     generators = build_generators(settings)
-    blobs = open_blobs(settings, executors)
+    blobs = open_blob_stores(settings, executors.bulk)
     sources = Sources(
         persistence.uploads,
         blobs.sources,

@@ -59,7 +59,7 @@ def blob_error(error: Exception, container: str, path: str, key: str) -> MismoEr
         return container_not_found(container)
     if isinstance(error, FileNotFoundError) or status == 404:
         return blob_not_found(container, path)
-    if isinstance(error, PreconditionError) or status in (412, 416):
+    if isinstance(error, PreconditionError) or status in (412, 416) or "StartTooLarge" in text:
         return blob_changed(container, path)
     if (
         isinstance(error, PermissionDeniedError | UnauthenticatedError)

@@ -10,6 +10,7 @@ from datetime import timedelta
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
@@ -146,6 +147,8 @@ class ObjectBlobStore(BlobStore):
     def read_now(self, path: str, start: int, count: int, version: str = "") -> bytes:
         """See BlobStore."""
         key = self._key(path)
+        if count <= 0:
+            return b""
         try:
             found = obstore.get(self._client, key, options=_options((start, start + count), version))
             return bytes(found.bytes())
@@ -177,7 +180,14 @@ class ObjectBlobStore(BlobStore):
                 f"{self.uri} cannot make signed links: they need Azure with an account key, or S3; read the "
                 "result from this server instead"
             )
-        return await self._done(path, key, obstore.sign_async(self._client, "GET", key, expires))
+        link = await self._done(path, key, obstore.sign_async(self._client, "GET", key, expires))
+        if isinstance(self._client, AzureStore) and "%" in urlsplit(link).path:
+            # The client signs the encoded name, which Azure does not accept.
+            raise NoSignedLinksError(
+                f"{self.uri} cannot make a signed link for {path}: its name has characters that are encoded in a URL; "
+                "read the result from this server instead"
+            )
+        return link
 
     def uri_of(self, path: str) -> str:
         """See BlobStore."""
@@ -242,11 +252,11 @@ class ObjectBlobStore(BlobStore):
 
     async def _sent(self, path: str, key: str, parts: FileParts, sha256: str, content_type: str) -> BlobInfo:
         if parts.total_bytes <= PART_BYTES:
-            data = await self._in_thread(parts.next_part)
+            data = bytearray()
             # The end of the file is where its checksum is checked.
-            while further := await self._in_thread(parts.next_part):
-                data += further
-            return await self._put(path, key, data, sha256, content_type)
+            while piece := await self._in_thread(parts.next_piece):
+                data += piece
+            return await self._put(path, key, bytes(data), sha256, content_type)
         sending = asyncio.ensure_future(
             obstore.put_async(
                 self._client,
@@ -288,7 +298,9 @@ class ObjectBlobStore(BlobStore):
     def _listed(self, meta: ObjectMeta) -> BlobInfo:
         prefix = self._container.prefix
         path = meta["path"][len(prefix) + 1 :] if prefix else meta["path"]
-        return BlobInfo(path, meta["size"], meta["e_tag"] or "")
+        version = meta["e_tag"] or ""
+        # Azure lists its ETags without the quotes that they have in headers.
+        return BlobInfo(path, meta["size"], version if not version or '"' in version else f'"{version}"')
 
     async def _require_folder(self) -> None:
         # Without this a write would create the folder of a disk that is not mounted.

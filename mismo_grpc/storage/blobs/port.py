@@ -39,7 +39,8 @@ class BlobStore(ABC):
 
     A path is relative to the prefix: segments with `/` between them, checked by `check_blob_path`. A blob is replaced
     as a whole: a reader sees all of the old bytes or all of the new ones. Besides the errors that a method names, each
-    raises BlobStoreUnavailableError, BlobAccessDeniedError, BlobContainerNotFoundError, and InvalidFieldError for a bad path.
+    raises BlobStoreUnavailableError, BlobAccessDeniedError, BlobContainerNotFoundError, and InvalidFieldError for a bad
+    path.
     """
 
     @property
@@ -95,7 +96,7 @@ class BlobStore(ABC):
         """Returns `count` bytes from byte `start` on, fewer at the blob's end; blocks, for threads.
 
         `version` is the version to read, "": any. Raises BlobNotFoundError, BlobChangedError if the blob is another
-        version or ends before `start`.
+        version or ends at or before `start`.
         """
 
     @abstractmethod

@@ -16,7 +16,7 @@ from mismo_grpc.executors import InThread
 from mismo_grpc.storage.disk import disk_errors, sync
 
 RANGE_BYTES = 4 << 20
-RANGES_IN_FLIGHT = 4
+RANGES_IN_FLIGHT = 3
 SUFFIX = ".partial"
 
 

@@ -13,15 +13,16 @@ from mismo_grpc.executors import InThread
 
 PART_BYTES = 5 << 20
 """The smallest part that S3 accepts."""
-PARTS_IN_FLIGHT = 4
+PARTS_IN_FLIGHT = 3
+PIECE_BYTES = 1 << 20
 ABORT_SECONDS = 2.0
 """How long a cancelled upload may take to remove the parts that it has sent."""
 
 
 class FileParts:
-    """An asynchronous iterator of a file's parts of PART_BYTES bytes.
+    """An asynchronous iterator of a file's bytes in pieces.
 
-    It raises InternalError instead of its end if the file did not have the checksum, and at the next part after `stop`:
+    It raises InternalError instead of its end if the file did not have the checksum, and at the next piece after `stop`:
     the client then discards what it has sent. The error is also in `failure`.
     """
 
@@ -43,30 +44,30 @@ class FileParts:
         return self
 
     async def __anext__(self) -> bytes:
-        part = await self._in_thread(self.next_part)
-        if not part:
+        piece = await self._in_thread(self.next_piece)
+        if not piece:
             raise StopAsyncIteration
-        return part
+        return piece
 
-    def next_part(self) -> bytes:
-        """Returns the next part, b"" once after the last one; blocks. Raises InternalError."""
+    def next_piece(self) -> bytes:
+        """Returns the next piece, b"" after the last one; blocks. Raises InternalError."""
         with self._lock:
             try:
                 if self._file.closed:
                     raise self._failed("the upload was stopped")
-                part = self._file.read(PART_BYTES)
+                piece = self._file.read(PIECE_BYTES)
             except OSError as error:
                 raise self._unreadable(error) from error
-            self._digest.update(part)
-            if not part and self._digest.hexdigest() != self._sha256:
+            self._digest.update(piece)
+            if not piece and self._digest.hexdigest() != self._sha256:
                 raise self._failed(
                     f"{self._source.name} on the server's disk is damaged: its checksum is not the one recorded when "
                     "it was made; it was not uploaded. Submit the job again"
                 )
-            return part
+            return piece
 
     def stop(self) -> None:
-        """Closes the file; waits for a part that is being read."""
+        """Closes the file; waits for a piece that is being read."""
         with self._lock:
             self._file.close()
 
