@@ -56,8 +56,8 @@ class GenerationOptions:
         if self.generator and self.generator not in GENERATORS:
             raise _invalid(
                 "generator",
-                f"{self.generator[:MAX_SYMBOL]!r} is unknown; use one of {', '.join(GENERATORS)}, or leave it empty for "
-                "the server's default",
+                f"{self.generator[:MAX_SYMBOL]!r} is unknown; use one of {', '.join(GENERATORS)}, or leave it empty "
+                "for the server's default",
             )
 
     def _check_stems(self) -> None:
@@ -73,7 +73,7 @@ class GenerationOptions:
         if len(self.chord_progression) > MAX_CHORDS:
             raise _invalid(
                 "chord_progression",
-                f"has {len(self.chord_progression)} chords, at most {MAX_CHORDS}; shorten it, it is repeated to the end",
+                f"has {len(self.chord_progression)} chords, at most {MAX_CHORDS}; shorten it, as it is repeated",
             )
         for symbol in self.chord_progression:
             _check_text("chord_progression", symbol, MAX_SYMBOL)

@@ -205,9 +205,9 @@ def chorus(signal: Mono, depth: float, speed: float, rate: int, rng: Rng, at: in
             swing = np.sin(2 * np.pi * (speed * seconds + turn + side / 4))
             late = (0.008 + depth * (1 + swing)) * rate
             place = np.arange(end - begin) + lead - late
-            at = place.astype(np.intp)
-            part = (place - at).astype(np.float32)
-            moved = near[at] + (near[at + 1] - near[at]) * part
+            whole = place.astype(np.intp)
+            part = (place - whole).astype(np.float32)
+            moved = near[whole] + (near[whole + 1] - near[whole]) * part
             out[side, begin:end] = 0.75 * signal[begin:end] + 0.5 * moved
     return out
 

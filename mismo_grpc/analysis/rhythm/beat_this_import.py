@@ -3,47 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import Any
+
+from mismo_grpc.audio.torchaudio_import import import_torchaudio
 
 
 def import_beat_this(name: str) -> Any:
-    """Imports a module of beat_this; works also if the native extension of torchaudio cannot be loaded.
-
-    A torchaudio that was built for another torch or for CUDA raises OSError when it loads its extension. beat_this
-    needs only its transforms, which are pure Python: torchaudio is then imported as if it had no extension.
+    """Imports a module of beat_this, which needs only what is pure Python in torchaudio.
 
     Raises ImportError if a package is not installed.
     """
-    try:
-        importlib.import_module("torchaudio")
-    except OSError:
-        sys.modules["torchaudio._extension"] = _no_extension()
-        try:
-            importlib.import_module("torchaudio")
-        except BaseException:
-            del sys.modules["torchaudio._extension"]
-            raise
+    import_torchaudio()
     return importlib.import_module(name)
-
-
-def _no_extension() -> ModuleType:
-    """What `torchaudio._extension` is in a torchaudio without native code."""
-    extension: Any = ModuleType("torchaudio._extension")
-
-    def unavailable(*_: object, **__: object) -> None:
-        raise RuntimeError("the native extension of torchaudio is not available")
-
-    extension._IS_TORCHAUDIO_EXT_AVAILABLE = False
-    extension._IS_ALIGN_AVAILABLE = False
-
-    def unloaded(_: str) -> bool:
-        return False
-
-    def without_alignment(_: object) -> object:
-        return unavailable
-
-    extension._load_lib = unloaded
-    extension.fail_if_no_align = without_alignment
-    return extension

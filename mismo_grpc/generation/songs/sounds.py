@@ -1,4 +1,4 @@
-"""The sounds of a part's notes, each a function of the seed and of the note alone, in whatever order they are asked for.
+"""The sounds of a part's notes; each depends on the seed and on its note alone, and not on the order of calls.
 
 A sound is rendered when a window needs it, and kept for the next note that is alike until newer ones need the memory.
 """
@@ -50,9 +50,14 @@ class Placed:
 class Sounds(Protocol):
     """The sounds of one part; all have `channels` channels, and `finish` processes their sum if it has one."""
 
-    channels: int
-    finish: Finish | None
-    placed: Sequence[Placed]
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def finish(self) -> Finish | None: ...
+
+    @property
+    def placed(self) -> Sequence[Placed]: ...
 
     def sound(self, place: Placed, begin: int, end: int) -> Sound:
         """The frames [begin, end) of a sound, counted from its own begin."""
@@ -135,7 +140,7 @@ class DrumSounds:
 
     def __init__(self, part: Part, notes: Sequence[Played], rate: int, seed: int) -> None:
         self._kit = draw_kit(part.program, rate, rng_of(seed))
-        self._sides = {
+        self._sides: dict[int, Sound] = {
             key: np.array(pan_gains(drum.pan), dtype=np.float32)[:, None] for key, drum in self._kit.items()
         }
         self._notes, self._seed = notes, seed
@@ -166,7 +171,7 @@ class DrumSounds:
         note, key = self._notes[place.index], self._keys[place.index]
         take = self._takes.get(key, lambda: self._take(*key))
         hit = take[0, begin:end] * np.float32((note.loudness / ((key[1] + 0.5) / LAYERS)) ** 1.5)
-        part = self._sides[note.pitch] * hit
+        part = (self._sides[note.pitch] * hit).astype(np.float32)
         length = place.end - place.begin
         fading = length - len(self._fall)
         if length < take.shape[1] and end > fading:

@@ -10,11 +10,11 @@ from zlib import crc32
 import numpy as np
 
 from mismo_grpc.generation.annotation import Annotation, Span, annotate
-from mismo_grpc.generation.arranging import Rng, harmony, play_vocal
+from mismo_grpc.generation.arranging import Player, Rng, harmony, play_vocal
 from mismo_grpc.generation.composer import FORMS, INTENSITY, Instrument, drum_part, ordered_part, program_of
 from mismo_grpc.generation.grooves import Groove
 from mismo_grpc.generation.options import GenerationOptions
-from mismo_grpc.generation.score import Bar, Composition, Part
+from mismo_grpc.generation.score import Bar, Composition, Note, Part
 from mismo_grpc.generation.songs.styles import Style, fitting_grooves, style_of
 from mismo_grpc.generation.theory import Chord, Key, diatonic_chord, parse_chord, parse_key
 
@@ -30,6 +30,8 @@ _PANS = {"bass": 0.0, "guitar": 0.45, "piano": 0.3, "synth": 0.4, "other": 0.25}
 """How far from the middle a part may stand."""
 _REST = {"guitar": 0.3, "piano": 0.0, "synth": 0.3, "other": 0.2}
 """The intensity of a bar from which an instrument plays; the pianist always does."""
+_SOUNDING, _TRIES = 0.6, 16
+"""The share of its bars in which a part must sound, and how often a player tries for that."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def write_song(options: GenerationOptions) -> Song:
 
 def write_parts(song: Song, stem: str) -> tuple[Part, ...]:
     """The parts of one stem; they do not depend on which other stems are written."""
-    rng = stem_rng(song.seed, f"part {stem}")
+    rng = stem_rng(song.seed, f"part {stem} {song.style.name}")
     bars, key, style = song.frame.bars, song.frame.key, song.style
     if stem == "drums":
         return (drum_part(bars, song.groove, style.kits, rng),)
@@ -144,12 +146,27 @@ def _instrument(
     instrument = instruments[int(rng.integers(len(instruments)))]
     player = instrument.players[int(rng.integers(len(instrument.players)))]
     program, pan = program_of(instrument, rng), float(rng.uniform(-1, 1)) * _PANS[stem]
-    return ordered_part(stem, instrument.voice, program, player(bars, key, rng), _LEVELS[stem], pan)
+    notes = _played(player, bars, key, rng)
+    return ordered_part(stem, instrument.voice, program, notes, _LEVELS[stem], pan)
+
+
+def _played(player: Player, bars: Sequence[Bar], key: Key, rng: Rng) -> list[Note]:
+    """Lets a player play until few enough bars are rests; in a short song a melody might else be silent."""
+    best: list[Note] = []
+    most = -1
+    for _ in range(_TRIES):
+        notes = player(bars, key, rng)
+        sounding = len({int(note.start + 0.1) // BEATS for note in notes})
+        if sounding > most:
+            best, most = notes, sounding
+        if most >= _SOUNDING * len(bars):
+            break
+    return best
 
 
 def _vocals(bars: Sequence[Bar], key: Key, rng: Rng) -> tuple[Part, ...]:
     sung = [bar for bar in bars if bar.section in _SINGING]
-    lead = play_vocal(sung, key, rng)
+    lead = _played(play_vocal, sung, key, rng)
     steps = int(rng.choice((-2, 2)))
     choruses = {index for index, bar in enumerate(bars) if bar.section == "chorus"}
     second = [note for note in lead if int(note.start // BEATS) in choruses]

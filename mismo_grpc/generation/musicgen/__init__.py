@@ -1,0 +1,1 @@
+"""The generator "musicgen": MusicGen of the package transformers, which the extra `generation` installs."""
