@@ -68,10 +68,12 @@ ifeq ($(MARKS),)
 	@$(MAKE) --no-print-directory test-example
 endif
 
-test-example: dev $(NODE_MODULES) ## the example app server, old ways and new, against real servers
+test-example: dev $(NODE_MODULES) ## the examples, an app server and an API with blob storage, against real servers
 	cd clients/node && npm run --silent build
 	cd examples/app-server && npm ci --no-audit --no-fund --loglevel=error
 	cd examples/app-server && MISMO_PYTHON="$(CURDIR)/$(PY)" npm test --silent
+	cd examples/workers && npm ci --no-audit --no-fund --loglevel=error
+	cd examples/workers && MISMO_PYTHON="$(CURDIR)/$(PY)" npm test --silent
 else
 test-node test-example:
 	@echo "no Node 20.4 or newer with npm: the tests of the Node client $(if $(filter true 1,$(CI)),must run in CI,are skipped)"

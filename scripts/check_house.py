@@ -17,6 +17,7 @@ SOURCES = (
     ("clients/python", "*.py"),
     ("clients/node/src", "*.ts"),
     ("examples/app-server/src", "*.js"),
+    ("examples/workers/src", "*.js"),
     ("benchmarks", "*.py"),
     ("scripts", "*.py"),
     ("training", "*.py"),
