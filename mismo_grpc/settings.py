@@ -126,6 +126,11 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("MISMO_MOCK_GENERATION", "MOCK_GENERATION"),
         description="generator of jobs that name none; true: synthetic, false: musicgen",
     )
+    musicgen_model: str = Field(
+        default="facebook/musicgen-small",
+        description="model of the generator musicgen: a folder of that name in the model folders, or on the hub",
+        pattern=r"^[\w.-]+/[\w.-]+$",
+    )
 
     # Jobs and files
     jobs_dir: Path = Field(
