@@ -76,9 +76,8 @@ async def test_a_player_hears_them_while_they_are_made(server: Server) -> None:
                 before_the_first.set()
                 chunk = await session.next_of("chunk")
                 assert (chunk.start_frame, any(chunk.data)) == (0, True)
-                async for event in server.client.watch("job"):
-                    if event.HasField("segment_ready"):
-                        break
+                # A chunk is sent before what became ready is stored.
+                await until(lambda: bool(server.app.repository.active["job"].ready))
                 running = await server.client.get("job")
                 assert running.state == job_pb2.JOB_STATE_RUNNING
                 assert 0 < running.progress.fraction < 1
