@@ -16,7 +16,7 @@ ARGS ?=
 # What demo and run install besides the base: README, "Extras". EXTRAS= leaves it out of a new .venv.
 EXTRAS ?= analysis plot
 # What the tests and checks use.
-DEV_EXTRAS := analysis plot bench dev
+DEV_EXTRAS := analysis plot generation bench dev
 # The files that say that these extras are installed.
 extra = $(patsubst %,$(VENV)/.extra-%,$(1))
 
@@ -82,7 +82,7 @@ endif
 
 check: check-format check-lint check-types check-rooms check-protos check-generated check-breaking check-docs ## all that CI checks besides tests
 
-bench: base $(call extra,analysis bench) ## the table of figures of docs/performance.md (ARGS=... for benchmarks)
+bench: base $(call extra,analysis generation bench) ## the table of figures of docs/performance.md (ARGS=... for benchmarks)
 	$(PY) -m benchmarks $(ARGS)
 
 proto: dev $(if $(NODE),$(NODE_MODULES)) ## the stubs from protos/: generated/, and clients/node/src/generated where there is a Node

@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = ROOT / "requirements.lock"
-EXTRAS = ("analysis", "plot", "bench", "generation", "dev")
+EXTRAS = ("analysis", "plot", "generation", "bench", "dev")
 """The extras with a lock, in the order in which they are resolved: a version that an earlier one has is kept."""
 
 HEADER = "# Written by `make lock` from pyproject.toml; do not edit.\n"

@@ -27,7 +27,7 @@ from scripts.make_docs import environment_names, stale
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKED_EXTRAS = ["analysis", "plot", "bench", "generation", "dev"]
+LOCKED_EXTRAS = ["analysis", "plot", "generation", "bench", "dev"]
 LOCKS = ["requirements.lock", *(f"requirements-{extra}.lock" for extra in LOCKED_EXTRAS)]
 
 # What the app server and its workers set, and the setting it must reach.
