@@ -60,7 +60,7 @@
         ├── StoreError                    the job store cannot be opened, read or written
         └── InternalError
 
-`WIRE` gives each class its reason, gRPC code, HTTP status and whether the same call may succeed later.
+`wire_forms.py` gives each class its reason, gRPC code, HTTP status and whether the same call may succeed later.
 Codes are names, not grpc objects: this module imports nothing.
 """
 
@@ -338,74 +338,6 @@ class Wire:
     grpc_code: str
     http_status: int
     retryable: bool = False
-
-
-WIRE: dict[type[MismoError], Wire] = {
-    MismoError: Wire("INTERNAL", "INTERNAL", 500),
-    RequestError: Wire("INVALID_REQUEST", "INVALID_ARGUMENT", 400),
-    InvalidFieldError: Wire("INVALID_FIELD", "INVALID_ARGUMENT", 422),
-    RequestIdReusedError: Wire("REQUEST_ID_REUSED", "INVALID_ARGUMENT", 422),
-    InvalidJobIdError: Wire("INVALID_JOB_ID", "INVALID_ARGUMENT", 422),
-    PlayheadBeyondEndError: Wire("PLAYHEAD_BEYOND_END", "INVALID_ARGUMENT", 422),
-    NotSupportedYetError: Wire("NOT_SUPPORTED_YET", "UNIMPLEMENTED", 501),
-    UnsupportedContentTypeError: Wire("UNSUPPORTED_CONTENT_TYPE", "INVALID_ARGUMENT", 415),
-    HostForbiddenError: Wire("HOST_FORBIDDEN", "PERMISSION_DENIED", 403),
-    SourcePathForbiddenError: Wire("SOURCE_PATH_FORBIDDEN", "PERMISSION_DENIED", 403),
-    SourceNotFoundError: Wire("SOURCE_NOT_FOUND", "NOT_FOUND", 404),
-    BlobUriForbiddenError: Wire("BLOB_URI_FORBIDDEN", "PERMISSION_DENIED", 403),
-    NoSignedLinksError: Wire("NO_SIGNED_LINKS", "FAILED_PRECONDITION", 409),
-    JobNotReplayableError: Wire("JOB_NOT_REPLAYABLE", "FAILED_PRECONDITION", 409),
-    ModelUnavailableError: Wire("MODEL_UNAVAILABLE", "FAILED_PRECONDITION", 409),
-    JobNotFoundError: Wire("JOB_NOT_FOUND", "NOT_FOUND", 404),
-    StemNotFoundError: Wire("STEM_NOT_FOUND", "INVALID_ARGUMENT", 404),
-    ArtifactNotFoundError: Wire("ARTIFACT_NOT_FOUND", "NOT_FOUND", 404),
-    JobNotReadyError: Wire("JOB_NOT_READY", "FAILED_PRECONDITION", 409),
-    RunReplacedError: Wire("RUN_REPLACED", "FAILED_PRECONDITION", 409),
-    JobIdActiveError: Wire("JOB_ID_ACTIVE", "ALREADY_EXISTS", 409),
-    CursorExpiredError: Wire("CURSOR_EXPIRED", "OUT_OF_RANGE", 410),
-    AudioError: Wire("AUDIO_UNREADABLE", "INVALID_ARGUMENT", 415),
-    UnsupportedAudioError: Wire("UNSUPPORTED_AUDIO", "INVALID_ARGUMENT", 415),
-    EmptyAudioError: Wire("EMPTY_AUDIO", "INVALID_ARGUMENT", 422),
-    CorruptAudioError: Wire("CORRUPT_AUDIO", "INVALID_ARGUMENT", 422),
-    NoAudioStreamError: Wire("NO_AUDIO_STREAM", "INVALID_ARGUMENT", 422),
-    TrackTooLongError: Wire("TRACK_TOO_LONG", "INVALID_ARGUMENT", 413),
-    UploadError: Wire("UPLOAD_FAILED", "INVALID_ARGUMENT", 400),
-    UploadNotFoundError: Wire("UPLOAD_NOT_FOUND", "NOT_FOUND", 404),
-    UploadIncompleteError: Wire("UPLOAD_INCOMPLETE", "FAILED_PRECONDITION", 409),
-    UploadGapError: Wire("UPLOAD_GAP", "OUT_OF_RANGE", 416),
-    UploadTooLargeError: Wire("UPLOAD_TOO_LARGE", "INVALID_ARGUMENT", 413),
-    UploadChecksumError: Wire("UPLOAD_CHECKSUM_MISMATCH", "DATA_LOSS", 422, retryable=True),
-    BlobError: Wire("BLOB_FAILED", "INTERNAL", 500),
-    BlobStoreUnavailableError: Wire("BLOB_STORE_UNAVAILABLE", "UNAVAILABLE", 503, retryable=True),
-    BlobAccessDeniedError: Wire("BLOB_ACCESS_DENIED", "FAILED_PRECONDITION", 502, retryable=True),
-    BlobContainerNotFoundError: Wire("BLOB_CONTAINER_NOT_FOUND", "FAILED_PRECONDITION", 502, retryable=True),
-    BlobNotFoundError: Wire("BLOB_NOT_FOUND", "NOT_FOUND", 404),
-    BlobChangedError: Wire("BLOB_CHANGED", "ABORTED", 409, retryable=True),
-    CapacityError: Wire("OVERLOADED", "RESOURCE_EXHAUSTED", 503, retryable=True),
-    QueueFullError: Wire("QUEUE_FULL", "RESOURCE_EXHAUSTED", 503, retryable=True),
-    TooManyStreamsError: Wire("TOO_MANY_STREAMS", "RESOURCE_EXHAUSTED", 503, retryable=True),
-    DiskFullError: Wire("DISK_FULL", "RESOURCE_EXHAUSTED", 507, retryable=True),
-    OutOfMemoryError: Wire("OUT_OF_MEMORY", "RESOURCE_EXHAUSTED", 503, retryable=True),
-    ServerDrainingError: Wire("SERVER_DRAINING", "UNAVAILABLE", 503, retryable=True),
-    StreamError: Wire("STREAM_FAILED", "INVALID_ARGUMENT", 400),
-    JobFailedError: Wire("JOB_FAILED", "FAILED_PRECONDITION", 409),
-    StreamInterruptedError: Wire("STREAM_INTERRUPTED", "UNAVAILABLE", 503, retryable=True),
-    StreamProtocolError: Wire("STREAM_PROTOCOL", "INVALID_ARGUMENT", 400),
-    StreamIdleError: Wire("STREAM_IDLE", "DEADLINE_EXCEEDED", 408, retryable=True),
-    EngineError: Wire("INTERNAL", "INTERNAL", 500),
-    SeparationFailedError: Wire("SEPARATION_FAILED", "INTERNAL", 500, retryable=True),
-    ModelLoadError: Wire("MODEL_LOAD_FAILED", "INTERNAL", 500),
-    AnalysisFailedError: Wire("ANALYSIS_FAILED", "INTERNAL", 500),
-    AnalysisTimeoutError: Wire("ANALYSIS_TIMEOUT", "DEADLINE_EXCEEDED", 504),
-    AnalysisCrashedError: Wire("ANALYSIS_CRASHED", "INTERNAL", 500, retryable=True),
-    StoreError: Wire("STORE_FAILED", "INTERNAL", 500),
-    InternalError: Wire("INTERNAL", "INTERNAL", 500),
-}
-
-
-def wire(error: MismoError) -> Wire:
-    """Returns the wire form of an error; every class is in `WIRE`."""
-    return error.form if isinstance(error, JobFailedError) else WIRE[type(error)]
 
 
 def check_run(job_id: str, expected_run_id: str, run_id: str) -> None:

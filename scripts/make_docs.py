@@ -11,8 +11,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import AliasChoices, SecretStr
 from pydantic.fields import FieldInfo
 
-from mismo_grpc.errors import DOMAIN, WIRE
+from mismo_grpc.errors import DOMAIN
 from mismo_grpc.settings import GIB, MIB, Settings
+from mismo_grpc.wire_forms import WIRE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,7 +29,7 @@ JSON: `MISMO_ALLOWED_PATH_PREFIXES='["/music"]'`. An empty value counts as not s
 
 ERRORS_HEAD = f"""# Errors
 
-Written by `make docs` from `mismo_grpc/errors.py`.
+Written by `make docs` from `mismo_grpc/wire_forms.py`.
 
 Every failed call has a `google.rpc.ErrorInfo` with the reason below and the domain `{DOMAIN}`. An error about a field
 also has `BadRequest` with its name, and an error for which a retry helps has `RetryInfo`. A job that fails while it

@@ -20,7 +20,6 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from mismo_grpc.delivery.timestamps import timestamp
-from mismo_grpc.delivery.worker_body import worker_document
 from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.callbacks import stage_named
@@ -28,6 +27,7 @@ from mismo_grpc.jobs.job import DeliveryMode, Job, Stage, StageState, StageStatu
 from mismo_grpc.jobs.stage_data import STEM_STAGES
 from mismo_grpc.results.documents import stage_document
 from mismo_grpc.results.runs import Runs
+from mismo_grpc.results.worker_document import worker_document
 from mismo_grpc.storage.run_files import RunFiles
 
 T = TypeVar("T")
@@ -164,7 +164,7 @@ class Bodies:
 
     def _callback(self, job: Job, stage: str, at: float) -> Body:
         if job.delivery.mode is DeliveryMode.BLOB:
-            return _body(worker_document(job, at), {}, self._in_thread)
+            return _body(worker_document(job, timestamp(at)), {}, self._in_thread)
         status = job.stage(stage_named(stage))
         succeeded = status.state is StageState.SUCCEEDED
         frame: dict[str, object] = {

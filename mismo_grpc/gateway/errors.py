@@ -17,7 +17,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from mismo_grpc.errors import MismoError, wire
+from mismo_grpc.errors import MismoError
+from mismo_grpc.wire_forms import wire
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mismo_grpc.gateway")
 

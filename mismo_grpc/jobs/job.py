@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 
 from mismo_grpc.audio.encode import Encoding
-from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError, wire
+from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError
 from mismo_grpc.generation.options import GenerationOptions
 from mismo_grpc.jobs.stage_data import STEM_STAGES, StageData
 from mismo_grpc.jobs.stage_data import Stage as Stage
@@ -16,6 +16,7 @@ from mismo_grpc.jobs.stored_enum import StoredByName
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.rates import OUTPUT_RATES
 from mismo_grpc.separation.stems import StemLayout
+from mismo_grpc.wire_forms import wire
 
 JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,128}")
 RESERVED_JOB_IDS = frozenset({".", "..", ".mismo"})
@@ -86,15 +87,13 @@ class Source:
 
 
 class DeliveryMode(StoredByName, StrEnum):
-    """How a callback delivers the stems: as links to fetch, as paths on a shared disk, or in its body.
-
-    BLOB: one callback at the end of the job has the addresses of all results in the blob container.
-    """
+    """How a callback delivers the stems: as links to fetch, as paths on a shared disk, in its body, or as blobs."""
 
     POLL = "poll"
     PATH = "path"
     CALLBACK = "callback"
     BLOB = "blob"
+    """One callback at the end of the job has the addresses of the results in the blob container."""
 
 
 @dataclass(frozen=True)

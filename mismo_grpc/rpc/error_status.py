@@ -6,7 +6,8 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from mismo_grpc.errors import DOMAIN, InternalError, MismoError, wire
+from mismo_grpc.errors import DOMAIN, InternalError, MismoError
+from mismo_grpc.wire_forms import wire
 
 DETAILS_KEY = "grpc-status-details-bin"
 MAX_TEXT_BYTES = 640

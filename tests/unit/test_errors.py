@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mismo_grpc.errors import RunReplacedError, check_run, wire
+from mismo_grpc.errors import RunReplacedError, check_run
+from mismo_grpc.wire_forms import wire
 
 
 def test_a_run_that_was_replaced_is_refused_with_both_run_ids_and_the_remedy() -> None:

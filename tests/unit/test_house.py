@@ -20,6 +20,7 @@ from pydantic import SecretStr, ValidationError
 import mismo_grpc
 from mismo_grpc import errors
 from mismo_grpc.settings import USE_GPU_NAMES, Settings
+from mismo_grpc.wire_forms import WIRE
 from scripts.check_generated import differences
 from scripts.healthcheck import serving
 from scripts.lock import EXTRAS, lock_of, locked_names, normalised, public, render
@@ -60,6 +61,8 @@ OTHER_VALUES = {
     "keep_models_warm": "false",
     "keep_analysis_warm": "false",
     "mock_generation": "false",
+    "musicgen_model": "someone/a-model",
+    "blob_sources": '["az://tracks"]',
     "allow_file_paths": "false",
     "model_dirs": '["/models"]',
     "http_allowed_hosts": '["dj.example.com", "*.example.com"]',
@@ -157,7 +160,7 @@ def test_what_is_passed_wins_over_the_environment(empty_environment: pytest.Monk
 
 
 def test_every_error_class_has_its_wire_form_and_nothing_else_has() -> None:
-    assert set(errors.WIRE) == set(error_classes(errors.MismoError))
+    assert set(WIRE) == set(error_classes(errors.MismoError))
 
 
 def test_the_drawn_error_tree_is_the_real_one() -> None:
@@ -177,13 +180,13 @@ def test_the_drawn_error_tree_is_the_real_one() -> None:
 
 
 def test_reasons_are_upper_snake_and_shared_only_by_internal_errors() -> None:
-    reasons = [wire.reason for wire in errors.WIRE.values()]
+    reasons = [wire.reason for wire in WIRE.values()]
     assert all(re.fullmatch(r"[A-Z][A-Z0-9_]+[A-Z0-9]", reason) for reason in reasons)
     assert {reason for reason in reasons if reasons.count(reason) > 1} <= {"INTERNAL"}
 
 
 def test_only_what_says_so_is_worth_a_second_try() -> None:
-    wires = list(errors.WIRE.values())
+    wires = list(WIRE.values())
     assert all(wire.retryable for wire in wires if wire.grpc_code in {"UNAVAILABLE", "RESOURCE_EXHAUSTED"})
     assert not any(wire.retryable for wire in wires if wire.grpc_code in {"INVALID_ARGUMENT", "NOT_FOUND"})
 

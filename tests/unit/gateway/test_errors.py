@@ -8,8 +8,9 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from mismo_grpc.errors import WIRE, MismoError, QueueFullError
+from mismo_grpc.errors import MismoError, QueueFullError
 from mismo_grpc.gateway.errors import add_error_handlers, error_response
+from mismo_grpc.wire_forms import WIRE
 
 
 @pytest.mark.parametrize("kind", list(WIRE), ids=lambda kind: kind.__name__)

@@ -6,16 +6,9 @@ from urllib.parse import quote
 
 import pytest
 
-from mismo_grpc.errors import (
-    DOMAIN,
-    WIRE,
-    InvalidFieldError,
-    JobFailedError,
-    MismoError,
-    QueueFullError,
-    Wire,
-)
+from mismo_grpc.errors import DOMAIN, InvalidFieldError, JobFailedError, MismoError, QueueFullError, Wire
 from mismo_grpc.rpc.error_status import grpc_code, rich_status, trailing_metadata
+from mismo_grpc.wire_forms import WIRE
 from tests.unit.rpc.wire import unpacked
 
 

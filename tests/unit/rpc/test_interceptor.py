@@ -13,10 +13,11 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from structlog.testing import capture_logs
 
-from mismo_grpc.errors import WIRE, InvalidFieldError, JobFailedError, MismoError
+from mismo_grpc.errors import InvalidFieldError, JobFailedError, MismoError
 from mismo_grpc.rpc.call_limits import CallLimits
 from mismo_grpc.rpc.interceptor import Gate
 from mismo_grpc.rpc.open_streams import OpenStreams
+from mismo_grpc.wire_forms import WIRE
 from tests.unit.rpc.test_error_status import made
 from tests.unit.rpc.wire import drained, refused
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mismo_grpc.errors import ModelLoadError, OutOfMemoryError, wire
+from mismo_grpc.errors import ModelLoadError, OutOfMemoryError
 from mismo_grpc.separation.catalog import ModelCatalog
 from mismo_grpc.separation.models import ModelPool
+from mismo_grpc.wire_forms import wire
 from tests.unit.separation.bags import tiny_htdemucs, write_safetensors_bag, write_th_bag
 from tests.unit.separation.moody import TROUBLES, moody
 

@@ -1,23 +1,22 @@
-"""The body of the single callback of a job that delivers to the blob container: an analysis or a generation."""
+"""What the single callback of a job says that delivers to the blob container: an analysis or a generation."""
 
 from __future__ import annotations
 
 from mismo_grpc.analysis.results import BasicFeaturesResult, ChordsResult, SectionsResult
-from mismo_grpc.delivery.timestamps import timestamp
 from mismo_grpc.generation.options import GenerationOptions
 from mismo_grpc.jobs.job import Job, JobState, Stage
 from mismo_grpc.results.blob_names import artifact_blob, prefix_of, stem_blob
 from mismo_grpc.results.documents import ANNOTATION
 
 
-def worker_document(job: Job, at: float) -> dict[str, object]:
-    """What the callback says of a job that has ended; `at` is its time in seconds since the epoch."""
+def worker_document(job: Job, timestamp: str) -> dict[str, object]:
+    """What the callback says of a job that has ended; `timestamp` is its time as in callbacks."""
     completed = job.state is JobState.SUCCEEDED
     document: dict[str, object] = {
         "audio_file_id": prefix_of(job),
         "job_id": job.job_id,
         "status": "completed" if completed else "failed",
-        "timestamp": timestamp(at),
+        "timestamp": timestamp,
     }
     generation = job.options.generation
     if generation is not None:
