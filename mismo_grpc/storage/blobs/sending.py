@@ -22,8 +22,8 @@ ABORT_SECONDS = 2.0
 class FileParts:
     """An asynchronous iterator of a file's bytes in pieces.
 
-    It raises InternalError instead of its end if the file did not have the checksum, and at the next piece after `stop`:
-    the client then discards what it has sent. The error is also in `failure`.
+    It raises InternalError instead of its end if the file did not have the checksum, and for the next piece after
+    `stop`: the client then discards what it has sent. The error is also in `failure`.
     """
 
     def __init__(self, source: Path, sha256: str, in_thread: InThread) -> None:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any
 
 import pytest
 
-from mismo_grpc.composition.blobs import open_blob_stores
+from mismo_grpc.composition.blobs import BlobStores, open_blob_stores
 from mismo_grpc.errors import InvalidFieldError
 from mismo_grpc.settings import Settings
 from mismo_grpc.storage.blobs.azure_account import DEVELOPMENT_KEY, AzureAccount, parse_connection_string
@@ -70,7 +71,7 @@ def test_a_bad_connection_string_is_refused_without_being_told(text, problem):
     assert not re.search("secret|c2VjcmV0", caught.value.message)
 
 
-def opened(**settings: object):
+def opened(**settings: Any) -> BlobStores:
     return open_blob_stores(Settings(**settings), asyncio.to_thread)
 
 
@@ -150,10 +151,11 @@ def test_a_setting_that_cannot_be_used_is_named_with_the_remedy(settings, field,
 
 
 def test_no_credential_is_in_the_settings_text():
-    settings = Settings(
-        azure_storage_connection_string=AZURITE,
-        s3_access_key_id="key-id",
-        s3_secret_access_key="key-itself",
-        s3_session_token="token",
-    )
+    given: dict[str, Any] = {
+        "azure_storage_connection_string": AZURITE,
+        "s3_access_key_id": "key-id",
+        "s3_secret_access_key": "key-itself",
+        "s3_session_token": "token",
+    }
+    settings = Settings(**given)
     assert not any(secret in repr(settings) for secret in (KEY, "key-id", "key-itself", "'token'"))
