@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import traceback
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import obstore
 import pytest
@@ -182,6 +184,55 @@ async def test_a_cancelled_download_leaves_nothing(remote, proxy, track_of, tmp_
     with pytest.raises(asyncio.CancelledError):
         await task
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("calls", range(1, 5))
+async def test_a_transfer_that_is_cancelled_within_work_on_its_file_leaves_nothing(track_of, tmp_path, calls):
+    """Whichever piece of that work it is; an open file would be a ResourceWarning, which is an error."""
+    container, folder = tmp_path / "container", tmp_path / "targets"
+    container.mkdir()
+    folder.mkdir()
+    (container / "a.wav").write_bytes(b"x" * LARGE)
+    track = track_of(LARGE)
+    store = ContainerOpener().open(container.as_uri(), "TEST")
+    gate = Gate(calls)
+    store._in_thread = gate
+    for work in (
+        store.download("a.wav", folder / "target"),
+        store.upload(track.path, "b.wav", sha256=track.sha256),
+    ):
+        gate.close()
+        task = asyncio.create_task(work)
+        await gate.reached.wait()
+        task.cancel()
+        # The cancellation arrives while the work is going on.
+        await asyncio.sleep(0)
+        gate.opened.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    gc.collect()
+    assert list(folder.iterdir()) == []
+    assert [path.name for path in container.iterdir()] == ["a.wav"]
+
+
+class Gate:
+    """Runs functions in threads, and keeps the result of one of the calls back until it is opened."""
+
+    def __init__(self, call: int) -> None:
+        self._call = call
+
+    def close(self) -> None:
+        """Keeps the result of a coming call back."""
+        self._left = self._call
+        self.reached, self.opened = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, func: Any, /, *args: Any, **kwargs: Any) -> Any:
+        result = await asyncio.to_thread(func, *args, **kwargs)
+        self._left -= 1
+        if self._left == 0:
+            self.reached.set()
+            await self.opened.wait()
+        return result
 
 
 async def test_a_cancelled_upload_stores_nothing_and_removes_its_parts(remote, proxy, track_of):

@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import ClassVar
 
 import pytest
@@ -138,7 +139,9 @@ class _Files(http.server.BaseHTTPRequestHandler):
         body = TRACK if found else b""
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        # A client may leave early.
+        with suppress(ConnectionError):
+            self.wfile.write(body)
 
     def log_request(self, code: int | str = 0, size: int | str = 0) -> None:
         pass
