@@ -48,6 +48,8 @@ LEGACY_NAMES = {
     "MAX_UPLOAD_SIZE": ("max_upload_bytes", "1000", 1000),
     "JOB_RETENTION_HOURS": ("job_retention_hours", "1.5", 1.5),
     "SERVER_PORT": ("http_port", "8123", 8123),
+    "BLOB_CONTAINER_NAME": ("blob_container_name", "audio-files", "audio-files"),
+    "AZURE_STORAGE_CONNECTION_STRING": ("azure_storage_connection_string", "a=b", SecretStr("a=b")),
     "USE_GPU": ("device", "false", "cpu"),
     "MISMO_USE_GPU": ("device", "0", "cpu"),
 }
@@ -68,6 +70,7 @@ OTHER_VALUES = {
     "http_allowed_hosts": '["dj.example.com", "*.example.com"]',
     "callback_allowed_hosts": '["app-server", "*.example.com", "10.0.0.0/8"]',
     "allowed_path_prefixes": '["/music"]',
+    "blob_sources": '["az://uploads"]',
 }
 
 

@@ -20,7 +20,9 @@ from mismo_grpc.storage.blobs.object_store import Container, ObjectBlobStore
 from mismo_grpc.storage.blobs.paths import check_blob_path, quoted
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, RetryConfig
+    from collections.abc import Callable
+
+    from obstore.store import ClientConfig, RetryConfig, S3Credential
 
 CONNECT_SECONDS = 3.0
 RETRIES = 3
@@ -118,6 +120,7 @@ class ContainerOpener:
             retry_config=_retries(),
             account_name=account.name,
             endpoint=account.endpoint,
+            skip_signature=False,
             **credentials,  # pyright: ignore[reportArgumentType]  # one of two sets of names
         )
         url = _below(f"{account.endpoint}/{name}", prefix)
@@ -126,11 +129,6 @@ class ContainerOpener:
     def _s3(self, name: str, prefix: str) -> Container:
         account = self.s3
         endpoint = (account.endpoint or f"https://s3.{account.region}.amazonaws.com").rstrip("/")
-        keys = {
-            "access_key_id": account.access_key_id,
-            "secret_access_key": account.secret_access_key,
-            "session_token": account.session_token,
-        }
         client = S3Store(
             name,
             client_options=self._client_options(endpoint),
@@ -138,7 +136,8 @@ class ContainerOpener:
             region=account.region,
             endpoint=endpoint,
             virtual_hosted_style_request=False,
-            **{key: value for key, value in keys.items() if value},  # pyright: ignore[reportArgumentType]  # see keys
+            skip_signature=False,
+            credential_provider=_keys(account) if account.access_key_id else None,
         )
         url = _below(f"{endpoint}/{name}", prefix)
         addresses = [_below(f"s3://{name}", prefix), url]
@@ -160,6 +159,20 @@ class ContainerOpener:
             "connect_timeout": timedelta(seconds=min(CONNECT_SECONDS, self.timeout)),
             "timeout": timedelta(seconds=self.timeout),
         }
+
+
+def _keys(account: S3Account) -> Callable[[], S3Credential]:
+    # Not as settings of the client: it would complete them with what it finds in the environment, AWS_SESSION_TOKEN
+    # for instance, which belongs to other keys.
+    def provide() -> S3Credential:
+        return {
+            "access_key_id": account.access_key_id,
+            "secret_access_key": account.secret_access_key,
+            "token": account.session_token or None,
+            "expires_at": None,
+        }
+
+    return provide
 
 
 def _disk(path: str) -> Container:

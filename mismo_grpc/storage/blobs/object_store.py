@@ -130,8 +130,9 @@ class ObjectBlobStore(BlobStore):
         key = self._key(path)
         async with self._transfers:
             await self._require_folder()
-            parts = await run_to_completion(self._in_thread(FileParts, source, sha256, self._in_thread))
+            parts = FileParts(source, sha256, self._in_thread)
             try:
+                await run_to_completion(self._in_thread(parts.open))
                 if (same := await self._same(path, parts.total_bytes, sha256)) is not None:
                     return same
                 return await self._sent(path, key, parts, sha256, content_type)

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -62,10 +63,15 @@ class PartialFile:
         self._partial = target.with_name(target.name + SUFFIX)
         self._in_thread = in_thread
         self._digest = hashlib.sha256()
+        self._file: FileIO | None = None
         self.written_bytes = 0
 
     async def __aenter__(self) -> PartialFile:
-        await run_to_completion(self._in_thread(self._open))
+        try:
+            await run_to_completion(self._in_thread(self._open))
+        except BaseException:
+            await run_to_completion(self._in_thread(self._close))
+            raise
         return self
 
     async def __aexit__(
@@ -86,9 +92,10 @@ class PartialFile:
         with disk_errors():
             self._partial.unlink(missing_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._file = os.fdopen(os.open(self._partial, flags, 0o666), "wb", buffering=0)
+            self._file = FileIO(os.open(self._partial, flags, 0o666), "wb")
 
     def _write(self, data: Readable) -> None:
+        assert self._file is not None
         view = memoryview(data)  # pyright: ignore[reportArgumentType]  # obstore's Bytes, whose stub needs Python 3.12
         self._digest.update(view)
         with disk_errors():
@@ -98,11 +105,13 @@ class PartialFile:
         self.written_bytes += len(view)
 
     def _finish(self) -> None:
+        assert self._file is not None
         with disk_errors():
             os.fsync(self._file.fileno())
             self._partial.replace(self._target)
             sync(self._target.parent)
 
     def _close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         self._partial.unlink(missing_ok=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mismo_grpc.errors import InternalError, MismoError
 from mismo_grpc.executors import InThread
@@ -22,8 +23,8 @@ ABORT_SECONDS = 2.0
 class FileParts:
     """An asynchronous iterator of a file's bytes in pieces.
 
-    It raises InternalError instead of its end if the file did not have the checksum, and at the next piece after `stop`:
-    the client then discards what it has sent. The error is also in `failure`.
+    It raises InternalError instead of its end if the file did not have the checksum, and for the next piece after
+    `stop`: the client then discards what it has sent. The error is also in `failure`.
     """
 
     def __init__(self, source: Path, sha256: str, in_thread: InThread) -> None:
@@ -33,12 +34,17 @@ class FileParts:
         self._in_thread = in_thread
         self._digest = hashlib.sha256()
         self._lock = threading.Lock()
-        try:
-            self._file = source.open("rb")
-            self.total_bytes = self._file.seek(0, 2)
-            self._file.seek(0)
-        except OSError as error:
-            raise self._unreadable(error) from error
+        self._file: BinaryIO | None = None
+        self.total_bytes = 0
+
+    def open(self) -> None:
+        """Opens the file and sets `total_bytes`; blocks. Raises InternalError."""
+        with self._lock:
+            try:
+                self._file = self._source.open("rb")
+                self.total_bytes = os.fstat(self._file.fileno()).st_size
+            except OSError as error:
+                raise self._unreadable(error) from error
 
     def __aiter__(self) -> FileParts:
         return self
@@ -53,7 +59,7 @@ class FileParts:
         """Returns the next piece, b"" after the last one; blocks. Raises InternalError."""
         with self._lock:
             try:
-                if self._file.closed:
+                if self._file is None:
                     raise self._failed("the upload was stopped")
                 piece = self._file.read(PIECE_BYTES)
             except OSError as error:
@@ -69,7 +75,9 @@ class FileParts:
     def stop(self) -> None:
         """Closes the file; waits for a piece that is being read."""
         with self._lock:
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
     def _unreadable(self, error: OSError) -> MismoError:
         return self._failed(

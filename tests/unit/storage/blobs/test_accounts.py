@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from mismo_grpc.composition.blobs import open_blob_stores
+from mismo_grpc.composition.blobs import BlobStores, open_blob_stores
 from mismo_grpc.errors import InvalidFieldError
 from mismo_grpc.settings import Settings
 from mismo_grpc.storage.blobs.azure_account import DEVELOPMENT_KEY, AzureAccount, parse_connection_string
@@ -70,7 +72,7 @@ def test_a_bad_connection_string_is_refused_without_being_told(text, problem):
     assert not re.search("secret|c2VjcmV0", caught.value.message)
 
 
-def opened(**settings: object):
+def opened(**settings: Any) -> BlobStores:
     return open_blob_stores(Settings(**settings), asyncio.to_thread)
 
 
@@ -150,10 +152,43 @@ def test_a_setting_that_cannot_be_used_is_named_with_the_remedy(settings, field,
 
 
 def test_no_credential_is_in_the_settings_text():
-    settings = Settings(
-        azure_storage_connection_string=AZURITE,
-        s3_access_key_id="key-id",
-        s3_secret_access_key="key-itself",
-        s3_session_token="token",
-    )
+    given: dict[str, Any] = {
+        "azure_storage_connection_string": AZURITE,
+        "s3_access_key_id": "key-id",
+        "s3_secret_access_key": "key-itself",
+        "s3_session_token": "token",
+    }
+    settings = Settings(**given)
     assert not any(secret in repr(settings) for secret in (KEY, "key-id", "key-itself", "'token'"))
+
+
+async def test_credentials_of_the_settings_are_not_mixed_with_those_of_the_environment(monkeypatch):
+    foreign = {
+        "AWS_ACCESS_KEY_ID": "foreign",
+        "AWS_SECRET_ACCESS_KEY": "foreign",
+        "AWS_SESSION_TOKEN": "foreign",
+        "AWS_SKIP_SIGNATURE": "true",
+        "AWS_ENDPOINT": "http://foreign",
+        "AZURE_STORAGE_SAS_KEY": "sig=foreign",
+        "AZURE_STORAGE_TOKEN": "foreign",
+        "AZURE_STORAGE_ACCOUNT_NAME": "foreign",
+        "AZURE_STORAGE_ENDPOINT": "http://foreign",
+    }
+    for name, value in foreign.items():
+        monkeypatch.setenv(name, value)
+    keys = {
+        "s3_access_key_id": "our-id",
+        "s3_secret_access_key": "our-key",
+        "s3_endpoint": "http://localhost:9000",
+    }
+    in_s3 = opened(blob_container="s3://audio", **keys).container
+    in_azure = opened(blob_container="az://audio", azure_storage_connection_string=AZURITE).container
+    temporary = opened(blob_container="s3://audio", s3_session_token="our-token", **keys).container
+    assert in_s3 is not None
+    assert in_azure is not None
+    assert temporary is not None
+    links = [await store.signed_url("a.wav", timedelta(minutes=1)) for store in (in_s3, in_azure, temporary)]
+    assert not any("foreign" in link for link in links)
+    assert "our-id" in links[0]
+    assert "Security-Token" not in links[0]
+    assert "Security-Token=our-token" in links[2]

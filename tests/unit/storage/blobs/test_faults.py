@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import sys
-import threading
-import time
 import traceback
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import obstore
-import psutil
 import pytest
 
 from mismo_grpc.errors import (
@@ -24,24 +24,14 @@ from mismo_grpc.storage.blobs.containers import ContainerOpener
 from mismo_grpc.storage.blobs.object_store import ObjectBlobStore
 from mismo_grpc.storage.blobs.sending import ABORT_SECONDS
 from tests.support.blob_servers import Azurite, Swift, azurite, swift
+from tests.support.process import ROOT
 from tests.support.tcp_proxy import TcpProxy
 
 LARGE = 41 << 20
 WRONG_KEY = "d3JvbmcgYnV0IGJhc2U2NCB0ZXh0"
 
-UPLOADER = """
-import asyncio, sys
-from pathlib import Path
-from mismo_grpc.storage.blobs.containers import ContainerOpener, S3Account
-from mismo_grpc.storage.blobs.azure_account import AzureAccount, DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY
-kind, name, address, path, sha256 = sys.argv[1:]
-opener = ContainerOpener(
-    AzureAccount(DEVELOPMENT_ACCOUNT, f"http://{address}/{DEVELOPMENT_ACCOUNT}", DEVELOPMENT_KEY),
-    S3Account("us-east-1", f"http://{address}", "test:tester", "testing"),
-)
-store = opener.open(f"{'az' if kind == 'azure' else kind}://{name}/music", "TEST")
-asyncio.run(store.upload(Path(path), "a.wav", sha256=sha256))
-"""
+MEMORY_MIB = 64
+"""For two files at once, whatever their sizes."""
 
 
 @pytest.fixture
@@ -196,6 +186,55 @@ async def test_a_cancelled_download_leaves_nothing(remote, proxy, track_of, tmp_
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("calls", range(1, 5))
+async def test_a_transfer_that_is_cancelled_within_work_on_its_file_leaves_nothing(track_of, tmp_path, calls):
+    """Whichever piece of that work it is; an open file would be a ResourceWarning, which is an error."""
+    container, folder = tmp_path / "container", tmp_path / "targets"
+    container.mkdir()
+    folder.mkdir()
+    (container / "a.wav").write_bytes(b"x" * LARGE)
+    track = track_of(LARGE)
+    store = ContainerOpener().open(container.as_uri(), "TEST")
+    gate = Gate(calls)
+    store._in_thread = gate
+    for work in (
+        store.download("a.wav", folder / "target"),
+        store.upload(track.path, "b.wav", sha256=track.sha256),
+    ):
+        gate.close()
+        task = asyncio.create_task(work)
+        await gate.reached.wait()
+        task.cancel()
+        # The cancellation arrives while the work is going on.
+        await asyncio.sleep(0)
+        gate.opened.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    gc.collect()
+    assert list(folder.iterdir()) == []
+    assert [path.name for path in container.iterdir()] == ["a.wav"]
+
+
+class Gate:
+    """Runs functions in threads, and keeps the result of one of the calls back until it is opened."""
+
+    def __init__(self, call: int) -> None:
+        self._call = call
+
+    def close(self) -> None:
+        """Keeps the result of a coming call back."""
+        self._left = self._call
+        self.reached, self.opened = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, func: Any, /, *args: Any, **kwargs: Any) -> Any:
+        result = await asyncio.to_thread(func, *args, **kwargs)
+        self._left -= 1
+        if self._left == 0:
+            self.reached.set()
+            await self.opened.wait()
+        return result
+
+
 async def test_a_cancelled_upload_stores_nothing_and_removes_its_parts(remote, proxy, track_of):
     track = track_of(LARGE)
     before = await remote.store().write("a.wav", b"before")
@@ -232,18 +271,16 @@ async def test_a_server_killed_within_an_upload_leaves_no_half_blob_and_uploads_
 ):
     track = track_of(LARGE)
     proxy.delay = 0.05
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", UPLOADER, remote.kind, remote.name, proxy.address, str(track.path), track.sha256
-    )
+    process = await transfers("upload", remote.store().uri, proxy.address, track.path.parent, track.path)
     await proxy.has_received(12 << 20)
     process.kill()
     await process.wait()
     store = remote.store()
     with pytest.raises(BlobNotFoundError):
-        await store.head("a.wav")
-    await store.upload(track.path, "a.wav", sha256=track.sha256)
+        await store.head(track.path.name)
+    await store.upload(track.path, track.path.name, sha256=track.sha256)
     assert [info.total_bytes for info in await store.list()] == [LARGE]
-    assert await asyncio.to_thread(store.read_now, "a.wav", 0, LARGE) == track.data
+    assert await asyncio.to_thread(store.read_now, track.path.name, 0, LARGE) == track.data
 
 
 async def test_a_wrong_key_is_refused_and_not_told(remote, track_of, tmp_path):
@@ -299,31 +336,19 @@ async def test_a_sas_in_a_failed_request_is_not_told(place_of):
 
 @pytest.mark.heavy
 async def test_two_large_files_at_once_need_little_memory(place, tmp_path, track_of):
-    store, tracks = place.store(), [track_of(200 << 20), track_of(200 << 20)]
-    warm = track_of(LARGE)
-    await store.upload(warm.path, "warm", sha256=warm.sha256)
-    await store.download("warm", tmp_path / "warm")
-    process, peak, done = psutil.Process(), 0, threading.Event()
+    tracks = [track_of(200 << 20), track_of(200 << 20)]
+    address = place.server.address if place.server else "none"
+    folder = tmp_path / "received"
+    folder.mkdir()
+    process = await transfers(
+        "measure", place.store().uri, address, folder, *(track.path for track in tracks)
+    )
+    figures = json.loads((await process.communicate())[0])
+    print(f"{place.kind}: {figures}")
+    assert figures["mib"] < MEMORY_MIB
 
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.01):
-            peak = max(peak, process.memory_info().rss)
 
-    before = process.memory_info().rss
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    begun = time.monotonic()
-    try:
-        await asyncio.gather(*(store.upload(t.path, t.path.name, sha256=t.sha256) for t in tracks))
-        sent = time.monotonic()
-        got = await asyncio.gather(
-            *(store.download(t.path.name, tmp_path / f"got-{t.path.name}") for t in tracks)
-        )
-    finally:
-        done.set()
-        watcher.join()
-    took = f"up {sent - begun:.1f} s, down {time.monotonic() - sent:.1f} s"
-    print(f"{place.kind}: {(peak - before) / 2**20:.0f} MiB more, {took}")
-    assert [each.sha256 for each in got] == [t.sha256 for t in tracks]
-    assert peak - before < 64 << 20
+async def transfers(*arguments: object) -> asyncio.subprocess.Process:
+    """Starts a process that sends or receives blobs."""
+    command = [sys.executable, "-m", "tests.support.blob_transfers", *map(str, arguments)]
+    return await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)

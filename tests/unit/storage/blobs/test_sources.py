@@ -4,12 +4,20 @@ import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import ClassVar
 
 import pytest
 
-from mismo_grpc.errors import BlobNotFoundError, BlobUriForbiddenError, InvalidFieldError, UploadTooLargeError
+from mismo_grpc.errors import (
+    BlobNotFoundError,
+    BlobStoreUnavailableError,
+    BlobUriForbiddenError,
+    InvalidFieldError,
+    UploadTooLargeError,
+)
 from mismo_grpc.storage.blobs.azure_account import DEVELOPMENT_KEY, AzureAccount
-from mismo_grpc.storage.blobs.containers import ContainerOpener, S3Account
+from mismo_grpc.storage.blobs.containers import RETRIES, ContainerOpener, S3Account
 from mismo_grpc.storage.blobs.sources import BlobSources
 
 AZURE = AzureAccount("devstoreaccount1", "http://azurite:10000/devstoreaccount1", DEVELOPMENT_KEY)
@@ -116,17 +124,26 @@ def test_a_malformed_uri_is_refused_by_its_field_and_without_its_secrets(uri):
 
 
 class _Files(http.server.BaseHTTPRequestHandler):
-    """A web server that knows neither ranges nor versions."""
+    """A web server that knows neither ranges nor versions; it first gives each status of `failures`."""
+
+    failures: ClassVar[list[int]] = []
 
     def do_GET(self) -> None:
+        if self.failures:
+            self.send_response(self.failures.pop(0))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         found = self.path == "/tracks/a%20b.mp3"
         self.send_response(200 if found else 404)
         body = TRACK if found else b""
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        # A client may leave early.
+        with suppress(ConnectionError):
+            self.wfile.write(body)
 
-    def log_message(self, *_arguments: object) -> None:
+    def log_request(self, code: int | str = 0, size: int | str = 0) -> None:
         pass
 
 
@@ -135,6 +152,7 @@ def web_server() -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Files) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
+        _Files.failures = []
         yield f"http://127.0.0.1:{server.server_port}/tracks"
         server.shutdown()
         thread.join()
@@ -152,3 +170,14 @@ async def test_a_plain_web_server_is_read_in_one_stream(web_server, tmp_path):
     with pytest.raises(BlobNotFoundError):
         await store.download("none.mp3", tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_busy_service_is_asked_again_a_few_times(web_server, tmp_path, status):
+    store, path = sources(web_server).locate(f"{web_server}/a%20b.mp3")
+    _Files.failures = [status, status]
+    assert (await store.download(path, tmp_path / "target")).total_bytes == len(TRACK)
+    _Files.failures = [status] * 50
+    with pytest.raises(BlobStoreUnavailableError, match=f"HTTP status {status}"):
+        await store.download(path, tmp_path / "target")
+    assert len(_Files.failures) == 50 - 1 - RETRIES
