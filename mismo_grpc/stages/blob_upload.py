@@ -22,7 +22,7 @@ from mismo_grpc.stages.stage import Retry, StageResult
 from mismo_grpc.storage.blobs.port import BlobStore
 from mismo_grpc.storage.run_files import RunFiles
 
-UPLOADS_AT_ONCE = 4
+UPLOADS_AT_ONCE = 2
 """Files of all jobs together: of each, several blocks are in memory."""
 
 
