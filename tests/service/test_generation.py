@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,7 +38,7 @@ async def generate(server: Server, job_id: str, wanted: job_pb2.JobOptions, **fi
 
 
 @contextmanager
-def busy(server: Server) -> Iterator[threading.Event]:
+def busy(server: Server) -> Generator[threading.Event]:
     """The thread of the generators waits for the event, behind what it was given before."""
     done = threading.Event()
     server.app.executors.generator._pool.submit(done.wait, PATIENCE)

@@ -70,7 +70,6 @@ OTHER_VALUES = {
     "http_allowed_hosts": '["dj.example.com", "*.example.com"]',
     "callback_allowed_hosts": '["app-server", "*.example.com", "10.0.0.0/8"]',
     "allowed_path_prefixes": '["/music"]',
-    "blob_sources": '["az://uploads"]',
 }
 
 
