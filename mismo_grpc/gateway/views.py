@@ -78,6 +78,7 @@ def job_view(
         "fallback_from": job.fallback_from or None,
         "warnings": list(job.warnings),
         "error": _error(job.error),
+        "dead_letter": job.dead_letter,
         "callbacks": [
             {
                 "callback_id": row.callback_id,
@@ -99,6 +100,7 @@ def _stage(status: StageStatus) -> dict[str, object]:
         "completed_at": moment(status.ended_at),
         "attempts": status.attempts,
         "error": _error(status.error),
+        "next_attempt_at": moment(status.next_attempt_at),
     }
 
 

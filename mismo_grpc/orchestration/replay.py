@@ -103,7 +103,7 @@ class Replays:
         self._queue.fill()
 
     async def _callbacks(self, old: Job, new: Job) -> tuple[CallbackRow, ...]:
-        """The callbacks of the kept stages that the receiver does not have; those of the old run are removed with it."""
+        """The callbacks of the kept stages that were not delivered: those of the old run are removed with it."""
         rows = await self._repository.read(self._repository.store.callbacks_of, old.job_id)
         told = {row.stage for row in rows if row.state is CallbackState.DELIVERED}
         return tuple(row for row in self._repository.first_callbacks(new) if row.stage not in told)

@@ -135,8 +135,8 @@ class SqliteJobStore(SqliteConnections):
     def ended_results(self) -> list[EndedResult]:
         """See JobStore."""
         return [
-            EndedResult(job_id, run_id, JobState(state), *rest, bool(dead_letter))
-            for job_id, run_id, state, *rest, dead_letter in self._read("ended_results")
+            EndedResult(job_id, run_id, JobState(state), ended_at, expires_at, size, bool(dead_letter))
+            for job_id, run_id, state, ended_at, expires_at, size, dead_letter in self._read("ended_results")
         ]
 
     def delete(self, job_id: str, deleted_at: float) -> bool:
