@@ -100,6 +100,9 @@ class JobEnds:
             # Stems that failed half-way, in a job that keeps the result of another stage or its source.
             await self._bulk(remove_results, files)
         await run_to_completion(self._bulk(remove_needless, files, Needed(source=job.dead_letter)))
+        if job.dead_letter and not job.result_bytes:
+            # Its track is not among its files, and no stage left any.
+            self._runs.discard(job.run_id)
 
     async def _record(self, active: ActiveJob, end: JobEnd, source_bytes: int) -> None:
         now = self._repository.now()

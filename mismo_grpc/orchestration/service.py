@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 
 from mismo_grpc.errors import (
     ArtifactNotFoundError,
@@ -161,8 +160,8 @@ class Jobs:
             raise InvalidFieldError(f"page_size must be 0 to {MAX_PAGE}", field="page_size")
         size = page_size or DEFAULT_PAGE
         after = decode_page_token(page_token) if page_token else None
-        read = partial(self._repository.store.list, dead_letters=dead_letters)
-        jobs = await self._repository.read(read, states, labels, size + 1, after)
+        store = self._repository.store
+        jobs = await self._repository.read(store.list, states, labels, size + 1, after, dead_letters)
         token = encode_page_token(jobs[size - 1]) if len(jobs) > size else ""
         return [self.view(job).job for job in jobs[:size]], token
 

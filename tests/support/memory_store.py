@@ -304,7 +304,6 @@ class MemoryJobStore:
         labels: Mapping[str, str] | None = None,
         page_size: int = 50,
         after: tuple[float, str] | None = None,
-        *,
         dead_letters: bool = False,
     ) -> JobList:
         """See JobStore."""

@@ -198,7 +198,6 @@ class JobStore(Protocol):
         labels: Mapping[str, str] | None = None,
         page_size: int = 50,
         after: tuple[float, str] | None = None,
-        *,
         dead_letters: bool = False,
     ) -> JobList:
         """The jobs in any of `states` (empty: all) with all of `labels`, newest first; with `dead_letters` only those.

@@ -29,6 +29,7 @@ SERVICES = {
         "WatchJobs",
         "CancelJob",
         "CompareTracks",
+        "ReplayJob",
         "UpdateJob",
         "DeleteJob",
     },
