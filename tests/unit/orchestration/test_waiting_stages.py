@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -98,6 +98,7 @@ class House:
         self.timers: list[Callable[[], None]] = []
         self.slept: list[float] = []
         self.sleeps = asyncio.Event()
+        self.asleep = asyncio.Event()
         self.runner = JobRunner(
             self.repository,
             self.runs,
@@ -115,6 +116,7 @@ class House:
     async def _sleep(self, seconds: float) -> None:
         if seconds > 0.0:
             self.slept.append(seconds)
+            self.asleep.set()
             await self.sleeps.wait()
 
     def _call_later(self, seconds: float, function: Callable[[], None]) -> asyncio.TimerHandle:
@@ -178,7 +180,7 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path):
+async def house(tmp_path: Path) -> AsyncIterator[House]:
     house = House(tmp_path)
     yield house
     await house.close()
@@ -222,7 +224,7 @@ async def test_while_another_stage_runs_the_job_keeps_its_slot_and_the_attempt_c
     gate = house.stages[STEMS].gate = asyncio.Event()
     house.stages[LOUDNESS].errors = away(1)
     active = await house.submit(STEMS, LOUDNESS)
-    assert await active.event_log.changed.wait(lambda: bool(house.slept), PATIENCE)
+    await asyncio.wait_for(house.asleep.wait(), PATIENCE)
     assert active.task is not None
     assert not active.task.done()
     house.sleeps.set()
@@ -237,7 +239,7 @@ async def test_once_the_other_stages_have_ended_a_waiting_stage_frees_the_slot(h
     gate = house.stages[STEMS].gate = asyncio.Event()
     house.stages[LOUDNESS].errors = away(1)
     active = await house.submit(STEMS, LOUDNESS)
-    assert await active.event_log.changed.wait(lambda: bool(house.slept), PATIENCE)
+    await asyncio.wait_for(house.asleep.wait(), PATIENCE)
     gate.set()
     job = await house.rests(active)
     assert job.has_result_of(WAVEFORMS)
