@@ -247,14 +247,12 @@ class JobRunner:
         try:
             await record()
         except DiskFullError:
-            # Work files that are removed in any case may be the space that is missing; the source is kept until the
-            # success is stored.
-            await self._remove_needless(replace(_needed(succeeded(active.job)), source=True), active)
+            # Work files that are removed in any case may be the space that is missing.
+            await self._remove_needless(_needed(succeeded(active.job)), active)
             await record()
-        needed = _needed(active.job)
-        # Work files that no stage needs any more are removed at the end of the job, which follows.
-        if ROWS[stage].durable and needed != Needed():
-            await self._remove_needless(needed, active)
+        # After the last stage the end of the job follows, which removes them all.
+        if ROWS[stage].durable and stages_to_run(active.job):
+            await self._remove_needless(_needed(active.job), active)
 
     async def _record_end(
         self, active: ActiveJob, stage: Stage, state: StageState, failure: JobFailure | None
@@ -321,10 +319,12 @@ def _needless(job: Job, tasks: dict[Stage, asyncio.Task[None]]) -> list[Stage]:
 
 
 def _needed(job: Job) -> Needed:
-    """The files that the missing stages of a job need, also after a restart."""
+    """The files that the missing stages of a job need, also after a restart.
+
+    Only the end of the job tells whether the source is needed for a replay.
+    """
     missing = stages_to_run(job)
-    decodes = Stage.DECODE in missing
-    return Needed(decodes, decodes, Stage.STEMS in missing, Stage.WAVEFORMS in missing)
+    return Needed(True, Stage.DECODE in missing, Stage.STEMS in missing, Stage.WAVEFORMS in missing)
 
 
 def _known(error: Exception, job_id: str, stage: Stage | None = None) -> MismoError:
