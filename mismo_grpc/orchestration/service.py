@@ -178,7 +178,12 @@ class Jobs:
     @property
     def running_count(self) -> int:
         """How many jobs run."""
-        return len(self._repository.active) - self.queued_count - self.retrying_count
+        return self.active_count - self.queued_count - self.retrying_count
+
+    @property
+    def active_count(self) -> int:
+        """How many jobs have not ended; the capacity of the queue limits it."""
+        return len(self._repository.active)
 
     # Watch
 

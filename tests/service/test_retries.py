@@ -138,6 +138,7 @@ async def test_a_job_that_waits_leaves_its_slot_to_others_and_can_be_cancelled_o
         assert job.state == RUNNING
         await until(lambda: server.app.jobs.running_count == 0)
     assert (server.app.jobs.queued_count, server.app.jobs.retrying_count) == (0, 2)
+    assert (await client.info()).queue_depth == 2
     await client.submit(track, job_id="third", wanted=ALONE)
     assert (await client.succeeded("third")).dead_letter is False
     async with client_of(server) as http:

@@ -131,10 +131,7 @@ class AsyncClient:
         dead_letters: bool = False,
         page_size: int = 0,
     ) -> AsyncGenerator[job_pb2.Job, None]:
-        """Jobs in any of these states with all of these labels, newest first, over all pages.
-
-        With `dead_letters` only jobs that failed from a cause that may pass and kept their files for `replay`.
-        """
+        """Jobs in any of these states with all of these labels, newest first; `dead_letters`: only these."""
         return self._jobs.list(states=states, labels=labels, dead_letters=dead_letters, page_size=page_size)
 
     async def cancel(self, job_id: str, *, expected_run_id: str = "") -> job_pb2.Job:

@@ -20,9 +20,9 @@ def fail_while_it_exists(file: Path) -> None:
     """Makes the loudness fail while the file exists."""
     run = AnalysisStage.run
 
-    async def failing(stage: AnalysisStage, context: StageContext) -> StageResult:
-        if stage.stage is not Stage.LOUDNESS or not file.exists():
-            return await run(stage, context)
+    async def failing(self: AnalysisStage, context: StageContext) -> StageResult:
+        if self.stage is not Stage.LOUDNESS or not file.exists():
+            return await run(self, context)
         await context.needs()
         await context.begin()
         raise BlobStoreUnavailableError("the blob container does not respond")
