@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from mismo_grpc.jobs.job import Job
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.stages.retries import next_attempt, seconds_left
 
@@ -51,6 +52,8 @@ class JobQueue:
         self._max_concurrent = max_concurrent
         self._call_later = call_later
         self._timer: Timer | None = None
+        self._due: dict[str, tuple[Job, float | None]] = {}
+        """The next attempt of each job by its id, as of that state of the job."""
         self.stopped = False
 
     def waiting(self) -> list[ActiveJob]:
@@ -60,7 +63,7 @@ class JobQueue:
 
     def position(self, active: ActiveJob) -> int:
         """The position of a waiting job, from 1; 0 for a job that does not wait for a slot."""
-        if active.task is not None:
+        if active.task is not None or self._rests(active) > 0.0:
             return 0
         waiting = self.waiting()
         return 1 + waiting.index(active) if active in waiting else 0
@@ -80,13 +83,18 @@ class JobQueue:
 
     def _rests(self, active: ActiveJob) -> float:
         """Seconds until a job without a slot can go on; 0 if it can go on now."""
-        due = next_attempt(active.job)
+        job, (known, due) = active.job, self._due.get(active.job.job_id, (None, None))
+        # Positions are asked for often, and hundreds of jobs may wait.
+        if known is not job:
+            due = next_attempt(job)
+            self._due[job.job_id] = job, due
         return 0.0 if due is None else seconds_left(due, self._repository.now())
 
     def fill(self) -> None:
         """Starts as many waiting jobs as there are free slots."""
         if self.stopped:
             return
+        self._due = {job_id: due for job_id, due in self._due.items() if job_id in self._repository.active}
         for active in self.waiting():
             running = [a for a in self._repository.active.values() if a.task is not None]
             if sum(a.job.priority >= active.job.priority for a in running) >= self._max_concurrent:
