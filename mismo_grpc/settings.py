@@ -139,6 +139,20 @@ class Settings(BaseSettings):
         description="folder of the job store, the uploads and the results",
     )
     queue_capacity: int = Field(default=256, ge=1, description="jobs queued or running at once")
+    job_retries: int = Field(
+        default=12,
+        ge=0,
+        le=1000,
+        description="most retries of a stage after a failure that may pass, such as a blob container that does not "
+        "respond; some causes have fewer. Then the job is a dead letter, which can be replayed; 0: no retries",
+    )
+    job_retry_delay: float = Field(
+        default=2.0,
+        ge=0,
+        le=300,
+        description="seconds before the first retry if a blob container does not respond; doubles with each further "
+        "one, up to 5 minutes. The delays of other causes change in proportion",
+    )
     job_retention_hours: float = Field(
         default=24.0,
         gt=0,

@@ -67,6 +67,8 @@ def build_front_ends(
         return Gauges(
             queued=jobs.queued_count,
             running=jobs.running_count,
+            retrying=jobs.retrying_count,
+            dead_letters=orchestration.sweeper.dead_letters,
             queue_capacity=jobs.queue_capacity,
             segments_waiting=separation.scheduler.waiting,
             streams_open=server.streams.count,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 from mismo_grpc.analysis.pool import AnalysisPool
@@ -16,6 +17,7 @@ from mismo_grpc.orchestration.admission import NO_CONTAINER, Admission
 from mismo_grpc.orchestration.blob_links import BlobLinks
 from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.queue import JobQueue
+from mismo_grpc.orchestration.replay import Replays
 from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.orchestration.server_status import ServerStatus
 from mismo_grpc.orchestration.service import Jobs
@@ -29,6 +31,7 @@ from mismo_grpc.stages.annotation import AnnotationStage
 from mismo_grpc.stages.blob_upload import BlobUploadStage
 from mismo_grpc.stages.decode import DecodeStage, TrackDecoder
 from mismo_grpc.stages.generation import GenerationStage
+from mismo_grpc.stages.retries import BASE_DELAY_SECONDS, StageRetries
 from mismo_grpc.stages.stage import StageWork
 from mismo_grpc.stages.stems import StemsStage
 from mismo_grpc.stages.waveforms import WaveformsStage
@@ -134,7 +137,16 @@ def build_orchestration(
         ),
         BlobUploadStage(blobs.container, bulk=executors.bulk),
     ]
-    runner = JobRunner(repository, runs, works, default_ttl=default_ttl, bulk=executors.bulk)
+    runner = JobRunner(
+        repository,
+        runs,
+        works,
+        default_ttl=default_ttl,
+        bulk=executors.bulk,
+        stage_retries=StageRetries(
+            settings.job_retries, settings.job_retry_delay / BASE_DELAY_SECONDS, random.Random().random
+        ),
+    )
     queue = JobQueue(repository, runner.run, settings.max_concurrent_jobs)
     stem_readers = StemReaders(
         repository,
@@ -145,6 +157,9 @@ def build_orchestration(
         describe=separation.catalog.describe,
         in_thread=executors.player,
     )
+    submissions = Submissions(
+        repository, queue, admission, runs, persistence.uploads, settings.queue_capacity
+    )
     jobs = Jobs(
         repository,
         JobChanges(repository, runner, queue, runs, separation.scheduler),
@@ -152,7 +167,15 @@ def build_orchestration(
         stem_readers,
         WaveformReaders(repository, runs, stem_files, executors.bulk),
         runs,
-        Submissions(repository, queue, admission, runs, persistence.uploads, settings.queue_capacity),
+        submissions,
+        Replays(
+            repository,
+            queue,
+            runs,
+            check_room=submissions.check_room,
+            resolve=sources.resolve,
+            in_thread=executors.checksum,
+        ),
         separation.scheduler,
         executors,
         BlobLinks(repository, blobs.container),

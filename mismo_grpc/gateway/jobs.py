@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit, get, list, delete."""
+"""Jobs over HTTP: submit, get, list, replay, delete."""
 
 from __future__ import annotations
 
@@ -123,6 +123,7 @@ async def list_jobs(
     page_size: Annotated[int, Query(description="0 to 1000; 0 is 100")] = 0,
     page_token: Annotated[str, Query(description="next_page_token of the page before")] = "",
     status: Annotated[list[str] | None, Query(description=f"any of {', '.join(STATUSES.values())}")] = None,
+    dead_letters: Annotated[bool, Query(description="only jobs that failed and can be replayed")] = False,
 ) -> Response:
     """`next_page_token` is empty on the last page. The results of the analyses are in each job's own response."""
     services = services_of(request)
@@ -131,7 +132,7 @@ async def list_jobs(
     if unknown:
         raise InvalidFieldError(f"status must be any of {', '.join(by_name)}", field="status")
     states = [by_name[name] for name in status or ()]
-    jobs, token = await services.jobs.list(states, {}, page_size, page_token)
+    jobs, token = await services.jobs.list(states, {}, page_size, page_token, dead_letters=dead_letters)
     views = [services.jobs.view(job) for job in jobs]
     return await _json(
         lambda: {"jobs": [job_view(view, results=False) for view in views], "next_page_token": token}
@@ -143,6 +144,20 @@ async def get_job(request: Request, job_id: str) -> Response:
     """`progress` is a number from 0 to 1; `results` has those of the analyses; `error` is null without one."""
     services = services_of(request)
     job = await services.jobs.get(job_id)
+    callbacks = await services.jobs.callbacks_of(job_id)
+    view = services.jobs.view(job)
+    return await _json(lambda: job_view(view, callbacks))
+
+
+@router.post("/jobs/{job_id}/replay", summary="Try a failed job once more")
+async def replay_job(
+    request: Request,
+    job_id: str,
+    expected_run_id: Annotated[str, Query(description="refuse any other run of the job")] = "",
+) -> Response:
+    """The job with its new run. Stages that have a result keep it; `GET /jobs/{job_id}` reports the others."""
+    services = services_of(request)
+    job = await services.jobs.replay(job_id, expected_run_id)
     callbacks = await services.jobs.callbacks_of(job_id)
     view = services.jobs.view(job)
     return await _json(lambda: job_view(view, callbacks))

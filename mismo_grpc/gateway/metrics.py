@@ -24,6 +24,10 @@ class Gauges:
 
     queued: int
     running: int
+    retrying: int
+    """Jobs that wait for another attempt, without a slot."""
+    dead_letters: int
+    """As of the last sweep."""
     queue_capacity: int
     segments_waiting: int
     streams_open: int
@@ -42,6 +46,9 @@ class Metrics:
         self._accepted = counter("jobs_accepted", "Jobs that were accepted, by priority", ["priority"])
         self._stages = histogram(
             "stage_seconds", "Duration of a job's stage", ["stage", "state"], buckets=SECONDS
+        )
+        self._retries = counter(
+            "stage_retries", "Failed attempts of stages that are tried again", ["stage", "reason"]
         )
         self._first = histogram(
             "first_audio_seconds", "Time from submit to the first final frames", buckets=SECONDS
@@ -75,6 +82,8 @@ class Metrics:
         if event.kind is EventKind.TERMINAL:
             self._ended.labels(job.state.name.lower()).inc()
         elif isinstance(status, StageStatus):
+            if status.next_attempt_at is not None and status.error is not None:
+                self._retries.labels(status.stage.name.lower(), status.error.reason).inc()
             over = status.state not in (StageState.PENDING, StageState.RUNNING)
             if over and status.started_at is not None and status.ended_at is not None:
                 labels = (status.stage.name.lower(), status.state.name.lower())
@@ -109,6 +118,7 @@ class _GaugeCollector(Collector):
         jobs = GaugeMetricFamily("mismo_jobs", "Jobs that have not ended, by state", labels=["state"])
         jobs.add_metric(["queued"], seen.queued)
         jobs.add_metric(["running"], seen.running)
+        jobs.add_metric(["retrying"], seen.retrying)
         yield jobs
         memory = GaugeMetricFamily(
             "mismo_device_memory_bytes", "Memory in use on a device", labels=["device"]
@@ -117,6 +127,7 @@ class _GaugeCollector(Collector):
             memory.add_metric([name], used)
         yield memory
         for name, text, value in (
+            ("mismo_dead_letters", "Failed jobs that can be replayed with their files", seen.dead_letters),
             ("mismo_queue_capacity", "Jobs that may be queued or running at once", seen.queue_capacity),
             ("mismo_segments_waiting", "Segments that wait for a device", seen.segments_waiting),
             ("mismo_streams_open", "gRPC streams that are open", seen.streams_open),

@@ -82,6 +82,7 @@ def job_view(
             for b in job.blobs
         ],
         "error": _error(job.error),
+        "dead_letter": job.dead_letter,
         "callbacks": [
             {
                 "callback_id": row.callback_id,
@@ -103,6 +104,7 @@ def _stage(status: StageStatus) -> dict[str, object]:
         "completed_at": moment(status.ended_at),
         "attempts": status.attempts,
         "error": _error(status.error),
+        "next_attempt_at": moment(status.next_attempt_at),
     }
 
 

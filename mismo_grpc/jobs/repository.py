@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from mismo_grpc.broadcast import Broadcast
 from mismo_grpc.completion import run_to_completion
 from mismo_grpc.errors import DiskFullError, JobNotFoundError
-from mismo_grpc.jobs.callbacks import callbacks_due
+from mismo_grpc.jobs.callbacks import CallbackRow, callbacks_due
 from mismo_grpc.jobs.change_feed import ChangeFeed
 from mismo_grpc.jobs.event_log import JobEventLog
 from mismo_grpc.jobs.events import Event, EventKind
@@ -183,13 +183,22 @@ class JobRepository:
                 self.tell_callbacks()
             return job
 
-    async def accept(self, job: Job, request_id: str, fingerprint: str) -> None:
-        """Stores a new run; for a run that has ended, because it reuses a result, also its callbacks.
+    async def accept(
+        self,
+        job: Job,
+        request_id: str,
+        fingerprint: str,
+        callbacks: Sequence[CallbackRow] | None = None,
+    ) -> None:
+        """Stores a new run with its callbacks: `callbacks`, or else those of the stages that have ended.
+
+        Stages of a new run have ended if it reuses a result.
 
         Call `publish_ended` for an ended run once its files are in place: only then is it published.
         """
         now = self.now()
-        callbacks = callbacks_due(None, job, now, self._new_id)
+        if callbacks is None:
+            callbacks = self.first_callbacks(job)
         if job.state.ended:
             self._unpublished.add(job.run_id)
         try:
@@ -199,6 +208,10 @@ class JobRepository:
             raise
         finally:
             self.change_feed.changed()
+
+    def first_callbacks(self, job: Job) -> tuple[CallbackRow, ...]:
+        """The callbacks of the stages that have ended in a new run."""
+        return callbacks_due(None, job, self.now(), self._new_id)
 
     def publish_ended(self, run_id: str) -> None:
         """Publishes an accepted run that has ended, and announces its callbacks."""

@@ -1,10 +1,10 @@
-"""Runs one job from the queue to its end by walking the graph of its stages."""
+"""Runs one job from the queue to its end, or until it waits for a retry, by walking the graph of its stages."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -15,18 +15,31 @@ from mismo_grpc.jobs.events import EventKind
 from mismo_grpc.jobs.job import Job, JobFailure, JobState, Stage, StageState, StageStatus
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.jobs.stage_data import STEM_STAGES
+from mismo_grpc.orchestration.job_end import JobEnd, JobEnds
 from mismo_grpc.results.runs import Runs
-from mismo_grpc.results.work_files import Needed, remove_needless, remove_results
+from mismo_grpc.results.work_files import Needed, remove_needless
+from mismo_grpc.stages import retries
 from mismo_grpc.stages.context import NeedFailedError, RunMemory, StageContext
-from mismo_grpc.stages.stage import StageResult, StageWork, retry_delay
+from mismo_grpc.stages.stage import StageResult, StageWork
 from mismo_grpc.stages.table import ROWS, stages_to_run, with_needs
 
 log = structlog.get_logger(__name__)
 
-STORE_RETRY_SECONDS = 2.0
-
 Ends = dict[Stage, asyncio.Future[None]]
 """A future for each stage: it is resolved once the stages that need it may run, or fails with NeedFailedError."""
+
+
+@dataclass(eq=False)
+class _Walk:
+    """One walk over the stages of a job."""
+
+    active: ActiveJob
+    ends: Ends
+    memory: RunMemory = field(default_factory=RunMemory)
+    waiting: set[Stage] = field(default_factory=set[Stage])
+    """The stages that wait for their next attempt."""
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a stage has ended or begins to wait."""
 
 
 class JobRunner:
@@ -43,68 +56,85 @@ class JobRunner:
         *,
         default_ttl: float,
         bulk: InThread,
+        stage_retries: retries.StageRetries | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """`works` implement the offered stages; `sleep` waits between attempts."""
+        """`works` implement the offered stages; `sleep` waits between attempts while other stages run."""
         self._repository = repository
         self._runs = runs
         self._works = {work.stage: work for work in works}
-        self._default_ttl = default_ttl
+        self._job_ends = JobEnds(repository, runs, default_ttl=default_ttl, bulk=bulk)
         self._bulk = bulk
+        self._retries = stage_retries or retries.StageRetries()
         self._sleep = sleep
 
     async def run(self, active: ActiveJob) -> None:
-        """Runs a job until it has succeeded or failed; if the task is cancelled, the job can be resumed later."""
+        """Runs a job until it has succeeded or failed, or no stage can run before another attempt is due.
+
+        The job can be run again then (`retries.next_attempt` says when), and also if the task is cancelled.
+        """
         failure: JobFailure | None = None
         try:
-            await self._walk(active)
+            if not await self._walk(active):
+                return
         except Exception as error:
             failure = _failure_of(error, active.job.job_id)
-        await self._conclude(active, failure)
+        await self._job_ends.conclude(active, failure)
 
-    async def _walk(self, active: ActiveJob) -> None:
-        """Runs the missing stages; raises if the end of a stage cannot be stored."""
+    async def _walk(self, active: ActiveJob) -> bool:
+        """Runs the missing stages; False if the rest waits for another attempt.
+
+        Raises if the end of a stage cannot be stored.
+        """
         _adopt_older_record(active)
         # Tells readers that wait for the stems that the job has left the queue.
         active.stems_changed.notify()
-        job, memory = active.job, RunMemory()
+        job = active.job
         if job.result_bytes:
             # A power cut may have lost the link. After a cancel it must not be made any more.
             await run_to_completion(self._runs.publish(job.job_id, job.run_id))
         missing = stages_to_run(job)
-        ends = _known_ends(job, missing)
+        walk = _Walk(active, _known_ends(job, missing))
         tasks = {
-            stage: asyncio.create_task(self._carry_out(stage, active, memory, ends))
+            stage: asyncio.create_task(self._carry_out(stage, walk))
             for stage in with_needs(missing)
             if stage in missing
         }
+        for task in tasks.values():
+            task.add_done_callback(lambda _: walk.news.set())
         try:
-            pending = set(tasks.values())
-            while pending:
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+            while left := [stage for stage, task in tasks.items() if not task.done()]:
+                if retries.only_waits(left, walk.waiting):
+                    return False
+                await walk.news.wait()
+                walk.news.clear()
+                for task in tasks.values():
+                    if task.done() and not task.cancelled():
+                        task.result()
                 for stage in _needless(active.job, tasks):
                     tasks[stage].cancel()
                     await run_to_completion(wait_ended([tasks[stage]]))
-                    pending.discard(tasks[stage])
+            for task in tasks.values():
+                if not task.cancelled():
+                    task.result()
+            return True
         finally:
             for task in tasks.values():
                 task.cancel()
             if tasks:
                 await run_to_completion(wait_ended(list(tasks.values())))
-            for end in ends.values():
+            for end in walk.ends.values():
                 # Marks the error as retrieved, because no task may have awaited this future.
                 if end.done():
                     end.exception()
 
     # One stage
 
-    async def _carry_out(self, stage: Stage, active: ActiveJob, memory: RunMemory, ends: Ends) -> None:
+    async def _carry_out(self, stage: Stage, walk: _Walk) -> None:
         """Runs one stage and records its end; raises only if the end cannot be stored."""
-        row, status = ROWS[stage], active.job.stage(stage)
+        row, active, ends = ROWS[stage], walk.active, walk.ends
         try:
-            result = await self._attempts(stage, active, memory, ends)
+            result = await self._attempts(stage, walk)
         except NeedFailedError as error:
             await self._record_end(active, stage, StageState.SKIPPED, error.failure)
             ends[stage].set_exception(error)
@@ -116,7 +146,7 @@ class JobRunner:
             if not row.durable:
                 # Its result is in memory and in the work files, so the next stages need not wait until it is stored.
                 ends[stage].set_result(None)
-            if status.state is not StageState.SUCCEEDED:
+            if not active.job.has_result_of(stage):
                 await self._record_success(active, stage, result)
             elif result.change(active.job) != active.job:
                 # It ran again, and found a source that has changed since it succeeded.
@@ -124,17 +154,19 @@ class JobRunner:
             if row.durable:
                 ends[stage].set_result(None)
 
-    async def _attempts(self, stage: Stage, active: ActiveJob, memory: RunMemory, ends: Ends) -> StageResult:
+    async def _attempts(self, stage: Stage, walk: _Walk) -> StageResult:
         """The result of the last attempt; raises NeedFailedError or its MismoError."""
-        work, row = self._works[stage], ROWS[stage]
+        work, row, active, ends = self._works[stage], ROWS[stage], walk.active, walk.ends
         needs = {need: ends[need] for need in row.needs_among(ends)}
         after = {each: ends[each] for each in row.after if each in ends}
         files, begun = self._runs.files(active.job.run_id), active.job.stage(stage)
         going_on = begun.state is not StageState.PENDING
         failed = max(0, begun.attempts - 1) if going_on else begun.attempts
+        if not going_on and begun.next_attempt_at is not None:
+            await self._wait(stage, walk, begun.next_attempt_at)
         while True:
             context = StageContext(
-                stage, active, files, self._repository, memory, needs, after, going_on=going_on
+                stage, active, files, self._repository, walk.memory, needs, after, going_on=going_on
             )
             try:
                 return await work.run(context)
@@ -143,13 +175,46 @@ class JobRunner:
             except Exception as error:
                 known = _known(error, active.job.job_id, stage)
             failed, going_on = failed + 1, False
-            delay = retry_delay(work.retries, known, failed)
+            delay = self._retries.delay(work.retries, known, failed)
             about = {"job_id": active.job.job_id, "stage": stage.name, "reason": known.message}
             if delay is None:
                 log.warning("stage failed", attempts=failed, **about)
                 raise known
-            log.warning("stage failed; it is tried again", in_seconds=delay, **about)
-            await self._sleep(delay)
+            log.warning("stage failed; it is tried again", in_seconds=round(delay, 1), **about)
+            next_attempt_at = self._repository.now() + delay
+            await self._record_wait(active, stage, known, failed, next_attempt_at)
+            await self._wait(stage, walk, next_attempt_at)
+
+    async def _record_wait(
+        self, active: ActiveJob, stage: Stage, known: MismoError, failed: int, next_attempt_at: float
+    ) -> None:
+        """Records that a stage waits for another attempt; raises the stage's error if that cannot be stored."""
+        before = active.job.stage(stage)
+        status = replace(
+            before,
+            state=StageState.PENDING,
+            ended_at=None,
+            error=JobFailure.of(known),
+            # An attempt may fail before the stage's own work begins.
+            attempts=max(before.attempts, failed),
+            next_attempt_at=next_attempt_at,
+        )
+        try:
+            await self._repository.record(
+                active, lambda job: job.with_stage(status), EventKind.STAGE, status, must_write=True
+            )
+        except MismoError as trouble:
+            log.error("a retry cannot be stored", job_id=active.job.job_id, reason=trouble.message)
+            raise known from trouble
+
+    async def _wait(self, stage: Stage, walk: _Walk, until: float) -> None:
+        """Waits until the time of the next attempt (seconds since the epoch)."""
+        walk.waiting.add(stage)
+        walk.news.set()
+        try:
+            await self._sleep(retries.seconds_left(until, self._repository.now()))
+        finally:
+            walk.waiting.discard(stage)
 
     async def _record_success(self, active: ActiveJob, stage: Stage, result: StageResult) -> None:
         now = self._repository.now()
@@ -160,6 +225,7 @@ class JobRunner:
             started_at=before.started_at if before.started_at is not None else now,
             ended_at=now,
             error=None,
+            next_attempt_at=None,
             result=result.data,
             version=result.version,
         )
@@ -182,20 +248,24 @@ class JobRunner:
         try:
             await record()
         except DiskFullError:
-            # Work files that are removed in any case may be the space that is missing; the source is kept until the
-            # success is stored.
-            await self._remove_needless(replace(_needed(succeeded(active.job)), source=True), active)
+            # Work files that are removed in any case may be the space that is missing.
+            await self._remove_needless(_needed(succeeded(active.job)), active)
             await record()
-        needed = _needed(active.job)
-        # Work files that no stage needs any more are removed at the end of the job, which follows.
-        if ROWS[stage].durable and needed != Needed():
-            await self._remove_needless(needed, active)
+        # After the last stage the end of the job follows, which removes them all.
+        if ROWS[stage].durable and stages_to_run(active.job):
+            await self._remove_needless(_needed(active.job), active)
 
     async def _record_end(
         self, active: ActiveJob, stage: Stage, state: StageState, failure: JobFailure | None
     ) -> None:
         """Records the end of a stage without a result."""
-        status = replace(active.job.stage(stage), state=state, ended_at=self._repository.now(), error=failure)
+        status = replace(
+            active.job.stage(stage),
+            state=state,
+            ended_at=self._repository.now(),
+            error=failure,
+            next_attempt_at=None,
+        )
         await self._repository.record(
             active, lambda job: job.with_stage(status), EventKind.STAGE, status, must_write=True
         )
@@ -204,112 +274,14 @@ class JobRunner:
         files = self._runs.files(active.job.run_id)
         await run_to_completion(self._bulk(remove_needless, files, needed))
 
-    # The end of a job
-
-    async def _conclude(self, active: ActiveJob, failure: JobFailure | None) -> None:
-        """Records the end of a job; stages that have not ended fail with `failure`."""
-        # Without a failure only stages were stopped that no other stage needed.
-        left = StageState.CANCELLED if failure is None else StageState.FAILED
-        while True:
-            try:
-                await run_to_completion(self._end(active, None, left, failure))
-                return
-            except MismoError as trouble:
-                log.error(
-                    "the end of a job cannot be stored; it is tried again",
-                    job_id=active.job.job_id,
-                    reason=trouble.message,
-                )
-                await asyncio.sleep(STORE_RETRY_SECONDS)
-
     async def end(
         self, active: ActiveJob, state: JobState, stage_state: StageState, failure: JobFailure | None
     ) -> None:
-        """Ends a job without a result and removes its files; stages that have not ended get `stage_state`.
+        """Ends a job that does not run, without a result, and removes its files; see `JobEnds.end`.
 
-        A job that has ended is not changed. Raises DiskFullError or StoreError if the end cannot be stored.
+        Stages that have not ended get `stage_state`.
         """
-        await self._end(active, state, stage_state, failure)
-
-    async def _end(
-        self,
-        active: ActiveJob,
-        state: JobState | None,
-        stage_state: StageState,
-        failure: JobFailure | None,
-    ) -> None:
-        """As `end`; if `state` is None, the results of the requested stages determine it."""
-        if active.job.state.ended:
-            return
-        try:
-            await self._record_job_end(active, state, stage_state, failure)
-        except MismoError:
-            # Files that are removed in any case may be the space that is missing. Those of a stage that is stored as
-            # succeeded stay: the stage is not run again if the end cannot be stored now either.
-            if active.job.has_stem_files:
-                await self._remove_needless(Needed(source=True), active)
-            else:
-                await self._bulk(remove_results, self._runs.files(active.job.run_id))
-            await self._record_job_end(active, state, stage_state, failure)
-        job = active.job
-        if job.state is JobState.SUCCEEDED:
-            if not job.has_stem_files:
-                # Stems that failed half-way, in a job that succeeded with the result of another stage.
-                await self._bulk(remove_results, self._runs.files(job.run_id))
-            await self._remove_needless(Needed(), active)
-        else:
-            await self._runs.withdraw(job.job_id, job.run_id)
-            self._runs.discard(job.run_id)
-
-    async def _record_job_end(
-        self,
-        active: ActiveJob,
-        state: JobState | None,
-        stage_state: StageState,
-        failure: JobFailure | None,
-    ) -> None:
-        now = self._repository.now()
-        stages = tuple(
-            s if s.state.ended else replace(s, state=stage_state, ended_at=now, error=failure)
-            for s in active.job.stages
-        )
-        for changed, before in zip(stages, active.job.stages, strict=True):
-            if changed is not before and before.state is StageState.RUNNING:
-                await self._repository.record(
-                    active,
-                    lambda job, s=changed: job.with_stage(s),
-                    EventKind.STAGE,
-                    changed,
-                    must_write=True,
-                )
-        await self._repository.record(
-            active, lambda job: self._ended(job, stages, state, now), EventKind.TERMINAL, must_write=True
-        )
-        if active.job.error is not None:
-            log.warning(
-                "job failed",
-                job_id=active.job.job_id,
-                reason=active.job.error.reason,
-                message=active.job.error.message,
-            )
-
-    def _ended(self, job: Job, stages: tuple[StageStatus, ...], state: JobState | None, now: float) -> Job:
-        ended = replace(
-            job,
-            stages=stages,
-            ended_at=now,
-            expires_at=now + (job.result_ttl or self._default_ttl),
-        )
-        if state is None and _has_result(ended):
-            return replace(ended, state=JobState.SUCCEEDED)
-        return replace(
-            ended,
-            state=state or JobState.FAILED,
-            error=None if state is JobState.CANCELLED else _first_error(ended),
-            artifacts=(),
-            stem_sha256=(),
-            result_bytes=0,
-        )
+        await self._job_ends.end(active, JobEnd(state, stage_state, failure))
 
 
 def _adopt_older_record(active: ActiveJob) -> None:
@@ -349,20 +321,13 @@ def _needless(job: Job, tasks: dict[Stage, asyncio.Task[None]]) -> list[Stage]:
 
 
 def _needed(job: Job) -> Needed:
-    """The files that the missing stages of a job need, also after a restart."""
+    """The files that the missing stages of a job need, also after a restart.
+
+    Only the end of the job tells whether the source is needed for a replay.
+    """
     missing = stages_to_run(job)
-    decodes = Stage.DECODE in missing
-    return Needed(decodes, decodes, not missing.isdisjoint(STEM_STAGES), Stage.WAVEFORMS in missing)
-
-
-def _has_result(job: Job) -> bool:
-    # A decoded track alone is no result, though a job may ask for it beside others.
-    return any(job.has_result_of(stage) for stage in job.options.stages if stage is not Stage.DECODE)
-
-
-def _first_error(job: Job) -> JobFailure | None:
-    errors = [job.stage(stage).error for stage in job.options.stages if job.has(stage)]
-    return next((error for error in errors if error is not None), None)
+    stems, waveforms = not missing.isdisjoint(STEM_STAGES), Stage.WAVEFORMS in missing
+    return Needed(True, Stage.DECODE in missing, stems, waveforms)
 
 
 def _known(error: Exception, job_id: str, stage: Stage | None = None) -> MismoError:

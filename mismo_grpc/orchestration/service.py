@@ -25,6 +25,7 @@ from mismo_grpc.orchestration.comparisons import TrackComparisons
 from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.progress import progress_of, progress_of_ended
 from mismo_grpc.orchestration.queue import JobQueue
+from mismo_grpc.orchestration.replay import Replays
 from mismo_grpc.orchestration.stem_readers import StemReaders, ended_without, has_stems
 from mismo_grpc.orchestration.submissions import Submissions, Submitted
 from mismo_grpc.orchestration.waveform_readers import WaveformReaders
@@ -54,6 +55,7 @@ class Jobs:
         waveform_readers: WaveformReaders,
         runs: Runs,
         submissions: Submissions,
+        replays: Replays,
         scheduler: Scheduler,
         executors: Executors,
         blob_links: BlobLinks,
@@ -75,6 +77,7 @@ class Jobs:
         self._scheduler = scheduler
         self._executors = executors
         self._submissions = submissions
+        self._replays = replays
         self._segment_seconds = segment_seconds
 
     # Start and stop
@@ -108,6 +111,10 @@ class Jobs:
     async def submit(self, request: JobRequest) -> Submitted:
         """Accepts a job; see `Submissions.submit`."""
         return await self._submissions.submit(request)
+
+    async def replay(self, job_id: str, expected_run_id: str = "") -> Job:
+        """Tries a failed job once more; see `Replays.replay`."""
+        return await self._replays.replay(job_id, expected_run_id)
 
     # Get and list
 
@@ -144,14 +151,24 @@ class Jobs:
         return RangeSet()
 
     async def list(
-        self, states: Collection[JobState], labels: Mapping[str, str], page_size: int, page_token: str
+        self,
+        states: Collection[JobState],
+        labels: Mapping[str, str],
+        page_size: int,
+        page_token: str,
+        *,
+        dead_letters: bool = False,
     ) -> tuple[list[Job], str]:
-        """One page of jobs, newest first, and the token of the next page ("" on the last)."""
+        """One page of jobs, newest first, and the token of the next page ("" on the last).
+
+        With `dead_letters` only those.
+        """
         if page_size < 0 or page_size > MAX_PAGE:
             raise InvalidFieldError(f"page_size must be 0 to {MAX_PAGE}", field="page_size")
         size = page_size or DEFAULT_PAGE
         after = decode_page_token(page_token) if page_token else None
-        jobs = await self._repository.read(self._repository.store.list, states, labels, size + 1, after)
+        store = self._repository.store
+        jobs = await self._repository.read(store.list, states, labels, size + 1, after, dead_letters)
         token = encode_page_token(jobs[size - 1]) if len(jobs) > size else ""
         return [self.view(job).job for job in jobs[:size]], token
 
@@ -161,9 +178,19 @@ class Jobs:
         return self._queue.waiting_count
 
     @property
+    def retrying_count(self) -> int:
+        """How many jobs wait for another attempt of a stage, without a slot."""
+        return self._queue.retrying_count
+
+    @property
     def running_count(self) -> int:
         """How many jobs run."""
-        return len(self._repository.active) - self.queued_count
+        return self.active_count - self.queued_count - self.retrying_count
+
+    @property
+    def active_count(self) -> int:
+        """How many jobs have not ended; the capacity of the queue limits it."""
+        return len(self._repository.active)
 
     # Watch
 
@@ -334,7 +361,8 @@ def _open_document(job: Job, name: str, in_thread: InThread) -> ArtifactReader:
     stage = stage_of(name)
     if job.has(stage) and not (job.state.ended or job.has_ended(stage)):
         raise _not_ready(job, name)
-    if name not in {artifact.name for artifact in job.artifacts}:
+    # A dead letter has the names of its artifacts for a replay only.
+    if job.dead_letter or name not in {artifact.name for artifact in job.artifacts}:
         raise ArtifactNotFoundError(
             f"name: job {job.job_id} has no {name}; its artifacts tell what it has", field="name"
         )

@@ -75,7 +75,7 @@ class Submissions:
         if earlier is not None:
             return earlier
         if not request.validate_only:
-            self._check_room_in_queue()
+            self.check_room()
         with self._source_held(request.source):
             submitted = await self._submit(request, use_earlier=True)
             if submitted is None:
@@ -211,7 +211,8 @@ class Submissions:
             raise SourceNotFoundError(f"{field}: the file cannot be opened", field=field) from error
         return digest == job.source_sha256 if digest else same_place
 
-    def _check_room_in_queue(self) -> None:
+    def check_room(self) -> None:
+        """Raises ServerDrainingError or QueueFullError unless another job can be accepted."""
         if self.closed:
             raise ServerDrainingError("the server is shutting down; try again shortly", retry_after=5.0)
         if len(self._repository.active) >= self._queue_capacity:
@@ -221,7 +222,7 @@ class Submissions:
             )
 
     async def _accept(self, request: JobRequest, job: Job) -> Submitted:
-        self._check_room_in_queue()
+        self.check_room()
         previous = await self._repository.read(self._repository.store.get, job.job_id)
         if previous is not None:
             job = replace(job, revision=previous.revision + 1)

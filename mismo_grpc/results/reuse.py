@@ -35,7 +35,9 @@ def take_over_result(runs: Runs, job: Job, earlier: Job) -> tuple[Artifact, ...]
     source, target = runs.files(earlier.run_id), runs.files(job.run_id)
     try:
         stems, waveforms = _link(source, target, earlier)
-        document = {**read_stems_json(source), "job_id": job.job_id, "taken_over_from": earlier.job_id}
+        document = {**read_stems_json(source), "job_id": job.job_id}
+        if earlier.job_id != job.job_id:
+            document["taken_over_from"] = earlier.job_id
         write_stems_json(target, document)
         runs.sync_names(job.run_id)
         return artifacts_of(target, stems, waveforms)

@@ -70,8 +70,10 @@ def _mend_links(runs: Runs, jobs: dict[str, RunStanding]) -> int:
         if not entry.is_symlink() or entry.name == STATE_FOLDER or runs.linked(entry.name) is None:
             continue
         job = jobs.get(entry.name)
-        # A link to an older run may remain while the newest run has no result.
-        if job is None or not runs.files(runs.linked(entry.name) or "").stems_json.is_file():
+        linked = runs.linked(entry.name) or ""
+        # A link to an older run may remain while the newest run has no result. A dead letter has files but no link.
+        is_dead = job is not None and job.dead_letter and job.run_id == linked
+        if job is None or is_dead or not runs.files(linked).stems_json.is_file():
             runs.unlink(entry.name)
             mended += 1
     for job in jobs.values():
@@ -94,7 +96,7 @@ def _mend_links(runs: Runs, jobs: dict[str, RunStanding]) -> int:
 
 
 def _throw_away(runs: Runs, standing: Sequence[RunStanding]) -> int:
-    kept = {each.run_id for each in standing if each.state not in _WITHOUT_FILES}
+    kept = {each.run_id for each in standing if each.dead_letter or each.state not in _WITHOUT_FILES}
     kept |= {run_id for each in standing if (run_id := runs.linked(each.job_id)) is not None}
     removed = 0
     for folder in list(runs.root.iterdir()):

@@ -49,7 +49,9 @@ class Sweeper:
         """The size in bytes of runs for which none is stored: they have no files, or an earlier version wrote them.
         With that of an earlier run of the job that is still linked, because the newer one has no files."""
         self.used_bytes = 0
-        """The bytes used by finished jobs, as of the last sweep."""
+        """The bytes used by finished jobs and dead letters, as of the last sweep."""
+        self.dead_letters = 0
+        """The number of dead letters, as of the last sweep."""
 
     async def run(self) -> None:
         """Sweeps every half minute until cancelled; first removes the leftovers of a killed server."""
@@ -68,13 +70,14 @@ class Sweeper:
         """Removes the trash, and the work files of ended jobs that a killed server did not remove."""
         await self._in_thread(empty_trash, self._runs.jobs_dir)
         ended = await self._repository.read(self._repository.store.ended_results)
-        runs = [each.run_id for each in ended if each.state is JobState.SUCCEEDED]
-        await self._in_thread(self._remove_needless, runs)
+        kept = [each for each in ended if each.state is JobState.SUCCEEDED or each.dead_letter]
+        await self._in_thread(self._remove_needless, kept)
 
-    def _remove_needless(self, runs: list[str]) -> None:
-        for run_id in runs:
-            files = self._runs.files(run_id)
-            for path in (files.work, files.source):
+    def _remove_needless(self, ended: list[EndedResult]) -> None:
+        for each in ended:
+            files = self._runs.files(each.run_id)
+            # A replay of a dead letter may decode its source again.
+            for path in (files.work,) if each.dead_letter else (files.work, files.source):
                 if path.exists():
                     remove_tree(path)
 
@@ -83,6 +86,7 @@ class Sweeper:
         repository, now = self._repository, self._repository.now()
         ended = await self._with_sizes(await repository.read(repository.store.ended_results))
         self.used_bytes = sum(each.result_bytes for each in ended)
+        self.dead_letters = sum(each.dead_letter for each in ended)
         held = self._runs.held_runs
         # A job is kept until its callbacks are delivered or have failed.
         untold = await repository.read(repository.store.jobs_with_pending_callbacks)

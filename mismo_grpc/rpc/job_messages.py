@@ -140,13 +140,16 @@ def job_message(view: JobView) -> job_pb2.Job:
         create_time=timestamp(job.created_at),
         stages=[stage_message(status) for status in job.stages],
         progress=progress_message(view.progress),
-        artifacts=[artifact_message(artifact) for artifact in job.artifacts],
+        # A failed job has its artifacts for a replay only.
+        artifacts=[] if job.dead_letter else [artifact_message(artifact) for artifact in job.artifacts],
         warnings=job.warnings,
         blobs=[blob_message(blob) for blob in job.blobs],
+        dead_letter=job.dead_letter,
     )
     _add_times(message, job)
     if job.layout is not None:
-        message.stem_set.CopyFrom(stem_set_message(job.layout, view.ready, job.stem_sha256))
+        sha256 = () if job.dead_letter else job.stem_sha256
+        message.stem_set.CopyFrom(stem_set_message(job.layout, view.ready, sha256))
     if job.error is not None:
         message.error.CopyFrom(failure_message(job.error))
     return message
@@ -211,6 +214,8 @@ def stage_message(status: StageStatus) -> stage_pb2.StageStatus:
         message.end_time.CopyFrom(timestamp(status.ended_at))
     if status.error is not None:
         message.error.CopyFrom(failure_message(status.error))
+    if status.next_attempt_at is not None:
+        message.next_attempt_time.CopyFrom(timestamp(status.next_attempt_at))
     if status.result is not None:
         add_result(message, status.result)
     return message

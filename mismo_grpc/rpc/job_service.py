@@ -61,7 +61,11 @@ class JobService(JobServiceServicer):
         size = 0
         while left > 0 and size < PAGE_BYTES:
             jobs, token = await self._jobs.list(
-                states, labels, min(left, PAGE_STEP), response.next_page_token
+                states,
+                labels,
+                min(left, PAGE_STEP),
+                response.next_page_token,
+                dead_letters=request.dead_letters,
             )
             response.next_page_token = token
             left -= len(jobs)
@@ -131,6 +135,10 @@ class JobService(JobServiceServicer):
             if not request.allow_missing:
                 raise
         return pb.DeleteJobResponse()
+
+    async def ReplayJob(self, request: pb.ReplayJobRequest, context: Context) -> pb.ReplayJobResponse:
+        job = await self._jobs.replay(_job_id(request.job_id), request.expected_run_id)
+        return pb.ReplayJobResponse(job=job_message(self._jobs.view(job)))
 
     async def CompareTracks(
         self, request: pb.CompareTracksRequest, context: Context

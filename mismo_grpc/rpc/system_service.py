@@ -57,7 +57,7 @@ class SystemService(SystemServiceServicer):
             devices=_devices(devices),
             warm_models=self._status.warm_models(),
             default_model=await asyncio.to_thread(self._status.default_model),
-            queue_depth=self._jobs.queued_count + self._jobs.running_count,
+            queue_depth=self._jobs.active_count,
             queue_capacity=self._jobs.queue_capacity,
             limits=self._limits,
             encodings=ENCODINGS.values(),

@@ -23,7 +23,7 @@ RETRIES = (
     # A track that crashes the analysis crashes it again, but a lack of memory may pass.
     Retry((AnalysisCrashedError, OutOfMemoryError), times=2, first_delay=1.0),
     # Half an hour in total, in which other tracks are analysed.
-    Retry((QueueFullError,), times=10, first_delay=2.0),
+    Retry((QueueFullError,), times=12, first_delay=2.0),
 )
 
 Analysis = Callable[[AnalysisInputs], StageData]

@@ -143,6 +143,8 @@ class StageContext:
             state=StageState.RUNNING,
             started_at=status.started_at if status.started_at is not None else now,
             attempts=status.attempts + 1,
+            error=None,
+            next_attempt_at=None,
         )
         await self._record(change, begun)
 

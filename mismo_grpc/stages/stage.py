@@ -27,11 +27,14 @@ class StageResult:
     version: str = ""
 
 
+MAX_DELAY_SECONDS = 300.0
+
+
 @dataclass(frozen=True)
 class Retry:
     """After an error of these classes the stage is tried again, at most `times` times.
 
-    The delay before the next attempt is `first_delay` seconds and doubles each time.
+    The delay before the next attempt is `first_delay` seconds and doubles each time, up to MAX_DELAY_SECONDS.
     """
 
     errors: tuple[type[MismoError], ...]
@@ -39,18 +42,25 @@ class Retry:
     first_delay: float
 
 
-def retry_delay(retries: Sequence[Retry], error: MismoError, attempts: int) -> float | None:
-    """Seconds until the next attempt after `attempts` failed ones, the last with `error`; None: no further attempt."""
+def retry_delay(
+    retries: Sequence[Retry], error: MismoError, attempts: int, scale: float = 1.0
+) -> float | None:
+    """Seconds until the next attempt after `attempts` failed ones, the last with `error`; None: no further attempt.
+
+    `scale` multiplies the first delay.
+    """
     for retry in retries:
-        if isinstance(error, retry.errors) and attempts <= retry.times:
-            return retry.first_delay * 2 ** (attempts - 1)
+        if isinstance(error, retry.errors):
+            if attempts > retry.times:
+                return None
+            return min(MAX_DELAY_SECONDS, retry.first_delay * scale * 2.0 ** min(attempts - 1, 64))
     return None
 
 
 class StageWork(Protocol):
     """Runs one stage of any job; `table.py` has the other properties of the stage.
 
-    `retries` says after which errors the stage is tried again.
+    `retries` says after which errors the stage is tried again, besides those of `retries.py` for all stages.
     """
 
     stage: Stage

@@ -111,13 +111,19 @@ class MemoryJobStore:
         """See JobStore."""
         with self._lock:
             jobs = [kept.job for _, kept in sorted(self._jobs.items())]
-        return [RunStanding(job.job_id, job.run_id, job.state) for job in jobs]
+        return [RunStanding(job.job_id, job.run_id, job.state, job.dead_letter) for job in jobs]
 
     def ended_results(self) -> list[EndedResult]:
         """See JobStore."""
         return [
             EndedResult(
-                job.job_id, job.run_id, job.state, job.ended_at or 0.0, job.expires_at, job.result_bytes
+                job.job_id,
+                job.run_id,
+                job.state,
+                job.ended_at or 0.0,
+                job.expires_at,
+                job.result_bytes,
+                job.dead_letter,
             )
             for job in self._sorted(lambda job: job.state.ended, lambda job: job.ended_at)
         ]
@@ -298,6 +304,7 @@ class MemoryJobStore:
         labels: Mapping[str, str] | None = None,
         page_size: int = 50,
         after: tuple[float, str] | None = None,
+        dead_letters: bool = False,
     ) -> JobList:
         """See JobStore."""
         asked = dict(labels or {})
@@ -305,6 +312,7 @@ class MemoryJobStore:
         found = self._sorted(
             lambda job: (
                 (job.created_at, job.job_id) < before
+                and (job.dead_letter or not dead_letters)
                 and (not states or job.state in states)
                 and all(job.labels.get(key) == value for key, value in asked.items())
             ),

@@ -13,6 +13,7 @@ import {
   GetJobRequest,
   ListJobsRequest,
   type ListJobsResponse,
+  ReplayJobRequest,
 } from "./generated/mismo/analysis/v1/job_service.js";
 import type { TrackComparison } from "./generated/mismo/analysis/v1/results.js";
 import {
@@ -38,7 +39,7 @@ import {
 } from "./jobs.js";
 import { Connection, type UnaryOptions } from "./rpc/connection.js";
 import { duration } from "./rpc/durations.js";
-import { JobFailedError, MismoError } from "./rpc/errors.js";
+import { JobFailedError, MismoError, RunReplacedError } from "./rpc/errors.js";
 import { ClosableIterator } from "./rpc/lifetime.js";
 import { type ConnectOptions, Settings } from "./rpc/options.js";
 import { reconnectingStream } from "./rpc/reconnecting-stream.js";
@@ -139,10 +140,14 @@ export class MismoClient implements Disposable {
 
   /** Yields the jobs in any of these states with all of these labels, newest first. Fetches page after page. */
   async *listJobs(options: ListOptions = {}): AsyncGenerator<Job, void> {
-    const { states = [], labels = {}, signal } = options;
+    const { states = [], labels = {}, deadLetters = false, signal } = options;
     const pageSize = wholeNumber("pageSize", options.pageSize ?? 0);
     for (let pageToken = ""; ; ) {
-      const request = ListJobsRequest.fromPartial({ pageSize, pageToken, states: [...states], labels: { ...labels } });
+      const request = ListJobsRequest.fromPartial({
+        ...{ pageSize, pageToken, deadLetters },
+        states: [...states],
+        labels: { ...labels },
+      });
       const page = await this.#connection.unary<ListJobsResponse>(
         (stubs, ...rest) => stubs.jobs.listJobs(request, ...rest),
         { signal },
@@ -175,6 +180,28 @@ export class MismoClient implements Disposable {
       isRepeated = true;
       return stubs.jobs.deleteJob(request, ...rest);
     }, options);
+  }
+
+  /**
+   * Tries a failed job once more as a new run and returns it. Stages that have a result keep it. The new run is made
+   * once, even if the client has to repeat the call.
+   */
+  async replayJob(jobId: string, options: ChangeOptions = {}): Promise<Job> {
+    const expectedRunId = options.expectedRunId ?? (await this.getJob(jobId, options)).runId;
+    const request = ReplayJobRequest.fromPartial({ jobId, expectedRunId });
+    let attempts = 0;
+    try {
+      return jobOf(
+        await this.#connection.unary((stubs, ...rest) => {
+          attempts += 1;
+          return stubs.jobs.replayJob(request, ...rest);
+        }, options),
+      );
+    } catch (error) {
+      // An attempt whose answer was lost has made the new run.
+      if (attempts > 1 && error instanceof RunReplacedError) return this.getJob(jobId, options);
+      throw error;
+    }
   }
 
   /**

@@ -72,6 +72,8 @@ export interface ListOptions {
   states?: readonly JobState[];
   /** Jobs with all of these labels. */
   labels?: Readonly<Record<string, string>>;
+  /** Only jobs that failed from a cause that may pass and kept their files for `replayJob` (false). */
+  deadLetters?: boolean;
   /** Jobs in one request (100; at most 1000). */
   pageSize?: number;
   /** Ends the iteration with the signal's reason. */

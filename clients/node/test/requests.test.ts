@@ -22,6 +22,8 @@ import { Job } from "#dist/generated/mismo/analysis/v1/job.js";
 import type {
   CancelJobRequest,
   DeleteJobRequest,
+  ListJobsRequest,
+  ReplayJobRequest,
   SubmitJobRequest,
   UpdateJobRequest,
 } from "#dist/generated/mismo/analysis/v1/job_service.js";
@@ -253,4 +255,40 @@ test("a stem of another run is an error, not the rest of this one", async (conte
   await reading;
   await assert.rejects(client.readStem(JOB, "bass", new Memory(), { frameLimit: 1, timeLimit: 1 }), RangeError);
   await assert.rejects(client.readStem(JOB, "bass", new Memory(), { timeLimit: -1 }), RangeError);
+});
+
+test("dead letters are listed alone", async (context) => {
+  const { server, client } = await FakeServer.start(context);
+  const requests: ListJobsRequest[] = [];
+  server.answers["listJobs"] = (request: ListJobsRequest) => {
+    requests.push(request);
+    return { jobs: [job], nextPageToken: "" };
+  };
+  for await (const found of client.listJobs({ deadLetters: true })) assert.equal(found.jobId, JOB);
+  for await (const found of client.listJobs()) assert.equal(found.jobId, JOB);
+  assert.deepEqual(
+    requests.map(({ deadLetters }) => deadLetters),
+    [true, false],
+  );
+});
+
+test("a replay names the run that failed, and one whose answer was lost is made once", async (context) => {
+  const { server, client } = await FakeServer.start(context);
+  const requests: ReplayJobRequest[] = [];
+  let runId = "failed";
+  server.answers["getJob"] = () => ({ job: { ...job, runId } });
+  server.answers["replayJob"] = (request: ReplayJobRequest) => {
+    requests.push(request);
+    if (request.expectedRunId !== runId) throw refusal(status.FAILED_PRECONDITION, "RUN_REPLACED");
+    runId = "new";
+    if (requests.length === 1) throw refusal(status.UNAVAILABLE, "");
+    return { job: { ...job, runId } };
+  };
+  assert.equal((await client.replayJob(JOB)).runId, "new");
+  assert.deepEqual(
+    requests.map(({ expectedRunId }) => expectedRunId),
+    ["failed", "failed"],
+  );
+  await assert.rejects(client.replayJob(JOB, { expectedRunId: "failed" }), RunReplacedError);
+  assert.equal(requests.length, 3);
 });

@@ -128,10 +128,11 @@ class AsyncClient:
         *,
         states: Sequence[JobState] = (),
         labels: Mapping[str, str] | None = None,
+        dead_letters: bool = False,
         page_size: int = 0,
     ) -> AsyncGenerator[job_pb2.Job, None]:
-        """Jobs in any of these states with all of these labels, newest first, over all pages."""
-        return self._jobs.list(states=states, labels=labels, page_size=page_size)
+        """Jobs in any of these states with all of these labels, newest first; `dead_letters`: only these."""
+        return self._jobs.list(states=states, labels=labels, dead_letters=dead_letters, page_size=page_size)
 
     async def cancel(self, job_id: str, *, expected_run_id: str = "") -> job_pb2.Job:
         """Ends a job; changes nothing where it has ended."""
@@ -161,6 +162,10 @@ class AsyncClient:
     async def delete(self, job_id: str, *, allow_missing: bool = False, expected_run_id: str = "") -> None:
         """Ends a job and removes its files; with `allow_missing` a job that is not there is no error."""
         await self._jobs.delete(job_id, allow_missing=allow_missing, expected_run_id=expected_run_id)
+
+    async def replay(self, job_id: str, *, expected_run_id: str = "") -> job_pb2.Job:
+        """Tries a failed job once more as a new run; stages that have a result keep it. Returns the new run."""
+        return await self._jobs.replay(job_id, expected_run_id=expected_run_id)
 
     async def compare_tracks(
         self, outgoing: str, incoming: str, *, max_cue_pairs: int = 0

@@ -12,7 +12,7 @@ from google.protobuf import field_mask_pb2
 from mismo.analysis.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc, results_pb2
 from mismo.analysis.v1.job_pb2 import PRIORITY_UNSPECIFIED, JobState, Priority
 from mismo_client.durations import duration
-from mismo_client.errors import MismoRpcError
+from mismo_client.errors import MismoRpcError, RunReplacedError
 from mismo_client.options import ClientOptions
 from mismo_client.submits import SubmitOptions, UploadedTrack, submit_request
 
@@ -63,13 +63,18 @@ class JobCalls:
         *,
         states: Sequence[JobState] = (),
         labels: Mapping[str, str] | None = None,
+        dead_letters: bool = False,
         page_size: int = 0,
     ) -> AsyncGenerator[job_pb2.Job, None]:
         """All jobs that fit, newest first; fetches a page when the one before is used up."""
         token = ""
         while True:
             request = job_service_pb2.ListJobsRequest(
-                page_size=page_size, page_token=token, states=states, labels=labels
+                page_size=page_size,
+                page_token=token,
+                states=states,
+                labels=labels,
+                dead_letters=dead_letters,
             )
             page = await self._page(request)
             for job in page.jobs:
@@ -122,6 +127,29 @@ class JobCalls:
             job_id=job_id, expected_run_id=expected_run_id, allow_missing=allow_missing
         )
         await retried(lambda: self._stub.DeleteJob(request, timeout=self._timeout), self._options)
+
+    async def replay(self, job_id: str, *, expected_run_id: str = "") -> job_pb2.Job:
+        """Tries a failed job once more as a new run; returns the job with that run.
+
+        A call whose answer was lost may have made the new run; it is repeated, and returns that run then. Raises
+        RunReplacedError if the job has another run than `expected_run_id` ("": any).
+        """
+        run_id = expected_run_id or (await self.get(job_id)).run_id
+        request = job_service_pb2.ReplayJobRequest(job_id=job_id, expected_run_id=run_id)
+        is_repeated = False
+
+        async def replay() -> job_pb2.Job:
+            nonlocal is_repeated
+            was_repeated, is_repeated = is_repeated, True
+            try:
+                answer = await self._stub.ReplayJob(request, timeout=self._timeout)
+            except grpc.aio.AioRpcError as error:
+                if was_repeated and isinstance(MismoRpcError.of(error), RunReplacedError):
+                    return await self.get(job_id)
+                raise
+            return answer.job
+
+        return await retried(replay, self._options)
 
     async def compare(self, outgoing: str, incoming: str, max_cue_pairs: int) -> results_pb2.TrackComparison:
         """How well the track of one job follows that of another."""

@@ -197,6 +197,7 @@ class Client:
     cancel = _blocking(AsyncClient.cancel)
     update = _blocking(AsyncClient.update)
     delete = _blocking(AsyncClient.delete)
+    replay = _blocking(AsyncClient.replay)
     compare_tracks = _blocking(AsyncClient.compare_tracks)
     watch = _iterating(AsyncClient.watch)
     watch_jobs = _iterating(AsyncClient.watch_jobs)

@@ -15,11 +15,12 @@ JobList = list[Job]
 
 @dataclass(frozen=True)
 class RunStanding:
-    """The latest run of a job, and its state."""
+    """The latest run of a job, its state, and whether it keeps its files for a replay."""
 
     job_id: str
     run_id: str
     state: JobState
+    dead_letter: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class EndedResult:
     ended_at: float
     expires_at: float | None
     result_bytes: int
+    dead_letter: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,8 +198,9 @@ class JobStore(Protocol):
         labels: Mapping[str, str] | None = None,
         page_size: int = 50,
         after: tuple[float, str] | None = None,
+        dead_letters: bool = False,
     ) -> JobList:
-        """The jobs in any of `states` (empty: all) with all of `labels`, newest first.
+        """The jobs in any of `states` (empty: all) with all of `labels`, newest first; with `dead_letters` only those.
 
         `after` is (created_at, job_id) of the last job of the previous page.
         """

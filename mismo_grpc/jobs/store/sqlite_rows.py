@@ -30,6 +30,7 @@ def job_columns(job: Job) -> dict[str, object]:
         "source_bytes": job.source_bytes,
         "cache_key": cache_key(job),
         "result_bytes": job.result_bytes,
+        "dead_letter": int(job.dead_letter),
         "record": job_to_json(job),
     }
 

@@ -128,15 +128,15 @@ class SqliteJobStore(SqliteConnections):
     def standing_runs(self) -> list[RunStanding]:
         """See JobStore."""
         return [
-            RunStanding(job_id, run_id, JobState(state))
-            for job_id, run_id, state in self._read("standing_runs")
+            RunStanding(job_id, run_id, JobState(state), bool(dead_letter))
+            for job_id, run_id, state, dead_letter in self._read("standing_runs")
         ]
 
     def ended_results(self) -> list[EndedResult]:
         """See JobStore."""
         return [
-            EndedResult(job_id, run_id, JobState(state), *rest)
-            for job_id, run_id, state, *rest in self._read("ended_results")
+            EndedResult(job_id, run_id, JobState(state), ended_at, expires_at, size, bool(dead_letter))
+            for job_id, run_id, state, ended_at, expires_at, size, dead_letter in self._read("ended_results")
         ]
 
     def delete(self, job_id: str, deleted_at: float) -> bool:
@@ -306,11 +306,12 @@ class SqliteJobStore(SqliteConnections):
         labels: Mapping[str, str] | None = None,
         page_size: int = 50,
         after: tuple[float, str] | None = None,
+        dead_letters: bool = False,
     ) -> JobList:
         """See JobStore."""
         before_time, before_id = (float("inf"), "") if after is None else after
         rows = self._read(
-            "list_jobs",
+            "list_dead_letters" if dead_letters else "list_jobs",
             before_time=before_time,
             before_id=before_id,
             states=json.dumps([int(state) for state in states]) if states else None,

@@ -17,7 +17,6 @@ from tests.service.conftest import Server, StartServer
 from tests.service.workers.conftest import AudioFiles, client_of
 from tests.support.calls import until
 from tests.support.http import Receiver
-from tests.support.packages import needs
 from tests.support.tracks import track_bytes
 
 RATE = 44_100
@@ -89,22 +88,6 @@ async def test_the_documented_calls_from_upload_to_generated_stems(
 async def is_the_stem(content: bytes, told: dict[str, Any], seconds: float) -> None:
     assert (len(content), hashlib.sha256(content).hexdigest()) == (told["size_bytes"], told["sha256"])
     assert told["duration_seconds"] == pytest.approx(seconds, abs=0.01)
-
-
-async def test_the_annotation_loads_in_jams(
-    http: httpx2.AsyncClient, audio_files: AudioFiles, api: Receiver, tmp_path: Path
-) -> None:
-    needs("jams")
-    import jams
-
-    await audio_files.store.write("a.wav", a_song(tmp_path / "a.wav"))
-    body = {"audio_file_id": "a", "blob_uri": f"az://{audio_files.name}/a.wav", "callback_url": api.url}
-    await http.post("/analyze", json=body)
-    await api.received()
-    path = tmp_path / "annotation.jams"
-    path.write_bytes(audio_files.store.read_now("a/analysis/annotation.jams", 0, 1 << 20))
-    loaded = jams.load(str(path))
-    assert loaded.search(namespace="beat")[0].data
 
 
 NULLS = {
@@ -266,4 +249,5 @@ async def test_a_cancelled_generation_is_told_as_failed(
     told = (await api.received())[0].body
     assert (told["status"], told["error"]["code"], told["stems"]) == ("failed", "CANCELLED", [])
     assert await audio_files.names() == []
+    await until(lambda: worker.app.outbox.sending_count == 0)
     await worker.nothing_is_held()

@@ -41,6 +41,9 @@ class Peer(
         self.port = 0
         self.submits: list[job_service_pb2.SubmitJobRequest] = []
         self.submit_errors: deque[status_pb2.Status] = deque()
+        self.replays: list[job_service_pb2.ReplayJobRequest] = []
+        self.replay_errors: deque[status_pb2.Status] = deque()
+        """Answers to replays that nevertheless took effect, as if their response was lost."""
         self.accepted: dict[str, job_pb2.Job] = {}
         self.cancelled: list[str] = []
         self.cancels = asyncio.Event()
@@ -131,7 +134,12 @@ class Peer(
     async def ListJobs(self, request, context):  # noqa: N802 - the contract's name
         begin = int(request.page_token or 0)
         size = request.page_size or 100
-        fitting = [job for job in self.jobs if not request.states or job.state in request.states]
+        fitting = [
+            job
+            for job in self.jobs
+            if (not request.states or job.state in request.states)
+            and (job.dead_letter or not request.dead_letters)
+        ]
         more = begin + size < len(fitting)
         return job_service_pb2.ListJobsResponse(
             jobs=fitting[begin : begin + size], next_page_token=str(begin + size) if more else ""
@@ -185,6 +193,18 @@ class Peer(
             )
         self.jobs = left
         return job_service_pb2.DeleteJobResponse()
+
+    async def ReplayJob(self, request, context):  # noqa: N802 - the contract's name
+        self.replays.append(request)
+        job = next(job for job in self.jobs if job.job_id == request.job_id)
+        if request.expected_run_id not in ("", job.run_id):
+            await fail(
+                context, rich_error(grpc.StatusCode.FAILED_PRECONDITION, "RUN_REPLACED", "it has another run")
+            )
+        job.run_id, job.state, job.dead_letter = "run-2", job_pb2.JOB_STATE_QUEUED, False
+        if self.replay_errors:
+            await fail(context, self.replay_errors.popleft())
+        return job_service_pb2.ReplayJobResponse(job=job)
 
     async def CompareTracks(self, request, context):  # noqa: N802 - the contract's name
         self.compares.append(request)

@@ -314,6 +314,7 @@ COMMANDS = [
         "jobs",
         "watch",
         "update",
+        "replay",
         "cancel",
         "delete",
         "read",

@@ -185,3 +185,41 @@ async def test_jobs_are_changed_and_deleted_by_their_ids(peer: Peer, tmp_path: P
     assert "JOB_NOT_FOUND" in done.err
     done = await mismo(peer.target, "delete", "b", "c", "--allow-missing", cwd=tmp_path)
     assert (done.code, done.text) == (0, "b deleted\nc was not there\n")
+
+
+def dead_letter(peer: Peer, job_id: str) -> job_pb2.Job:
+    job = peer.job(job_id, job_pb2.JOB_STATE_FAILED)
+    job.source.path = "/music/song.flac"
+    job.dead_letter = True
+    job.error.CopyFrom(stage_pb2.JobError(reason="BLOB_STORE_UNAVAILABLE", message="it is away"))
+    return job
+
+
+async def test_dead_letters_are_listed_with_their_cause_and_replayed(peer: Peer, tmp_path: Path) -> None:
+    peer.jobs = [peer.job("fine"), dead_letter(peer, "dead")]
+    listed = await mismo(peer.target, "jobs", "--dead-letters", cwd=tmp_path)
+    assert listed.code == 0
+    assert "dead" in listed.text
+    assert "it is away" in " ".join(listed.text.split())
+    assert "fine" not in listed.text
+    shown = await mismo(peer.target, "jobs", "dead", cwd=tmp_path)
+    assert "mismo replay dead" in shown.text
+    replayed = await mismo(peer.target, "replay", "dead", cwd=tmp_path)
+    assert (replayed.code, replayed.text) == (0, "dead\n"), replayed.err
+    nothing = await mismo(peer.target, "jobs", "--dead-letters", cwd=tmp_path)
+    assert (nothing.code, nothing.text) == (0, "")
+    assert "no dead letters" in nothing.err
+
+
+async def test_a_stage_that_waits_for_another_attempt_says_until_when(peer: Peer, tmp_path: Path) -> None:
+    job = peer.job("job", job_pb2.JOB_STATE_RUNNING)
+    status = job.stages.add(stage=stage_pb2.STAGE_LOUDNESS, state=stage_pb2.STAGE_STATE_PENDING, attempts=2)
+    status.error.CopyFrom(stage_pb2.JobError(reason="BLOB_STORE_UNAVAILABLE", message="it is away"))
+    status.next_attempt_time.FromJsonString("2026-01-01T10:20:30Z")
+    peer.jobs = [job]
+    shown = await mismo(peer.target, "jobs", "job", cwd=tmp_path)
+    line = next(line for line in shown.text.splitlines() if "loudness" in line)
+    assert "pending in 2 attempts" in line
+    assert "it is away" in line
+    assert "; tried again at " in line
+    assert line.endswith(":30")

@@ -10,7 +10,7 @@ from typing import cast
 import grpc
 import pytest
 
-from mismo.analysis.v1 import job_pb2
+from mismo.analysis.v1 import job_pb2, stage_pb2
 from mismo_client import (
     AsyncClient,
     Client,
@@ -119,6 +119,35 @@ async def test_jobs_are_cancelled_and_deleted(peer: Peer, client: AsyncClient) -
         await client.delete(JOB_ID)
     await client.delete(JOB_ID, allow_missing=True)
     assert [request.expected_run_id for request in peer.deletes] == ["run-1", "", ""]
+
+
+def dead_letter(peer: Peer, job_id: str = JOB_ID) -> job_pb2.Job:
+    job = peer.job(job_id, job_pb2.JOB_STATE_FAILED)
+    job.dead_letter = True
+    job.error.CopyFrom(stage_pb2.JobError(reason="BLOB_STORE_UNAVAILABLE", message="it is away"))
+    return job
+
+
+async def test_dead_letters_are_listed_alone(peer: Peer, client: AsyncClient) -> None:
+    peer.jobs = [peer.job("a"), dead_letter(peer, "b")]
+    assert [job.job_id async for job in client.list(dead_letters=True)] == ["b"]
+    assert [job.job_id async for job in client.list()] == ["a", "b"]
+
+
+async def test_a_failed_job_is_replayed_as_a_new_run(peer: Peer, client: AsyncClient) -> None:
+    peer.jobs = [dead_letter(peer)]
+    job = await client.replay(JOB_ID)
+    assert (job.run_id, job.state, job.dead_letter) == ("run-2", job_pb2.JOB_STATE_QUEUED, False)
+    with pytest.raises(RunReplacedError):
+        await client.replay(JOB_ID, expected_run_id="run-1")
+    assert [request.expected_run_id for request in peer.replays] == ["run-1", "run-1"]
+
+
+async def test_a_replay_whose_answer_was_lost_makes_one_new_run(peer: Peer, client: AsyncClient) -> None:
+    peer.jobs = [dead_letter(peer)]
+    peer.replay_errors.append(rich_error(grpc.StatusCode.UNAVAILABLE, "", "gone"))
+    assert (await client.replay(JOB_ID)).run_id == "run-2"
+    assert len(peer.replays) == 2
 
 
 async def test_the_server_tells_what_it_is(peer: Peer, client: AsyncClient) -> None:

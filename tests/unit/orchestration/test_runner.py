@@ -418,7 +418,7 @@ async def test_a_record_that_fails_once_ends_the_job_as_stored(
 async def test_the_end_is_stored_once_the_store_works_again(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mismo_grpc.orchestration.runner.STORE_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("mismo_grpc.orchestration.job_end.STORE_RETRY_SECONDS", 0.0)
     house = build()
     house.store.fail = lambda count: StoreError("broken") if 3 < count < 12 else None
     job = await house.run()

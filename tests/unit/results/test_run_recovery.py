@@ -149,3 +149,23 @@ def test_a_trash_that_leads_elsewhere_stops_the_start_and_nothing_is_lost(runs: 
     with pytest.raises(StoreError, match="must not be a link"):
         Runs(tmp_path)
     assert folder.exists()
+
+
+def test_a_dead_letter_keeps_its_files_but_no_link_to_them(runs: Runs) -> None:
+    a_run(runs, ONE)
+    a_run(runs, TWO)
+    runs.link("dead", ONE)
+    recover_runs(
+        runs, [RunStanding("dead", ONE, JobState.FAILED, True), standing("failed", TWO, JobState.FAILED)]
+    )
+    assert names(runs.root) == {ONE}
+    assert runs.linked("dead") is None
+
+
+def test_a_dead_letter_leaves_the_link_to_an_earlier_result(runs: Runs) -> None:
+    a_run(runs, ONE)
+    a_run(runs, TWO)
+    runs.link("a", ONE)
+    recover_runs(runs, [RunStanding("a", TWO, JobState.FAILED, True)])
+    assert runs.linked("a") == ONE
+    assert names(runs.root) == {ONE, TWO}

@@ -89,3 +89,38 @@ async def test_a_job_with_an_untold_end_neither_expires_nor_makes_room(tmp_path:
     assert await sweeper.sweep() == ["oldest"]
     assert [job.job_id for job in store.list()] == ["newest"]
     repository.close()
+
+
+async def test_dead_letters_count_for_the_budget_and_keep_their_source_until_they_expire(
+    tmp_path: Path,
+) -> None:
+    now = [NOW]
+    store, runs = MemoryJobStore(), Runs(tmp_path)
+    repository = JobRepository(store, lambda: now[0])
+
+    async def no_uploads(now: float) -> None:
+        pass
+
+    sweeper = Sweeper(repository, runs, no_uploads, budget_bytes=1000)
+    for job_id, ended_at in (("older", 10.0), ("dead", 20.0), ("newest", 30.0)):
+        job = finished(job_id, ended_at, NOW + ended_at)
+        if job_id != "newest":
+            job = replace(job, state=JobState.FAILED, dead_letter=True)
+        store.accept(replace(job, result_bytes=450), "", "", 0.0)
+        files = runs.files(job.run_id)
+        files.work.mkdir(parents=True)
+        files.source.write_bytes(b"track")
+    await sweeper.tidy()
+    source = runs.files("dead".ljust(32, "0")).source
+    assert source.exists()
+    assert not source.with_name("work").exists()
+    assert await sweeper.sweep() == ["older"]
+    assert sweeper.used_bytes == 1350
+    assert sweeper.dead_letters == 2
+    now[0] += 21.0
+    assert await sweeper.sweep() == ["dead"]
+    await runs.removed()
+    assert not source.parent.exists()
+    await sweeper.sweep()
+    assert sweeper.dead_letters == 0
+    repository.close()

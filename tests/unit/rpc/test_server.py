@@ -29,9 +29,9 @@ SERVICES = {
         "WatchJobs",
         "CancelJob",
         "CompareTracks",
+        "ReplayJob",
         "UpdateJob",
         "DeleteJob",
-        "ReplayJob",
     },
     "mismo.analysis.v1.TransferService": {
         "UploadAudio",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from mismo_client.command.analysis_commands import analyze, compare
-from mismo_client.command.job_commands import cancel, delete, jobs, submit, update, watch
+from mismo_client.command.job_commands import cancel, delete, jobs, replay, submit, update, watch
 from mismo_client.command.server_commands import info, models, stages
 from mismo_client.command.stem_commands import read, separate, waveform
 
@@ -45,6 +45,7 @@ for command in (
     jobs,
     watch,
     update,
+    replay,
     cancel,
     delete,
     read,

@@ -1,4 +1,4 @@
-"""Commands about jobs: submit, watch, jobs, update, cancel, delete."""
+"""Commands about jobs: submit, watch, jobs, update, replay, cancel, delete."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from mismo_client.command.options import (
 from mismo_client.command.progress import ProgressReporter
 from mismo_client.command.render import (
     as_json,
+    dead_letters_table,
     event_line,
     job_lines,
     jobs_event_line,
@@ -203,6 +204,10 @@ def jobs(
     job: Annotated[str, typer.Argument(help="A job's id; all jobs if left out.", show_default=False)] = "",
     state: States = None,
     label: Labels = None,
+    dead_letters: Annotated[
+        bool,
+        typer.Option("--dead-letters", help="Only jobs that failed and can be replayed, with the cause."),
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
     json: Json = False,
     server: Server = DEFAULT_SERVER,
@@ -217,6 +222,8 @@ def jobs(
 
         mismo jobs 0f3c5a
 
+        mismo jobs --dead-letters
+
         mismo jobs --json --limit 1000
     """
     out = answers()
@@ -226,7 +233,7 @@ def jobs(
     async def newest(client: AsyncClient) -> list[job_pb2.Job]:
         found: list[job_pb2.Job] = []
         async with contextlib.aclosing(
-            client.list(states=states, labels=wanted, page_size=min(limit, 1000))
+            client.list(states=states, labels=wanted, dead_letters=dead_letters, page_size=min(limit, 1000))
         ) as listed:
             async for one in listed:
                 found.append(one)
@@ -246,9 +253,9 @@ def jobs(
     if json:
         print_json(out, [as_json(one) for one in found])
     elif found:
-        out.print(jobs_table(found))
+        out.print(dead_letters_table(found) if dead_letters else jobs_table(found))
     else:
-        notes().print("no jobs", highlight=False)
+        notes().print("no dead letters" if dead_letters else "no jobs", highlight=False)
 
 
 def update(
@@ -287,6 +294,27 @@ def update(
         ),
     )
     typer.echo(f"{changed.job_id} {state_name(changed.state)}")
+
+
+def replay(
+    job: Annotated[list[str], typer.Argument(help="Ids of jobs.")], server: Server = DEFAULT_SERVER
+) -> None:
+    """Try failed jobs once more; what their stages have made already is kept.
+
+    Jobs that failed from a cause that may pass are in `mismo jobs --dead-letters`.
+
+    Examples:
+
+        mismo replay 0f3c5a
+
+        mismo watch $(mismo replay 0f3c5a)
+    """
+
+    async def replay_all(client: AsyncClient) -> None:
+        for one in job:
+            typer.echo((await client.replay(one)).job_id)
+
+    run(server, replay_all)
 
 
 def cancel(

@@ -75,6 +75,16 @@ def jobs_table(jobs: Sequence[job_pb2.Job]) -> Table:
     return table
 
 
+def dead_letters_table(jobs: Sequence[job_pb2.Job]) -> Table:
+    """A row a job that can be replayed, with the cause of its failure."""
+    whole = Column("job", no_wrap=True, min_width=max(len(job.job_id) for job in jobs))
+    table = Table(whole, "failed", "kept until", "track", "cause", box=None, padding=(0, 2, 0, 0))
+    for job in jobs:
+        failed, until = (local_time(moment, "%m-%d %H:%M") for moment in (job.end_time, job.expire_time))
+        table.add_row(job.job_id, failed, until, Path(track_of(job)).name, error_text(job.error))
+    return table
+
+
 def job_lines(job: job_pb2.Job) -> list[str]:
     """Everything worth a line about one job."""
     lines = [f"job       {job.job_id}", f"state     {state_name(job.state)}", f"track     {track_of(job)}"]
@@ -101,6 +111,8 @@ def job_lines(job: job_pb2.Job) -> list[str]:
     lines += [f"warning   {warning}" for warning in job.warnings]
     if job.HasField("error"):
         lines.append(f"error     {error_text(job.error)}")
+    if job.dead_letter:
+        lines.append(f"replay    mismo replay {job.job_id}")
     return lines
 
 
@@ -113,6 +125,8 @@ def stage_line(stage: stage_pb2.StageStatus) -> str:
         text += f": {result}"
     if stage.HasField("error"):
         text += f": {error_text(stage.error)}"
+    if stage.HasField("next_attempt_time"):
+        text += f"; tried again at {local_time(stage.next_attempt_time, '%H:%M:%S')}"
     return text
 
 

@@ -6,17 +6,17 @@ SELECT run_id, state FROM jobs WHERE job_id = :job_id
 -- name: accept_job
 INSERT INTO jobs (
     job_id, run_id, state, priority, created_at, ended_at, expires_at,
-    source_sha256, source_bytes, cache_key, result_bytes, record, change
+    source_sha256, source_bytes, cache_key, result_bytes, dead_letter, record, change
 ) VALUES (
     :job_id, :run_id, :state, :priority, :created_at, :ended_at, :expires_at,
-    :source_sha256, :source_bytes, :cache_key, :result_bytes, :record, :change
+    :source_sha256, :source_bytes, :cache_key, :result_bytes, :dead_letter, :record, :change
 )
 
 -- name: save_job
 UPDATE jobs SET
     state = :state, priority = :priority, created_at = :created_at, ended_at = :ended_at,
     expires_at = :expires_at, source_sha256 = :source_sha256, source_bytes = :source_bytes,
-    cache_key = :cache_key, result_bytes = :result_bytes, record = :record
+    cache_key = :cache_key, result_bytes = :result_bytes, dead_letter = :dead_letter, record = :record
 WHERE job_id = :job_id AND run_id = :run_id
 
 -- name: put_label
@@ -31,6 +31,20 @@ SELECT record FROM jobs WHERE job_id = :job_id
 -- name: list_jobs
 SELECT record FROM jobs
 WHERE (created_at, job_id) < (:before_time, :before_id)
+    AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+    AND NOT EXISTS (
+        SELECT 1 FROM json_each(:labels) AS asked
+        WHERE NOT EXISTS (
+            SELECT 1 FROM job_labels
+            WHERE job_labels.label = asked.value AND job_labels.job_id = jobs.job_id
+        )
+    )
+ORDER BY created_at DESC, job_id DESC
+LIMIT :page_size
+
+-- name: list_dead_letters
+SELECT record FROM jobs
+WHERE dead_letter = 1 AND (created_at, job_id) < (:before_time, :before_id)
     AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
     AND NOT EXISTS (
         SELECT 1 FROM json_each(:labels) AS asked
@@ -125,10 +139,10 @@ DELETE FROM store_starts WHERE number <= (SELECT max(number) FROM store_starts) 
 SELECT record FROM jobs WHERE state < 3 ORDER BY created_at, job_id
 
 -- name: standing_runs
-SELECT job_id, run_id, state FROM jobs ORDER BY job_id
+SELECT job_id, run_id, state, dead_letter FROM jobs ORDER BY job_id
 
 -- name: ended_results
-SELECT job_id, run_id, state, coalesce(ended_at, 0.0), expires_at, result_bytes FROM jobs
+SELECT job_id, run_id, state, coalesce(ended_at, 0.0), expires_at, result_bytes, dead_letter FROM jobs
 WHERE state >= 3
 ORDER BY ended_at, job_id
 

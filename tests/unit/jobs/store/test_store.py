@@ -393,3 +393,31 @@ def test_many_threads_lose_nothing(store: JobStore) -> None:
         for done in [threads.submit(write, n) for n in "abcd"] + [threads.submit(read, n) for n in "xy"]:
             done.result()
     assert len(store.active()) == 60
+
+
+def test_dead_letters_are_listed_alone_in_pages_with_the_other_filters(store: JobStore) -> None:
+    failed = [
+        a_job(f"f{n}", created_at=float(n), state=JobState.FAILED, dead_letter=n % 2 == 0) for n in range(6)
+    ]
+    accept(store, *failed, a_job("new", created_at=9.0), a_job("b", labels={"deck": "a"}, created_at=8.0))
+    found = store.list(page_size=2, dead_letters=True)
+    assert ids(found) == ["f4", "f2"]
+    last = found[-1]
+    assert ids(store.list(page_size=2, after=(last.created_at, last.job_id), dead_letters=True)) == ["f0"]
+    assert store.list([JobState.SUCCEEDED], dead_letters=True) == []
+    assert store.list(labels={"deck": "a"}, dead_letters=True) == []
+    assert len(store.list()) == 8
+    # It has a new run.
+    accept(store, replace(failed[4], run_id="f4-2", state=JobState.QUEUED, dead_letter=False))
+    assert ids(store.list(dead_letters=True)) == ["f2", "f0"]
+    store.save(replace(a_job("new"), state=JobState.FAILED, dead_letter=True, created_at=9.0))
+    assert ids(store.list(dead_letters=True)) == ["new", "f2", "f0"]
+
+
+def test_a_dead_letter_stands_among_the_runs_and_the_ended_results(store: JobStore) -> None:
+    accept(
+        store,
+        a_job("a", state=JobState.FAILED, dead_letter=True, ended_at=9.0, expires_at=90.0, result_bytes=7),
+    )
+    assert store.standing_runs() == [RunStanding("a", "a-1", JobState.FAILED, True)]
+    assert store.ended_results() == [EndedResult("a", "a-1", JobState.FAILED, 9.0, 90.0, 7, True)]

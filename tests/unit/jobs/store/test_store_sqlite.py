@@ -425,3 +425,24 @@ def test_a_failure_while_running_tells_no_path(tmp_path: Path) -> None:
     assert str(tmp_path) not in str(caught.value)
     assert store.get("a") is None
     store.close()
+
+
+def test_the_list_of_dead_letters_reads_no_other_job(tmp_path: Path) -> None:
+    store = SqliteJobStore(tmp_path / "jobs.db")
+    values = {"before_time": 1e9, "before_id": "", "states": None, "labels": "[]", "page_size": 9}
+    with store._transaction() as writer:
+        plan = writer.execute(f"EXPLAIN QUERY PLAN {queries()['list_dead_letters']}", values).fetchall()
+    steps = [row[3] for row in plan]
+    assert any("jobs USING INDEX jobs_dead_letters" in step for step in steps), steps
+    assert not any("TEMP B-TREE" in step for step in steps)
+    store.close()
+
+
+def test_a_store_of_the_version_before_dead_letters_has_none(tmp_path: Path) -> None:
+    path, job = tmp_path / "jobs.db", replace(a_job("old"), state=JobState.FAILED, ended_at=9.0)
+    written_by(1, path, job).close()
+    store = SqliteJobStore(path)
+    assert store.list(dead_letters=True) == []
+    assert store.save(replace(job, dead_letter=True))
+    assert [found.job_id for found in store.list(dead_letters=True)] == ["old"]
+    store.close()
