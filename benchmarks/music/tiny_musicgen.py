@@ -31,7 +31,7 @@ def save_tiny_musicgen(folder: Path, *, channels: int = 1) -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     text = T5Config(vocab_size=128, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
-    # 50 code frames a second at 32,000 Hz, four codebooks, as the published models have.
+    # As the published models: 50 code frames a second at 32,000 Hz, four codebooks, a decoder that looks ahead.
     audio = EncodecConfig(
         sampling_rate=32_000,
         audio_channels=1,
@@ -44,6 +44,8 @@ def save_tiny_musicgen(folder: Path, *, channels: int = 1) -> None:
         target_bandwidths=[1.2],
         chunk_length_s=None,
         normalize=False,
+        use_causal_conv=False,
+        use_conv_shortcut=False,
     )
     decoder = MusicgenDecoderConfig(
         vocab_size=CODES,
@@ -67,10 +69,11 @@ def save_tiny_musicgen(folder: Path, *, channels: int = 1) -> None:
                 layer.codebook.embed.normal_()
             # New weights are small: all tokens would be about equally probable, whatever prompt and context are.
             for embedding in model.decoder.model.decoder.embed_tokens:
-                embedding.weight.mul_(20)
+                embedding.weight.mul_(50)
             for block in model.decoder.model.decoder.layers:
-                block.encoder_attn.v_proj.weight.mul_(20)
-                block.encoder_attn.out_proj.weight.mul_(20)
+                for attention in (block.self_attn, block.encoder_attn):
+                    attention.v_proj.weight.mul_(20)
+                    attention.out_proj.weight.mul_(20)
             for head in model.decoder.lm_heads:
                 head.weight.mul_(20)
     settings = model.generation_config

@@ -6,7 +6,9 @@ Times are seconds and frequencies Hz unless a name says frames or cycles.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,26 @@ TOP = 0.45
 """No sound is generated above this share of the sample rate, to avoid aliasing."""
 
 _CHUNK = 1 << 18
+_ONE_THREAD = 1 << 17
+"""Multiplications of a product that OpenBLAS leaves to one thread; it divides those of more than twice as many."""
+
+_tiled = ContextVar("tiled products", default=False)
 _LONGEST_NOISE = 1 << 18
+
+
+@contextmanager
+def tiled_products() -> Generator[None]:
+    """Inside, sounds have the same bytes whatever number of threads numpy may use.
+
+    OpenBLAS divides large products of matrices among threads, and that changes the rounding. Products of small tiles
+    are rounded otherwise than whole ones, so tiles are no default: they would change the songs that `mismo_lite` was
+    trained on.
+    """
+    token = _tiled.set(True)
+    try:
+        yield
+    finally:
+        _tiled.reset(token)
 
 
 def hertz(pitch: float) -> float:
@@ -61,7 +82,22 @@ def ring(
     within = np.exp(turn[:, None] * np.arange(block))
     left = np.concatenate([np.real(begins), -np.imag(begins)], axis=1).astype(np.float32)
     right = np.concatenate([np.real(within), np.imag(within)]).astype(np.float32)
-    return (left @ right).reshape(-1)[:frames]
+    return _product(left, right).reshape(-1)[:frames]
+
+
+def _product(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Multiplies two matrices, in tiles inside `tiled_products`."""
+    if not _tiled.get():
+        return left @ right
+    rows, columns = left.shape[0], right.shape[1]
+    side = max(1, int(np.sqrt(_ONE_THREAD / max(1, left.shape[1]))))
+    out = np.empty((rows, columns), dtype=np.float32)
+    for top in range(0, rows, side):
+        for first in range(0, columns, side):
+            out[top : top + side, first : first + side] = (
+                left[top : top + side] @ right[:, first : first + side]
+            )
+    return out
 
 
 def oscillate(spectra: Spectra, hop: int, phase: Curve) -> Mono:

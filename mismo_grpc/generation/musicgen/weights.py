@@ -35,10 +35,11 @@ class MusicgenWeights:
     def find(self) -> Path | None:
         """The folder with all files of the model, None if there is none; does not ask the hub."""
         names = (self.model.rpartition("/")[2], self.model.replace("/", "--"))
-        local = (folder / name for folder in self.folders for name in names)
-        return next(
-            (path for path in (*local, self._cached()) if path is not None and is_complete(path)), None
-        )
+        for path in (folder / name for folder in self.folders for name in names):
+            if is_complete(path):
+                return path
+        cached = self._cached()
+        return cached if cached is not None and is_complete(cached) else None
 
     def unavailable_reason(self) -> str:
         """Why the model cannot be loaded, and what to do about it; "" if it can, or if the hub may be asked."""
@@ -52,6 +53,7 @@ class MusicgenWeights:
     def fetch(self) -> Path:
         """The folder of the model, which is fetched from the hub if it is missing and `hub` allows it.
 
+        A fetch takes as long as its network does; it cannot be stopped.
         Raises ModelUnavailableError, which says how to install the weights.
         """
         if reason := self.unavailable_reason():

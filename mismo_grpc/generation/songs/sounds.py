@@ -22,7 +22,7 @@ from mismo_grpc.generation.singer import draw_singer, sing
 from mismo_grpc.generation.synthetic import HITS, INSTRUMENTS, LAYERS, LONGEST_NOTE, pan_gains
 from mismo_grpc.generation.tempo import TempoMap
 from mismo_grpc.generation.timbre import Finish, Timbre, centred, chorused
-from mismo_grpc.generation.waves import Rng
+from mismo_grpc.generation.waves import Rng, tiled_products
 
 Sound = NDArray[np.float32]
 """(channels, frames)."""
@@ -77,7 +77,8 @@ class _Takes:
         if found is not None:
             self._kept.move_to_end(key)
             return found
-        made = render()
+        with tiled_products():
+            made = render()
         self._kept[key] = made
         self._bytes += made.nbytes
         while self._bytes > self._limit and len(self._kept) > 1:
@@ -156,7 +157,7 @@ class DrumSounds:
             key = (note.pitch, _layer(note), times[note.pitch] % HITS)
             times[note.pitch] += 1
             if key not in lengths:
-                lengths[key] = self._take(*key).shape[1]
+                lengths[key] = self._rendered(key).shape[1]
             end = note.begin + lengths[key]
             stops = chokes.get(note.pitch, [])
             # A hit at the same time as a drum does not silence it.
@@ -169,7 +170,7 @@ class DrumSounds:
     def sound(self, place: Placed, begin: int, end: int) -> Sound:
         """The frames [begin, end) of a hit, which fades out where another silences it."""
         note, key = self._notes[place.index], self._keys[place.index]
-        take = self._takes.get(key, lambda: self._take(*key))
+        take = self._rendered(key)
         hit = take[0, begin:end] * np.float32((note.loudness / ((key[1] + 0.5) / LAYERS)) ** 1.5)
         part = (self._sides[note.pitch] * hit).astype(np.float32)
         length = place.end - place.begin
@@ -178,6 +179,9 @@ class DrumSounds:
             first = max(begin, fading, 0)
             part[:, first - begin :] *= self._fall[first - fading : end - fading]
         return part
+
+    def _rendered(self, key: tuple[int, int, int]) -> Sound:
+        return self._takes.get(key, lambda: self._take(*key))
 
     def _take(self, drum: int, layer: int, variant: int) -> Sound:
         # Kept in one channel, which takes half the memory.

@@ -23,13 +23,13 @@ WINDOW = 1 << 16
 """Frames of a window: 1.5 s at 44,100 Hz."""
 LEVELS = MappingProxyType(
     {
-        "drums": 0.09,
-        "bass": 0.09,
-        "vocals": 0.08,
-        "guitar": 0.07,
-        "piano": 0.07,
-        "synth": 0.07,
-        "other": 0.07,
+        "drums": 0.08,
+        "bass": 0.08,
+        "vocals": 0.07,
+        "guitar": 0.062,
+        "piano": 0.062,
+        "synth": 0.062,
+        "other": 0.062,
     }
 )
 """RMS of a part of 0 dB where it plays most."""

@@ -15,7 +15,7 @@ from mismo_grpc.generation.composer import FORMS, INTENSITY, Instrument, drum_pa
 from mismo_grpc.generation.grooves import Groove
 from mismo_grpc.generation.options import GenerationOptions
 from mismo_grpc.generation.score import Bar, Composition, Note, Part
-from mismo_grpc.generation.songs.styles import Style, fitting_grooves, style_of
+from mismo_grpc.generation.songs.styles import Degrees, Style, fitting_grooves, style_of
 from mismo_grpc.generation.theory import Chord, Key, diatonic_chord, parse_chord, parse_key
 
 BEATS = 4
@@ -108,9 +108,7 @@ def _until(spans: Sequence[Span], end: float) -> tuple[Span, ...]:
 
 def _bars(count: int, style: Style, key: Key, chords: Sequence[Chord], rng: Rng) -> list[Bar]:
     sections = _sections(count, rng)
-    progressions = {
-        name: style.progressions[int(rng.integers(len(style.progressions)))] for name in INTENSITY
-    }
+    progressions = {name: _progression(name, style, rng) for name in INTENSITY}
     size = 4 if rng.random() < style.sevenths else 3
     bars: list[Bar] = []
     since = 0
@@ -125,6 +123,17 @@ def _bars(count: int, style: Style, key: Key, chords: Sequence[Chord], rng: Rng)
         intensity = float(np.clip(INTENSITY[section] + rng.normal(0, 0.03), 0.05, 1.0))
         bars.append(Bar(float(index * BEATS), BEATS, chord, intensity, section))
     return bars
+
+
+def _progression(section: str, style: Style, rng: Rng) -> Degrees:
+    """Draws the degrees of a section; a verse begins with the tonic if a progression of the style does.
+
+    Without it the key of a short song would be as little clear to a listener as to an analysis.
+    """
+    known = style.progressions
+    if section == "verse":
+        known = tuple(degrees for degrees in known if degrees[0] == 0) or known
+    return known[int(rng.integers(len(known)))]
 
 
 def _sections(count: int, rng: Rng) -> list[str]:

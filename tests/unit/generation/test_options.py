@@ -80,3 +80,10 @@ def test_options_survive_the_store_as_json() -> None:
     adapter = TypeAdapter(GenerationOptions)
     record = json.dumps(adapter.dump_python(USUAL, mode="json"))
     assert adapter.validate_python(json.loads(record)) == USUAL
+
+
+def test_a_stored_value_out_of_range_is_refused_by_the_same_check() -> None:
+    adapter = TypeAdapter(GenerationOptions)
+    record = {**adapter.dump_python(USUAL, mode="json"), "target_bpm": 5.0}
+    with pytest.raises(InvalidFieldError, match=r"options\.generation\.target_bpm must be 40 to 240"):
+        adapter.validate_python(record)

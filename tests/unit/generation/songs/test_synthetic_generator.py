@@ -43,13 +43,18 @@ def test_every_stem_of_every_style_sounds_and_none_clips(style: str) -> None:
     assert share(stems["vocals"][: 4 * RATE].mean(axis=1), 20, 75, RATE) < 0.05
 
 
-def test_the_same_options_give_the_same_bytes_in_another_process() -> None:
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_the_same_options_give_the_same_bytes_in_another_process_with_any_number_of_threads(
+    threads: str,
+) -> None:
     fields = {"target_stems": TARGET_STEMS, "seconds": 4.0, "key": "A minor", "random_seed": 7}
     command = [sys.executable, "-m", "tests.unit.generation.songs.making", json.dumps(fields)]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "PYTHONHASHSEED": "99",
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
     }
     other = subprocess.run(
         command, env=environment, cwd=ROOT, check=True, capture_output=True, text=True, timeout=100
