@@ -121,7 +121,7 @@ def _stage(row: StageRow, reason: str) -> pb.StageInfo:
         stage=stage_number(row.stage),
         available=not reason,
         reason=reason,
-        needs=[stage_number(need) for need in row.needs],
+        needs=[stage_number(need) for need in (*row.needs, *row.needs_one[:1])],
     )
 
 

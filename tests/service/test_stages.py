@@ -256,7 +256,8 @@ async def test_the_stages_are_listed_with_what_they_need(server: Server) -> None
     stages = {info.stage: info for info in answer.stages}
     assert set(stages) == set(stage_pb2.Stage.values()) - {stage_pb2.STAGE_UNSPECIFIED}
     offered = {stage for stage, info in stages.items() if info.available}
-    assert offered == set(stages) - {stage_pb2.STAGE_GENERATION}
+    assert offered == set(stages) - {stage_pb2.STAGE_BLOB_UPLOAD}
+    assert list(stages[stage_pb2.STAGE_WAVEFORMS].needs) == [STEMS]
     assert list(stages[LOUDNESS].needs) == [DECODE]
     for info in answer.stages:
         assert bool(info.reason) == (not info.available)
@@ -266,7 +267,7 @@ async def test_the_stages_are_listed_with_what_they_need(server: Server) -> None
     ("stages", "code"),
     [
         ([DECODE], "INVALID_ARGUMENT"),
-        ([STEMS, stage_pb2.STAGE_GENERATION], "UNIMPLEMENTED"),
+        ([STEMS, stage_pb2.STAGE_BLOB_UPLOAD], "UNIMPLEMENTED"),
         ([stage_pb2.STAGE_ANNOTATION], "INVALID_ARGUMENT"),
     ],
 )
