@@ -22,8 +22,6 @@ from benchmarks.cases import (
     blobs,
     delivery,
     first_audio,
-    generated_songs,
-    generation,
     interruptions,
     loudness,
     memory,
@@ -37,6 +35,7 @@ from benchmarks.cases import (
     watchers,
     whole_track,
 )
+from benchmarks.cases.generators import generated_songs, generation
 from benchmarks.commands import last_lines
 from benchmarks.models import LOCAL_MODEL
 from benchmarks.music.songs import FIRST_SEED, REAL_MUSIC, MusicOptions
