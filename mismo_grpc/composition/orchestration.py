@@ -23,6 +23,7 @@ from mismo_grpc.orchestration.sources import Sources
 from mismo_grpc.orchestration.stem_readers import StemReaders
 from mismo_grpc.orchestration.submissions import Submissions
 from mismo_grpc.orchestration.waveform_readers import WaveformReaders
+from mismo_grpc.results.copies import Copies
 from mismo_grpc.results.sweeper import Sweeper
 from mismo_grpc.settings import Settings
 from mismo_grpc.stages.annotation import AnnotationStage
@@ -41,6 +42,7 @@ class OrchestrationParts:
     """The parts that execute jobs; nothing runs before `jobs.recover`."""
 
     stem_files: StemFileCache
+    copies: Copies
     decoder: TrackDecoder
     analyses: AnalysisPool
     runner: JobRunner
@@ -65,6 +67,7 @@ def build_orchestration(
     analysing = analysis_stages(analyses, settings, executors)
     generators = build_generators(settings)
     blobs = open_blob_stores(settings, executors.bulk)
+    copies = Copies(blobs.container)
     sources = Sources(
         persistence.uploads,
         blobs.sources,
@@ -141,6 +144,7 @@ def build_orchestration(
         runs,
         stem_files,
         separation.scheduler,
+        copies,
         segment_seconds=separation.pace.seconds,
         describe=separation.catalog.describe,
         in_thread=executors.player,
@@ -150,17 +154,20 @@ def build_orchestration(
         JobChanges(repository, runner, queue, runs, separation.scheduler),
         queue,
         stem_readers,
-        WaveformReaders(repository, runs, stem_files, executors.bulk),
+        WaveformReaders(repository, runs, stem_files, copies, executors.bulk),
         runs,
         Submissions(repository, queue, admission, runs, persistence.uploads, settings.queue_capacity),
         separation.scheduler,
         executors,
         BlobLinks(repository, blobs.container),
+        copies,
         epoch=epoch,
         queue_capacity=settings.queue_capacity,
         segment_seconds=separation.pace.seconds,
     )
-    sweeper = Sweeper(repository, runs, persistence.uploads.sweep, settings.disk_budget_bytes, executors.bulk)
+    sweeper = Sweeper(
+        repository, runs, persistence.uploads.sweep, settings.disk_budget_bytes, executors.bulk, copies
+    )
     status = ServerStatus(
         separation.catalog,
         separation.pace,
@@ -172,4 +179,4 @@ def build_orchestration(
         started_at=repository.now(),
         stage_reasons={Stage.BLOB_UPLOAD: lambda: "" if blobs.container is not None else NO_CONTAINER},
     )
-    return OrchestrationParts(stem_files, decoder, analyses, runner, jobs, sweeper, status)
+    return OrchestrationParts(stem_files, copies, decoder, analyses, runner, jobs, sweeper, status)

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from mismo_grpc.delivery.body import Body
+from mismo_grpc.delivery.json_body import Body
 from mismo_grpc.errors import InvalidFieldError
 from mismo_grpc.gateway.ranges import HeldResponse, file_response
 from mismo_grpc.gateway.services import services_of

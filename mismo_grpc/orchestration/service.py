@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from mismo_grpc.errors import (
     ArtifactNotFoundError,
+    InternalError,
     InvalidFieldError,
     JobNotReadyError,
     StemNotFoundError,
@@ -29,6 +30,8 @@ from mismo_grpc.orchestration.stem_readers import StemReaders, ended_without, ha
 from mismo_grpc.orchestration.submissions import Submissions, Submitted
 from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_document, open_stem
+from mismo_grpc.results.copied_artifacts import open_copied_artifact, open_copied_stem
+from mismo_grpc.results.copies import Copies
 from mismo_grpc.results.documents import is_document, stage_of
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.ranges import RangeSet
@@ -57,6 +60,7 @@ class Jobs:
         scheduler: Scheduler,
         executors: Executors,
         blob_links: BlobLinks,
+        copies: Copies,
         *,
         epoch: str,
         queue_capacity: int,
@@ -74,6 +78,7 @@ class Jobs:
         self._runs = runs
         self._scheduler = scheduler
         self._executors = executors
+        self._copies = copies
         self._submissions = submissions
         self._segment_seconds = segment_seconds
 
@@ -256,7 +261,14 @@ class Jobs:
                     f"job {job_id} has no stem {stem[:64]!r}; there are {', '.join(names)}", field="stem"
                 )
             bulk = self._executors.bulk
-            async with await bulk(open_stem, self._runs.files(job.run_id), stem, bulk) as reader:
+            files = self._runs.files(job.run_id)
+            try:
+                reader = await bulk(open_stem, files, stem, bulk)
+            except (ArtifactNotFoundError, InternalError):
+                if not self._copies.has_stems(job):
+                    raise
+                reader = await open_copied_stem(self._copies, files, job, stem, bulk)
+            async with reader:
                 reader.run_id = job.run_id
                 yield reader
 
@@ -279,13 +291,23 @@ class Jobs:
             return
         async with (
             self.finished(job_id, expected_run_id) as job,
-            await bulk(_open_written, self._runs.files(job.run_id), job, name, bulk) as reader,
+            await self._open_written(job, name) as reader,
         ):
             reader.run_id = job.run_id
             written = {each.name: each for each in job.artifacts}.get(name)
             if written is not None and written.total_bytes == reader.total_bytes:
                 reader.sha256 = written.sha256
             yield reader
+
+    async def _open_written(self, job: Job, name: str) -> ArtifactReader:
+        files, bulk, copies = self._runs.files(job.run_id), self._executors.bulk, self._copies
+        copied = copies.has_stems(job)
+        try:
+            return await bulk(_open_local, files, job, name, bulk, copied)
+        except ArtifactNotFoundError:
+            if not copied:
+                raise
+            return await open_copied_artifact(copies, files, job, name, bulk)
 
     @asynccontextmanager
     async def finished(self, job_id: str, expected_run_id: str = "") -> AsyncGenerator[Job]:
@@ -323,10 +345,20 @@ class Jobs:
             yield reader
 
 
-def _open_written(files: RunFiles, job: Job, name: str, in_thread: InThread) -> ArtifactReader:
-    """As `open_artifact`, but refuses an artifact that is still being written."""
+def _open_local(
+    files: RunFiles, job: Job, name: str, in_thread: InThread, whole: bool = False
+) -> ArtifactReader:
+    """As `open_artifact`, but refuses an artifact that is still being written.
+
+    With `whole` it also refuses one with a file that is missing or was cut.
+    """
     _check_written(job, name)
-    return open_artifact(files, name, in_thread)
+    reader = open_artifact(files, name, in_thread)
+    size = {artifact.name: artifact.total_bytes for artifact in job.artifacts}.get(name)
+    if whole and (reader.total_bytes != size or not reader.is_whole()):
+        reader.close()
+        raise ArtifactNotFoundError(f"name: files of {name} are gone; submit the track again", field="name")
+    return reader
 
 
 def _open_document(job: Job, name: str, in_thread: InThread) -> ArtifactReader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -15,7 +16,8 @@ from mismo_grpc.jobs.job import JobState
 from mismo_grpc.jobs.repository import JobRepository
 from mismo_grpc.jobs.store.change_records import REMOVED_JOBS_KEPT, REMOVED_JOBS_KEPT_SECONDS
 from mismo_grpc.jobs.store.port import EndedResult
-from mismo_grpc.results.retention import empty_trash, jobs_to_remove, remove_tree
+from mismo_grpc.results.copies import Copies
+from mismo_grpc.results.retention import empty_trash, expired_jobs, jobs_over_budget, remove_tree
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.storage.disk import folder_bytes
 
@@ -39,7 +41,9 @@ class Sweeper:
         sweep_uploads: Callable[[float], Awaitable[object]],
         budget_bytes: int,
         in_thread: InThread = asyncio.to_thread,
+        copies: Copies | None = None,
     ) -> None:
+        self._copies = copies or Copies(None)
         self._repository = repository
         self._runs = runs
         self._sweep_uploads = sweep_uploads
@@ -79,7 +83,10 @@ class Sweeper:
                     remove_tree(path)
 
     async def sweep(self) -> list[str]:
-        """Removes what is due now; returns the ids of the removed jobs."""
+        """Removes what is due now; returns the ids of the removed jobs.
+
+        Over the budget a job whose results are all in the blob container loses only its files here.
+        """
         repository, now = self._repository, self._repository.now()
         ended = await self._with_sizes(await repository.read(repository.store.ended_results))
         self.used_bytes = sum(each.result_bytes for each in ended)
@@ -87,9 +94,14 @@ class Sweeper:
         # A job is kept until its callbacks are delivered or have failed.
         untold = await repository.read(repository.store.jobs_with_pending_callbacks)
         in_use = {each.job_id for each in ended if each.run_id in held} | untold
-        due = jobs_to_remove(ended, now, self._budget, in_use)
         runs = {each.job_id: each.run_id for each in ended}
-        removed = [job_id for job_id in due if await run_to_completion(self._remove(job_id, runs[job_id]))]
+        removed: list[str] = []
+        for job_id in expired_jobs(ended, now, in_use):
+            if await run_to_completion(self._remove(job_id, runs[job_id])):
+                removed.append(job_id)
+        for job_id in jobs_over_budget(ended, now, self._budget, in_use):
+            if await self._make_room(job_id, runs[job_id]):
+                removed.append(job_id)
         if repository.spare is not None:
             await self._in_thread(repository.spare.refill)
         await self._sweep_uploads(now)
@@ -98,6 +110,36 @@ class Sweeper:
             repository.store.forget_removed, now - REMOVED_JOBS_KEPT_SECONDS, REMOVED_JOBS_KEPT
         )
         return removed
+
+    async def _make_room(self, job_id: str, run_id: str) -> bool:
+        """Removes the files of a job that has copies, else the job; returns whether the job was removed."""
+        job = await self._repository.read(self._repository.store.get, job_id)
+        if job is None or job.run_id != run_id:
+            return False
+        try:
+            copied = await self._copies.are_complete(job)
+        except MismoError as error:
+            # The files may be all that is left of the results.
+            log.warning(
+                "no room is made: the container cannot be asked for copies",
+                job_id=job_id,
+                reason=error.message,
+            )
+            return False
+        if not copied:
+            return await run_to_completion(self._remove(job_id, run_id))
+        await run_to_completion(self._remove_files(job_id, run_id))
+        return False
+
+    async def _remove_files(self, job_id: str, run_id: str) -> None:
+        repository = self._repository
+        async with repository.job_files_lock:
+            current = await repository.read(repository.store.get, job_id)
+            if current is None or current.run_id != run_id or run_id in self._runs.held_runs:
+                return
+            await self._runs.forget(job_id, run_id)
+            self._measured.pop(run_id, None)
+        log.info("the local files of a result were removed; it is in the blob container", job_id=job_id)
 
     async def _remove(self, job_id: str, run_id: str) -> bool:
         repository = self._repository
@@ -123,9 +165,17 @@ class Sweeper:
         ]
         if unknown:
             self._measured |= await self._in_thread(self._measure, unknown)
+        folders = await self._in_thread(self._folders)
         return [
-            replace(each, result_bytes=self._measured.get(each.run_id, each.result_bytes)) for each in ended
+            replace(each, result_bytes=self._measured.get(each.run_id, each.result_bytes))
+            if each.run_id in folders or each.run_id in self._measured
+            else replace(each, result_bytes=0)
+            for each in ended
         ]
+
+    def _folders(self) -> frozenset[str]:
+        """The runs that have files; those of others were removed because they are in the blob container, or by hand."""
+        return frozenset(os.listdir(self._runs.root))
 
     def _measure(self, ended: list[EndedResult]) -> dict[str, int]:
         return {
