@@ -172,8 +172,9 @@ def _meaning(job: Job, stored: StoredBlob, error: MismoError) -> MismoError:
     what = f"{stored.name} of job {job.job_id} is on the server no more, and its copy {stored.uri}"
     metadata = {"job_id": job.job_id, "blob": stored.name}
     if isinstance(error, BlobChangedError):
+        # Azure says the same of a blob that was deleted.
         return ArtifactNotFoundError(
-            f"{what} was replaced by another job or program; submit the track again",
+            f"{what} was replaced by another job or program, or deleted; submit the track again",
             metadata={**metadata, "cause": "BLOB_CHANGED"},
         )
     if isinstance(error, BlobNotFoundError):

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from mismo_grpc.errors import StoreError
 from mismo_grpc.jobs.job import JobState
@@ -149,3 +150,14 @@ def test_a_trash_that_leads_elsewhere_stops_the_start_and_nothing_is_lost(runs: 
     with pytest.raises(StoreError, match="must not be a link"):
         Runs(tmp_path)
     assert folder.exists()
+
+
+def test_a_job_whose_files_are_only_in_the_container_is_no_loss(runs: Runs, tmp_path: Path) -> None:
+    runs.link("copied", ONE)
+    with capture_logs() as logs:
+        recovered = recover_runs(
+            runs, [standing("copied", ONE), standing("lost", TWO)], lambda job_id: job_id == "copied"
+        )
+    assert [log["job_id"] for log in logs] == ["lost"]
+    assert recovered == Recovered(linked=1)
+    assert names(tmp_path) == {".mismo"}, "a link without a target is removed"
