@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import structlog
 
 from mismo_grpc.completion import run_to_completion
-from mismo_grpc.errors import MismoError
+from mismo_grpc.errors import BlobError, MismoError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import JobState
 from mismo_grpc.jobs.repository import JobRepository
@@ -99,9 +99,9 @@ class Sweeper:
         for job_id in expired_jobs(ended, now, in_use):
             if await run_to_completion(self._remove(job_id, runs[job_id])):
                 removed.append(job_id)
-        for job_id in jobs_over_budget(ended, now, self._budget, in_use):
-            if await self._make_room(job_id, runs[job_id]):
-                removed.append(job_id)
+        removed += await self._make_room(
+            [(job_id, runs[job_id]) for job_id in jobs_over_budget(ended, now, self._budget, in_use)]
+        )
         if repository.spare is not None:
             await self._in_thread(repository.spare.refill)
         await self._sweep_uploads(now)
@@ -111,25 +111,27 @@ class Sweeper:
         )
         return removed
 
-    async def _make_room(self, job_id: str, run_id: str) -> bool:
-        """Removes the files of a job that has copies, else the job; returns whether the job was removed."""
-        job = await self._repository.read(self._repository.store.get, job_id)
-        if job is None or job.run_id != run_id:
-            return False
-        try:
-            copied = await self._copies.are_complete(job)
-        except MismoError as error:
-            # The files may be all that is left of the results.
-            log.warning(
-                "no room is made: the container cannot be asked for copies",
-                job_id=job_id,
-                reason=error.message,
-            )
-            return False
-        if not copied:
-            return await run_to_completion(self._remove(job_id, run_id))
-        await run_to_completion(self._remove_files(job_id, run_id))
-        return False
+    async def _make_room(self, over: Sequence[tuple[str, str]]) -> list[str]:
+        """Removes the files of those jobs that have copies, and the other jobs, given by job_id and run_id.
+
+        Returns the ids of the removed jobs. If the container cannot be asked the rest must wait for the next sweep:
+        their files may be all that is left of the results.
+        """
+        removed: list[str] = []
+        for job_id, run_id in over:
+            job = await self._repository.read(self._repository.store.get, job_id)
+            if job is None or job.run_id != run_id:
+                continue
+            try:
+                copied = await self._copies.are_complete(job)
+            except BlobError as error:
+                log.warning("no room is made: copies cannot be checked", job_id=job_id, reason=error.message)
+                break
+            if copied:
+                await run_to_completion(self._remove_files(job_id, run_id))
+            elif await run_to_completion(self._remove(job_id, run_id)):
+                removed.append(job_id)
+        return removed
 
     async def _remove_files(self, job_id: str, run_id: str) -> None:
         repository = self._repository

@@ -296,8 +296,9 @@ async def test_a_container_that_goes_away_in_a_stream_is_told_and_the_stream_res
 ) -> None:
     own = azurite(tmp_path)
     try:
-        server = await start(**azure_settings(own, "audio"), disk_budget_bytes=1)
+        server = await start(**azure_settings(own, "audio"))
         job = await generated(server, "job")
+        older = await generated(server, "older", random_seed=8)
         await generated(server, "newest", random_seed=9)
         whole = await server.client.play("job")
         await lose(server, job)
@@ -321,8 +322,11 @@ async def test_a_container_that_goes_away_in_a_stream_is_told_and_the_stream_res
         assert await refused(server.client.play("job")) is not None
         async with http_of(server) as http:
             assert (await http.get("/jobs/job/stems.json")).status_code == 503
-        # Neither are files given up that may have no copy.
+        # Nothing is given up that may have no copy.
+        server.app.sweeper._budget = 1
         assert await server.app.sweeper.sweep() == []
+        await server.app.runs.removed()
+        assert run_folder(server, older).exists()
         await asyncio.to_thread(own.start)
         points = [
             {"stem_name": name, "start_frame": len(data) // 4}
