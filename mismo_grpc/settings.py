@@ -160,7 +160,10 @@ class Settings(BaseSettings):
         description="retention: a finished job and its files are removed after this time, unless the job set its own",
     )
     disk_budget_bytes: int = Field(
-        default=0, ge=0, description="most space for finished results; 0: no limit"
+        default=0,
+        ge=0,
+        description="most space for finished results; 0: no limit. Over it the oldest ones are removed, or only their "
+        "local files if they are in the blob container (docs/storage.md)",
     )
     disk_reserve_bytes: int = Field(
         default=256 * MIB, ge=0, description="free space that results and uploads never use"

@@ -46,7 +46,7 @@ def build_front_ends(
     """Builds the front ends and connects them, metrics and health to the objects that they report on."""
     repository, engines, jobs = persistence.repository, separation.engines, orchestration.jobs
     guard = UrlGuard(Resolver(), settings.callback_allowed_hosts)
-    bodies = Bodies(persistence.runs, read_waveforms, executors.bulk)
+    bodies = Bodies(persistence.runs, read_waveforms, executors.bulk, orchestration.copies)
     repository.on_accepted.append(metrics.on_accepted)
     repository.on_change.append(metrics.on_change)
     server = GrpcServer(

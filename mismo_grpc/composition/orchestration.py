@@ -14,6 +14,7 @@ from mismo_grpc.composition.separation import SeparationParts
 from mismo_grpc.executors import Executors
 from mismo_grpc.jobs.job import Stage
 from mismo_grpc.orchestration.admission import NO_CONTAINER, Admission
+from mismo_grpc.orchestration.artifact_readers import ArtifactReaders
 from mismo_grpc.orchestration.blob_links import BlobLinks
 from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.queue import JobQueue
@@ -25,6 +26,7 @@ from mismo_grpc.orchestration.sources import Sources
 from mismo_grpc.orchestration.stem_readers import StemReaders
 from mismo_grpc.orchestration.submissions import Submissions
 from mismo_grpc.orchestration.waveform_readers import WaveformReaders
+from mismo_grpc.results.copies import Copies
 from mismo_grpc.results.sweeper import Sweeper
 from mismo_grpc.settings import Settings
 from mismo_grpc.stages.annotation import AnnotationStage
@@ -44,6 +46,7 @@ class OrchestrationParts:
     """The parts that execute jobs; nothing runs before `jobs.recover`."""
 
     stem_files: StemFileCache
+    copies: Copies
     decoder: TrackDecoder
     analyses: AnalysisPool
     runner: JobRunner
@@ -68,6 +71,7 @@ def build_orchestration(
     analysing = analysis_stages(analyses, settings, executors)
     generators = build_generators(settings)
     blobs = open_blob_stores(settings, executors.bulk)
+    copies = Copies(blobs.container)
     sources = Sources(
         persistence.uploads,
         blobs.sources,
@@ -153,6 +157,7 @@ def build_orchestration(
         runs,
         stem_files,
         separation.scheduler,
+        copies,
         segment_seconds=separation.pace.seconds,
         describe=separation.catalog.describe,
         in_thread=executors.player,
@@ -165,8 +170,7 @@ def build_orchestration(
         JobChanges(repository, runner, queue, runs, separation.scheduler),
         queue,
         stem_readers,
-        WaveformReaders(repository, runs, stem_files, executors.bulk),
-        runs,
+        WaveformReaders(repository, runs, stem_files, copies, executors.bulk),
         submissions,
         Replays(
             repository,
@@ -177,13 +181,15 @@ def build_orchestration(
             in_thread=executors.checksum,
         ),
         separation.scheduler,
-        executors,
         BlobLinks(repository, blobs.container),
+        ArtifactReaders(repository, runs, copies, executors.bulk),
         epoch=epoch,
         queue_capacity=settings.queue_capacity,
         segment_seconds=separation.pace.seconds,
     )
-    sweeper = Sweeper(repository, runs, persistence.uploads.sweep, settings.disk_budget_bytes, executors.bulk)
+    sweeper = Sweeper(
+        repository, runs, persistence.uploads.sweep, settings.disk_budget_bytes, executors.bulk, copies
+    )
     status = ServerStatus(
         separation.catalog,
         separation.pace,
@@ -195,4 +201,4 @@ def build_orchestration(
         started_at=repository.now(),
         stage_reasons={Stage.BLOB_UPLOAD: lambda: "" if blobs.container is not None else NO_CONTAINER},
     )
-    return OrchestrationParts(stem_files, decoder, analyses, runner, jobs, sweeper, status)
+    return OrchestrationParts(stem_files, copies, decoder, analyses, runner, jobs, sweeper, status)

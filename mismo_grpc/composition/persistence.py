@@ -55,7 +55,7 @@ def open_persistence(
         raise _unusable(settings.jobs_dir, error) from error
     try:
         runs = Runs(settings.jobs_dir, executors.bulk)
-        recovered = recover_runs(runs, store.standing_runs())
+        recovered = recover_runs(runs, store.standing_runs(), lambda job_id: _is_copied(store, job_id))
         uploads = _open_uploads(state, settings, executors, disk, store)
         spooled_uploads = SpooledUploads(
             state / "incoming",
@@ -75,6 +75,11 @@ def open_persistence(
     if recovered != Recovered():
         log.info("the jobs folder was repaired", **asdict(recovered))
     return Persistence(store, repository, disk, runs, uploads, spooled_uploads)
+
+
+def _is_copied(store: SqliteJobStore, job_id: str) -> bool:
+    job = store.get(job_id)
+    return job is not None and bool(job.blobs)
 
 
 def _make_folder(state: Path) -> None:

@@ -15,7 +15,8 @@ import structlog
 
 from mismo_grpc.completion import run_to_completion
 from mismo_grpc.delivery.attempts import Outcome, RetryPolicy, Verdict
-from mismo_grpc.delivery.body import Bodies, Body
+from mismo_grpc.delivery.body import Bodies
+from mismo_grpc.delivery.json_body import Body
 from mismo_grpc.delivery.sender import Sender
 from mismo_grpc.errors import ArtifactNotFoundError, MismoError
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState

@@ -14,9 +14,9 @@ import httpcore2
 
 from mismo_grpc import __version__
 from mismo_grpc.delivery.attempts import Outcome, Verdict, outcome_of_status
-from mismo_grpc.delivery.body import Body
 from mismo_grpc.delivery.connection import PinnedBackend
 from mismo_grpc.delivery.guard import ForbiddenAddressError, Target, UrlGuard, parse_url
+from mismo_grpc.delivery.json_body import Body
 from mismo_grpc.errors import InvalidFieldError
 from mismo_grpc.jobs.callbacks import CallbackRow
 

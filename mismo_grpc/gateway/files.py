@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from mismo_grpc.delivery.body import Body
+from mismo_grpc.delivery.json_body import Body
 from mismo_grpc.errors import InvalidFieldError
 from mismo_grpc.gateway.ranges import HeldResponse, file_response
 from mismo_grpc.gateway.services import services_of
@@ -31,7 +31,7 @@ async def stems(
     services = services_of(request)
     stack = AsyncExitStack()
     try:
-        job = await stack.enter_async_context(services.jobs.finished(job_id))
+        job = await stack.enter_async_context(services.jobs.artifacts.finished(job_id))
         body = await services.bodies.stems(job, DeliveryMode(mode) if mode else None)
         stack.callback(body.close)
     except BaseException:
@@ -50,7 +50,7 @@ async def _blocks(body: Body) -> AsyncGenerator[bytes]:
 @router.get("/jobs/{job_id}/stems/{stem}.wav", summary="One stem as WAV; ranges are served")
 async def stem(request: Request, job_id: str, stem: str) -> Response:
     """The WAV file is 16-bit PCM unless the job requested another encoding."""
-    opening = services_of(request).jobs.open_stem_file(job_id, stem)
+    opening = services_of(request).jobs.artifacts.open_stem(job_id, stem)
     return await file_response(request, opening, filename=f"{job_id}-{stem}.wav")
 
 
@@ -76,5 +76,5 @@ async def artifact(request: Request, job_id: str, name: str) -> Response:
 
 
 async def _artifact(request: Request, job_id: str, name: str) -> Response:
-    opening = services_of(request).jobs.open_artifact(job_id, name)
+    opening = services_of(request).jobs.artifacts.open(job_id, name)
     return await file_response(request, opening, filename=f"{job_id}-{name}")

@@ -141,7 +141,8 @@ class Replays:
     def _take_source(self, job: Job, run_id: str) -> None:
         """Links the source into the new run; raises JobNotReplayableError if it is gone."""
         old, new = self._runs.files(job.run_id), self._runs.files(run_id)
-        if old.source.exists():
+        # That of another failed job is being removed.
+        if job.dead_letter and old.source.exists():
             with disk_errors():
                 os.link(old.source, new.source, follow_symlinks=False)
         elif job.source.kind is SourceKind.UPLOAD:

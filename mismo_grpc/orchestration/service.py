@@ -7,34 +7,27 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection,
 from contextlib import asynccontextmanager
 
 from mismo_grpc.errors import (
-    ArtifactNotFoundError,
     InvalidFieldError,
-    JobNotReadyError,
-    StemNotFoundError,
     check_run,
 )
-from mismo_grpc.executors import Executors, InThread
 from mismo_grpc.jobs.callbacks import CallbackRow
 from mismo_grpc.jobs.event_log import JobEventLog, JobView, WatchEvent, watch_events
 from mismo_grpc.jobs.job import Job, JobRequest, JobState, Progress
 from mismo_grpc.jobs.page_token import decode_page_token, encode_page_token
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.jobs.watching import JobsEvent, WatchedJobs, watch_jobs
+from mismo_grpc.orchestration.artifact_readers import ArtifactReaders
 from mismo_grpc.orchestration.blob_links import BlobLinks
 from mismo_grpc.orchestration.comparisons import TrackComparisons
 from mismo_grpc.orchestration.job_changes import JobChanges
 from mismo_grpc.orchestration.progress import progress_of, progress_of_ended
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.replay import Replays
-from mismo_grpc.orchestration.stem_readers import StemReaders, ended_without, has_stems
+from mismo_grpc.orchestration.stem_readers import StemReaders, has_stems
 from mismo_grpc.orchestration.submissions import Submissions, Submitted
 from mismo_grpc.orchestration.waveform_readers import WaveformReaders
-from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_document, open_stem
-from mismo_grpc.results.documents import is_document, stage_of
-from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.scheduler import Scheduler
-from mismo_grpc.storage.run_files import RunFiles
 from mismo_grpc.streaming.messages import NotReadyReason
 from mismo_grpc.streaming.reader import StemReader
 from mismo_grpc.streaming.waveform_reader import GrowingWaveform
@@ -53,12 +46,11 @@ class Jobs:
         queue: JobQueue,
         stem_readers: StemReaders,
         waveform_readers: WaveformReaders,
-        runs: Runs,
         submissions: Submissions,
         replays: Replays,
         scheduler: Scheduler,
-        executors: Executors,
         blob_links: BlobLinks,
+        artifacts: ArtifactReaders,
         *,
         epoch: str,
         queue_capacity: int,
@@ -69,13 +61,12 @@ class Jobs:
         self.changes = changes
         self.comparisons = TrackComparisons(repository)
         self.blob_links = blob_links
+        self.artifacts = artifacts
         self._repository = repository
         self._queue = queue
         self._stem_readers = stem_readers
         self._waveform_readers = waveform_readers
-        self._runs = runs
         self._scheduler = scheduler
-        self._executors = executors
         self._submissions = submissions
         self._replays = replays
         self._segment_seconds = segment_seconds
@@ -271,68 +262,6 @@ class Jobs:
             yield waveform
 
     @asynccontextmanager
-    async def open_stem_file(self, job_id: str, stem: str) -> AsyncGenerator[ArtifactReader]:
-        """The whole WAV file of a finished job's stem; its run is held meanwhile.
-
-        Raises as `open_artifact` does, and StemNotFoundError for a stem that the job does not have.
-        """
-        async with self.finished(job_id) as job:
-            names = job.layout.stem_names if job.layout is not None else ()
-            if stem not in names:
-                raise StemNotFoundError(
-                    f"job {job_id} has no stem {stem[:64]!r}; there are {', '.join(names)}", field="stem"
-                )
-            bulk = self._executors.bulk
-            async with await bulk(open_stem, self._runs.files(job.run_id), stem, bulk) as reader:
-                reader.run_id = job.run_id
-                yield reader
-
-    @asynccontextmanager
-    async def open_artifact(
-        self, job_id: str, name: str, expected_run_id: str = ""
-    ) -> AsyncGenerator[ArtifactReader]:
-        """An artifact of a job; the run that has its file is held meanwhile.
-
-        Raises JobNotFoundError, RunReplacedError if the job has another run than `expected_run_id` ("": any),
-        JobNotReadyError if the stage of the artifact has not ended or the job has no stems, ArtifactNotFoundError.
-        """
-        bulk = self._executors.bulk
-        if is_document(name):
-            job = await self.get(job_id)
-            check_run(job_id, expected_run_id, job.run_id)
-            async with await bulk(_open_document, job, name, bulk) as reader:
-                reader.run_id = job.run_id
-                yield reader
-            return
-        async with (
-            self.finished(job_id, expected_run_id) as job,
-            await bulk(_open_written, self._runs.files(job.run_id), job, name, bulk) as reader,
-        ):
-            reader.run_id = job.run_id
-            written = {each.name: each for each in job.artifacts}.get(name)
-            if written is not None and written.total_bytes == reader.total_bytes:
-                reader.sha256 = written.sha256
-            yield reader
-
-    @asynccontextmanager
-    async def finished(self, job_id: str, expected_run_id: str = "") -> AsyncGenerator[Job]:
-        """A job whose stems are finished, while other stages may still run.
-
-        Its run is held, so a new run, a delete or an expiry does not affect the reader. Raises as `open_artifact` does.
-        """
-        job = await self.get(job_id)
-        check_run(job_id, expected_run_id, job.run_id)
-        status = job.stem_status
-        if status is not None and not (job.state.ended or status.state.ended):
-            raise JobNotReadyError(
-                f"job {job_id} has no artifacts before its stems are finished; watch it and ask again"
-            )
-        if not has_stems(job):
-            raise ended_without(job)
-        with self._runs.held(job.run_id):
-            yield job
-
-    @asynccontextmanager
     async def open_stems(
         self,
         job_id: str,
@@ -348,33 +277,3 @@ class Jobs:
         job = await self.get(job_id)
         async with self._stem_readers.open(job, expected_run_id, on_waiting) as reader:
             yield reader
-
-
-def _open_written(files: RunFiles, job: Job, name: str, in_thread: InThread) -> ArtifactReader:
-    """As `open_artifact`, but refuses an artifact that is still being written."""
-    _check_written(job, name)
-    return open_artifact(files, name, in_thread)
-
-
-def _open_document(job: Job, name: str, in_thread: InThread) -> ArtifactReader:
-    """As `open_document`, but refuses one whose stage has not ended."""
-    stage = stage_of(name)
-    if job.has(stage) and not (job.state.ended or job.has_ended(stage)):
-        raise _not_ready(job, name)
-    # A dead letter has the names of its artifacts for a replay only.
-    if job.dead_letter or name not in {artifact.name for artifact in job.artifacts}:
-        raise ArtifactNotFoundError(
-            f"name: job {job.job_id} has no {name}; its artifacts tell what it has", field="name"
-        )
-    return open_document(job, name, in_thread)
-
-
-def _check_written(job: Job, name: str) -> None:
-    if not job.state.ended and name not in {artifact.name for artifact in job.artifacts}:
-        raise _not_ready(job, name)
-
-
-def _not_ready(job: Job, name: str) -> JobNotReadyError:
-    return JobNotReadyError(
-        f"job {job.job_id} has no artifact {name[:64]!r} yet; its artifacts tell what there is while it runs"
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from mismo_grpc.errors import (
     ArtifactNotFoundError,
@@ -18,12 +19,13 @@ from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Job, JobState, StageState
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.orchestration.waiting import SegmentWait
+from mismo_grpc.results.copies import Copies
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.catalog import ModelDescription
 from mismo_grpc.separation.scheduler import Scheduler
-from mismo_grpc.separation.stems import StemLayout, StemSet
+from mismo_grpc.separation.stems import StemLayout
 from mismo_grpc.storage.run_files import RunFiles
-from mismo_grpc.streaming.file_cache import StemFileCache, StemLease
+from mismo_grpc.streaming.file_cache import StemFileCache, StemFiles, StemLease
 from mismo_grpc.streaming.messages import NotReadyReason
 from mismo_grpc.streaming.reader import RunningJob, SourceRun, StemReader
 
@@ -37,6 +39,7 @@ class StemReaders:
         runs: Runs,
         stem_files: StemFileCache,
         scheduler: Scheduler,
+        copies: Copies,
         *,
         segment_seconds: Callable[[str], float],
         describe: Callable[[str], ModelDescription],
@@ -47,6 +50,7 @@ class StemReaders:
         self._runs = runs
         self._stem_files = stem_files
         self._scheduler = scheduler
+        self._copies = copies
         self._segment_seconds = segment_seconds
         self._describe = describe
         self._in_thread = in_thread
@@ -58,7 +62,7 @@ class StemReaders:
         """The stems of a job; its run is held meanwhile.
 
         Waits without a limit until the track is decoded, and calls `on_waiting` with the reason. Raises
-        RunReplacedError, or the error that ended the job.
+        RunReplacedError, the error that ended the job, or as `acquire_stems` does.
         """
         check_run(job.job_id, expected_run_id, job.run_id)
         active = self._repository.active.get(job.job_id)
@@ -70,13 +74,13 @@ class StemReaders:
                 job = active.job
             if not has_stems(job) and (active is None or active.stems is None):
                 raise ended_without(job)
-            lease = await acquire_stems(self._stem_files, self._runs.files(job.run_id), job)
+            lease = await acquire_stems(self._stem_files, self._runs.files(job.run_id), job, self._copies)
             try:
                 yield await self._reader(job, active, lease.stems)
             finally:
                 lease.release()
 
-    async def _reader(self, job: Job, active: ActiveJob | None, stems: StemSet) -> StemReader:
+    async def _reader(self, job: Job, active: ActiveJob | None, stems: StemFiles) -> StemReader:
         run = await self._run_of(job, active, stems.layout)
         if active is None:
             return StemReader.of_finished(
@@ -109,7 +113,7 @@ class StemReaders:
             job.job_id, job.run_id, job.model, frames * layout.sample_rate // rate if rate else 0
         )
 
-    def _running(self, active: ActiveJob, stems: StemSet) -> RunningJob:
+    def _running(self, active: ActiveJob, stems: StemFiles) -> RunningJob:
         """The functions of a job whose stems grow; they report its players to the scheduler."""
         wait = SegmentWait(active, self._scheduler, self._segment_seconds, self._model_seconds)
         wait.announce()
@@ -151,14 +155,16 @@ async def _decoded(active: ActiveJob, on_waiting: Callable[[NotReadyReason], Non
         await active.stems_changed.wait(lambda before=waiting: reason() is not before, None)
 
 
-async def acquire_stems(cache: StemFileCache, files: RunFiles, job: Job) -> StemLease:
-    """The open stem files of a job's run; `release` the lease when done.
+async def acquire_stems(cache: StemFileCache, files: RunFiles, job: Job, copies: Copies) -> StemLease:
+    """The open stem files of a job's run, or their copies in the container; `release` the lease when done.
 
-    Raises ArtifactNotFoundError if the files of a finished job are gone.
+    Raises ArtifactNotFoundError if the files of a finished job are gone, and there is no copy or the copy is gone or
+    replaced; BlobError if the container cannot be read.
     """
+    elsewhere = partial(copies.open_stems, job) if copies.has_stems(job) else None
     try:
         # The files of a job that was just decoded are open before its layout is stored.
-        return await cache.acquire(files, job.layout)
+        return await cache.acquire(files, job.layout, elsewhere)
     except FileNotFoundError as error:
         raise ArtifactNotFoundError(
             f"the stems of job {job.job_id} are gone; submit the track again"

@@ -14,13 +14,15 @@ from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Job, JobState, Stage, StageState, StageStatus
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.orchestration.stem_readers import acquire_stems, ended_without
+from mismo_grpc.results.copied_artifacts import has_waveforms, read_copied_peaks
+from mismo_grpc.results.copies import Copies
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.results.stored_peaks import StoredPeaks
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.stems import StemSet
 from mismo_grpc.storage.run_files import RunFiles
 from mismo_grpc.streaming.file_cache import StemFileCache
-from mismo_grpc.streaming.waveform_reader import GrowingWaveform
+from mismo_grpc.streaming.waveform_reader import GrowingWaveform, PeakSource
 
 WRITING_SECONDS = 2.0
 """How long a request without `wait` waits for the waveform files once the stems are complete."""
@@ -32,12 +34,18 @@ class WaveformReaders:
     """Opens the waveforms of jobs for reading; on the event loop only."""
 
     def __init__(
-        self, repository: JobRepository, runs: Runs, stem_files: StemFileCache, in_thread: InThread
+        self,
+        repository: JobRepository,
+        runs: Runs,
+        stem_files: StemFileCache,
+        copies: Copies,
+        in_thread: InThread,
     ) -> None:
         """`in_thread` opens and reads the files."""
         self._repository = repository
         self._runs = runs
         self._stem_files = stem_files
+        self._copies = copies
         self._in_thread = in_thread
 
     @asynccontextmanager
@@ -47,7 +55,8 @@ class WaveformReaders:
         """The waveform of a job; its run is held meanwhile.
 
         With `wait` it waits until the separation begins; without, it raises JobNotReadyError before that. Also raises
-        RunReplacedError, ArtifactNotFoundError if a finished run has no waveforms, or the error that ended the job.
+        RunReplacedError, ArtifactNotFoundError if a finished run has no waveforms, BlobError if they are only in the
+        container and it cannot be read, or the error that ended the job.
         """
         check_run(job.job_id, expected_run_id, job.run_id)
         active = self._repository.active.get(job.job_id)
@@ -62,9 +71,9 @@ class WaveformReaders:
             if without or job.state in (JobState.FAILED, JobState.CANCELLED):
                 raise ended_without(job)
             if active is not None and active.stems is not None:
-                lease = await acquire_stems(self._stem_files, files, job)
+                lease = await acquire_stems(self._stem_files, files, job, self._copies)
                 try:
-                    if lease.stems.peaks is not None:
+                    if isinstance(lease.stems, StemSet) and lease.stems.peaks is not None:
                         yield _growing(active, lease.stems, lease.stems.peaks, self._in_thread)
                         return
                     job = active.job
@@ -75,7 +84,7 @@ class WaveformReaders:
                     f"job {job.job_id} makes no stems, so it has no waveforms; "
                     "submit the track with STAGE_STEMS among options.stages"
                 )
-            async with _stored(files, job, self._in_thread) as waveform:
+            async with _stored(files, job, self._copies, self._in_thread) as waveform:
                 yield waveform
 
 
@@ -129,13 +138,20 @@ def _growing(active: ActiveJob, stems: StemSet, peaks: PeakFile, in_thread: InTh
 
 
 @asynccontextmanager
-async def _stored(files: RunFiles, job: Job, in_thread: InThread) -> AsyncGenerator[GrowingWaveform]:
+async def _stored(
+    files: RunFiles, job: Job, copies: Copies, in_thread: InThread
+) -> AsyncGenerator[GrowingWaveform]:
     layout = job.layout
     if layout is None:
         raise ArtifactNotFoundError(f"job {job.job_id} has no waveforms; submit the track again")
     opening = asyncio.ensure_future(in_thread(StoredPeaks, files, layout))
     try:
-        peaks = await asyncio.shield(opening)
+        try:
+            peaks: PeakSource = await asyncio.shield(opening)
+        except ArtifactNotFoundError:
+            if not has_waveforms(copies, job):
+                raise
+            peaks = await read_copied_peaks(copies, job, layout, in_thread)
         everything = RangeSet([(0, layout.total_frames)])
         yield GrowingWaveform(
             job.job_id,

@@ -23,7 +23,7 @@ from mismo_grpc.errors import ArtifactNotFoundError, InternalError, InvalidField
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Artifact, Job
 from mismo_grpc.results.documents import ANNOTATION, render_document
-from mismo_grpc.results.stored_zip import BytesSpan, FileSpan, Span, ZipEntry, ZipPlan
+from mismo_grpc.results.stored_zip import BlobSpan, BytesSpan, FileSpan, Span, ZipEntry, ZipPlan
 from mismo_grpc.results.waveforms import WAVEFORM_PREFIX, WAVEFORM_TYPES, waveform_names
 from mismo_grpc.storage.disk import disk_errors, synced_file
 from mismo_grpc.storage.run_files import RunFiles
@@ -121,8 +121,13 @@ def read_stems_json(files: RunFiles) -> dict[str, Any]:
 
 def read_stem_files(files: RunFiles) -> list[StemFile]:
     """The stems that stems.json names; raises ArtifactNotFoundError if it is missing or unreadable."""
+    return stem_files_of(read_stems_json(files))
+
+
+def stem_files_of(document: Mapping[str, Any]) -> list[StemFile]:
+    """The stems that the content of stems.json names; raises ArtifactNotFoundError if it is damaged."""
     try:
-        return [StemFile(**stem) for stem in read_stems_json(files)["stems"]]
+        return [StemFile(**stem) for stem in document["stems"]]
     except (KeyError, TypeError) as error:
         raise _gone(STEMS_JSON) from error
 
@@ -165,6 +170,15 @@ def _total_bytes(spans: Sequence[Span]) -> int:
     return spans[-1].start + spans[-1].size if spans else 0
 
 
+def is_whole(span: FileSpan) -> bool:
+    """Whether the file of a span is there with its size; blocks."""
+    try:
+        os.close(_open_span(span))
+    except (ArtifactNotFoundError, InternalError):
+        return False
+    return True
+
+
 def _open_span(span: FileSpan) -> int:
     try:
         descriptor = os.open(span.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -202,37 +216,60 @@ class ArtifactReader:
         self._open: tuple[FileSpan, int] | None = None
         self._closed = False
 
+    def is_whole(self) -> bool:
+        """Whether all its files are there with their sizes; blocks."""
+        return all(is_whole(span) for span in self._spans if isinstance(span, FileSpan))
+
     async def read(self, offset: int, count: int) -> bytes:
         """At most `count` bytes (and 4 MiB) from `offset` on; fewer at the end only, none at the very end.
 
         Raises InvalidFieldError if the offset lies outside the artifact, ArtifactNotFoundError if a file of
-        it is gone, InternalError if one has changed.
+        it is gone, InternalError if one has changed, BlobError if a part is in the blob container and cannot be read.
         """
-        return await self._in_thread(self.read_now, offset, count)
+        if not any(isinstance(span, BlobSpan) for span in self._spans):
+            return await self._in_thread(self.read_now, offset, count)
+        self._check(offset)
+        end = min(offset + max(0, min(count, MAX_READ_BYTES)), self.total_bytes)
+        blocks: list[bytes] = []
+        while offset < end:
+            span = self._span_at(offset)
+            most = min(end, span.start + span.size) - offset
+            if isinstance(span, BlobSpan):
+                blocks.append(await span.blob.read(offset - span.start, most))
+            else:
+                blocks.append(await self._in_thread(self.read_now, offset, most))
+            offset += len(blocks[-1])
+        return b"".join(blocks)
 
     def read_now(self, offset: int, count: int) -> bytes:
-        """The same as `read`, in the calling thread; blocks."""
-        if not 0 <= offset <= self.total_bytes:
-            raise InvalidFieldError(
-                f"offset must be 0 to {self.total_bytes}, the size of the artifact in bytes", field="offset"
-            )
+        """The same as `read`, in the calling thread; blocks. For bytes that are not in the blob container."""
+        self._check(offset)
         end = min(offset + max(0, min(count, MAX_READ_BYTES)), self.total_bytes)
         blocks: list[bytes] = []
         with self._lock:
             if self._closed:
                 raise InternalError("an artifact was read after it was closed")
             while offset < end:
-                block = self._read_span(
-                    self._spans[bisect.bisect_right(self._starts, offset) - 1], offset, end
-                )
+                block = self._read_span(self._span_at(offset), offset, end)
                 blocks.append(block)
                 offset += len(block)
         return b"".join(blocks)
+
+    def _check(self, offset: int) -> None:
+        if not 0 <= offset <= self.total_bytes:
+            raise InvalidFieldError(
+                f"offset must be 0 to {self.total_bytes}, the size of the artifact in bytes", field="offset"
+            )
+
+    def _span_at(self, offset: int) -> Span:
+        return self._spans[bisect.bisect_right(self._starts, offset) - 1]
 
     def _read_span(self, span: Span, offset: int, end: int) -> bytes:
         begin, count = offset - span.start, min(end, span.start + span.size) - offset
         if isinstance(span, BytesSpan):
             return span.data[begin : begin + count]
+        if isinstance(span, BlobSpan):
+            raise InternalError("a blob was read in a thread")
         if self._open is None or self._open[0] != span:
             self._release()
             self._open = (span, _open_span(span))
@@ -258,6 +295,9 @@ class ArtifactReader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for span in self._spans:
+            if isinstance(span, BlobSpan):
+                span.blob.close()
         await asyncio.shield(self._in_thread(self.close))
 
 

@@ -15,31 +15,36 @@ STATE_FOLDER = ".mismo"
 TRASH_FOLDER = "trash"
 
 
-def jobs_to_remove(
+def expired_jobs(ended: Sequence[EndedResult], now: float, in_use: Collection[str] = ()) -> list[str]:
+    """The ids of the jobs that have expired, the earliest first; a job in use is kept."""
+    expired = [job for job in ended if job.expires_at is not None and job.expires_at <= now]
+    return [job.job_id for job in sorted(expired, key=_expiry) if job.job_id not in in_use]
+
+
+def jobs_over_budget(
     ended: Sequence[EndedResult], now: float, budget_bytes: int, in_use: Collection[str] = ()
 ) -> list[str]:
-    """The ids of the jobs to remove now: the expired ones, then, over the budget, those that ended first.
+    """The ids of the jobs whose files make room, those that ended first; the expired ones are removed anyway.
 
-    A job in use is never removed, but counts towards the budget (0: no limit). The budget never removes the newest
+    A job in use keeps its files, but counts towards the budget (0: no limit). The budget never takes the newest
     result, because its client has hardly had time to download it, nor jobs without files, which would free no space.
     """
-    expired = [job for job in ended if job.expires_at is not None and job.expires_at <= now]
-    gone = {job.job_id for job in expired if job.job_id not in in_use}
-    removed = [job.job_id for job in sorted(expired, key=_expiry) if job.job_id in gone]
     if budget_bytes <= 0:
-        return removed
+        return []
+    gone = set(expired_jobs(ended, now, in_use))
     kept = sorted(
         (job for job in ended if job.result_bytes and job.job_id not in gone),
         key=lambda job: (job.ended_at or 0.0, job.job_id),
     )
     used = sum(job.result_bytes for job in kept)
+    taken: list[str] = []
     for job in kept[:-1]:
         if used <= budget_bytes:
             break
         if job.job_id not in in_use:
-            removed.append(job.job_id)
+            taken.append(job.job_id)
             used -= job.result_bytes
-    return removed
+    return taken
 
 
 def _expiry(job: EndedResult) -> tuple[float, str]:

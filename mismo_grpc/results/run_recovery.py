@@ -6,7 +6,7 @@ The job store decides: a power cut may have lost any change of a link, and may h
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,13 +33,17 @@ class Recovered:
     removed: int = 0
 
 
-def recover_runs(runs: Runs, standing: Sequence[RunStanding]) -> Recovered:
+def recover_runs(
+    runs: Runs, standing: Sequence[RunStanding], is_copied: Callable[[str], bool] = lambda _: False
+) -> Recovered:
     """Makes folders and links match the stored jobs, before anything uses them. Blocks; raises OSError.
+
+    `is_copied` says whether a job's results are in the blob container, so that they are not lost without its files.
 
     Discarded folders are moved to the trash and removed later. Folders and links of other programs are not changed.
     """
     moved = _move_older_folders(runs, standing)
-    linked = _mend_links(runs, {each.job_id: each for each in standing})
+    linked = _mend_links(runs, {each.job_id: each for each in standing}, is_copied)
     return Recovered(moved, linked, _throw_away(runs, standing))
 
 
@@ -64,7 +68,7 @@ def _move_older_folders(runs: Runs, standing: Sequence[RunStanding]) -> int:
     return moved
 
 
-def _mend_links(runs: Runs, jobs: dict[str, RunStanding]) -> int:
+def _mend_links(runs: Runs, jobs: dict[str, RunStanding], is_copied: Callable[[str], bool]) -> int:
     mended = 0
     for entry in list(os.scandir(runs.jobs_dir)):
         if not entry.is_symlink() or entry.name == STATE_FOLDER or runs.linked(entry.name) is None:
@@ -82,6 +86,8 @@ def _mend_links(runs: Runs, jobs: dict[str, RunStanding]) -> int:
         if not runs.files(job.run_id).stems_json.is_file():
             # A job without stems has no files.
             if runs.files(job.run_id).folder.is_dir():
+                continue
+            if is_copied(job.job_id):
                 continue
             log.error("the files of a finished job are gone", job_id=job.job_id, run_id=job.run_id)
             continue

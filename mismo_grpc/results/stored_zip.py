@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from mismo_grpc.errors import InternalError
 
@@ -44,6 +45,27 @@ class FileSpan:
     path: Path
 
 
+class BlobBytes(Protocol):
+    """The bytes of a result in the blob container."""
+
+    async def read(self, offset: int, count: int, /) -> bytes:
+        """`count` bytes from `offset` on; raises MismoError."""
+        ...
+
+    def close(self) -> None:
+        """Ends the reading."""
+        ...
+
+
+@dataclass(frozen=True)
+class BlobSpan:
+    """The bytes of a whole blob, which takes the place of a file that is gone."""
+
+    start: int
+    size: int
+    blob: BlobBytes
+
+
 @dataclass(frozen=True)
 class BytesSpan:
     """Bytes that the plan contains itself, such as headers."""
@@ -57,7 +79,7 @@ class BytesSpan:
         return len(self.data)
 
 
-Span = FileSpan | BytesSpan
+Span = FileSpan | BlobSpan | BytesSpan
 
 
 @dataclass(frozen=True)

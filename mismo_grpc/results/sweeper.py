@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import structlog
 
 from mismo_grpc.completion import run_to_completion
-from mismo_grpc.errors import MismoError
+from mismo_grpc.errors import BlobError, MismoError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import JobState
 from mismo_grpc.jobs.repository import JobRepository
 from mismo_grpc.jobs.store.change_records import REMOVED_JOBS_KEPT, REMOVED_JOBS_KEPT_SECONDS
 from mismo_grpc.jobs.store.port import EndedResult
-from mismo_grpc.results.retention import empty_trash, jobs_to_remove, remove_tree
+from mismo_grpc.results.copies import Copies
+from mismo_grpc.results.retention import empty_trash, expired_jobs, jobs_over_budget, remove_tree
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.storage.disk import folder_bytes
 
@@ -39,7 +41,9 @@ class Sweeper:
         sweep_uploads: Callable[[float], Awaitable[object]],
         budget_bytes: int,
         in_thread: InThread = asyncio.to_thread,
+        copies: Copies | None = None,
     ) -> None:
+        self._copies = copies or Copies(None)
         self._repository = repository
         self._runs = runs
         self._sweep_uploads = sweep_uploads
@@ -82,7 +86,10 @@ class Sweeper:
                     remove_tree(path)
 
     async def sweep(self) -> list[str]:
-        """Removes what is due now; returns the ids of the removed jobs."""
+        """Removes what is due now; returns the ids of the removed jobs.
+
+        Over the budget a job whose results are all in the blob container loses only its files here.
+        """
         repository, now = self._repository, self._repository.now()
         ended = await self._with_sizes(await repository.read(repository.store.ended_results))
         self.used_bytes = sum(each.result_bytes for each in ended)
@@ -91,9 +98,14 @@ class Sweeper:
         # A job is kept until its callbacks are delivered or have failed.
         untold = await repository.read(repository.store.jobs_with_pending_callbacks)
         in_use = {each.job_id for each in ended if each.run_id in held} | untold
-        due = jobs_to_remove(ended, now, self._budget, in_use)
         runs = {each.job_id: each.run_id for each in ended}
-        removed = [job_id for job_id in due if await run_to_completion(self._remove(job_id, runs[job_id]))]
+        removed: list[str] = []
+        for job_id in expired_jobs(ended, now, in_use):
+            if await run_to_completion(self._remove(job_id, runs[job_id])):
+                removed.append(job_id)
+        removed += await self._make_room(
+            [(job_id, runs[job_id]) for job_id in jobs_over_budget(ended, now, self._budget, in_use)]
+        )
         if repository.spare is not None:
             await self._in_thread(repository.spare.refill)
         await self._sweep_uploads(now)
@@ -102,6 +114,38 @@ class Sweeper:
             repository.store.forget_removed, now - REMOVED_JOBS_KEPT_SECONDS, REMOVED_JOBS_KEPT
         )
         return removed
+
+    async def _make_room(self, over: Sequence[tuple[str, str]]) -> list[str]:
+        """Removes the files of those jobs that have copies, and the other jobs, given by job_id and run_id.
+
+        Returns the ids of the removed jobs. If the container cannot be asked the rest must wait for the next sweep:
+        their files may be all that is left of the results.
+        """
+        removed: list[str] = []
+        for job_id, run_id in over:
+            job = await self._repository.read(self._repository.store.get, job_id)
+            if job is None or job.run_id != run_id:
+                continue
+            try:
+                copied = await self._copies.are_complete(job)
+            except BlobError as error:
+                log.warning("no room is made: copies cannot be checked", job_id=job_id, reason=error.message)
+                break
+            if copied:
+                await run_to_completion(self._remove_files(job_id, run_id))
+            elif await run_to_completion(self._remove(job_id, run_id)):
+                removed.append(job_id)
+        return removed
+
+    async def _remove_files(self, job_id: str, run_id: str) -> None:
+        repository = self._repository
+        async with repository.job_files_lock:
+            current = await repository.read(repository.store.get, job_id)
+            if current is None or current.run_id != run_id or run_id in self._runs.held_runs:
+                return
+            await self._runs.forget(job_id, run_id)
+            self._measured.pop(run_id, None)
+        log.info("the local files of a result were removed; it is in the blob container", job_id=job_id)
 
     async def _remove(self, job_id: str, run_id: str) -> bool:
         repository = self._repository
@@ -127,9 +171,17 @@ class Sweeper:
         ]
         if unknown:
             self._measured |= await self._in_thread(self._measure, unknown)
+        folders = await self._in_thread(self._folders)
         return [
-            replace(each, result_bytes=self._measured.get(each.run_id, each.result_bytes)) for each in ended
+            replace(each, result_bytes=self._measured.get(each.run_id, each.result_bytes))
+            if each.run_id in folders or each.run_id in self._measured
+            else replace(each, result_bytes=0)
+            for each in ended
         ]
+
+    def _folders(self) -> frozenset[str]:
+        """The runs that have files; those of others were removed because they are in the blob container, or by hand."""
+        return frozenset(os.listdir(self._runs.root))
 
     def _measure(self, ended: list[EndedResult]) -> dict[str, int]:
         return {

@@ -144,7 +144,7 @@ class TransferService(TransferServiceServicer):
     ) -> AsyncGenerator[pb.GetArtifactResponse, None]:
         if request.offset < 0:
             raise InvalidFieldError("offset must not be negative", field="offset")
-        opening = self._jobs.open_artifact(request.job_id, request.name, request.expected_run_id)
+        opening = self._jobs.artifacts.open(request.job_id, request.name, request.expected_run_id)
         async with opening as artifact:
             offset = request.offset
             data = await artifact.read(offset, ARTIFACT_CHUNK_BYTES)

@@ -1,18 +1,27 @@
-"""Keeps stem files open while they are used; the engine and all readers of a run share them."""
+"""Keeps stem files open while they are used; the engine and all readers of a run share them.
+
+The stems of a finished run whose files are gone can be opened elsewhere, in the blob container.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from mismo_grpc.executors import InThread
 from mismo_grpc.separation.stems import StemLayout, StemSet
 from mismo_grpc.storage.run_files import RunFiles
+from mismo_grpc.streaming.stem_blobs import StemBlobs
+
+StemFiles = StemSet | StemBlobs
+Elsewhere = Callable[[StemLayout], Awaitable[StemBlobs]]
+"""Opens the stems of a run whose files are gone; raises MismoError."""
 
 
 @dataclass(eq=False)
 class _Entry:
-    opening: asyncio.Future[StemSet]
+    opening: asyncio.Future[StemFiles]
     users: int = 0
 
 
@@ -26,7 +35,7 @@ class StemLease:
         self._entry: _Entry | None = entry
 
     @property
-    def stems(self) -> StemSet:
+    def stems(self) -> StemFiles:
         """The open stem set; not to be used after `release`."""
         assert self._entry is not None
         return self._entry.opening.result()
@@ -56,22 +65,24 @@ class StemFileCache:
 
         Readers of an earlier set of the run (of a job that was stopped and resumed) keep that set.
         """
-        opened: asyncio.Future[StemSet] = asyncio.get_running_loop().create_future()
+        opened: asyncio.Future[StemFiles] = asyncio.get_running_loop().create_future()
         opened.set_result(stems)
         self._sets[run_id] = _Entry(opened)
         return StemLease(self, run_id, self._sets[run_id])
 
-    async def acquire(self, files: RunFiles, layout: StemLayout | None) -> StemLease:
+    async def acquire(
+        self, files: RunFiles, layout: StemLayout | None, elsewhere: Elsewhere | None = None
+    ) -> StemLease:
         """Returns a lease of a run's stem set, and opens its files if they are not open; `release` the lease when done.
 
-        `layout` is None while it is unknown: then the set must be open already. Raises FileNotFoundError if the files
-        are missing or too short, or if they are not open and the layout is unknown.
+        `layout` is None while it is unknown: then the set must be open already. Files that are missing or too short
+        are opened `elsewhere`; without it, or if they are not open and the layout is unknown, raises FileNotFoundError.
         """
         entry = self._sets.get(files.run_id)
         if entry is None:
             if layout is None:
                 raise FileNotFoundError(f"the stems of run {files.run_id} are not open")
-            opening = asyncio.ensure_future(self._in_thread(StemSet, files.stems, layout))
+            opening = asyncio.ensure_future(self._opened(files, layout, elsewhere))
             entry = self._sets[files.run_id] = _Entry(opening)
         lease = StemLease(self, files.run_id, entry)
         try:
@@ -80,6 +91,14 @@ class StemFileCache:
             lease.release()
             raise
         return lease
+
+    async def _opened(self, files: RunFiles, layout: StemLayout, elsewhere: Elsewhere | None) -> StemFiles:
+        try:
+            return await self._in_thread(StemSet, files.stems, layout)
+        except FileNotFoundError:
+            if elsewhere is None:
+                raise
+            return await elsewhere(layout)
 
     def drop(self, run_id: str, entry: _Entry) -> None:
         """Removes one user; called by the lease."""
@@ -99,6 +118,6 @@ class StemFileCache:
         return len(self._sets)
 
 
-def _close(opening: asyncio.Future[StemSet]) -> None:
+def _close(opening: asyncio.Future[StemFiles]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()

@@ -94,6 +94,8 @@ class StemInterleaver:
     async def _drop_reading(self) -> None:
         """Abandons a running read, so that nobody waits for it; at most one abandoned read is left running."""
         if self._reading is not None:
+            if self._source.reads_end_at_once:
+                self._reading[1].cancel()
             self._dropped.append(self._reading[1])
             self._reading = None
         await self._end_dropped(1)

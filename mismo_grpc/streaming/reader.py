@@ -11,8 +11,10 @@ from typing import Protocol, TypeVar
 from mismo_grpc.broadcast import Broadcast
 from mismo_grpc.errors import MismoError, StreamInterruptedError
 from mismo_grpc.executors import InThread
-from mismo_grpc.separation.stems import StemLayout, StemSet
+from mismo_grpc.separation.stems import StemLayout
+from mismo_grpc.streaming.file_cache import StemFiles
 from mismo_grpc.streaming.messages import NotReadyReason
+from mismo_grpc.streaming.stem_blobs import StemBlobs
 
 T = TypeVar("T")
 
@@ -57,7 +59,7 @@ class StemReader:
     def __init__(
         self,
         run: SourceRun,
-        stems: StemSet,
+        stems: StemFiles,
         changed: Broadcast,
         ended: Callable[[], bool],
         ended_without: Callable[[], MismoError],
@@ -87,7 +89,7 @@ class StemReader:
     def of_finished(
         cls,
         run: SourceRun,
-        stems: StemSet,
+        stems: StemFiles,
         sha256s: Sequence[str],
         ended_without: Callable[[], MismoError],
         in_thread: InThread = asyncio.to_thread,
@@ -99,6 +101,11 @@ class StemReader:
     def layout(self) -> StemLayout:
         """Names, sample rate, channels, length and encoding of the stem files."""
         return self._stems.layout
+
+    @property
+    def reads_end_at_once(self) -> bool:
+        """Whether a cancelled `read` uses the stems no more; else its thread must be waited for."""
+        return isinstance(self._stems, StemBlobs)
 
     def ready_end(self, start_frame: int) -> int:
         """The end of the final frames from `start_frame` on; `start_frame` if it is not final."""
@@ -155,11 +162,16 @@ class StemReader:
     ) -> T:
         """Reads ready frames of several stems as stored, one buffer for each, and returns `prepare` of the buffers.
 
-        Both run in a thread. Raises OSError.
+        Both run in a thread, but no thread waits for the blob container. Raises OSError; ArtifactNotFoundError and
+        BlobError if the stems are in the container.
         """
+        stems = self._stems
+        if isinstance(stems, StemBlobs):
+            fetched = await stems.fetch(stem_indexes, start_frame, frame_count)
+            return await self._in_thread(prepare, fetched)
 
         def read_all() -> T:
-            return prepare([self._stems.read(index, start_frame, frame_count) for index in stem_indexes])
+            return prepare([stems.read(index, start_frame, frame_count) for index in stem_indexes])
 
         return await self._in_thread(read_all)
 

@@ -145,17 +145,14 @@ class ObjectBlobStore(BlobStore):
         await self._require_folder()
         return await self._put(path, key, data, sha256_of(data).hexdigest(), content_type)
 
-    def read_now(self, path: str, start: int, count: int, version: str = "") -> bytes:
+    async def read(self, path: str, start: int, count: int, version: str = "") -> bytes:
         """See BlobStore."""
         key = self._key(path)
         if count <= 0:
             return b""
-        try:
-            found = obstore.get(self._client, key, options=_options((start, start + count), version))
-            return bytes(found.bytes())
-        except _CLIENT_ERRORS as error:
-            failure = error
-        raise blob_error(failure, self.uri, path, key)
+        asked = obstore.get_async(self._client, key, options=_options((start, start + count), version))
+        found = await self._done(path, key, asked)
+        return bytes(await self._done(path, key, found.bytes_async()))
 
     async def list(self, prefix: str = "") -> list[BlobInfo]:
         """See BlobStore."""

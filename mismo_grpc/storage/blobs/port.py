@@ -92,8 +92,8 @@ class BlobStore(ABC):
         """Stores some bytes, few enough for one request, as a blob. Raises DiskFullError if the container is a disk."""
 
     @abstractmethod
-    def read_now(self, path: str, start: int, count: int, version: str = "") -> bytes:
-        """Returns `count` bytes from byte `start` on, fewer at the blob's end; blocks, for threads.
+    async def read(self, path: str, start: int, count: int, version: str = "") -> bytes:
+        """Returns `count` bytes from byte `start` on, fewer at the blob's end; few enough for one request.
 
         `version` is the version to read, "": any. Raises BlobNotFoundError, BlobChangedError if the blob is another
         version or ends at or before `start`.

@@ -49,12 +49,12 @@ def unzipped(archive: bytes) -> dict[str, bytes]:
 
 async def test_an_archive_that_is_read_during_a_re_run_is_of_one_run(server: Server, music: Path) -> None:
     before = await finished(server, write_track(music / "a.wav", 0.6, seed=1), "job")
-    async with server.app.jobs.open_artifact("job", "stems.zip") as reader:
+    async with server.app.jobs.artifacts.open("job", "stems.zip") as reader:
         begun = await reader.read(0, 1000)
         after = await finished(server, write_track(music / "b.wav", 0.6, seed=2), "job")
         assert after != before
         assert unzipped(await rest_of(reader, begun)) == before
-    async with server.app.jobs.open_artifact("job", "stems.zip") as reader:
+    async with server.app.jobs.artifacts.open("job", "stems.zip") as reader:
         assert unzipped(await rest_of(reader, b"")) == after
     await until(lambda: len(run_folders(server)) == 1)
 

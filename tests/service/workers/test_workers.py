@@ -54,14 +54,14 @@ async def test_the_documented_calls_from_upload_to_generated_stems(
     assert told["analysis"]["sections"][0]["start"] == 0.0
     assert told["analysis"]["chords"]
     assert told["jams_uri"] == audio_files.url("test-123/analysis/annotation.jams")
-    annotation = json.loads(store.read_now("test-123/analysis/annotation.jams", 0, 1 << 20))
+    annotation = json.loads(await store.read("test-123/analysis/annotation.jams", 0, 1 << 20))
     namespaces = {each["namespace"] for each in annotation["annotations"]}
     assert {"tempo", "key_mode", "beat", "segment_open", "chord"} <= namespaces
     assert {stem["stem_type"] for stem in told["stems"]} == set(STEMS)
     for stem in told["stems"]:
         path = f"test-123/stems/{stem['stem_type']}.wav"
         assert stem["blob_uri"] == audio_files.url(path)
-        await is_the_stem(store.read_now(path, 0, 1 << 24), stem, 16.0)
+        await is_the_stem(await store.read(path, 0, 1 << 24), stem, 16.0)
     # A client may take every blob of the folder for a stem.
     assert [name for name in await audio_files.names() if "/stems/" in name] == [
         f"test-123/stems/{stem}.wav" for stem in STEMS
@@ -83,7 +83,7 @@ async def test_the_documented_calls_from_upload_to_generated_stems(
     for stem in told["stems"]:
         path = f"test-123/generated/gen-123/{stem['stem_type']}.wav"
         assert stem["blob_uri"] == audio_files.url(path)
-        await is_the_stem(store.read_now(path, 0, 1 << 24), stem, 10.0)
+        await is_the_stem(await store.read(path, 0, 1 << 24), stem, 10.0)
 
 
 async def is_the_stem(content: bytes, told: dict[str, Any], seconds: float) -> None:

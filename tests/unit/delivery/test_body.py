@@ -15,7 +15,8 @@ from typing import cast
 
 import pytest
 
-from mismo_grpc.delivery.body import READ_BYTES, Bodies, Body, timestamp
+from mismo_grpc.delivery.body import Bodies, timestamp
+from mismo_grpc.delivery.json_body import READ_BYTES, Body
 from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.jobs.job import DeliveryMode, Job, JobFailure, JobState
 from mismo_grpc.results.runs import Runs

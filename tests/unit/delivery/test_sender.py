@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from mismo_grpc.delivery.attempts import Outcome, Verdict
-from mismo_grpc.delivery.body import Bodies, Body
+from mismo_grpc.delivery.body import Bodies
 from mismo_grpc.delivery.guard import UrlGuard
+from mismo_grpc.delivery.json_body import Body
 from mismo_grpc.delivery.resolver import Resolver
 from mismo_grpc.delivery.sender import Sender
 from mismo_grpc.jobs.callbacks import CallbackRow

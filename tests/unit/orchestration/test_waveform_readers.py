@@ -27,6 +27,7 @@ from mismo_grpc.jobs.job import (
 from mismo_grpc.jobs.repository import ActiveJob
 from mismo_grpc.orchestration import waveform_readers
 from mismo_grpc.orchestration.waveform_readers import WaveformReaders
+from mismo_grpc.results.copies import Copies
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.stems import StemLayout
 from mismo_grpc.streaming.file_cache import StemFileCache
@@ -68,7 +69,7 @@ def store_waveform(place: Place) -> None:
 
 
 def readers(place: Place) -> WaveformReaders:
-    return WaveformReaders(place.repository, place.runs, StemFileCache(), asyncio.to_thread)
+    return WaveformReaders(place.repository, place.runs, StemFileCache(), Copies(None), asyncio.to_thread)
 
 
 async def read(place: Place, active: ActiveJob, *, wait: bool = False) -> list[list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,24 @@ from hypothesis import strategies as st
 from mismo_grpc.errors import StoreError
 from mismo_grpc.jobs.job import JobState
 from mismo_grpc.jobs.store.port import EndedResult
-from mismo_grpc.results.retention import empty_trash, jobs_to_remove, move_to_trash, remove_tree, trash_of
+from mismo_grpc.results.retention import (
+    empty_trash,
+    expired_jobs,
+    jobs_over_budget,
+    move_to_trash,
+    remove_tree,
+    trash_of,
+)
 
 
 def job(job_id: str, ended_at: float, size: int = 10, expires_at: float | None = 1000.0) -> EndedResult:
     return EndedResult(job_id, f"run of {job_id}", JobState.SUCCEEDED, ended_at, expires_at, size)
+
+
+def jobs_to_remove(
+    ended: Sequence[EndedResult], now: float, budget: int, in_use: Collection[str] = ()
+) -> list[str]:
+    return [*expired_jobs(ended, now, in_use), *jobs_over_budget(ended, now, budget, in_use)]
 
 
 def test_expired_results_go_longest_expired_first() -> None:

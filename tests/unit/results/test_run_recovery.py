@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from mismo_grpc.errors import StoreError
 from mismo_grpc.jobs.job import JobState
@@ -169,3 +170,14 @@ def test_a_dead_letter_leaves_the_link_to_an_earlier_result(runs: Runs) -> None:
     recover_runs(runs, [RunStanding("a", TWO, JobState.FAILED, True)])
     assert runs.linked("a") == ONE
     assert names(runs.root) == {ONE, TWO}
+
+
+def test_a_job_whose_files_are_only_in_the_container_is_no_loss(runs: Runs, tmp_path: Path) -> None:
+    runs.link("copied", ONE)
+    with capture_logs() as logs:
+        recovered = recover_runs(
+            runs, [standing("copied", ONE), standing("lost", TWO)], lambda job_id: job_id == "copied"
+        )
+    assert [log["job_id"] for log in logs] == ["lost"]
+    assert recovered == Recovered(linked=1)
+    assert names(tmp_path) == {".mismo"}, "a link without a target is removed"

@@ -36,6 +36,7 @@ async def test_readers_share_one_set_and_the_last_one_closes_it(tmp_path: Path) 
     assert open_files(tmp_path) == 2
     first.release()
     first.release()
+    assert isinstance(second.stems, StemSet)
     assert second.stems.read(0, 0, 10) == bytes(40)
     second.release()
     assert (cache.open_sets, open_files(tmp_path)) == (0, 0)
@@ -50,6 +51,7 @@ async def test_a_reader_that_gives_up_while_the_files_open_leaves_nothing_open(t
         await reader
     lease = await cache.acquire(files, LAYOUT)
     stems = lease.stems
+    assert isinstance(stems, StemSet)
     lease.release()
     assert cache.open_sets == 0
     with pytest.raises(IndexError):
@@ -75,6 +77,7 @@ async def test_a_run_that_goes_on_in_new_files_leaves_its_readers_theirs(tmp_pat
     newcomer = await cache.acquire(files, LAYOUT)
     assert newcomer.stems is again.stems is not reader.stems
     reader.release()
+    assert isinstance(again.stems, StemSet)
     assert again.stems.read(0, 0, 10) == bytes(40)
     again.release()
     newcomer.release()

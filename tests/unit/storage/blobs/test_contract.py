@@ -63,7 +63,7 @@ async def test_bytes_are_written_whole_and_replaced_whole(place):
     second = await store.write("analysis/key.json", b'{"key": "C#"}', content_type="application/json")
     assert first.sha256 == hashlib.sha256(b'{"key": "A"}').hexdigest()
     assert first.version != second.version
-    assert await asyncio.to_thread(store.read_now, "analysis/key.json", 0, 99) == b'{"key": "C#"}'
+    assert await store.read("analysis/key.json", 0, 99) == b'{"key": "C#"}'
 
 
 @pytest.mark.parametrize("total_bytes", [SMALL, LARGE])
@@ -87,13 +87,13 @@ async def test_a_file_that_cannot_be_read_is_an_error_that_names_it(place, tmp_p
 async def test_ranges_are_read_and_pinned_to_a_version(place):
     store = place.store()
     old = await store.write("a.bin", bytes(range(100)))
-    assert await asyncio.to_thread(store.read_now, "a.bin", 10, 5, old.version) == bytes(range(10, 15))
-    assert await asyncio.to_thread(store.read_now, "a.bin", 95, 50) == bytes(range(95, 100))
+    assert await store.read("a.bin", 10, 5, old.version) == bytes(range(10, 15))
+    assert await store.read("a.bin", 95, 50) == bytes(range(95, 100))
     with pytest.raises(BlobChangedError):
-        await asyncio.to_thread(store.read_now, "a.bin", 100, 1)
+        await store.read("a.bin", 100, 1)
     await store.write("a.bin", b"other")
     with pytest.raises(BlobChangedError, match=r"a\.bin.*replaced"):
-        await asyncio.to_thread(store.read_now, "a.bin", 0, 5, old.version)
+        await store.read("a.bin", 0, 5, old.version)
 
 
 async def test_another_version_than_the_one_asked_for_is_not_downloaded(place, tmp_path):
@@ -111,7 +111,7 @@ async def test_a_missing_blob_is_named_with_its_container(place, tmp_path):
     for call in (
         store.head("not/there"),
         store.download("not/there", tmp_path / "target"),
-        asyncio.to_thread(store.read_now, "not/there", 0, 1),
+        store.read("not/there", 0, 1),
     ):
         with pytest.raises(BlobNotFoundError) as caught:
             await call
@@ -163,7 +163,7 @@ async def test_prefixes_are_separate(place):
 async def test_any_printable_name_works_and_its_uris_lead_back_to_it(place, path):
     store = place.store()
     await store.write(path, path.encode())
-    assert await asyncio.to_thread(store.read_now, path, 0, 99) == path.encode()
+    assert await store.read(path, 0, 99) == path.encode()
     assert [info.path for info in await store.list()] == [path]
     sources = BlobSources([store])
     assert sources.locate(store.uri_of(path)) == (store, path)
@@ -178,7 +178,7 @@ async def test_a_path_that_could_be_taken_for_another_is_refused(place, path):
     with pytest.raises(InvalidFieldError, match="blob path"):
         await store.write(path, b"1")
     with pytest.raises(InvalidFieldError):
-        store.read_now(path, 0, 1)
+        await store.read(path, 0, 1)
     assert await store.list() == []
 
 

@@ -68,7 +68,7 @@ async def test_a_service_that_is_down_is_an_error_within_seconds_and_works_once_
         store.download("a.wav", tmp_path / "target"),
         store.upload(track.path, "b.wav", sha256=track.sha256),
         store.write("c.json", b"{}"),
-        asyncio.to_thread(store.read_now, "a.wav", 0, 10),
+        store.read("a.wav", 0, 10),
     ):
         async with asyncio.timeout(30):
             with pytest.raises(
@@ -85,7 +85,7 @@ async def test_a_short_failure_of_the_network_is_tried_again_by_the_client(remot
     store = remote.store(address=proxy.address)
     await remote.store().write("a", b"1")
     proxy.refusals = 2
-    assert await asyncio.to_thread(store.read_now, "a", 0, 1) == b"1"
+    assert await store.read("a", 0, 1) == b"1"
     assert proxy.refusals == 0
 
 
@@ -97,12 +97,12 @@ async def test_a_service_that_does_not_respond_is_an_error_after_the_timeout(rem
         store.head("a.wav"),
         store.download("a.wav", tmp_path / "target"),
         store.write("b", b"1"),
-        asyncio.to_thread(store.read_now, "a.wav", 0, 1),
+        store.read("a.wav", 0, 1),
     ):
         with pytest.raises(BlobStoreUnavailableError, match="timeout"):
             await call
     proxy.flowing.set()
-    assert await asyncio.to_thread(store.read_now, "a.wav", 0, 1) == b"1"
+    assert await store.read("a.wav", 0, 1) == b"1"
 
 
 async def test_a_slow_network_is_waited_for(remote, proxy, track_of, tmp_path):
@@ -142,7 +142,7 @@ async def test_other_bytes_of_the_same_size_are_sent(place, track_of):
     store, one, other = place.store(), track_of(LARGE), track_of(LARGE)
     await store.upload(one.path, "a.wav", sha256=one.sha256)
     await store.upload(other.path, "a.wav", sha256=other.sha256)
-    assert await asyncio.to_thread(store.read_now, "a.wav", 0, LARGE) == other.data
+    assert await store.read("a.wav", 0, LARGE) == other.data
 
 
 async def test_a_blob_that_is_replaced_within_a_download_is_an_error_and_leaves_nothing(
@@ -280,7 +280,7 @@ async def test_a_server_killed_within_an_upload_leaves_no_half_blob_and_uploads_
         await store.head(track.path.name)
     await store.upload(track.path, track.path.name, sha256=track.sha256)
     assert [info.total_bytes for info in await store.list()] == [LARGE]
-    assert await asyncio.to_thread(store.read_now, track.path.name, 0, LARGE) == track.data
+    assert await store.read(track.path.name, 0, LARGE) == track.data
 
 
 async def test_a_wrong_key_is_refused_and_not_told(remote, track_of, tmp_path):
@@ -292,7 +292,7 @@ async def test_a_wrong_key_is_refused_and_not_told(remote, track_of, tmp_path):
         store.download("a.wav", tmp_path / "target"),
         store.write("b", b"1"),
         store.upload(track.path, "b", sha256=track.sha256),
-        asyncio.to_thread(store.read_now, "a.wav", 0, 1),
+        store.read("a.wav", 0, 1),
         store.list(),
     ):
         with pytest.raises(
@@ -314,7 +314,7 @@ async def test_an_expired_sas_is_refused_and_not_told(place_of):
         store = ContainerOpener(azure=account).open(f"az://{place.name}/music", "TEST")
         assert account.sas not in repr(account) + repr(store._container)
         if error is None:
-            assert await asyncio.to_thread(store.read_now, "a.wav", 0, 1) == b"1"
+            assert await store.read("a.wav", 0, 1) == b"1"
             continue
         with pytest.raises(error) as caught:
             await store.head("a.wav")
