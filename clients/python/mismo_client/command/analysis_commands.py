@@ -32,7 +32,7 @@ from mismo_client.command.options import (
 from mismo_client.command.progress import ProgressReporter
 from mismo_client.command.render import as_json, print_json
 from mismo_client.command.run import answers, fail, notes, run
-from mismo_client.command.sources import TrackSource, check_upload
+from mismo_client.command.sources import FileOrBlob, check_upload
 from mismo_client.errors import ClientError
 
 
@@ -101,7 +101,9 @@ def analyze(
     """
     check_upload(upload, track)
     if plot is not None and track.file is None:
-        raise typer.BadParameter("--plot draws the waveform of a file on this machine; download the blob first")
+        raise typer.BadParameter(
+            "--plot draws the waveform of a file on this machine; download the blob first"
+        )
     wanted = stages(stage or ())
     files = ResultFiles(plot, jams, json)
     check_targets(files)
@@ -153,7 +155,7 @@ def compare(
         mismo compare 0f3c5a second.flac --json
     """
     sources = track_or_job(outgoing), track_or_job(incoming)
-    check_upload(upload, *(source for source in sources if isinstance(source, TrackSource)))
+    check_upload(upload, *(source for source in sources if isinstance(source, FileOrBlob)))
 
     async def work(client: AsyncClient) -> tuple[CompareSide, CompareSide, TrackComparison]:
         with ProgressReporter(notes()) as reporter:

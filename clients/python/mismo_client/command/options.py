@@ -11,7 +11,7 @@ import typer
 
 from mismo.analysis.v1 import job_pb2
 from mismo.analysis.v1.stage_pb2 import Stage
-from mismo_client.command.sources import TrackSource, track_source
+from mismo_client.command.sources import FileOrBlob, track_source
 from mismo_client.stages import stage_of
 from mismo_client.timecode import parse_timecode
 
@@ -116,10 +116,9 @@ def stages(texts: Sequence[str]) -> tuple[Stage, ...]:
 
 
 Track = Annotated[
-    TrackSource,
+    FileOrBlob,
     typer.Argument(
         parser=track_source,
-        metavar="TRACK",
         show_default=False,
         help="An audio file, or a blob: az://container/song.mp3.",
     ),

@@ -11,7 +11,7 @@ from mismo.analysis.v1.job_service_pb2 import SubmitJobResponse
 from mismo.analysis.v1.stage_pb2 import STAGE_STEMS, Stage
 from mismo_client.client import AsyncClient
 from mismo_client.command.analysis.offered import offered_analyses
-from mismo_client.command.sources import TrackSource, submit_track
+from mismo_client.command.sources import FileOrBlob, submit_track
 from mismo_client.command.stem_files import FileFormat
 from mismo_client.command.stem_job import Received, Reporter, StemJob, StemTarget
 from mismo_client.submits import UploadedTrack
@@ -21,7 +21,7 @@ from mismo_client.submits import UploadedTrack
 class Separation:
     """What to separate and where to put it: `output/<track's name>/<stem>.<format>`; seconds."""
 
-    track: TrackSource
+    track: FileOrBlob
     output: Path
     model: str = ""
     stems: tuple[str, ...] = ()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-import click
 import typer
 
 from mismo.analysis.v1 import job_service_pb2
@@ -18,11 +18,10 @@ from mismo_client.submits import UploadedTrack, is_blob_uri
 
 # What a server answers to a path that only this machine has.
 UNREADABLE_PATH_REASONS = frozenset({"SOURCE_PATH_FORBIDDEN", "SOURCE_NOT_FOUND"})
-FILE = click.Path(exists=True, dir_okay=False, readable=True)
 
 
 @dataclass(frozen=True)
-class TrackSource:
+class FileOrBlob:
     """A file on this machine (a Path), or the URI of a blob (a text)."""
 
     location: Path | str
@@ -45,21 +44,36 @@ class TrackSource:
         return PurePosixPath(self.name).stem
 
 
-def track_source(text: str) -> TrackSource:
+def track_source(text: str) -> FileOrBlob:
     """Of an argument; raises BadParameter unless it is the URI of a blob or a file that can be read."""
     if not is_blob_uri(text):
-        return TrackSource(Path(str(FILE.convert(text, None, None))).absolute())
+        return FileOrBlob(_readable_file(text))
+    source = FileOrBlob(text)
     try:
-        source = TrackSource(text)
-        named = source.name not in {"", ".", ".."} and "\0" not in source.name
+        name = source.name
     except ValueError:
-        named = False
-    if not named:
+        name = ""
+    if name in {"", ".", ".."} or "\0" in name:
         raise typer.BadParameter(f"{text!r} names no blob; give one such as az://container/song.mp3")
     return source
 
 
-def check_upload(upload: bool, *tracks: TrackSource) -> None:
+def _readable_file(text: str) -> Path:
+    path = Path(text).absolute()
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{text!r} is no path: {error}") from None
+    if is_folder:
+        raise typer.BadParameter(f"{text!r} is a folder; name an audio file")
+    if not is_file:
+        raise typer.BadParameter(f"there is no file {text!r}")
+    if not os.access(path, os.R_OK):
+        raise typer.BadParameter(f"the file {text!r} must not be read by this user")
+    return path
+
+
+def check_upload(upload: bool, *tracks: FileOrBlob) -> None:
     """Raises BadParameter if a blob is to be uploaded."""
     if upload and any(track.file is None for track in tracks):
         raise typer.BadParameter("--upload sends a file; the server reads a blob itself, leave --upload out")
@@ -79,7 +93,7 @@ class UploadReporter(Protocol):
 
 async def submit_track(
     client: AsyncClient,
-    track: TrackSource,
+    track: FileOrBlob,
     upload: bool,
     reporter: UploadReporter,
     submit: Callable[[str | Path | UploadedTrack], Awaitable[job_service_pb2.SubmitJobResponse]],

@@ -78,8 +78,8 @@ def separate(
     """Separate a track into stem files.
 
     Stems are written as they are made, from the playhead on. The server must be able to read
-    the track's path; where it cannot, the track is uploaded. A blob is read by the server. Files appear under their names
-    when they are whole. Ctrl-C cancels the job.
+    the track's path; where it cannot, the track is uploaded. A blob must be in the server's container
+    or one of its other sources. Files appear under their names when they are whole. Ctrl-C cancels the job.
 
     Examples:
 
@@ -93,7 +93,7 @@ def separate(
 
         mismo separate song.wav -o stems --server studio:50051 --upload
 
-        mismo separate az://audio-files/song.mp3 -o stems --blob-prefix albums/42
+        mismo separate az://audio-files/song.mp3 --blob-prefix albums/42
 
     Exit code: 0 whole stems, 1 the server or the job failed, 2 wrong usage, 130 interrupted.
     """
