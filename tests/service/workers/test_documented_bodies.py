@@ -1,4 +1,4 @@
-"""docs/workers.md shows the bodies as they are: every example has the fields, and the kinds of values, of a real one."""
+"""Every example of docs/workers.md has the fields, and the kinds of values, of a real body."""
 
 from __future__ import annotations
 
