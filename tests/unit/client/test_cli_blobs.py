@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from pathlib import Path
 
 import grpc
 import pytest
 
 from mismo.analysis.v1 import job_pb2, stage_pb2
-from tests.unit.client.command import mismo
+from tests.unit.client.command import finish, mismo, start
 from tests.unit.client.peer import Peer
 from tests.unit.client.peer_status import rich_error
 from tests.unit.client.peer_transfer import LINK_TIME
@@ -59,6 +60,34 @@ async def test_a_refused_generation_is_one_line_and_leaves_no_folder(peer: Peer,
     peer.submit_errors.append(rich_error(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "no such stem"))
     done = await mismo(peer.target, "generate", "pony", "--out", "out", cwd=tmp_path)
     assert (done.code, done.err) == (1, "error: no such stem (INVALID_FIELD)\n")
+    assert not (tmp_path / "out").exists()
+
+
+async def test_missing_weights_of_a_generator_are_not_looked_for_among_the_models(
+    peer: Peer, tmp_path: Path
+) -> None:
+    for field, hinted in (("options.generation.generator", False), ("options.stems.model", True)):
+        message = f"{field}: its weights are not here"
+        peer.submit_errors.append(
+            rich_error(grpc.StatusCode.FAILED_PRECONDITION, "MODEL_UNAVAILABLE", message, field=field)
+        )
+        done = await mismo(peer.target, "generate", "bass", cwd=tmp_path)
+        assert done.code == 1
+        assert ("mismo models" in done.err) is hinted, done.err
+
+
+async def test_an_interrupted_generation_cancels_its_job_and_leaves_no_files(
+    peer: Peer, tmp_path: Path
+) -> None:
+    peer.finished, peer.ready_frames = False, 5_000
+    process = await start(peer.target, "generate", "bass", "-o", "out", cwd=tmp_path)
+    assert process.stderr is not None
+    assert b"job job-1" in await process.stderr.readline()
+    await peer.held_up.wait()
+    process.send_signal(signal.SIGINT)
+    done = await finish(process)
+    assert done.code == 130
+    assert peer.cancelled == ["job-1"]
     assert not (tmp_path / "out").exists()
 
 
