@@ -14,6 +14,8 @@ import {
   ListJobsRequest,
   type ListJobsResponse,
   ReplayJobRequest,
+  type SubmitJobRequest,
+  type SubmitJobResponse,
 } from "./generated/mismo/analysis/v1/job_service.js";
 import type { TrackComparison } from "./generated/mismo/analysis/v1/results.js";
 import {
@@ -26,8 +28,15 @@ import {
   WatchResourcesRequest,
   type WatchResourcesResponse,
 } from "./generated/mismo/analysis/v1/system_service.js";
-import { GetUploadRequest, type GetUploadResponse } from "./generated/mismo/analysis/v1/transfer_service.js";
 import {
+  CreateBlobLinkRequest,
+  type CreateBlobLinkResponse,
+  GetUploadRequest,
+  type GetUploadResponse,
+} from "./generated/mismo/analysis/v1/transfer_service.js";
+import {
+  type GenerateOptions,
+  generateRequest,
   jobOf,
   type JobSource,
   type JobUpdate,
@@ -53,6 +62,7 @@ import { openSource, type UploadSource } from "./transfer/upload-source.js";
 import { Upload, type UploadedTrack } from "./transfer/upload.js";
 import { readWaveform, type ReadWaveformOptions, type WaveformPixels } from "./transfer/waveform-reader.js";
 import { writeAll, type WriteOptions } from "./transfer/write-all.js";
+import { type StemRead, writeStem } from "./transfer/write-stem.js";
 import { type JobEvent, watchJob, type WatchOptions } from "./watch-job.js";
 import { type JobsEvent, watchJobs, type WatchJobsOptions } from "./watch-jobs.js";
 
@@ -64,16 +74,6 @@ export interface UploadOptions {
   onProgress?: OnBytes;
   /** Stops the upload. The server keeps the committed bytes for a while. */
   signal?: AbortSignal;
-}
-
-/** The result of `readStem`. */
-export interface StemRead {
-  readonly format: StemFormat;
-  /** The first frame written. */
-  readonly startFrame: number;
-  readonly frameCount: number;
-  /** Bytes written. */
-  readonly bytes: number;
 }
 
 /** The result of `getArtifact`. */
@@ -120,12 +120,24 @@ export class MismoClient implements Disposable {
   }
 
   /**
-   * Submits a track: a path that the server can read, or the result of `upload`. The submit takes effect once,
+   * Submits a track: a path that the server can read, the URI of a blob, or the result of `upload`. The submit takes
+   * effect once, even if the client has to repeat it. Also throws RangeError.
+   */
+  submit(source: JobSource, options: SubmitOptions & UnaryOptions = {}): Promise<Submitted> {
+    return this.#submit(() => submitRequest(source, options), options);
+  }
+
+  /**
+   * Generates stems, such as ["bass", "drums"]; they are streamed and read like separated ones. It takes effect once,
    * even if the client has to repeat it. Also throws RangeError.
    */
-  async submit(source: JobSource, options: SubmitOptions & UnaryOptions = {}): Promise<Submitted> {
-    const request = submitRequest(source, options);
-    const answer = await this.#connection.unary<{ job: Job | undefined; deduplicated: boolean; cacheHit: boolean }>(
+  generate(targetStems: readonly string[], options: GenerateOptions & UnaryOptions = {}): Promise<Submitted> {
+    return this.#submit(() => generateRequest(targetStems, options), options);
+  }
+
+  async #submit(build: () => SubmitJobRequest, options: UnaryOptions): Promise<Submitted> {
+    const request = build();
+    const answer = await this.#connection.unary<SubmitJobResponse>(
       (stubs, ...rest) => stubs.jobs.submitJob(request, ...rest),
       options,
     );
@@ -262,31 +274,13 @@ export class MismoClient implements Disposable {
    *
    * Also throws StreamCorruptError, RunReplacedError, RangeError and the errors of `target`.
    */
-  async readStem(
+  readStem(
     jobId: string,
     stemName: string,
     target: Writable,
     options: ReadStemOptions & WriteOptions = {},
   ): Promise<StemRead> {
-    const reader = new StemReader(this.#connection, jobId, stemName, options);
-    let startFrame: number | undefined;
-    let frameCount = 0;
-    let bytes = 0;
-    const content = async function* (signal: AbortSignal): AsyncGenerator<Buffer, void> {
-      for await (const chunk of reader.chunks(signal)) {
-        const { codecHeader } = chunk.format;
-        if (startFrame === undefined && codecHeader.length > 0) {
-          yield codecHeader;
-          bytes += codecHeader.length;
-        }
-        startFrame ??= chunk.startFrame;
-        yield chunk.data;
-        frameCount += chunk.frameCount;
-        bytes += chunk.data.length;
-      }
-    };
-    await writeAll(content, target, options);
-    return { format: reader.format!, startFrame: startFrame ?? reader.startFrame!, frameCount, bytes };
+    return writeStem(this.#connection, jobId, stemName, target, options);
   }
 
   /** Yields the chunks of one stem. Throws RangeError at once. */
@@ -339,6 +333,20 @@ export class MismoClient implements Disposable {
     const reader = new ArtifactReader(this.#connection, jobId, name, options);
     await writeAll((signal) => reader.chunks(signal), target, options);
     return { artifact: reader.artifact!, runId: reader.runId, bytes: reader.offset };
+  }
+
+  /**
+   * Makes a link with which anyone can fetch one of a job's `blobs`, such as "stems/vocals.wav", by HTTP GET. `ttl`: the
+   * seconds until it expires, 1 to 604800 (3600). Also throws RangeError.
+   */
+  async createBlobLink(
+    jobId: string,
+    name: string,
+    options: ChangeOptions & { ttl?: number } = {},
+  ): Promise<CreateBlobLinkResponse> {
+    const { expectedRunId = "", ttl } = options;
+    const request = CreateBlobLinkRequest.fromPartial({ jobId, name, expectedRunId, ttl: duration(ttl) });
+    return this.#connection.unary((stubs, ...rest) => stubs.transfers.createBlobLink(request, ...rest), options);
   }
 
   /** Returns the version, the features, the limits and the load of the server. */

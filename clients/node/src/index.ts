@@ -13,7 +13,9 @@ export {
   JobState,
   Priority,
   type Progress,
+  type Source,
   type StemSetInfo,
+  type StoredBlob,
 } from "./generated/mismo/analysis/v1/job.js";
 export {
   type BasicFeaturesResult,
@@ -35,6 +37,8 @@ export {
   type TransitionResult,
 } from "./generated/mismo/analysis/v1/results.js";
 export {
+  type BlobUploadOptions,
+  type GenerationOptions,
   type JobError,
   type LoudnessResult,
   Stage,
@@ -52,6 +56,7 @@ export {
   type WatchResourcesResponse as ResourceSample,
 } from "./generated/mismo/analysis/v1/system_service.js";
 export {
+  type CreateBlobLinkResponse as BlobLink,
   type GetUploadResponse as UploadState,
   NotReadyReason,
   type WaveformInfo,
@@ -62,11 +67,12 @@ export {
   type ChangeOptions,
   connect,
   MismoClient,
-  type StemRead,
   type UploadOptions,
 } from "./client.js";
 export type { HeartbeatOptions } from "./heartbeat.js";
 export {
+  type AnyJobOptions,
+  type GenerateOptions,
   type JobSource,
   type JobUpdate,
   type ListOptions,
@@ -104,5 +110,6 @@ export type { UploadSource } from "./transfer/upload-source.js";
 export type { UploadedTrack } from "./transfer/upload.js";
 export type { ReadWaveformOptions, WaveformPixels } from "./transfer/waveform-reader.js";
 export type { WriteOptions } from "./transfer/write-all.js";
+export type { StemRead } from "./transfer/write-stem.js";
 export type { JobEvent, WatchOptions } from "./watch-job.js";
 export type { JobsEvent, WatchJobsOptions } from "./watch-jobs.js";

@@ -6,14 +6,23 @@ import { resolve } from "node:path";
 import { status } from "@grpc/grpc-js";
 
 import { Encoding } from "./generated/mismo/analysis/v1/audio.js";
-import { type Job, type JobState, Priority } from "./generated/mismo/analysis/v1/job.js";
+import { type Job, type JobOptions, type JobState, Priority, type Source } from "./generated/mismo/analysis/v1/job.js";
 import { SubmitJobRequest, UpdateJobRequest } from "./generated/mismo/analysis/v1/job_service.js";
-import { type LoudnessResult, type Stage, type StageStatus, StemOptions } from "./generated/mismo/analysis/v1/stage.js";
+import {
+  GenerationOptions,
+  type LoudnessResult,
+  Stage,
+  type StageStatus,
+  StemOptions,
+} from "./generated/mismo/analysis/v1/stage.js";
 import { duration } from "./rpc/durations.js";
 import { MismoError } from "./rpc/errors.js";
 import { wholeNumber } from "./rpc/whole-number.js";
 
-/** A path that the server can read, or a completed upload. */
+/**
+ * A path that the server can read, the URI of a blob, or a completed upload. A string that begins with az://, s3://,
+ * https://, http:// or file:// is the URI of a blob.
+ */
 export type JobSource = string | { readonly uploadId: string };
 
 /** How to separate. The server chooses the value of each option that is unset. */
@@ -36,10 +45,8 @@ export interface SeparationOptions {
   sampleRate?: number;
 }
 
-/** What to do with a track. The server chooses the value of each option that is unset. */
-export interface SubmitOptions extends SeparationOptions {
-  /** Stages to run, out of those of `listStages`; the stems if empty. */
-  stages?: readonly Stage[];
+/** What all jobs have. The server chooses the value of each option that is unset. */
+export interface AnyJobOptions {
   priority?: Priority;
   labels?: Readonly<Record<string, string>>;
   /**
@@ -51,10 +58,40 @@ export interface SubmitOptions extends SeparationOptions {
   resultTtl?: number;
   /** URL to which the server sends a POST when a stage ends. */
   callback?: string;
+  /** Folders in the server's blob container that get the results, such as "albums/42"; the job's id if unset. */
+  blobPrefix?: string;
   /** Check the request without creating a job. */
   validateOnly?: boolean;
   /** UUID of this submit; a second submit with it gets the answer of the first. Random if unset. */
   requestId?: string;
+}
+
+/** What to do with a track. The server chooses the value of each option that is unset. */
+export interface SubmitOptions extends SeparationOptions, AnyJobOptions {
+  /** Stages to run, out of those of `listStages`; the stems if empty. */
+  stages?: readonly Stage[];
+}
+
+/** What to generate. What is unset the server chooses, or the seed. The same options give the same stems. */
+export interface GenerateOptions extends AnyJobOptions {
+  /** Beats a minute, 40 to 240 (120). */
+  targetBpm?: number;
+  /** Seconds (10). */
+  duration?: number;
+  /** Such as "rock" or "jazz". */
+  style?: string;
+  /** One chord symbol for each bar, such as ["Am", "F", "C", "G"]; repeated to the end. */
+  chordProgression?: readonly string[];
+  /** A note and a mode, such as "A minor". */
+  key?: string;
+  /** A description in words, for the generator "musicgen". */
+  prompt?: string;
+  /** How much chance decides, for "musicgen": above 0, at most 2. 0 is the same as unset: 1. */
+  temperature?: number;
+  /** 0 to 2^53 - 1 (0). */
+  randomSeed?: number;
+  /** "synthetic" or "musicgen". */
+  generator?: string;
 }
 
 /** The answer to a submit. */
@@ -90,16 +127,44 @@ export interface JobUpdate {
 
 /** Builds the request of a submit; its request id makes it safe to repeat. Throws RangeError. */
 export function submitRequest(source: JobSource, options: SubmitOptions): SubmitJobRequest {
+  const location = locationOf(source);
+  return jobRequest({ stages: [...(options.stages ?? [])], stems: stemOptions(options) }, options, location);
+}
+
+/** Builds the request of a generation; its request id makes it safe to repeat. Throws RangeError. */
+export function generateRequest(targetStems: readonly string[], options: GenerateOptions): SubmitJobRequest {
+  const generation = GenerationOptions.fromPartial({
+    targetStems: [...targetStems],
+    targetBpm: options.targetBpm ?? 0,
+    duration: duration(options.duration),
+    style: options.style ?? "",
+    chordProgression: [...(options.chordProgression ?? [])],
+    key: options.key ?? "",
+    prompt: options.prompt ?? "",
+    temperature: options.temperature ?? 0,
+    randomSeed: wholeNumber("randomSeed", options.randomSeed ?? 0),
+    generator: options.generator ?? "",
+  });
+  return jobRequest({ stages: [Stage.GENERATION], generation }, options);
+}
+
+type Location = NonNullable<Source["location"]>;
+
+const BLOB_URI = /^(az|s3|https?|file):\/\//i;
+
+function locationOf(source: JobSource): Location {
+  if (typeof source !== "string") return { $case: "uploadId", value: source.uploadId };
+  if (BLOB_URI.test(source)) return { $case: "blobUri", value: source };
+  return { $case: "path", value: resolve(source) };
+}
+
+function jobRequest(work: Partial<JobOptions>, options: AnyJobOptions, location?: Location): SubmitJobRequest {
+  const { blobPrefix } = options;
   return SubmitJobRequest.fromPartial({
     requestId: options.requestId ?? randomUUID(),
     jobId: options.jobId ?? "",
-    source: {
-      location:
-        typeof source === "string"
-          ? { $case: "path", value: resolve(source) }
-          : { $case: "uploadId", value: source.uploadId },
-    },
-    options: { stages: [...(options.stages ?? [])], stems: stemOptions(options) },
+    source: location && { location },
+    options: { ...work, blobUpload: blobPrefix === undefined ? undefined : { prefix: blobPrefix } },
     priority: options.priority ?? Priority.UNSPECIFIED,
     labels: { ...options.labels },
     resultTtl: duration(options.resultTtl),

@@ -2,9 +2,10 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { after, before, describe, test } from "node:test";
 
@@ -18,6 +19,7 @@ const FOLDER = join(PACKAGE, "build/examples");
 describe("the examples of the README", { skip: noServer }, () => {
   let server: Server;
   let song: string;
+  let container: string;
 
   before(async () => {
     const readme = readFileSync(join(PACKAGE, "README.md"), "utf8");
@@ -26,12 +28,16 @@ describe("the examples of the README", { skip: noServer }, () => {
       const name = /^\/\/ node (\S+)/.exec(program!)![1]!;
       writeFileSync(join(FOLDER, name), program!);
     }
-    server = new Server();
+    container = mkdtempSync(join(tmpdir(), "mismo-container-"));
+    server = new Server({ MISMO_BLOB_CONTAINER: pathToFileURL(container).href });
     await server.start();
     song = track(server.music, "song.wav", 5);
   });
 
-  after(() => server.close());
+  after(async () => {
+    await server.close();
+    rmSync(container, { recursive: true, force: true });
+  });
 
   const run = async (name: string, ...rest: string[]): Promise<string> => {
     const command = [join(FOLDER, name), server.address, song, ...rest];
@@ -58,6 +64,15 @@ describe("the examples of the README", { skip: noServer }, () => {
     assert.match(output, /bytes of application\/zip in .*stems.zip/);
     assert.match(output, /^-\d+\.?\d* LUFS$/m);
     assert.ok(statSync(target).size > 1000);
+  });
+
+  test("generate.mjs", async () => {
+    const target = join(server.music, "bass.flac");
+    const command = [join(FOLDER, "generate.mjs"), server.address, target];
+    const output = (await promisify(execFile)(process.execPath, command)).stdout;
+    assert.match(output, new RegExp(`^${4 * RATE} frames in `));
+    assert.match(output, /^generated\/[0-9a-f]+\/bass\.wav file:\/\/.*\/bass\.wav \d+$/m);
+    assert.equal(readFileSync(target).subarray(0, 4).toString(), "fLaC");
   });
 
   test("follow.mjs, twice", async () => {

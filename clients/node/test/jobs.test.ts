@@ -192,9 +192,9 @@ describe("jobs", { skip: noServer }, () => {
     assert.equal(models.filter((model) => model.isDefault).length, 1);
     const stages = await client.listStages();
     assert.ok(stages.find(({ stage }) => stage === Stage.STEMS)?.available);
-    const missing = stages.find(({ stage }) => stage === Stage.GENERATION)!;
+    const missing = stages.find(({ stage }) => stage === Stage.BLOB_UPLOAD)!;
     assert.ok(!missing.available && missing.reason.length > 0);
-    const unserved = await refusal(client.submit(short, { stages: [Stage.GENERATION] }));
+    const unserved = await refusal(client.submit(short, { stages: [Stage.STEMS, Stage.BLOB_UPLOAD] }));
     assert.ok([status.UNIMPLEMENTED, status.FAILED_PRECONDITION].includes(unserved.code));
     for await (const sample of client.watchResources({ interval: 0.1 })) {
       assert.ok(sample.memoryUsedBytes > 0);

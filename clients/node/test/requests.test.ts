@@ -28,7 +28,7 @@ import type {
   UpdateJobRequest,
 } from "#dist/generated/mismo/analysis/v1/job_service.js";
 import { Model } from "#dist/generated/mismo/analysis/v1/system_service.js";
-import type { GetArtifactResponse, ReadStemResponse } from "#dist/generated/mismo/analysis/v1/transfer_service.js";
+import type { CreateBlobLinkRequest, GetArtifactResponse, ReadStemResponse } from "#dist/generated/mismo/analysis/v1/transfer_service.js";
 
 import { FakeServer, refusal } from "./support/fake-server.js";
 import { JOB, RATE, RUN, samples, streamInfo, TOTAL_FRAMES } from "./support/fake-stems.js";
@@ -51,8 +51,8 @@ test("a submit lists its stages, and has options of the stems only where it says
     ...{ encoding: Encoding.PCM_F32LE, sampleRate: 48_000 },
   });
   const options = requests.map((request) => request.options!);
-  assert.deepEqual(options[0], { stages: [], stems: undefined, generation: undefined });
-  assert.deepEqual(options[1], { stages: [Stage.LOUDNESS], stems: undefined, generation: undefined });
+  assert.deepEqual(options[0], { stages: [], stems: undefined, generation: undefined, blobUpload: undefined });
+  assert.deepEqual(options[1], { stages: [Stage.LOUDNESS], stems: undefined, generation: undefined, blobUpload: undefined });
   assert.deepEqual(options[2]!.stages, [Stage.STEMS, Stage.LOUDNESS]);
   assert.deepEqual(options[2]!.stems, {
     ...{ model: "mismo_lite", stemNames: ["bass"], twoStems: "", shifts: 2, overlap: 0 },
@@ -60,6 +60,84 @@ test("a submit lists its stages, and has options of the stems only where it says
     output: { encoding: Encoding.PCM_F32LE, sampleRate: 48_000 },
   });
   assert.equal(new Set(requests.map(({ requestId }) => requestId)).size, 3);
+});
+
+test("a blob is submitted by its URI, and anything else as a path", async (context) => {
+  const { server, client } = await FakeServer.start(context);
+  const requests: SubmitJobRequest[] = [];
+  server.answers["submitJob"] = (request: SubmitJobRequest) => {
+    requests.push(request);
+    return { job, deduplicated: false, cacheHit: false };
+  };
+  const uris = ["az://c/a b.wav", "s3://c/a.wav", "https://h/c/a.wav", "http://h/c/a.wav", "file:///a.wav", "AZ://c/a"];
+  for (const uri of uris) await client.submit(uri, { blobPrefix: "albums/42" });
+  await client.submit("/music/az://a.wav");
+  const last = requests.pop()!;
+  assert.deepEqual(last.source?.location, { $case: "path", value: "/music/az:/a.wav" });
+  assert.equal(last.options?.blobUpload, undefined);
+  assert.deepEqual(
+    requests.map(({ source }) => source?.location),
+    uris.map((value) => ({ $case: "blobUri", value })),
+  );
+  assert.deepEqual(requests[0]!.options?.blobUpload, { prefix: "albums/42" });
+});
+
+test("a generation has its options and no source", async (context) => {
+  const { server, client } = await FakeServer.start(context);
+  const requests: SubmitJobRequest[] = [];
+  server.answers["submitJob"] = (request: SubmitJobRequest) => {
+    requests.push(request);
+    return { job, deduplicated: true, cacheHit: false };
+  };
+  const { deduplicated } = await client.generate(["bass", "drums"], {
+    ...{ targetBpm: 92.5, duration: 4.25, style: "rock", chordProgression: ["Am", "F"], key: "A minor" },
+    ...{ prompt: "loud", temperature: 0.5, randomSeed: Number.MAX_SAFE_INTEGER, generator: "synthetic" },
+    ...{ blobPrefix: "albums/42", priority: Priority.HIGH, jobId: JOB, callback: "http://127.0.0.1/done" },
+  });
+  assert.equal(deduplicated, true);
+  await client.generate(["bass"]);
+  const [full, least] = requests;
+  assert.equal(full!.source, undefined);
+  assert.deepEqual(full!.options, {
+    stages: [Stage.GENERATION],
+    stems: undefined,
+    generation: {
+      ...{ targetStems: ["bass", "drums"], targetBpm: 92.5, duration: { seconds: 4, nanos: 250_000_000 } },
+      ...{ style: "rock", chordProgression: ["Am", "F"], key: "A minor", prompt: "loud", temperature: 0.5 },
+      ...{ randomSeed: Number.MAX_SAFE_INTEGER, generator: "synthetic" },
+    },
+    blobUpload: { prefix: "albums/42" },
+  });
+  assert.deepEqual([full!.jobId, full!.priority, full!.callback?.url], [JOB, Priority.HIGH, "http://127.0.0.1/done"]);
+  assert.deepEqual(least!.options?.generation, {
+    ...{ targetStems: ["bass"], targetBpm: 0, duration: undefined, style: "", chordProgression: [], key: "" },
+    ...{ prompt: "", temperature: 0, randomSeed: 0, generator: "" },
+  });
+  assert.notEqual(full!.requestId, least!.requestId);
+  await assert.rejects(client.generate(["bass"], { randomSeed: 0.5 }), RangeError);
+  await assert.rejects(client.generate(["bass"], { duration: NaN }), RangeError);
+  assert.equal(requests.length, 2);
+});
+
+test("a link names the blob and its lifetime; the server's refusal is an error", async (context) => {
+  const { server, client } = await FakeServer.start(context);
+  const requests: CreateBlobLinkRequest[] = [];
+  const expireTime = new Date(1_700_000_090_000);
+  server.answers["createBlobLink"] = (request: CreateBlobLinkRequest) => {
+    requests.push(request);
+    if (request.name === "stems/none.wav") throw refusal(status.NOT_FOUND, "ARTIFACT_NOT_FOUND");
+    return { url: "https://blobs.example/1", expireTime };
+  };
+  const link = await client.createBlobLink(JOB, "stems/bass.wav", { ttl: 90, expectedRunId: RUN });
+  assert.equal(link.url, "https://blobs.example/1");
+  assert.deepEqual(link.expireTime, expireTime);
+  assert.deepEqual(requests[0], {
+    ...{ jobId: JOB, expectedRunId: RUN, name: "stems/bass.wav" },
+    ttl: { seconds: 90, nanos: 0 },
+  });
+  await client.createBlobLink(JOB, "stems/bass.wav");
+  assert.equal(requests[1]!.ttl, undefined);
+  await assert.rejects(client.createBlobLink(JOB, "stems/none.wav"), { reason: "ARTIFACT_NOT_FOUND" });
 });
 
 test("an active job with other content is an error with a reason", async (context) => {

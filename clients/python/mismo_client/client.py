@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,34 +12,25 @@ from mismo.analysis.v1 import (
     job_service_pb2,
     job_service_pb2_grpc,
     results_pb2,
-    stage_pb2,
     system_service_pb2,
     system_service_pb2_grpc,
-    transfer_service_pb2,
     transfer_service_pb2_grpc,
 )
-from mismo.analysis.v1.audio_pb2 import ENCODING_PCM_S16LE, ENCODING_UNSPECIFIED, Encoding
+from mismo.analysis.v1.audio_pb2 import ENCODING_UNSPECIFIED, Encoding
 from mismo.analysis.v1.job_pb2 import JOB_STATE_SUCCEEDED, PRIORITY_UNSPECIFIED, JobState, Priority
 from mismo.analysis.v1.stage_pb2 import Stage
 from mismo_client.channel import open_channel
 from mismo_client.errors import JobFailedError
-from mismo_client.jobs import JobCalls, retried
+from mismo_client.jobs import JobCalls
 from mismo_client.options import ClientOptions
-from mismo_client.submits import SubmitOptions, UploadedTrack
+from mismo_client.submits import SubmitOptions, UploadedTrack, generation_options
 from mismo_client.system import SystemCalls
-from mismo_client.transfer.artifacts import ArtifactFetch, BytesProgress
-from mismo_client.transfer.player import StemPlayer, open_player
-from mismo_client.transfer.positions import Position
-from mismo_client.transfer.reading import READ_CHUNK_BYTES, ReadRequest, StemReading
-from mismo_client.transfer.stem_credit import PLAYER_CREDIT_BYTES, Window
-from mismo_client.transfer.stem_receiver import StemRequest
-from mismo_client.transfer.upload import Upload, read_track
-from mismo_client.transfer.waveform import WaveformReading, WaveformRequest
+from mismo_client.transfer.methods import TransferMethods
 from mismo_client.watch import WatchRequest, watch_job
 from mismo_client.watch_jobs import WatchJobsRequest, watch_jobs
 
 
-class AsyncClient:
+class AsyncClient(TransferMethods):
     """A client of the server at `target` (host:port), to be used as an async context manager.
 
     Calls repeat themselves while the server is away or busy, streams go on after a break, within
@@ -50,10 +40,10 @@ class AsyncClient:
 
     def __init__(self, target: str, *, options: ClientOptions | None = None) -> None:
         self.target = target
-        self._options = options or ClientOptions()
-        self._channel = open_channel(target, self._options.channel)
+        options = options or ClientOptions()
+        self._channel = open_channel(target, options.channel)
+        super().__init__(transfer_service_pb2_grpc.TransferServiceStub(self._channel), options)
         self._job_stub = job_service_pb2_grpc.JobServiceStub(self._channel)
-        self._transfer_stub = transfer_service_pb2_grpc.TransferServiceStub(self._channel)
         self._jobs = JobCalls(self._job_stub, self._options)
         self._system = SystemCalls(system_service_pb2_grpc.SystemServiceStub(self._channel), self._options)
 
@@ -82,7 +72,7 @@ class AsyncClient:
         overlap: float | None = None,
         encoding: Encoding = ENCODING_UNSPECIFIED,
         sample_rate: int = 0,
-        generation: stage_pb2.GenerationOptions | None = None,
+        blob_prefix: str = "",
         priority: Priority = PRIORITY_UNSPECIFIED,
         labels: Mapping[str, str] | None = None,
         job_id: str = "",
@@ -91,12 +81,14 @@ class AsyncClient:
         validate_only: bool = False,
         request_id: str = "",
     ) -> job_service_pb2.SubmitJobResponse:
-        """Submits a track: a path that the server can read, or what `upload` returned.
+        """Submits a track: a path that the server can read, a blob's URI, or what `upload` returned.
 
+        A text that begins with az://, s3://, https://, http:// or file:// is a blob's URI, any other text a path.
         `stages` are names such as "stems" and "loudness", or values of Stage; empty: stems. `model` to
         `sample_rate` are options of the stems: `playhead` in seconds, `encoding` and `sample_rate` (Hz)
-        of the stem files. `result_ttl` is in seconds. What is left out the server chooses. The submit
-        takes effect once, however often it had to be sent. Raises JobIdActiveError, ValueError.
+        of the stem files. `result_ttl` is in seconds. `blob_prefix`: the folders in the server's blob container
+        that get the results, such as "albums/42". What is left out the server chooses. The submit takes effect
+        once, however often it had to be sent. Raises JobIdActiveError, ValueError.
         """
         submit = SubmitOptions(
             stages=stages,
@@ -108,7 +100,7 @@ class AsyncClient:
             overlap=overlap,
             encoding=encoding,
             sample_rate=sample_rate,
-            generation=generation,
+            blob_prefix=blob_prefix,
             priority=priority,
             labels=labels or {},
             job_id=job_id,
@@ -118,6 +110,62 @@ class AsyncClient:
             request_id=request_id,
         )
         return await self._jobs.submit(source, submit)
+
+    async def generate(
+        self,
+        target_stems: Sequence[str],
+        *,
+        target_bpm: float = 0.0,
+        duration: float | None = None,
+        style: str = "",
+        chord_progression: Sequence[str] = (),
+        key: str = "",
+        prompt: str = "",
+        temperature: float = 0.0,
+        random_seed: int = 0,
+        generator: str = "",
+        blob_prefix: str = "",
+        priority: Priority = PRIORITY_UNSPECIFIED,
+        labels: Mapping[str, str] | None = None,
+        job_id: str = "",
+        result_ttl: float | None = None,
+        callback_url: str = "",
+        validate_only: bool = False,
+        request_id: str = "",
+    ) -> job_service_pb2.SubmitJobResponse:
+        """Generates stems, such as ["bass", "drums"]; they are streamed and read like separated ones.
+
+        `target_bpm` is in beats a minute (40 to 240; 0: 120), `duration` in seconds (10 if left out), `key` as in
+        "A minor"; `chord_progression` has one symbol for each bar, such as ["Am", "F", "C", "G"], and is repeated.
+        `temperature` is above 0 and at most 2: how much chance has a say with the generator musicgen; 0 is "unset"
+        and means 1. `generator` is "synthetic" or "musicgen". What is left out the server or the seed chooses; the
+        same options give the same stems. The rest is as in `submit`. Raises JobIdActiveError, ValueError.
+        """
+        generation = generation_options(
+            target_stems=target_stems,
+            target_bpm=target_bpm,
+            duration=duration,
+            style=style,
+            chord_progression=chord_progression,
+            key=key,
+            prompt=prompt,
+            temperature=temperature,
+            random_seed=random_seed,
+            generator=generator,
+        )
+        submit = SubmitOptions(
+            stages=("generation",),
+            generation=generation,
+            blob_prefix=blob_prefix,
+            priority=priority,
+            labels=labels or {},
+            job_id=job_id,
+            result_ttl=result_ttl,
+            callback_url=callback_url,
+            validate_only=validate_only,
+            request_id=request_id,
+        )
+        return await self._jobs.submit(None, submit)
 
     async def get(self, job_id: str) -> job_pb2.Job:
         """One job."""
@@ -236,149 +284,6 @@ class AsyncClient:
         if job.state != JOB_STATE_SUCCEEDED:
             raise JobFailedError(job)
         return job
-
-    async def upload(self, path: str | Path, *, on_progress: BytesProgress | None = None) -> UploadedTrack:
-        """Sends a track for `submit`; a content that the server has is not sent again.
-
-        `on_progress` is told committed and total bytes. Raises TrackChangedError and OSError as well.
-        """
-        track = await asyncio.to_thread(read_track, Path(path))
-        return await Upload(self._transfer_stub, track, self._options.stream_attempts(), on_progress).run()
-
-    async def get_upload(self, upload_id: str) -> transfer_service_pb2.GetUploadResponse:
-        """How far an upload got."""
-        request = transfer_service_pb2.GetUploadRequest(upload_id=upload_id)
-        timeout = self._options.call_timeout
-        return await retried(lambda: self._transfer_stub.GetUpload(request, timeout=timeout), self._options)
-
-    def stream_stems(
-        self,
-        job_id: str,
-        *,
-        expected_run_id: str = "",
-        stems: Sequence[str] = (),
-        encoding: Encoding = ENCODING_PCM_S16LE,
-        start_frame: int | None = None,
-        start_time: float | None = None,
-        follow: bool = False,
-        credit_bytes: int = PLAYER_CREDIT_BYTES,
-        buffer_frames: int | None = None,
-        buffer_seconds: float | None = None,
-        chunk_bytes: int = 0,
-    ) -> StemPlayer:
-        """All or some stems, interleaved by time; see StemPlayer.
-
-        Begins at `start_frame` or at `start_time` (seconds; needs no sample rate). `credit_bytes` bounds
-        the payload that is on its way, so what a seek makes useless; `buffer_frames` or `buffer_seconds`
-        bound how far a stem runs ahead of what was taken, also where FLAC makes silence small. With
-        `follow` the server separates first what this player needs next. Raises ValueError.
-        """
-        request = StemRequest(
-            job_id=job_id,
-            expected_run_id=expected_run_id,
-            stem_names=tuple(stems),
-            encoding=encoding,
-            start=Position.of(start_frame, start_time),
-            follow=follow,
-            window=Window(credit_bytes, buffer_frames, buffer_seconds),
-            chunk_bytes=chunk_bytes,
-        )
-        return open_player(self._transfer_stub, request, self._options.stream_attempts())
-
-    def stem(
-        self,
-        job_id: str,
-        name: str,
-        *,
-        expected_run_id: str = "",
-        encoding: Encoding = ENCODING_PCM_S16LE,
-        start_frame: int | None = None,
-        start_time: float | None = None,
-        follow: bool = False,
-        credit_bytes: int = PLAYER_CREDIT_BYTES,
-        buffer_frames: int | None = None,
-        buffer_seconds: float | None = None,
-    ) -> StemPlayer:
-        """One stem as a player."""
-        return self.stream_stems(
-            job_id,
-            expected_run_id=expected_run_id,
-            stems=[name],
-            encoding=encoding,
-            start_frame=start_frame,
-            start_time=start_time,
-            follow=follow,
-            credit_bytes=credit_bytes,
-            buffer_frames=buffer_frames,
-            buffer_seconds=buffer_seconds,
-        )
-
-    def read_stem(
-        self,
-        job_id: str,
-        name: str,
-        *,
-        expected_run_id: str = "",
-        encoding: Encoding = ENCODING_PCM_S16LE,
-        start_frame: int | None = None,
-        start_time: float | None = None,
-        frame_limit: int | None = None,
-        time_limit: float | None = None,
-        follow: bool = False,
-        chunk_bytes: int = READ_CHUNK_BYTES,
-    ) -> StemReading:
-        """One stem without seeks, for scripts; see StemReading.
-
-        `start_time` and `time_limit` are in seconds; without a limit it is read to the end. Raises ValueError.
-        """
-        request = ReadRequest(
-            job_id=job_id,
-            stem_name=name,
-            encoding=encoding,
-            start=Position.of(start_frame, start_time),
-            frame_limit=frame_limit,
-            time_limit=time_limit,
-            expected_run_id=expected_run_id,
-            follow=follow,
-            chunk_bytes=chunk_bytes,
-        )
-        return StemReading(self._transfer_stub, request, self._options.stream_attempts())
-
-    def read_waveform(
-        self,
-        job_id: str,
-        *,
-        expected_run_id: str = "",
-        stems: Sequence[str] = (),
-        frames_per_pixel: int = 0,
-        follow: bool = False,
-    ) -> WaveformReading:
-        """Lowest and highest samples of all or some stems for drawing; see WaveformReading.
-
-        `frames_per_pixel`: 256 (also for 0) or a multiple of it. With `follow` peaks of a running job are
-        waited for.
-        """
-        request = WaveformRequest(job_id, expected_run_id, tuple(stems), frames_per_pixel, follow)
-        return WaveformReading(self._transfer_stub, request, self._options.stream_attempts())
-
-    async def artifact(
-        self,
-        job_id: str,
-        artifact: str | job_pb2.Artifact,
-        target: str | Path,
-        *,
-        expected_run_id: str = "",
-        on_progress: BytesProgress | None = None,
-    ) -> Path:
-        """Fetches one of a job's `artifacts`, or the one of that name, into `target`: whole or not at all.
-
-        `on_progress` is told bytes done and in all. Raises RunReplacedError, StreamCorruptError,
-        ChecksumError and OSError as well.
-        """
-        name = artifact if isinstance(artifact, str) else artifact.name
-        attempts = self._options.stream_attempts()
-        fetch = ArtifactFetch(self._transfer_stub, job_id, name, attempts, on_progress, expected_run_id)
-        return await fetch.into(Path(target))
 
     async def info(self) -> system_service_pb2.GetServerInfoResponse:
         """What the server is and how it fares."""

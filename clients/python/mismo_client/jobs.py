@@ -43,7 +43,7 @@ class JobCalls:
         self._timeout = options.call_timeout
 
     async def submit(
-        self, source: str | Path | UploadedTrack, submit: SubmitOptions
+        self, source: str | Path | UploadedTrack | None, submit: SubmitOptions
     ) -> job_service_pb2.SubmitJobResponse:
         """Submits a track once, however often the call had to be made.
 

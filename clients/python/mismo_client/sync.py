@@ -192,6 +192,7 @@ class Client:
             self.loop.close()
 
     submit = _blocking(AsyncClient.submit)
+    generate = _blocking(AsyncClient.generate)
     get = _blocking(AsyncClient.get)
     list = _iterating(AsyncClient.list)
     cancel = _blocking(AsyncClient.cancel)
@@ -209,6 +210,7 @@ class Client:
     read_stem = _reading(AsyncClient.read_stem)
     read_waveform = _drawing(AsyncClient.read_waveform)
     artifact = _blocking(AsyncClient.artifact)
+    create_blob_link = _blocking(AsyncClient.create_blob_link)
     info = _blocking(AsyncClient.info)
     models = _blocking(AsyncClient.models)
     stages = _blocking(AsyncClient.stages)

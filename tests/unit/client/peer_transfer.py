@@ -9,6 +9,8 @@ from collections import deque
 
 import google_crc32c
 import grpc
+from google.protobuf import timestamp_pb2
+from google.rpc import status_pb2
 
 from mismo.analysis.v1 import audio_pb2, job_pb2, transfer_service_pb2, transfer_service_pb2_grpc
 from tests.unit.client.peer_status import break_off, fail, rich_error
@@ -24,6 +26,8 @@ from tests.unit.client.peer_stream import (
 STEM_NAMES = ("drums", "bass", "other", "vocals")
 PIXELS = 100
 JOB_ID = "job-1"
+LINK_TIME = 1_700_000_000
+"""When links are made, in seconds of Unix time."""
 
 
 class TransferPeer(transfer_service_pb2_grpc.TransferServiceServicer):
@@ -59,6 +63,8 @@ class TransferPeer(transfer_service_pb2_grpc.TransferServiceServicer):
         self.upload_headers: list[transfer_service_pb2.UploadHeader] = []
         self.upload_faults: deque[StreamFault] = deque()
         self.known_sha256: set[str] = set()
+        self.link_requests: list[transfer_service_pb2.CreateBlobLinkRequest] = []
+        self.link_errors: deque[status_pb2.Status] = deque()
 
     @property
     def server_epoch(self) -> str:
@@ -252,4 +258,14 @@ class TransferPeer(transfer_service_pb2_grpc.TransferServiceServicer):
         content = self.uploads[request.upload_id]
         return transfer_service_pb2.GetUploadResponse(
             upload_id=request.upload_id, committed_bytes=len(content), total_bytes=len(content), complete=True
+        )
+
+    async def CreateBlobLink(self, request, context):  # noqa: N802 - the contract's name
+        self.link_requests.append(request)
+        await self.check_run(request, context)
+        if self.link_errors:
+            await fail(context, self.link_errors.popleft())
+        expires = timestamp_pb2.Timestamp(seconds=LINK_TIME + (request.ttl.seconds or 3600))
+        return transfer_service_pb2.CreateBlobLinkResponse(
+            url=f"https://blobs.example/{request.name}?sig=1", expire_time=expires
         )

@@ -172,7 +172,7 @@ async def test_a_folder_that_cannot_be_written_cancels_the_job_and_is_named(
 
 WRONG_USAGE = {
     "no such file": (["separate", "nothing.wav"], "nothing.wav"),
-    "a folder": (["separate", "."], "is a directory"),
+    "a folder": (["separate", "."], "is a folder"),
     "no time": (["separate", "song.flac", "--playhead", "1:99"], "less than 60"),
     "a time before the track": (["update", "a", "--playhead=-5"], "Invalid value for --playhead: '-5' is no"),
     "no start": (["read", "a", "bass", "--start", "soon"], "Invalid value for --start: 'soon' is no time"),

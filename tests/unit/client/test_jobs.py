@@ -29,7 +29,7 @@ from mismo_client import (
 from tests.unit.client.peer import Peer
 from tests.unit.client.peer_status import rich_error
 from tests.unit.client.peer_stream import FRAME_BYTES
-from tests.unit.client.peer_transfer import JOB_ID, STEM_NAMES
+from tests.unit.client.peer_transfer import JOB_ID, LINK_TIME, STEM_NAMES
 
 
 async def test_listing_goes_through_all_pages(peer: Peer, client: AsyncClient) -> None:
@@ -38,6 +38,95 @@ async def test_listing_goes_through_all_pages(peer: Peer, client: AsyncClient) -
     assert [job.job_id async for job in client.list(page_size=10)] == [f"job-{n}" for n in range(25)]
     failed = [job.job_id async for job in client.list(states=[job_pb2.JOB_STATE_FAILED])]
     assert failed == ["job-3"]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "az://c/a b.wav",
+        "s3://bucket/a.wav",
+        "https://host/c/a.wav",
+        "http://host/c/a.wav",
+        "file:///c/a.wav",
+        "AZ://c/a",
+    ],
+)
+async def test_a_blob_is_submitted_by_its_uri(peer: Peer, client: AsyncClient, uri: str) -> None:
+    await client.submit(uri, blob_prefix="albums/42")
+    (sent,) = peer.submits
+    assert (sent.source.WhichOneof("location"), sent.source.blob_uri) == ("blob_uri", uri)
+    assert sent.options.blob_upload.prefix == "albums/42"
+
+
+async def test_a_path_object_or_a_name_with_a_colon_is_a_path(peer: Peer, client: AsyncClient) -> None:
+    await client.submit(Path("az://c/a.wav"))
+    await client.submit("az:a.wav")
+    assert [sent.source.path for sent in peer.submits] == [
+        str(Path.cwd() / "az:/c/a.wav"),
+        str(Path.cwd() / "az:a.wav"),
+    ]
+    assert not any(sent.options.HasField("blob_upload") for sent in peer.submits)
+
+
+async def test_a_generation_has_its_options_and_no_source(peer: Peer, client: AsyncClient) -> None:
+    asked = await client.generate(
+        ["bass", "drums"],
+        target_bpm=92.5,
+        duration=4.25,
+        style="rock",
+        chord_progression=["Am", "F"],
+        key="A minor",
+        prompt="loud",
+        temperature=0.5,
+        random_seed=2**62,
+        generator="synthetic",
+        blob_prefix="albums/42",
+        priority=Priority.PRIORITY_HIGH,
+        job_id="mine",
+        callback_url="http://127.0.0.1/done",
+    )
+    assert asked.job.job_id == "mine"
+    (sent,) = peer.submits
+    assert sent.source.WhichOneof("location") is None
+    assert list(sent.options.stages) == [Stage.STAGE_GENERATION]
+    assert not sent.options.HasField("stems")
+    wanted = sent.options.generation
+    assert (list(wanted.target_stems), wanted.target_bpm) == (["bass", "drums"], 92.5)
+    assert (wanted.duration.ToMilliseconds(), wanted.style, wanted.key) == (4250, "rock", "A minor")
+    assert list(wanted.chord_progression) == ["Am", "F"]
+    assert (wanted.prompt, wanted.temperature, wanted.generator) == ("loud", 0.5, "synthetic")
+    assert wanted.random_seed == 2**62
+    assert sent.options.blob_upload.prefix == "albums/42"
+    assert (sent.priority, sent.callback.url) == (Priority.PRIORITY_HIGH, "http://127.0.0.1/done")
+
+
+async def test_what_a_generation_leaves_out_is_unset(peer: Peer, client: AsyncClient) -> None:
+    await client.generate(["bass"])
+    (sent,) = peer.submits
+    assert sent.options.generation == stage_pb2.GenerationOptions(target_stems=["bass"])
+    assert not sent.options.HasField("blob_upload")
+
+
+async def test_a_generation_takes_lists_and_seeds_of_64_bits(peer: Peer, client: AsyncClient) -> None:
+    with pytest.raises(ValueError, match="target_stems must be a list"):
+        await client.generate("bass")
+    with pytest.raises(ValueError, match=r"chord_progression must be a list of texts, such as \['Am', 'F'\]"):
+        await client.generate(["bass"], chord_progression="Am F")
+    with pytest.raises(ValueError, match="range"):
+        await client.generate(["bass"], random_seed=2**63)
+    assert not peer.submits
+
+
+async def test_a_link_is_made_again_after_a_break_and_names_the_run(peer: Peer, client: AsyncClient) -> None:
+    peer.link_errors.append(rich_error(grpc.StatusCode.UNAVAILABLE, "", "away"))
+    link = await client.create_blob_link("job-1", "stems/bass.wav", 90, expected_run_id="run-1")
+    assert link.url == "https://blobs.example/stems/bass.wav?sig=1"
+    assert link.expire_time.seconds == LINK_TIME + 90
+    assert len(peer.link_requests) == 2
+    await client.create_blob_link("job-1", "stems/bass.wav")
+    assert not peer.link_requests[-1].HasField("ttl"), "the server chooses"
+    with pytest.raises(RunReplacedError):
+        await client.create_blob_link("job-1", "stems/bass.wav", expected_run_id="run-0")
 
 
 async def test_an_upload_is_submitted_by_its_id_and_a_path_absolute(peer: Peer, client: AsyncClient) -> None:
@@ -201,7 +290,7 @@ async def test_the_plain_client_does_the_same_without_a_loop(
 
 def test_the_plain_client_has_every_method_of_the_other() -> None:
     def public(kind: type) -> set[str]:
-        return {name for name in vars(kind) if not name.startswith("_")}
+        return {name for name in dir(kind) if not name.startswith("_")}
 
     assert public(Client) - {"close"} == public(AsyncClient) - {"aclose"}
     assert Client.submit.__doc__ == AsyncClient.submit.__doc__

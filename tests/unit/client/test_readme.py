@@ -30,4 +30,4 @@ def test_an_example_names_nothing_that_is_not_there(example: str) -> None:
 def test_the_table_names_every_method() -> None:
     table = [line.split("|")[1] for line in README.read_text().splitlines() if line.startswith("| `")]
     named = {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
-    assert named == {name for name in vars(AsyncClient) if not name.startswith("_")} - {"aclose"}
+    assert named == {name for name in dir(AsyncClient) if not name.startswith("_")} - {"aclose"}

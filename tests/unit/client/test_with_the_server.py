@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import re
-import sys
-from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -19,71 +16,12 @@ import pytest
 import soundfile
 
 from mismo_client import AsyncClient, Client, Encoding, MismoRpcError, RunReplacedError, SeekRefusedError
-from tests.unit.client.command import SOURCE_ROOTS, finish, mismo, start
+from tests.unit.client.command import finish, mismo, start
+from tests.unit.client.real_server import RATE, RealServer, write_music
 
 pytestmark = pytest.mark.service
 
-ROOT = Path(__file__).resolve().parents[3]
-RATE = 44_100
 STEMS = ["bass", "drums", "other", "vocals"]
-
-
-class RealServer:
-    """`python server.py` on a port and a jobs folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.jobs = folder / "jobs"
-        self.port = 0
-        self._process: Process | None = None
-        self._reading: asyncio.Task[bytes] | None = None
-
-    @property
-    def target(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    async def start(self) -> None:
-        """Returns when jobs are accepted; the port stays the same over a restart."""
-        arguments = ["--grpc-port", self.port, "--http-port", 0, "--device", "cpu", "--model", "mismo_lite"]
-        arguments += ["--jobs-dir", self.jobs, "--allow-path", self.folder / "music"]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, SOURCE_ROOTS)),
-            "OMP_NUM_THREADS": "1",
-        }
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            ROOT / "server.py",
-            *map(str, arguments),
-            stdout=PIPE,
-            stderr=STDOUT,
-            env=environment,
-        )
-        assert process.stdout is not None
-        line = said = b""
-        while b"accepting jobs" not in said:
-            line = await process.stdout.readline()
-            said += line
-            assert line, said.decode()
-        self.port = int(json.loads(line)["grpc"].rpartition(":")[2])
-        self._process = process
-        # Read on, so that the server never waits for its log.
-        self._reading = asyncio.create_task(process.stdout.read())
-
-    async def end(self, *, kill: bool = False) -> None:
-        process, self._process = self._process, None
-        if process is not None and self._reading is not None:
-            if kill:
-                process.kill()
-            else:
-                process.terminate()
-            await process.wait()
-            await self._reading
-
-    def stems(self, job_id: str) -> dict[str, np.ndarray]:
-        """The server's own files."""
-        files = sorted((self.jobs / job_id / "stems").glob("*.wav"))
-        return {file.stem: soundfile.read(file, dtype="int16")[0] for file in files}
 
 
 def samples_in(folder: Path) -> dict[str, np.ndarray]:
@@ -101,16 +39,6 @@ def pixels_of(samples: np.ndarray, frames_per_pixel: int) -> list[np.ndarray]:
     """The mean over the channels, cut into pixels."""
     mono = samples.astype(np.float64).mean(axis=1)
     return [mono[start : start + frames_per_pixel] for start in range(0, mono.size, frames_per_pixel)]
-
-
-def write_music(path: Path, seconds: float) -> None:
-    """Chords and hits, different all along."""
-    path.parent.mkdir(exist_ok=True)
-    time = np.arange(round(seconds * RATE)) / RATE
-    chord = sum(np.sin(2 * np.pi * (110 + 3 * np.floor(time)) * n * time) / n for n in (1, 2, 3))
-    hits = np.random.default_rng(1).standard_normal(time.size) * np.exp(-20 * (time % 0.5))
-    mix = np.stack([0.2 * chord + 0.1 * hits, 0.15 * chord - 0.1 * hits], axis=1)
-    soundfile.write(path, mix, RATE, subtype="PCM_16")
 
 
 @pytest.fixture
@@ -180,7 +108,7 @@ async def test_separated_files_equal_the_servers_own(server: RealServer, tmp_pat
     )
     listed = await mismo(server.target, "stages", cwd=tmp_path)
     assert re.search(r"^loudness +yes", listed.text, re.MULTILINE)
-    assert re.search(r"^generation +no", listed.text, re.MULTILINE)
+    assert re.search(r"^generation +yes", listed.text, re.MULTILINE)
 
     late = await mismo(server.target, "separate", song, "-o", "out", "--playhead", "60", cwd=tmp_path)
     assert late.code == 1

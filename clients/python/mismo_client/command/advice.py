@@ -6,6 +6,7 @@ import grpc
 
 from mismo_client.errors import ClientError, JobFailedError, MismoRpcError
 
+GENERATION = "options.generation"
 SERVER_ADVICE = "start one with `mismo-server`, or name another with --server or MISMO_SERVER"
 # The server's own messages name the remedy; these add what this command has to offer.
 BY_REASON = {
@@ -32,4 +33,7 @@ def advice(error: ClientError, server: str) -> str:
     if rpc.code is grpc.StatusCode.UNIMPLEMENTED and not rpc.reason:
         return f"{server} is no server of this kind: {rpc.message}; {SERVER_ADVICE}"
     remedy = BY_REASON.get(rpc.reason)
+    if any(violation.field.startswith(GENERATION) for violation in rpc.field_violations):
+        # `mismo models` lists models that separate.
+        remedy = None
     return f"{error}; {remedy}" if remedy else str(error)

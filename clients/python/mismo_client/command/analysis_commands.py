@@ -20,6 +20,7 @@ from mismo_client.command.analysis.results_table import results_table
 from mismo_client.command.options import (
     DEFAULT_SERVER,
     PRIORITIES,
+    BlobPrefix,
     Json,
     PriorityName,
     PriorityOption,
@@ -31,6 +32,7 @@ from mismo_client.command.options import (
 from mismo_client.command.progress import ProgressReporter
 from mismo_client.command.render import as_json, print_json
 from mismo_client.command.run import answers, fail, notes, run
+from mismo_client.command.sources import FileOrBlob, check_upload
 from mismo_client.errors import ClientError
 
 
@@ -73,6 +75,7 @@ def analyze(
     ] = False,
     upload: Upload = False,
     priority: PriorityOption = PriorityName.NORMAL,
+    blob_prefix: BlobPrefix = "",
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Analyze a track: tempo, key, sections, chords, character, where to mix.
@@ -91,9 +94,16 @@ def analyze(
 
         mismo analyze song.mp3 --stems --server studio:50051
 
+        mismo analyze az://audio-files/song.mp3 --json song.json
+
     Exit code: 0 analysed (a single analysis may have failed: the table tells why), 1 the server or the
     job failed or a file could not be written, 2 wrong usage, 130 interrupted.
     """
+    check_upload(upload, track)
+    if plot is not None and track.file is None:
+        raise typer.BadParameter(
+            "--plot draws the waveform of a file on this machine; download the blob first"
+        )
     wanted = stages(stage or ())
     files = ResultFiles(plot, jams, json)
     check_targets(files)
@@ -105,7 +115,7 @@ def analyze(
     async def work(client: AsyncClient) -> job_pb2.Job:
         with ProgressReporter(notes()) as reporter:
             asked = wanted or await offered_analyses(client, reporter)
-            plan = Analysis(track.absolute(), asked, stems, upload, PRIORITIES[priority])
+            plan = Analysis(track, asked, stems, upload, PRIORITIES[priority], blob_prefix)
             return await Analysing(client, plan, reporter).run()
 
     job = run(server, work)
@@ -113,7 +123,7 @@ def analyze(
         answers().print(results_table(job))
 
     async def write(client: AsyncClient) -> None:
-        async with contextlib.aclosing(files.write(client, job, track)) as written:
+        async with contextlib.aclosing(files.write(client, job, track.file or Path(track.name))) as written:
             async for file in written:
                 notes().print(f"wrote {file}", highlight=False, markup=False, soft_wrap=True)
 
@@ -123,7 +133,7 @@ def analyze(
 
 def compare(
     outgoing: Annotated[
-        str, typer.Argument(metavar="OUTGOING", help="The track that plays: a file, or a job's id.")
+        str, typer.Argument(metavar="OUTGOING", help="The track that plays: a file, a blob, or a job's id.")
     ],
     incoming: Annotated[str, typer.Argument(metavar="INCOMING", help="The track that follows.")],
     cues: Annotated[int, typer.Option(min=1, max=100, help="The most pairs of cue points.")] = 5,
@@ -145,6 +155,7 @@ def compare(
         mismo compare 0f3c5a second.flac --json
     """
     sources = track_or_job(outgoing), track_or_job(incoming)
+    check_upload(upload, *(source for source in sources if isinstance(source, FileOrBlob)))
 
     async def work(client: AsyncClient) -> tuple[CompareSide, CompareSide, TrackComparison]:
         with ProgressReporter(notes()) as reporter:

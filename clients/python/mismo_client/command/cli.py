@@ -5,13 +5,15 @@ from __future__ import annotations
 import typer
 
 from mismo_client.command.analysis_commands import analyze, compare
+from mismo_client.command.blob_commands import link
+from mismo_client.command.generation_commands import generate
 from mismo_client.command.job_commands import cancel, delete, jobs, replay, submit, update, watch
 from mismo_client.command.server_commands import info, models, stages
 from mismo_client.command.stem_commands import read, separate, waveform
 
 app = typer.Typer(
     name="mismo",
-    help="""Analyses tracks and separates them into stems on an analysis server.
+    help="""Analyses tracks, separates them into stems and generates stems on an analysis server.
 
 Every command takes --server HOST:PORT (or the environment variable MISMO_SERVER).
 
@@ -20,6 +22,10 @@ Examples:
     mismo separate song.flac -o stems
 
     mismo separate song.flac -o stems --playhead 1:30 --format flac
+
+    mismo separate az://audio-files/song.mp3 -o stems
+
+    mismo generate bass drums --bpm 120 --style rock -o out
 
     mismo analyze song.flac --plot song.png
 
@@ -39,6 +45,7 @@ Examples:
 
 for command in (
     separate,
+    generate,
     analyze,
     compare,
     submit,
@@ -50,6 +57,7 @@ for command in (
     delete,
     read,
     waveform,
+    link,
     info,
     models,
     stages,

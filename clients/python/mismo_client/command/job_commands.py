@@ -13,6 +13,7 @@ from mismo_client.command.options import (
     DEFAULT_SERVER,
     PRIORITIES,
     STATES,
+    BlobPrefix,
     Json,
     Labels,
     Model,
@@ -46,7 +47,7 @@ from mismo_client.command.render import (
     state_name,
 )
 from mismo_client.command.run import EXIT_ERROR, answers, notes, run
-from mismo_client.command.sources import submit_track
+from mismo_client.command.sources import check_upload, submit_track
 from mismo_client.errors import MismoRpcError
 
 
@@ -70,6 +71,7 @@ def submit(
     label: Annotated[
         list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="To find it by; repeatable.")
     ] = None,
+    blob_prefix: BlobPrefix = "",
     wait: Annotated[
         bool, typer.Option("--wait", help="Until it has ended, and show what came of it.")
     ] = False,
@@ -88,9 +90,12 @@ def submit(
 
         mismo watch $(mismo submit song.flac)
 
+        mismo submit s3://music/song.flac --blob-prefix albums/42
+
     Exit code: 0 submitted (with --wait: succeeded), 1 the server or the job failed, 2 wrong usage.
     """
     check_stems(stems, two_stems)
+    check_upload(upload, track)
     asked, wanted, names = stages(stage or ()), labels(label or ()), stem_names(stems)
     start = seconds(playhead, "--playhead") if playhead else None
 
@@ -98,7 +103,7 @@ def submit(
         with ProgressReporter(notes()) as reporter:
             submitted = await submit_track(
                 client,
-                track.absolute(),
+                track,
                 upload,
                 reporter,
                 lambda source: client.submit(
@@ -113,6 +118,7 @@ def submit(
                     overlap=overlap,
                     job_id=job_id,
                     labels=wanted,
+                    blob_prefix=blob_prefix,
                 ),
             )
         job = submitted.job

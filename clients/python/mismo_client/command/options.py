@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mismo.analysis.v1 import job_pb2
 from mismo.analysis.v1.stage_pb2 import Stage
+from mismo_client.command.sources import FileOrBlob, track_source
 from mismo_client.stages import stage_of
 from mismo_client.timecode import parse_timecode
 
 TARGET = re.compile(r"(?:[^\s:]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
+LIFETIME = re.compile(r"(\d{1,9}(?:\.\d+)?)([smhd])")
+SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class PriorityName(StrEnum):
@@ -65,6 +67,19 @@ def seconds(text: str, option: str) -> float:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
+def lifetime(text: str, option: str) -> float:
+    """Seconds of a time such as 90s, 30m, 1h or 7d; raises BadParameter, which names the option."""
+    found = LIFETIME.fullmatch(text.strip().lower())
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no time such as 90s, 30m, 1h or 7d", param_hint=option)
+    return float(found[1]) * SECONDS_OF[found[2]]
+
+
+def chords(text: str) -> tuple[str, ...]:
+    """Of a text such as "Am F C G" or "C - G - Am - F"."""
+    return tuple(chord for chord in re.split(r"[\s,|]+", text) if chord not in {"", "-"})
+
+
 def stem_names(text: str) -> tuple[str, ...]:
     """Of a list with commas; raises BadParameter."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
@@ -101,8 +116,21 @@ def stages(texts: Sequence[str]) -> tuple[Stage, ...]:
 
 
 Track = Annotated[
-    Path,
-    typer.Argument(exists=True, dir_okay=False, readable=True, show_default=False, help="An audio file."),
+    FileOrBlob,
+    typer.Argument(
+        parser=track_source,
+        show_default=False,
+        help="An audio file, or a blob: az://container/song.mp3.",
+    ),
+]
+BlobPrefix = Annotated[
+    str,
+    typer.Option(
+        "--blob-prefix",
+        metavar="FOLDERS",
+        help="Where the results go in the server's blob container: albums/42.",
+        show_default="the job's id",
+    ),
 ]
 Model = Annotated[str, typer.Option(help="A model of `mismo models`; the server's default if left out.")]
 Stems = Annotated[str, typer.Option(metavar="NAMES", help="Some stems only: vocals,drums.")]

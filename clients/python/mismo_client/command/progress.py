@@ -1,4 +1,4 @@
-"""How a separation or an analysis goes, for a person at a terminal."""
+"""How a separation, a generation or an analysis goes, for a person at a terminal."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from mismo_client.transfer.stem_format import StemFormat
 class ProgressReporter:
     """A bar on the console while it is a terminal, plain lines otherwise. A context manager."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, work: str = "separating") -> None:
+        """`work`: what the bar says while stems are made."""
         self._console = console
+        self._work = work
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -50,24 +52,26 @@ class ProgressReporter:
         self._bar.update(self._task, description="uploading", completed=done, total=total, detail=detail)
 
     def submitted(self, job: job_pb2.Job) -> None:
-        """Begins the bar of the separation."""
+        """Begins the bar of the stems."""
         model = job.model + (f" in place of {job.fallback_from}" if job.fallback_from else "")
-        self.note(f"job {job.job_id}, model {model}")
-        self._bar.update(self._task, description="decoding", completed=0, total=None, detail="")
+        generated = job.options.HasField("generation")
+        self.note(f"job {job.job_id}, {'generator' if generated else 'model'} {model}")
+        first = "starting" if generated else "decoding"
+        self._bar.update(self._task, description=first, completed=0, total=None, detail="")
 
     def known(self, form: StemFormat) -> None:
         """From now on speeds can be told."""
         self._track_seconds = form.seconds
 
     def progressed(self, progress: job_pb2.Progress) -> None:
-        """Moves the bar of the separation."""
+        """Moves the bar of the stems."""
         if progress.queue_position:
             detail = f"number {progress.queue_position} in the queue"
             self._bar.update(self._task, description="waiting", total=None, detail=detail)
         elif progress.segments_total:
             self._bar.update(
                 self._task,
-                description="separating" if progress.segments_done < progress.segments_total else "finishing",
+                description=self._work if progress.segments_done < progress.segments_total else "finishing",
                 completed=progress.segments_done,
                 total=progress.segments_total,
                 detail=self._detail(progress),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC
-from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -48,7 +48,36 @@ def local_time(moment: Timestamp, form: str) -> str:
 
 def track_of(job: job_pb2.Job) -> str:
     """The source as a person knows it."""
-    return job.source.path or f"upload {job.source.upload_id}"
+    match job.source.WhichOneof("location"):
+        case "path":
+            return job.source.path
+        case "blob_uri":
+            return job.source.blob_uri
+        case "upload_id":
+            return f"upload {job.source.upload_id}"
+        case _:
+            return f"generated {', '.join(job.options.generation.target_stems)}"
+
+
+def short_track(job: job_pb2.Job) -> str:
+    """The source without its folders."""
+    name = track_of(job).rpartition("/")[2] if job.source.WhichOneof("location") else track_of(job)
+    return unquote(name) if job.source.blob_uri else name
+
+
+def generation_text(options: stage_pb2.GenerationOptions) -> str:
+    """The conditions of generated stems that were given, as in "120 BPM, 10 s, rock, Am F C G, seed 7"."""
+    parts = [f"{options.target_bpm:g} BPM" if options.target_bpm else ""]
+    if options.HasField("duration"):
+        parts.append(f"{seconds_of(options.duration):g} s")
+    parts += [options.style, " ".join(options.chord_progression), options.key, options.prompt]
+    parts.append(f"seed {options.random_seed}")
+    return ", ".join(part for part in parts if part)
+
+
+def size_text(total_bytes: int) -> str:
+    """As in "1.8 MB" or "312 bytes"."""
+    return f"{total_bytes / 1e6:.1f} MB" if total_bytes >= 100_000 else f"{total_bytes} bytes"
 
 
 def progress_text(progress: job_pb2.Progress) -> str:
@@ -71,7 +100,7 @@ def jobs_table(jobs: Sequence[job_pb2.Job]) -> Table:
     for job in jobs:
         created = local_time(job.create_time, "%m-%d %H:%M")
         done = f"{job.progress.fraction:.0%}"
-        table.add_row(job.job_id, state_name(job.state), done, job.model, created, Path(track_of(job)).name)
+        table.add_row(job.job_id, state_name(job.state), done, job.model, created, short_track(job))
     return table
 
 
@@ -81,15 +110,19 @@ def dead_letters_table(jobs: Sequence[job_pb2.Job]) -> Table:
     table = Table(whole, "failed", "kept until", "track", "cause", box=None, padding=(0, 2, 0, 0))
     for job in jobs:
         failed, until = (local_time(moment, "%m-%d %H:%M") for moment in (job.end_time, job.expire_time))
-        table.add_row(job.job_id, failed, until, Path(track_of(job)).name, error_text(job.error))
+        table.add_row(job.job_id, failed, until, short_track(job), error_text(job.error))
     return table
 
 
 def job_lines(job: job_pb2.Job) -> list[str]:
     """Everything worth a line about one job."""
     lines = [f"job       {job.job_id}", f"state     {state_name(job.state)}", f"track     {track_of(job)}"]
-    model = job.model + (f" in place of {job.fallback_from}" if job.fallback_from else "")
-    lines.append(f"model     {model}")
+    if job.options.HasField("generation"):
+        lines.append(f"asked     {generation_text(job.options.generation)}")
+        lines.append(f"generator {job.model}")
+    elif job.model:
+        model = job.model + (f" in place of {job.fallback_from}" if job.fallback_from else "")
+        lines.append(f"model     {model}")
     if job.HasField("stem_set"):
         stems = job.stem_set
         seconds = stems.total_frames / stems.sample_rate if stems.sample_rate else 0.0
@@ -106,6 +139,7 @@ def job_lines(job: job_pb2.Job) -> list[str]:
     lines += [f"stage     {stage_line(stage)}" for stage in job.stages]
     if job.artifacts:
         lines.append(f"files     {', '.join(artifact.name for artifact in job.artifacts)}")
+    lines += blob_lines(job.blobs)
     if job.labels:
         lines.append(f"labels    {', '.join(f'{key}={value}' for key, value in sorted(job.labels.items()))}")
     lines += [f"warning   {warning}" for warning in job.warnings]
@@ -113,6 +147,20 @@ def job_lines(job: job_pb2.Job) -> list[str]:
         lines.append(f"error     {error_text(job.error)}")
     if job.dead_letter:
         lines.append(f"replay    mismo replay {job.job_id}")
+    return lines
+
+
+def blob_lines(blobs: Sequence[job_pb2.StoredBlob]) -> list[str]:
+    """What was copied to the blob container: the folder once, then the names below it with their sizes."""
+    lines: list[str] = []
+    folder = None
+    for blob in blobs:
+        # Names need no escapes in a URI: they are made of A-Z a-z 0-9 . _ - and /.
+        here = blob.uri.removesuffix(blob.name)
+        if here != folder:
+            folder = here
+            lines.append(f"copied to {folder}")
+        lines.append(f"blob      {blob.name}, {size_text(blob.total_bytes)}")
     return lines
 
 

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from mismo.analysis.v1 import job_pb2, job_service_pb2
-from mismo.analysis.v1.audio_pb2 import ENCODING_PCM_S16LE
 from mismo.analysis.v1.job_pb2 import PRIORITY_NORMAL, Priority
+from mismo.analysis.v1.job_service_pb2 import SubmitJobResponse
 from mismo.analysis.v1.stage_pb2 import STAGE_STEMS, Stage
 from mismo_client.client import AsyncClient
 from mismo_client.command.analysis.offered import offered_analyses
-from mismo_client.command.owned_jobs import FAREWELL_SECONDS, abandon, submit_owned
-from mismo_client.command.sources import submit_track
-from mismo_client.command.stem_files import FileFormat, StemFiles
-from mismo_client.errors import ClientError, JobFailedError, MismoRpcError
+from mismo_client.command.sources import FileOrBlob, submit_track
+from mismo_client.command.stem_files import FileFormat
+from mismo_client.command.stem_job import Received, Reporter, StemJob, StemTarget
 from mismo_client.submits import UploadedTrack
-from mismo_client.transfer.player import StemPlayer
-from mismo_client.transfer.positions import frames_in
-from mismo_client.transfer.stem_format import StemFormat
-from mismo_client.transfer.write_behind import WriteBehind
-
-DOWNLOAD_CREDIT_BYTES = 4 << 20
-DOWNLOAD_CHUNK_BYTES = 256 << 10
 
 
 @dataclass(frozen=True)
 class Separation:
     """What to separate and where to put it: `output/<track's name>/<stem>.<format>`; seconds."""
 
-    track: Path
+    track: FileOrBlob
     output: Path
     model: str = ""
     stems: tuple[str, ...] = ()
@@ -45,6 +33,7 @@ class Separation:
     shifts: int = 0
     overlap: float | None = None
     analyses: tuple[Stage, ...] = ()
+    blob_prefix: str = ""
     every_analysis: bool = False
     """Also every other analysis that the server offers."""
 
@@ -54,106 +43,25 @@ class Separation:
         return self.output / self.track.stem
 
 
-@dataclass(frozen=True)
-class Separated:
-    """What came of it; seconds from the submit."""
+async def separate_track(
+    client: AsyncClient, plan: Separation, reporter: Reporter, clock: Callable[[], float]
+) -> Received:
+    """Submits, receives, writes; if it is cancelled, it cancels the job that it started. `clock` gives seconds.
 
-    job: job_pb2.Job
-    files: list[Path]
-    first_audio: float
-    elapsed: float
-    track_seconds: float
+    Raises MismoRpcError, JobFailedError, other ClientErrors, OSError.
+    """
+    analyses = plan.analyses
+    if plan.every_analysis:
+        analyses = (*analyses, *await offered_analyses(client, reporter))
+    stem_job = StemJob(
+        client, StemTarget(plan.folder, plan.file_format, plan.playhead or 0.0), reporter, clock
+    )
 
-
-class Reporter(Protocol):
-    """Who is told how it goes."""
-
-    def note(self, text: str) -> None:
-        """Something a person should know."""
-        ...
-
-    def uploading(self, done: int, total: int) -> None:
-        """Bytes of the track that the server has."""
-        ...
-
-    def submitted(self, job: job_pb2.Job) -> None:
-        """The server took the job."""
-        ...
-
-    def progressed(self, progress: job_pb2.Progress) -> None:
-        """How far the job is."""
-        ...
-
-    def known(self, form: StemFormat) -> None:
-        """The track was decoded."""
-        ...
-
-    def first_audio(self, seconds: float) -> None:
-        """All stems can be heard, this long after the submit."""
-        ...
-
-
-class Separating:
-    """One run; `clock` gives seconds."""
-
-    def __init__(
-        self, client: AsyncClient, plan: Separation, reporter: Reporter, clock: Callable[[], float]
-    ) -> None:
-        self._client = client
-        self._plan = plan
-        self._reporter = reporter
-        self._clock = clock
-        self._begun = 0.0
-        self._first_audio = 0.0
-        self._warned: set[str] = set()
-        self._analyses = plan.analyses
-
-    async def run(self) -> Separated:
-        """Submits, receives, writes; a cancelled run cancels the job that it started.
-
-        Raises MismoRpcError, JobFailedError, other ClientErrors, OSError.
-        """
-        plan = self._plan
-        if plan.every_analysis:
-            offered = await offered_analyses(self._client, self._reporter)
-            self._analyses = (*plan.analyses, *offered)
-        submitted = await submit_track(self._client, plan.track, plan.upload, self._reporter, self._submit)
-        job = submitted.job
-        self._reporter.submitted(job)
-        watching = asyncio.create_task(self._watch(job))
-        try:
-            files, form = await self._receive(job)
-            elapsed = self._clock() - self._begun
-            job = await watching
-        except MismoRpcError as error:
-            raise await self._cause(error, watching) from error
-        except (asyncio.CancelledError, OSError):
-            await abandon(self._client, submitted, self._reporter)
-            raise
-        finally:
-            watching.cancel()
-            await asyncio.wait([watching])
-            if not watching.cancelled():
-                watching.exception()
-        return Separated(job, files, self._first_audio, elapsed, form.seconds)
-
-    async def _cause(self, error: MismoRpcError, watching: asyncio.Task[job_pb2.Job]) -> ClientError:
-        """The failure of the job where it has one: it says more than what the stream met first."""
-        await asyncio.wait([watching], timeout=FAREWELL_SECONDS)
-        if watching.done() and not watching.cancelled():
-            failed = watching.exception()
-            if isinstance(failed, JobFailedError):
-                return failed.error or failed
-        return error
-
-    async def _submit(self, source: Path | UploadedTrack) -> job_service_pb2.SubmitJobResponse:
-        plan = self._plan
-        self._begun = self._clock()
-        return await submit_owned(
-            self._client,
-            self._client.submit(
+    async def submit(source: str | Path | UploadedTrack) -> SubmitJobResponse:
+        return await stem_job.submit(
+            client.submit(
                 source,
-                stages=tuple(dict.fromkeys((STAGE_STEMS, *self._analyses))),
+                stages=tuple(dict.fromkeys((STAGE_STEMS, *analyses))),
                 model=plan.model,
                 stems=plan.stems,
                 two_stems=plan.two_stems,
@@ -161,77 +69,8 @@ class Separating:
                 priority=plan.priority,
                 shifts=plan.shifts,
                 overlap=plan.overlap,
-            ),
-            self._reporter,
+                blob_prefix=plan.blob_prefix,
+            )
         )
 
-    async def _watch(self, job: job_pb2.Job) -> job_pb2.Job:
-        async with aclosing(self._client.watch(job.job_id, expected_run_id=job.run_id)) as events:
-            async for event in events:
-                kind = event.WhichOneof("event")
-                if kind == "progress":
-                    self._reporter.progressed(event.progress)
-                elif kind == "snapshot":
-                    self._warn(event.snapshot)
-                    self._reporter.progressed(event.snapshot.progress)
-                elif kind == "terminal":
-                    job = event.terminal.job
-        self._warn(job)
-        if job.state != job_pb2.JOB_STATE_SUCCEEDED:
-            raise JobFailedError(job)
-        return job
-
-    def _warn(self, job: job_pb2.Job) -> None:
-        for warning in job.warnings:
-            if warning not in self._warned:
-                self._warned.add(warning)
-                self._reporter.note(warning)
-
-    async def _receive(self, job: job_pb2.Job) -> tuple[list[Path], StemFormat]:
-        async with self._client.stream_stems(
-            job.job_id,
-            expected_run_id=job.run_id,
-            encoding=ENCODING_PCM_S16LE,
-            start_time=self._plan.playhead or 0.0,
-            follow=True,
-            credit_bytes=DOWNLOAD_CREDIT_BYTES,
-            chunk_bytes=DOWNLOAD_CHUNK_BYTES,
-        ) as player:
-            form = await player.format()
-            start = frames_in(self._plan.playhead or 0.0, form.sample_rate)
-            self._reporter.known(form)
-            # Opened here, not in a thread: a cancelled wait for the thread would leave its files behind.
-            files = StemFiles(self._plan.folder, form, self._plan.file_format)
-            async with WriteBehind() as writer:
-                try:
-                    await self._play(player, files, writer, form, form.total_frames)
-                    if start > 0:
-                        await player.seek(0)
-                        await self._play(player, files, writer, form, start)
-                    await writer.put(lambda: files.verify(player.stem_sha256))
-                    await writer.put(files.finish)
-                    await writer.drain()
-                except BaseException:
-                    files.abandon()
-                    await writer.aclose()
-                    files.discard()
-                    raise
-            return files.targets, form
-
-    async def _play(
-        self, player: StemPlayer, files: StemFiles, writer: WriteBehind, form: StemFormat, end_frame: int
-    ) -> None:
-        """Takes chunks until every stem is there up to `end_frame`."""
-        missing = set(form.stem_names)
-        unheard = set(form.stem_names)
-        async for chunk in player:
-            if unheard:
-                unheard.discard(chunk.stem_name)
-                if not unheard and not self._first_audio:
-                    self._first_audio = self._clock() - self._begun
-                    self._reporter.first_audio(self._first_audio)
-            await writer.put(lambda chunk=chunk: files.write(chunk))
-            if chunk.start_frame + chunk.frame_count >= end_frame:
-                missing.discard(chunk.stem_name)
-                if not missing and end_frame < form.total_frames:
-                    return
+    return await stem_job.run(submit_track(client, plan.track, plan.upload, reporter, submit))

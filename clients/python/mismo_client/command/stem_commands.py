@@ -14,6 +14,7 @@ from mismo_client.command.drawing import DEFAULT_WIDTH, Drawing, draw
 from mismo_client.command.options import (
     DEFAULT_SERVER,
     PRIORITIES,
+    BlobPrefix,
     Json,
     Model,
     Overlap,
@@ -34,8 +35,10 @@ from mismo_client.command.options import (
 from mismo_client.command.progress import ProgressReporter
 from mismo_client.command.render import outcome_lines, print_json
 from mismo_client.command.run import answers, fail, notes, run
-from mismo_client.command.separate import Separating, Separation
+from mismo_client.command.separate import Separation, separate_track
+from mismo_client.command.sources import check_upload
 from mismo_client.command.stem_files import FileFormat, check_flac
+from mismo_client.command.stem_job import Received
 from mismo_client.command.stem_output import Container, Excerpt, SampleFormat, write_stem, write_stem_file
 from mismo_client.errors import ClientError
 
@@ -43,7 +46,7 @@ from mismo_client.errors import ClientError
 def separate(
     track: Track,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Stems go to DIR/TRACK/STEM.wav.")
+        Path, typer.Option("-o", "--output", "--out", metavar="DIR", help="Stems go to DIR/TRACK/STEM.wav.")
     ] = Path(),
     model: Model = "",
     stems: Stems = "",
@@ -69,13 +72,14 @@ def separate(
     analyze: Annotated[
         bool, typer.Option("--analyze", help="Also run all analyses that the server offers.")
     ] = False,
+    blob_prefix: BlobPrefix = "",
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Separate a track into stem files.
 
     Stems are written as they are made, from the playhead on. The server must be able to read
-    the track's path; where it cannot, the track is uploaded. Files appear under their names
-    when they are whole. Ctrl-C cancels the job.
+    the track's path; where it cannot, the track is uploaded. A blob must be in the server's container
+    or one of its other sources. Files appear under their names when they are whole. Ctrl-C cancels the job.
 
     Examples:
 
@@ -89,12 +93,15 @@ def separate(
 
         mismo separate song.wav -o stems --server studio:50051 --upload
 
+        mismo separate az://audio-files/song.mp3 --blob-prefix albums/42
+
     Exit code: 0 whole stems, 1 the server or the job failed, 2 wrong usage, 130 interrupted.
     """
     check_stems(stems, two_stems)
+    check_upload(upload, track)
     asked = stages(stage or ())
     plan = Separation(
-        track=track.absolute(),
+        track=track,
         output=output,
         model=model,
         stems=stem_names(stems),
@@ -106,6 +113,7 @@ def separate(
         shifts=shifts,
         overlap=overlap,
         analyses=(STAGE_LOUDNESS, *asked) if loudness else asked,
+        blob_prefix=blob_prefix,
         every_analysis=analyze,
     )
     if file_format is FileFormat.FLAC:
@@ -114,12 +122,17 @@ def separate(
         except ClientError as error:
             fail(str(error))
     with ProgressReporter(notes()) as reporter:
-        done = run(server, lambda client: Separating(client, plan, reporter, time.monotonic).run())
+        done = run(server, lambda client: separate_track(client, plan, reporter, time.monotonic))
+    show_received(done)
+
+
+def show_received(done: Received) -> None:
+    """The files on standard output; results, errors and speed for a person."""
     for file in done.files:
         typer.echo(file)
     for line in outcome_lines(done.job):
         notes().print(line, highlight=False, markup=False, soft_wrap=True)
-    speed = done.track_seconds / done.elapsed if done.elapsed else 0.0
+    speed = done.audio_seconds / done.elapsed if done.elapsed else 0.0
     notes().print(f"done in {done.elapsed:.1f} s, {speed:.1f}× realtime", highlight=False)
 
 

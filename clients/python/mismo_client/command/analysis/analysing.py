@@ -24,7 +24,7 @@ from mismo.analysis.v1.stage_pb2 import (
 )
 from mismo_client.client import AsyncClient
 from mismo_client.command.owned_jobs import abandon, submit_owned
-from mismo_client.command.sources import submit_track
+from mismo_client.command.sources import FileOrBlob, submit_track
 from mismo_client.durations import seconds_between
 from mismo_client.errors import JobFailedError
 from mismo_client.stages import stage_name, stage_state_name
@@ -37,11 +37,12 @@ ENDED_WITHOUT_RESULT = frozenset({STAGE_STATE_FAILED, STAGE_STATE_CANCELLED, STA
 class Analysis:
     """What to find out about which track."""
 
-    track: Path
+    track: FileOrBlob
     stages: tuple[Stage, ...]
     stems: bool = False
     upload: bool = False
     priority: Priority = PRIORITY_NORMAL
+    blob_prefix: str = ""
 
 
 class Reporter(Protocol):
@@ -86,10 +87,12 @@ class Analysing:
             await abandon(self._client, submitted, self._reporter)
             raise
 
-    async def _submit(self, source: Path | UploadedTrack) -> SubmitJobResponse:
+    async def _submit(self, source: str | Path | UploadedTrack) -> SubmitJobResponse:
         plan = self._plan
         stages = (STAGE_STEMS, *plan.stages) if plan.stems else plan.stages
-        submit = self._client.submit(source, stages=stages, priority=plan.priority)
+        submit = self._client.submit(
+            source, stages=stages, priority=plan.priority, blob_prefix=plan.blob_prefix
+        )
         return await submit_owned(self._client, submit, self._reporter)
 
     async def _watch(self, job: job_pb2.Job) -> job_pb2.Job:

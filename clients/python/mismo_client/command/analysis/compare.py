@@ -26,11 +26,13 @@ from mismo_client.client import AsyncClient
 from mismo_client.command.analysis.analysing import Analysing, Analysis, Reporter
 from mismo_client.command.analysis.results_table import score_bar
 from mismo_client.command.owned_jobs import ENDED_STATES
-from mismo_client.command.render import track_of
+from mismo_client.command.render import short_track
 from mismo_client.command.result_text import error_text, key_text, tempo_text
+from mismo_client.command.sources import FileOrBlob, track_source
 from mismo_client.errors import ClientError, JobFailedError
 from mismo_client.musical_text import difference_text
 from mismo_client.results import stage_result
+from mismo_client.submits import is_blob_uri
 from mismo_client.timecode import format_timecode
 
 RELATIONS = {
@@ -74,18 +76,19 @@ class _Named:
         self._reporter.analysing(fraction, f"{self._name} {running}")
 
 
-def track_or_job(text: str) -> Path | str:
-    """A file that is there; anything else is the id of a job."""
-    path = Path(text)
-    return path.absolute() if path.is_file() else text
+def track_or_job(text: str) -> FileOrBlob | str:
+    """A file that is there, or the URI of a blob; anything else is the id of a job."""
+    return track_source(text) if is_blob_uri(text) or Path(text).is_file() else text
 
 
-async def side_of(client: AsyncClient, source: Path | str, upload: bool, reporter: Reporter) -> CompareSide:
-    """A file is analysed; the job of an id is waited for.
+async def side_of(
+    client: AsyncClient, source: FileOrBlob | str, upload: bool, reporter: Reporter
+) -> CompareSide:
+    """A file or a blob is analysed; the job of an id is waited for.
 
     Raises NotAnalysedError and what `Analysing` raises.
     """
-    if isinstance(source, Path):
+    if isinstance(source, FileOrBlob):
         named = _Named(source.name, reporter)
         job = await Analysing(client, Analysis(source, STAGES, upload=upload), named).run()
         return _checked(CompareSide(source.name, job))
@@ -95,7 +98,7 @@ async def side_of(client: AsyncClient, source: Path | str, upload: bool, reporte
         job = await client.wait(job.job_id)
     if job.state != job_pb2.JOB_STATE_SUCCEEDED:
         raise JobFailedError(job)
-    return _checked(CompareSide(Path(track_of(job)).name, job))
+    return _checked(CompareSide(short_track(job), job))
 
 
 def _checked(side: CompareSide) -> CompareSide:
