@@ -169,11 +169,7 @@ def _stages_that_keep(job: Job, lost: Collection[Stage] = ()) -> frozenset[Stage
     kept: set[Stage] = set()
     for row in TABLE:
         if job.has_result_of(row.stage) and row.stage not in lost:
-            used = [
-                each
-                for each in (*row.needs, *row.needs_one, *row.after)
-                if job.has(each) and ROWS[each].durable
-            ]
+            used = [each for each in (*row.needs, *row.needs_one, *row.after) if job.has(each) and ROWS[each].durable]
             if kept.issuperset(used):
                 kept.add(row.stage)
     return frozenset(kept)
