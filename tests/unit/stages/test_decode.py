@@ -304,20 +304,15 @@ async def blob_job(bench: Workbench) -> ActiveJob:
     return active
 
 
-class Place(ObjectBlobStore):
-    """A folder at the address of a web server, as no job may name a folder."""
-
-    addresses = ("https://music.example.com",)
-
-
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> ObjectBlobStore:
+    """A folder at the address of a web server, as no job may name a folder."""
     (tmp_path / "place").mkdir()
     opened = ContainerOpener().open((tmp_path / "place").as_uri(), "TEST")
-    return Place(opened._container)
+    return ObjectBlobStore(replace(opened._container, addresses=("https://music.example.com",)))
 
 
-async def test_a_blob_is_fetched_once_and_decoded(bench: Workbench, place: Place) -> None:
+async def test_a_blob_is_fetched_once_and_decoded(bench: Workbench, place: ObjectBlobStore) -> None:
     bench.record(OLD)
     content = bench.source.read_bytes()
     await place.write("a.wav", content)
@@ -340,7 +335,7 @@ async def test_a_blob_is_fetched_once_and_decoded(bench: Workbench, place: Place
     ],
 )
 async def test_a_blob_that_cannot_be_fetched_leaves_no_file(
-    bench: Workbench, place: Place, size: int | None, disk: Disk | None, error: type[Exception]
+    bench: Workbench, place: ObjectBlobStore, size: int | None, disk: Disk | None, error: type[Exception]
 ) -> None:
     if size is not None:
         await place.write("a.wav", bytes(size))
@@ -350,9 +345,7 @@ async def test_a_blob_that_cannot_be_fetched_leaves_no_file(
     assert list(bench.files.folder.iterdir()) == []
 
 
-async def test_a_blob_in_no_place_of_the_server_any_more_is_not_fetched(
-    bench: Workbench, place: Place
-) -> None:
+async def test_a_blob_in_no_place_of_the_server_any_more_is_not_fetched(bench: Workbench) -> None:
     active = await blob_job(bench)
     with pytest.raises(BlobUriForbiddenError, match="MISMO_BLOB_SOURCES"):
         await bench.decode_stage(blobs=[]).run(bench.context(DECODE, active))
