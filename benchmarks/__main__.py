@@ -19,9 +19,9 @@ from benchmarks.case import EMBEDDED_MODEL, ROOT, Bench, Case
 from benchmarks.cases import (
     analysis,
     analysis_beside,
+    blobs,
     delivery,
     first_audio,
-    generation,
     interruptions,
     loudness,
     memory,
@@ -35,6 +35,7 @@ from benchmarks.cases import (
     watchers,
     whole_track,
 )
+from benchmarks.cases.generators import generated_songs, generation
 from benchmarks.commands import last_lines
 from benchmarks.models import LOCAL_MODEL
 from benchmarks.music.songs import FIRST_SEED, REAL_MUSIC, MusicOptions
@@ -59,6 +60,8 @@ CASES: tuple[Case, ...] = (
     analysis.CASE,
     analysis_beside.CASE,
     generation.CASE,
+    generated_songs.CASE,
+    blobs.CASE,
     player_beside_bulk.CASE,
     interruptions.POWER_CUTS,
     interruptions.KILLS,

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmarks.commands import plain_environment
 from benchmarks.models import demucs_repository, server_model_dirs
@@ -60,10 +61,11 @@ class Bench:
         precision: str = "auto",
         warm: bool = True,
         link: Link | None = None,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> AbstractAsyncContextManager[Server]:
         """Starts a server with the jobs folder named `jobs`; with `warm` it waits until the model is loaded.
 
-        With a `link` the server runs on the host at the link's other end.
+        With a `link` the server runs on the host at the link's other end; `settings` are in its environment.
         """
         chosen = model or self.model
         return running_server(
@@ -74,7 +76,7 @@ class Bench:
                 model_dirs=server_model_dirs(chosen, self.cache),
                 device=self.device,
                 precision=precision,
-                environment=self.environment,
+                environment={**self.environment, **settings},
                 link=link,
             ),
             warm=warm,

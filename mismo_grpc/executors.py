@@ -19,6 +19,8 @@ PLAYER_THREADS = 16
 BULK_THREADS = 16
 CHECKSUM_THREADS = max(1, len(os.sched_getaffinity(0)) - 1)
 """Hashing keeps a core busy: one core stays free for the event loop and the players."""
+GENERATOR_THREADS = 4
+"""At least as many as there are generators, of which each renders one block at a time."""
 MODEL_THREADS = 16
 """More than the default of open jobs, so that a job with a warm model never waits for another's model to load."""
 
@@ -57,8 +59,8 @@ class Executors:
         """Writes uploads and results, reads archives and bodies, removes trees."""
         self.checksum = Threads("checksum", CHECKSUM_THREADS)
         """Reads whole files for their checksums."""
-        self.generator = Threads("generator", 1)
-        """Renders one block of generated stems after the other."""
+        self.generator = Threads("generator", GENERATOR_THREADS)
+        """Renders blocks of generated stems."""
         self.model = Threads("model", MODEL_THREADS)
         """Loads models."""
 

@@ -15,8 +15,8 @@ from mismo_grpc.errors import JobNotReplayableError, MismoError, check_run
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.callbacks import CallbackRow, CallbackState
 from mismo_grpc.jobs.job import Artifact, Job, JobState, Source, SourceKind, Stage, StageStatus
-from mismo_grpc.jobs.stage_data import STEM_STAGES
 from mismo_grpc.jobs.repository import ActiveJob, JobRepository
+from mismo_grpc.jobs.stage_data import STEM_STAGES
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.results.documents import is_document, stage_of
 from mismo_grpc.results.reuse import take_over_result
@@ -169,7 +169,11 @@ def _stages_that_keep(job: Job, lost: Collection[Stage] = ()) -> frozenset[Stage
     kept: set[Stage] = set()
     for row in TABLE:
         if job.has_result_of(row.stage) and row.stage not in lost:
-            used = [each for each in (*row.needs, *row.needs_one, *row.after) if job.has(each) and ROWS[each].durable]
+            used = [
+                each
+                for each in (*row.needs, *row.needs_one, *row.after)
+                if job.has(each) and ROWS[each].durable
+            ]
             if kept.issuperset(used):
                 kept.add(row.stage)
     return frozenset(kept)

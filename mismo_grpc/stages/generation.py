@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -36,7 +37,9 @@ Block = tuple[int, npt.NDArray[np.float32]]
 
 
 class GenerationStage:
-    """Generates stems with the generator that the job names. One block is rendered at a time, of the most urgent job.
+    """Generates stems with the generator that the job names.
+
+    Each generator renders one block at a time, of the most urgent job.
 
     After a restart it begins again: the same options give the same bytes.
     """
@@ -55,7 +58,7 @@ class GenerationStage:
         bulk: InThread,
         generate: InThread,
     ) -> None:
-        """`generate` renders a block in a thread; `bulk` runs other functions that block."""
+        """`generate` renders a block in a thread, one of each generator at once; `bulk` runs what else blocks."""
         self._runs = runs
         self._stem_files = stem_files
         self._generators = generators
@@ -63,7 +66,8 @@ class GenerationStage:
         self._disk_reserve = disk_reserve
         self._bulk = bulk
         self._generate = generate
-        self._turns = Slots(1)
+        self.turns: defaultdict[str, Slots] = defaultdict(lambda: Slots(1))
+        """Who renders next, by the name of the generator: a slow one does not delay the others."""
 
     def time_limit(self, audio_seconds: float) -> float | None:
         """See StageWork: no limit, because blocks of other jobs may be rendered first."""
@@ -142,13 +146,14 @@ class GenerationStage:
     ) -> None:
         """Writes block after block; reports its end by `generated.finished`, and raises nothing but a cancellation."""
         blocks = generator.render(options, generated.stopped.is_set, generated.report)
+        turns = self.turns[generator.name]
         try:
             while not generated.stopped.is_set():
-                await self._turns.acquire(lambda: int(context.job.priority))
+                await turns.acquire(lambda: int(context.job.priority))
                 try:
                     written = await run_to_completion(self._generate(generated.write_next, blocks))
                 finally:
-                    self._turns.release()
+                    turns.release()
                 if not written:
                     break
             generated.end(None)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from mismo.analysis.v1 import job_pb2, stage_pb2
+from mismo_grpc.storage.disk import sync
 from tests.support.calls import PCM_F32LE, options
 from tests.support.process import ServerProcess
 from tests.support.tracks import track_bytes
@@ -65,6 +69,28 @@ async def undisturbed(process: ServerProcess) -> dict[str, Result]:
     process.signal()
     assert await process.exited() == 0
     return results
+
+
+def container_in(jobs_dir: Path) -> Path:
+    """A blob container that the same power cuts hit as the jobs folder."""
+    container = jobs_dir / ".container"
+    container.mkdir(parents=True, exist_ok=True)
+    sync(container)
+    sync(jobs_dir)
+    return container
+
+
+def faults_of_blobs(container: Path, job: job_pb2.Job) -> Iterator[tuple[Literal["lost", "wrong"], str]]:
+    """What is wrong with the results of a succeeded job in the container."""
+    names = {blob.name for blob in job.blobs}
+    if missing := {f"stems/{stem}.wav" for stem in job.stem_set.stem_names} - names:
+        yield "lost", f"did not copy {', '.join(sorted(missing))}"
+    for blob in job.blobs:
+        path = container / job.job_id / blob.name
+        if not path.exists():
+            yield "lost", f"{blob.name} is not in the container any more"
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != blob.sha256:
+            yield "wrong", f"{blob.name} in the container has other content"
 
 
 def difference(found: bytes, expected: bytes) -> str:

@@ -25,7 +25,9 @@ from tests.powercut.results import (
     TRACKS,
     WANTED,
     Result,
+    container_in,
     difference,
+    faults_of_blobs,
     loudness_of,
     result_of,
     with_junk,
@@ -102,7 +104,7 @@ class Submitted:
     uploaded: bool = False
     accepted: bool = False
     measured: bool = False
-    """A callback told the loudness, which may be before the stems are done."""
+    """A callback told the loudness, perhaps before the stems are done."""
     succeeded: bool = False
     deleting: bool = False
     """A delete was sent; without a response it may or may not have been done."""
@@ -122,7 +124,8 @@ class Trial:
     ) -> None:
         self.findings = Findings()
         self._process = process
-        self._process.settings = SETTINGS
+        self._container = container_in(process.jobs_dir)
+        process.settings = {**SETTINGS, "blob_container": self._container.as_uri()}
         self._interrupt = interrupt
         self._expected = expected
         self._url = callback_url
@@ -327,6 +330,8 @@ class Trial:
         found = result_of(self._process.jobs_dir / job.name)
         if loudness := loudness_of(record):
             found["loudness"] = loudness
+        for kind, fault in faults_of_blobs(self._container, record):
+            getattr(self.findings, kind).add(job.name, fault)
         if any(artifact.name == ANNOTATION for artifact in record.artifacts):
             found[ANNOTATION] = await client.artifact(job.name, ANNOTATION)
         for name, content in expected.items():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from mismo.analysis.v1 import job_pb2, stage_pb2
 from mismo.analysis.v1 import job_service_pb2 as jobs_pb2
+from mismo_grpc.analysis.slots import Slots
+from mismo_grpc.jobs.job import Stage
+from mismo_grpc.stages.generation import GenerationStage
 from tests.service.conftest import Server, StartServer
 from tests.support.calls import (
     CANCELLED,
@@ -37,15 +40,29 @@ async def generate(server: Server, job_id: str, wanted: job_pb2.JobOptions, **fi
     return (await server.client.jobs.SubmitJob(request, timeout=PATIENCE)).job
 
 
-@contextmanager
-def busy(server: Server) -> Generator[threading.Event]:
-    """The thread of the generators waits for the event, behind what it was given before."""
-    done = threading.Event()
-    server.app.executors.generator._pool.submit(done.wait, PATIENCE)
+def turns_of(server: Server) -> Slots:
+    """Who renders the next block of the synthetic generator."""
+    work = server.app.runner._works[Stage.GENERATION]
+    assert isinstance(work, GenerationStage)
+    return work.turns["synthetic"]
+
+
+@asynccontextmanager
+async def paused(server: Server) -> AsyncGenerator[asyncio.Future[None]]:
+    """Nothing is rendered until the block ends, or its future is cancelled; another waits for its turn."""
+    turns = turns_of(server)
+    await turns.acquire()
+    held = asyncio.get_running_loop().create_future()
+    held.add_done_callback(lambda _: turns.release())
     try:
-        yield done
+        yield held
     finally:
-        done.set()
+        held.cancel()
+
+
+async def waiting(server: Server, count: int = 1) -> None:
+    """Until so many wait for their turn."""
+    await until(lambda: len(turns_of(server)._waiters) == count)
 
 
 async def test_generated_stems_are_those_that_were_asked_for(server: Server) -> None:
@@ -66,23 +83,26 @@ async def test_generated_stems_are_those_that_were_asked_for(server: Server) -> 
 
 
 async def test_a_player_hears_them_while_they_are_made(server: Server) -> None:
-    with busy(server) as before_the_first:
+    async with paused(server) as before_the_first:
         await generate(server, "job", generation(("bass",), 8.0))
         async with server.client.stream("job", follow=True) as session:
             info = await session.next_of("info")
             assert (list(info.stem_names), info.total_frames) == (["bass"], 8 * RATE)
-            await until(lambda: server.app.executors.generator._pool._work_queue.qsize() == 1)
-            with busy(server) as before_the_second:
-                before_the_first.set()
-                chunk = await session.next_of("chunk")
-                assert (chunk.start_frame, any(chunk.data)) == (0, True)
-                # A chunk is sent before what became ready is stored.
-                await until(lambda: bool(server.app.repository.active["job"].ready))
-                running = await server.client.get("job")
-                assert running.state == job_pb2.JOB_STATE_RUNNING
-                assert 0 < running.progress.fraction < 1
-                assert running.HasField("time_to_first_audio")
-                before_the_second.set()
+            await waiting(server)
+            # It gets its turn after the first block, when no other job waits.
+            after_the_first = asyncio.ensure_future(turns_of(server).acquire())
+            await waiting(server, 2)
+            before_the_first.cancel()
+            chunk = await session.next_of("chunk")
+            assert (chunk.start_frame, any(chunk.data)) == (0, True)
+            # A chunk is sent before what became ready is stored.
+            await until(lambda: bool(server.app.repository.active["job"].ready))
+            running = await server.client.get("job")
+            assert running.state == job_pb2.JOB_STATE_RUNNING
+            assert 0 < running.progress.fraction < 1
+            assert running.HasField("time_to_first_audio")
+            await after_the_first
+            turns_of(server).release()
     whole = await server.client.play("job")
     job = await server.client.succeeded("job")
     assert hashlib.sha256(whole.stems[0]).hexdigest() == job.stem_set.sha256[0] == whole.sha256[0]
@@ -104,9 +124,7 @@ async def test_the_same_request_gives_the_same_bytes_also_without_the_earlier_re
 
 
 async def test_a_cancelled_generation_stops_and_leaves_nothing(server: Server) -> None:
-    with busy(server):
-        await generate(server, "job", generation(length=600.0))
-        await until(lambda: server.app.executors.generator._pool._work_queue.qsize() == 1)
+    await generate(server, "job", generation(length=600.0))
     async for event in server.client.watch("job"):
         if event.HasField("segment_ready"):
             break
@@ -118,11 +136,11 @@ async def test_a_cancelled_generation_stops_and_leaves_nothing(server: Server) -
 
 
 async def test_an_urgent_one_overtakes_between_two_blocks(server: Server) -> None:
-    with busy(server) as done:
+    async with paused(server):
         await generate(server, "long", generation(("drums",), 60.0))
-        await until(lambda: server.app.executors.generator._pool._work_queue.qsize() == 1)
+        await waiting(server)
         await generate(server, "urgent", generation(("drums",), 3.0), priority=job_pb2.PRIORITY_HIGH)
-        done.set()
+        await waiting(server, 2)
     await server.client.succeeded("urgent")
     assert (await server.client.get("long")).state == job_pb2.JOB_STATE_RUNNING
     await server.client.succeeded("long")

@@ -144,7 +144,7 @@ def test_the_environment_of_a_server_is_known_to_it(compose: dict[str, Any], nam
         alias for field, info in Settings.model_fields.items() for alias in environment_names(field, info)
     }
     assert environment.keys() >= OF_THE_WORKERS | {"USE_GPU", "DEMUCS_MODEL"}
-    assert environment.keys() <= known | set(USE_GPU_NAMES) | OF_THE_WORKERS
+    assert environment.keys() <= known | set(USE_GPU_NAMES)
     assert all(isinstance(value, str) for value in environment.values())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 import soundfile
 
@@ -26,7 +27,7 @@ STEMS = ("bass", "drums", "other", "vocals")
 def a_song(path: Path) -> bytes:
     """Eight bars at 120 beats a minute in A minor."""
     stems = render(compose(Brief(16.0, 120.0, "A minor"), seed=3), sample_rate=RATE, seed=3)
-    soundfile.write(path, sum(stems.values()), RATE)
+    soundfile.write(path, np.sum(list(stems.values()), axis=0), RATE)
     return path.read_bytes()
 
 

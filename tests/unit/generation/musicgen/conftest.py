@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +23,20 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_tiny_musicgen(folder / NAME)
     save_tiny_musicgen(folder / f"{NAME}-stereo", channels=2)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The matrices are so small that threads only wait for each other, tens of seconds on a busy machine."""
+    if find_spec("transformers") is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

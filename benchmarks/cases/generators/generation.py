@@ -124,7 +124,7 @@ async def _child(bench: Bench, *arguments: str) -> dict[str, list[float]]:
     answer = bench.folder / f"generation-{arguments[0]}.json"
     environment = {**bench.environment, **dict.fromkeys(THREAD_VARIABLES, "1")}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "generated")])
-    command = [sys.executable, "-m", "benchmarks.cases.generation", str(answer), *arguments]
+    command = [sys.executable, "-m", "benchmarks.cases.generators.generation", str(answer), *arguments]
     await timed(command, bench.folder / "generation.log", environment, CHILD_SECONDS, cwd=ROOT)
     return await asyncio.to_thread(lambda: json.loads(answer.read_text()))
 
