@@ -208,11 +208,15 @@ class JobRunner:
             raise known from trouble
 
     async def _wait(self, stage: Stage, walk: _Walk, until: float) -> None:
-        """Waits until the time of the next attempt (seconds since the epoch)."""
+        """Waits until the time of the next attempt (seconds since the epoch); does nothing if it has come."""
+        seconds = retries.seconds_left(until, self._repository.now())
+        if not seconds:
+            # A stage in `waiting` may end the walk, and the queue would begin the next one at once, for ever.
+            return
         walk.waiting.add(stage)
         walk.news.set()
         try:
-            await self._sleep(retries.seconds_left(until, self._repository.now()))
+            await self._sleep(seconds)
         finally:
             walk.waiting.discard(stage)
 

@@ -81,7 +81,7 @@ class GenerationStage:
         assert options is not None
         generator = self._generators.named(active.job.model)
         plan = generator.plan(options)
-        stems = await run_to_completion(self._bulk(self._open, context.files, layout_of(plan)))
+        stems = await self._opened(context.files, layout_of(plan))
         generated = _Generated(stems, ceil(plan.total_frames / plan.sample_rate))
         lease = self._stem_files.put(active.job.run_id, stems)
         active.stems = stems
@@ -115,6 +115,16 @@ class GenerationStage:
             change=lambda job: with_results(job, results),
             version=version,
         )
+
+    async def _opened(self, files: RunFiles, layout: StemLayout) -> StemSet:
+        opening = asyncio.ensure_future(self._bulk(self._open, files, layout))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await run_to_completion(wait_ended([opening]))
+            if not opening.cancelled() and opening.exception() is None:
+                opening.result().close()
+            raise
 
     def _open(self, files: RunFiles, layout: StemLayout) -> StemSet:
         needed = len(layout.stem_names) * layout.stem_bytes

@@ -15,6 +15,7 @@ class TcpProxy:
 
     `delay`: seconds before each chunk of a response. `flowing`: while it is cleared, nothing is forwarded in either
     direction. `responses_left`: bytes of responses that still pass, then the connections are closed; None: no limit.
+    `hold_response_at`, `hold_request_at`: once so many bytes have come, `flowing` is cleared and `held` set.
     `refusals`: connections that are closed at once, the next ones first. `received` is set by the first bytes of a
     request; `requested` and `passed` count the bytes of requests and responses.
     """
@@ -25,6 +26,9 @@ class TcpProxy:
         self.flowing = asyncio.Event()
         self.flowing.set()
         self.responses_left: int | None = None
+        self.hold_response_at: int | None = None
+        self.hold_request_at: int | None = None
+        self.held = asyncio.Event()
         self.refusals = 0
         self.received = asyncio.Event()
         self.requested = 0
@@ -89,6 +93,8 @@ class TcpProxy:
             self.requested += len(data)
             self.received.set()
             self._grew.set()
+            if self.hold_request_at is not None and self.requested >= self.hold_request_at:
+                self._hold()
             await self.flowing.wait()
             writer.write(data)
             await writer.drain()
@@ -104,5 +110,12 @@ class TcpProxy:
                 if not data:
                     return
             self.passed += len(data)
+            if self.hold_response_at is not None and self.passed >= self.hold_response_at:
+                self._hold()
             writer.write(data)
             await writer.drain()
+
+    def _hold(self) -> None:
+        self.hold_request_at = self.hold_response_at = None
+        self.flowing.clear()
+        self.held.set()

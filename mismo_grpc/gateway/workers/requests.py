@@ -110,8 +110,8 @@ def generate_request(body: bytes, check_url: CheckUrl) -> JobRequest:
 
 
 @contextmanager
-def named_as_here() -> Generator[None]:
-    """Makes errors use this API's name of their field."""
+def named_as_here(job_id: str = "") -> Generator[None]:
+    """Makes errors use this API's name of their field; `job_id` is the field that gives the job its id."""
     try:
         yield
     except MismoError as error:
@@ -119,6 +119,8 @@ def named_as_here() -> Generator[None]:
         here = _FIELDS.get(field)
         if here is None and field.startswith(_GENERATION):
             here = _PREFIX + field.removeprefix(_GENERATION)
+        if field == "job_id" and job_id:
+            here = job_id
         if here is not None:
             error.message = error.message.replace(field, here)
             error.field = here

@@ -6,7 +6,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from mismo_grpc.errors import NotSupportedYetError, RequestIdReusedError, UnsupportedContentTypeError
+from mismo_grpc.errors import (
+    JobIdActiveError,
+    NotSupportedYetError,
+    RequestIdReusedError,
+    UnsupportedContentTypeError,
+)
 from mismo_grpc.gateway.request_body import whole_body
 from mismo_grpc.gateway.services import Services, services_of
 from mismo_grpc.gateway.submission import MAX_JSON_BYTES
@@ -61,7 +66,7 @@ async def analyze(request: Request) -> dict[str, object]:
     """Responds once the job is stored. One callback reports its end; the results are in the blob container then."""
     services = services_of(request)
     body = await _body(request, services)
-    with named_as_here():
+    with named_as_here("audio_file_id"):
         job = await _submit(services, analyze_request(body, services.check_url))
     return {"audio_file_id": job.job_id, **_accepted(job)}
 
@@ -75,16 +80,24 @@ async def generate(request: Request) -> dict[str, object]:
     with named_as_here():
         earlier = await services.jobs.find(asked.job_id)
         if earlier is not None and earlier.options != asked.options:
-            raise RequestIdReusedError(
-                "generation_request_id was used for another request; make a new one for each request",
-                field="generation_request_id",
-            )
-        job = await _submit(services, asked)
+            raise _reused()
+        try:
+            job = await _submit(services, asked)
+        except JobIdActiveError as error:
+            # Another request came at the same time.
+            raise _reused() from error
     return {
         "generation_request_id": job.job_id,
         "audio_file_id": job.options.blob_prefix,
         **_accepted(job),
     }
+
+
+def _reused() -> RequestIdReusedError:
+    return RequestIdReusedError(
+        "generation_request_id was used for another request; make a new one for each request",
+        field="generation_request_id",
+    )
 
 
 async def _body(request: Request, services: Services) -> bytes:

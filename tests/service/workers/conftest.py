@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -66,6 +67,17 @@ def audio_files(azurite_server: Azurite) -> AudioFiles:
     name = f"audio-files-{next(_numbers)}"
     azurite_server.create(name)
     return AudioFiles(azurite_server, name)
+
+
+@pytest.fixture
+def own_files(tmp_path: Path) -> Iterator[AudioFiles]:
+    """The container `audio` of a service that a test may stop and start again."""
+    folder = tmp_path / "azurite"
+    folder.mkdir()
+    server = azurite(folder)
+    server.create("audio")
+    yield AudioFiles(server, "audio")
+    server.stop()
 
 
 @pytest.fixture

@@ -118,6 +118,9 @@ class House:
             self.slept.append(seconds)
             self.asleep.set()
             await self.sleeps.wait()
+        else:
+            # As asyncio.sleep does: other tasks run meanwhile.
+            await asyncio.sleep(0)
 
     def _call_later(self, seconds: float, function: Callable[[], None]) -> asyncio.TimerHandle:
         self.timers.append(function)

@@ -7,16 +7,28 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mismo_grpc.errors import CorruptAudioError, DiskFullError, SourceNotFoundError, TrackTooLongError
-from mismo_grpc.jobs.job import JobState, Stage, StageState
+from mismo_grpc.errors import (
+    BlobNotFoundError,
+    BlobUriForbiddenError,
+    CorruptAudioError,
+    DiskFullError,
+    SourceNotFoundError,
+    TrackTooLongError,
+    UploadTooLargeError,
+)
+from mismo_grpc.jobs.job import JobState, Source, SourceKind, Stage, StageState
+from mismo_grpc.jobs.repository import ActiveJob
 from mismo_grpc.orchestration.runner import JobRunner
 from mismo_grpc.stages.context import StageContext
 from mismo_grpc.stages.stage import Retry, StageResult, StageWork
+from mismo_grpc.storage.blobs.containers import ContainerOpener
+from mismo_grpc.storage.blobs.object_store import ObjectBlobStore
 from mismo_grpc.storage.disk import Disk, QuotaDisk
 from tests.unit.stages.workbench import HeldDisk, Workbench, a_track
 
@@ -281,3 +293,59 @@ async def test_a_decoder_that_was_stopped_writes_nothing_any_more(bench: Workben
     await asyncio.wait([decoding])
     assert decoding.cancelled()
     assert list(bench.files.work.iterdir()) == []
+
+
+# Blobs
+
+
+async def blob_job(bench: Workbench) -> ActiveJob:
+    active = await bench.job(LOUDNESS)
+    active.job = replace(active.job, source=Source(SourceKind.BLOB, "https://music.example.com/a.wav"))
+    return active
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> ObjectBlobStore:
+    """A folder at the address of a web server, as no job may name a folder."""
+    (tmp_path / "place").mkdir()
+    opened = ContainerOpener().open((tmp_path / "place").as_uri(), "TEST")
+    return ObjectBlobStore(replace(opened._container, addresses=("https://music.example.com",)))
+
+
+async def test_a_blob_is_fetched_once_and_decoded(bench: Workbench, place: ObjectBlobStore) -> None:
+    bench.record(OLD)
+    content = bench.source.read_bytes()
+    await place.write("a.wav", content)
+    active = await blob_job(bench)
+    stage = bench.decode_stage(blobs=[place])
+    result = await stage.run(bench.context(DECODE, active))
+    assert result.change(active.job).source_sha256 == hashlib.sha256(content).hexdigest()
+    np.testing.assert_array_equal(bench.samples(), OLD)
+    # Another attempt, as after a restart, needs the blob no more.
+    await place.delete("a.wav")
+    await stage.run(bench.context(DECODE, active))
+
+
+@pytest.mark.parametrize(
+    ("size", "disk", "error"),
+    [
+        (None, None, BlobNotFoundError),
+        (3 << 20, None, UploadTooLargeError),
+        (1000, QuotaDisk(999), DiskFullError),
+    ],
+)
+async def test_a_blob_that_cannot_be_fetched_leaves_no_file(
+    bench: Workbench, place: ObjectBlobStore, size: int | None, disk: Disk | None, error: type[Exception]
+) -> None:
+    if size is not None:
+        await place.write("a.wav", bytes(size))
+    active = await blob_job(bench)
+    with pytest.raises(error):
+        await bench.decode_stage(blobs=[place], disk=disk).run(bench.context(DECODE, active))
+    assert list(bench.files.folder.iterdir()) == []
+
+
+async def test_a_blob_in_no_place_of_the_server_any_more_is_not_fetched(bench: Workbench) -> None:
+    active = await blob_job(bench)
+    with pytest.raises(BlobUriForbiddenError, match="MISMO_BLOB_SOURCES"):
+        await bench.decode_stage(blobs=[]).run(bench.context(DECODE, active))
