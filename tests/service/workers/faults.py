@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -82,7 +81,7 @@ async def is_whole(files: AudioFiles, job: job_pb2.Job) -> None:
     found: dict[str, tuple[int, str]] = {}
     for blob in job.blobs:
         path = blob.uri.removeprefix("az://audio/")
-        content = await asyncio.to_thread(files.store.read_now, path, 0, 1 << 26)
+        content = await files.store.read(path, 0, 1 << 26)
         found[path] = (len(content), hashlib.sha256(content).hexdigest())
     assert found == {
         blob.uri.removeprefix("az://audio/"): (blob.total_bytes, blob.sha256) for blob in job.blobs

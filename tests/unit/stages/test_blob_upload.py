@@ -124,7 +124,7 @@ async def test_each_result_is_copied_as_soon_as_its_stage_has_ended(
         "stems/bass.wav",
     }
     for blob in job.blobs:
-        content = container.read_now(f"job/{blob.name}", 0, 1 << 20)
+        content = await container.read(f"job/{blob.name}", 0, 1 << 20)
         assert (len(content), sha256(content)) == (blob.total_bytes, blob.sha256)
         assert blob.uri == container.uri_of(f"job/{blob.name}")
     assert job.stage(UPLOAD).attempts == 1
