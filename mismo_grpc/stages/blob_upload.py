@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mismo_grpc.analysis.slots import Slots
-from mismo_grpc.errors import MismoError, NotSupportedYetError
+from mismo_grpc.completion import run_to_completion, wait_ended
+from mismo_grpc.errors import BlobContainerNotFoundError
 from mismo_grpc.executors import InThread
 from mismo_grpc.jobs.job import Job, JobFailure, Stage, StoredBlob
 from mismo_grpc.jobs.stage_data import RESULT_TYPES, STEM_STAGES
@@ -55,7 +56,7 @@ class BlobUploadStage:
         return None
 
     async def run(self, context: StageContext) -> StageResult:
-        """See StageWork. Raises NeedFailedError if no other stage has a result."""
+        """See StageWork. Raises NeedFailedError if no other stage has a result, BlobError, InternalError."""
         blobs: dict[str, StoredBlob] = {}
         container = None
         async with aclosing(context.results()) as stages:
@@ -63,8 +64,10 @@ class BlobUploadStage:
                 if container is None:
                     container = self._container
                     if container is None:
-                        raise NotSupportedYetError(
-                            "the server has no blob container any more; have BLOB_CONTAINER_NAME set and replay the job"
+                        # The job becomes a dead letter, because the settings may be corrected.
+                        raise BlobContainerNotFoundError(
+                            "the server has no blob container any more: set BLOB_CONTAINER_NAME or "
+                            "MISMO_BLOB_CONTAINER again, then replay the job"
                         )
                     await context.begin()
                 found = await self._bulk(_results_of, context.job, context.files, stage)
@@ -78,13 +81,21 @@ class BlobUploadStage:
     async def _copy(
         self, container: BlobStore, context: StageContext, results: Sequence[_Result]
     ) -> list[StoredBlob]:
-        """Copies several results at once; if one cannot be copied, it stops the others and raises BlobError."""
+        """Copies several results at once; if one cannot be copied, it stops the others and raises its error."""
+        tasks = [asyncio.create_task(self._copy_one(container, context, result)) for result in results]
+        if not tasks:
+            return []
+        # A TaskGroup would not pass on a cancellation that comes while it stops the others.
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._copy_one(container, context, result)) for result in results]
-        except* MismoError as errors:
-            raise _leaf(errors) from errors
-        return [task.result() for task in tasks]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            return [task.result() for task in tasks]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await run_to_completion(wait_ended(tasks))
 
     async def _copy_one(self, container: BlobStore, context: StageContext, result: _Result) -> StoredBlob:
         job = context.job
@@ -131,11 +142,6 @@ def _results_of(job: Job, files: RunFiles, stage: Stage) -> list[_Result]:
 
 def _file(job: Job, files: RunFiles, name: str, sha256: str) -> _Result:
     return _Result(artifact_blob(job, name), content_type_of(name), sha256, files.artifact(name))
-
-
-def _leaf(errors: BaseExceptionGroup[MismoError]) -> MismoError:
-    first = errors.exceptions[0]
-    return _leaf(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _first_error(job: Job) -> JobFailure | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mismo_grpc.errors import BlobContainerNotFoundError, InternalError, NotSupportedYetError
+from mismo_grpc.errors import BlobContainerNotFoundError, BlobStoreUnavailableError, InternalError
 from mismo_grpc.jobs.job import Artifact, Job, Stage, StageState
 from mismo_grpc.jobs.repository import ActiveJob
 from mismo_grpc.results.artifacts import StemFile
@@ -19,6 +19,8 @@ from mismo_grpc.stages.blob_upload import BlobUploadStage
 from mismo_grpc.stages.context import NeedFailedError, StageContext
 from mismo_grpc.storage.blobs.containers import ContainerOpener
 from mismo_grpc.storage.blobs.object_store import ObjectBlobStore
+from mismo_grpc.storage.blobs.port import BlobInfo
+from mismo_grpc.wire_forms import wire
 from tests.support.results import BASIC_FEATURES
 from tests.unit.stages.workbench import Workbench
 
@@ -184,5 +186,36 @@ async def test_a_server_that_has_lost_its_container_says_what_to_set(bench: Work
     copying = Copying(bench, None)
     running = await copying.begin()
     copying.succeeds(FEATURES)
-    with pytest.raises(NotSupportedYetError, match="BLOB_CONTAINER_NAME"):
+    with pytest.raises(BlobContainerNotFoundError, match="BLOB_CONTAINER_NAME") as caught:
         await running
+    # So the job keeps its files for a replay.
+    assert wire(caught.value).retryable
+
+
+async def test_a_job_that_is_stopped_while_a_failed_copy_stops_the_others_is_stopped(
+    bench: Workbench, container: ObjectBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping, may_stop = asyncio.Event(), asyncio.Event()
+
+    async def upload(source: Path, path: str, **_: object) -> BlobInfo:
+        if source.suffix == ".json":
+            raise BlobStoreUnavailableError("the container does not respond")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopping.set()
+            await may_stop.wait()
+        return BlobInfo(path, 0)
+
+    monkeypatch.setattr(container, "upload", upload)
+    copying = Copying(bench, container)
+    running = await copying.begin()
+    copying.succeeds(STEMS, copying.write_stems())
+    async with asyncio.timeout(30):
+        await stopping.wait()
+        running.cancel()
+        # The stage gets the cancellation before the copy has stopped.
+        await asyncio.sleep(0)
+        may_stop.set()
+        await asyncio.wait([running])
+    assert running.cancelled()
