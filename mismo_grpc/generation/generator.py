@@ -38,7 +38,7 @@ class StemGenerator(Protocol):
         ...
 
     def version(self) -> str:
-        """What determines the bytes besides the options: a revision of the code, a fingerprint of weights."""
+        """What determines the bytes besides the options: a revision of the code, a fingerprint of weights; blocks."""
         ...
 
     def unavailable_reason(self) -> str:

@@ -39,9 +39,7 @@ Block = tuple[int, npt.NDArray[np.float32]]
 class GenerationStage:
     """Generates stems with the generator that the job names.
 
-    Each generator renders one block at a time, of the most urgent job.
-
-    After a restart it begins again: the same options give the same bytes.
+    Each generator renders one block at a time, of the most urgent job. After a restart it begins again: the same options give the same bytes.
     """
 
     stage = Stage.GENERATION
@@ -81,6 +79,7 @@ class GenerationStage:
         assert options is not None
         generator = self._generators.named(active.job.model)
         plan = generator.plan(options)
+        version = await asyncio.to_thread(generator.version)
         stems = await self._opened(context.files, layout_of(plan))
         generated = _Generated(stems, ceil(plan.total_frames / plan.sample_rate))
         lease = self._stem_files.put(active.job.run_id, stems)
@@ -88,7 +87,6 @@ class GenerationStage:
         # Readers that wait for the files need not wait until the layout is stored.
         active.stems_changed.notify()
         rendering = asyncio.create_task(self._render(context, generator, options, generated))
-        version = generator.version()
 
         def begun(job: Job) -> Job:
             return replace(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from mismo_grpc.errors import DiskFullError, ModelUnavailableError
+from mismo_grpc.errors import DiskFullError, ModelLoadError, ModelUnavailableError
 from mismo_grpc.generation.generator import GenerationPlan, plan_of
 from mismo_grpc.generation.generators import Generators
 from mismo_grpc.generation.options import GenerationOptions
@@ -187,6 +187,25 @@ async def test_an_error_of_the_generator_ends_the_stage_and_closes_all(
     assert active.stems is None
     # Another attempt begins anew and works.
     await stage_of(bench, Level()).run(bench.context(Stage.GENERATION, active))
+
+
+async def test_a_generator_whose_version_cannot_be_read_leaves_nothing_open(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads the files of a model, which may be gone."""
+    threads: list[int] = []
+
+    def version() -> str:
+        threads.append(threading.get_ident())
+        raise ModelLoadError("the weights are gone")
+
+    active, generator = await accepted(bench), Level()
+    monkeypatch.setattr(generator, "version", version)
+    with pytest.raises(ModelLoadError):
+        await stage_of(bench, generator).run(bench.context(Stage.GENERATION, active))
+    assert threads != [threading.get_ident()]
+    assert active.stems is None
+    assert open_stems() == []
 
 
 async def test_without_room_nothing_is_written(bench: Workbench) -> None:
