@@ -240,16 +240,18 @@ class Submissions:
         )
         for tell in self._repository.on_accepted:
             tell(job)
-        if job.state.ended:
-            try:
-                # As for a run that does its stages itself: one without files does not replace an earlier one's link.
-                if job.result_bytes:
-                    await self._runs.publish(job.job_id, job.run_id)
-            finally:
+        try:
+            # As for a run that does its stages itself: one without files does not replace an earlier one's link.
+            if job.result_bytes:
+                await self._runs.publish(job.job_id, job.run_id)
+        finally:
+            if job.state.ended:
                 self._repository.publish_ended(job.run_id)
-        else:
-            self._repository.active[job.job_id] = ActiveJob.of(job)
-            self._queue.fill()
+            else:
+                # Its results must still be copied to the blob container, but its finished stages have callbacks.
+                self._repository.active[job.job_id] = ActiveJob.of(job)
+                self._repository.tell_callbacks()
+                self._queue.fill()
         return Submitted(job, cache_hit=job.cache_hit)
 
 

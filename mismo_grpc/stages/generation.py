@@ -39,7 +39,8 @@ Block = tuple[int, npt.NDArray[np.float32]]
 class GenerationStage:
     """Generates stems with the generator that the job names.
 
-    Each generator renders one block at a time, of the most urgent job. After a restart it begins again: the same options give the same bytes.
+    Each generator renders one block at a time, of the most urgent job. After a restart it begins again: the same
+    options give the same bytes.
     """
 
     stage = Stage.GENERATION

@@ -21,9 +21,18 @@ from mismo_grpc.errors import (
     UploadNotFoundError,
 )
 from mismo_grpc.jobs.events import EventKind
-from mismo_grpc.jobs.job import JobOptions, JobState, Source, SourceKind, Stage, StageState, StemOptions
+from mismo_grpc.jobs.job import (
+    Delivery,
+    JobOptions,
+    JobState,
+    Source,
+    SourceKind,
+    Stage,
+    StageState,
+    StemOptions,
+)
 from mismo_grpc.jobs.repository import ActiveJob
-from mismo_grpc.orchestration.submissions import same_options
+from mismo_grpc.orchestration.submissions import Submissions, same_options
 from mismo_grpc.results.run_recovery import Recovered, recover_runs
 from tests.unit.orchestration.desk import PATIENCE, SubmitDesk
 from tests.unit.orchestration.place import NOW
@@ -252,6 +261,24 @@ async def test_an_earlier_result_is_used_again(desk: SubmitDesk) -> None:
     assert "b" not in desk.repository.active
     other = desk.request(desk.track(), job_id="c", options=JobOptions(stems=StemOptions(shifts=1)))
     assert not (await desk.submissions.submit(other)).cache_hit
+
+
+async def test_callbacks_of_an_earlier_result_that_is_copied_again_are_sent_at_once(desk: SubmitDesk) -> None:
+    await desk.submissions.submit(desk.request(desk.track(), job_id="a"))
+    earlier = await desk.succeed("a")
+    desk.submissions = Submissions(
+        desk.repository, desk.queue, desk.place.admission(has_container=True), desk.runs, desk.uploads, 3
+    )
+    linked: list[str | None] = []
+    # As the outbox does, which sends what it finds then; a client may read the path in it at once.
+    desk.repository.on_callbacks.append(lambda: linked.append(desk.runs.linked("b")))
+    request = desk.request(desk.track(), job_id="b", delivery=Delivery("http://127.0.0.1:1/callback"))
+    again = (await desk.submissions.submit(request)).job
+    assert again.state is JobState.QUEUED
+    assert again.stem_sha256 == earlier.stem_sha256
+    assert [row.stage for row in desk.store.callbacks_of("b")] == ["stems"]
+    assert linked == [again.run_id]
+    assert "b" in desk.repository.active
 
 
 async def ended_without_files(desk: SubmitDesk, job_id: str) -> ActiveJob:
