@@ -34,18 +34,25 @@ class BlobLinks:
     async def create(self, job_id: str, name: str, ttl: float, expected_run_id: str = "") -> BlobLink:
         """A link to the result of this name; it expires after `ttl` seconds.
 
-        Raises JobNotFoundError, RunReplacedError, ArtifactNotFoundError if the job has no such blob,
-        NoSignedLinksError.
+        Raises JobNotFoundError, RunReplacedError, ArtifactNotFoundError if the job has no such blob or it is in another
+        container, NoSignedLinksError.
         """
         job = await self._repository.get(job_id)
         check_run(job_id, expected_run_id, job.run_id)
-        if name not in {blob.name for blob in job.blobs}:
+        stored = {blob.name: blob for blob in job.blobs}.get(name)
+        if stored is None:
             raise ArtifactNotFoundError(
-                f"name: job {job_id} has no blob {name[:128]!r}; its blobs tell what was copied", field="name"
+                f"name: job {job_id} has no blob {name[:128]!r}; give a name of its blobs", field="name"
             )
         if self._container is None:
             raise NoSignedLinksError("this server has no blob container any more; its settings name none")
         path = f"{prefix_of(job)}/{name}"
+        if self._container.uri_of(path) != stored.uri:
+            raise ArtifactNotFoundError(
+                f"name: {name} of job {job_id} is in a container that this server does not use any more; submit the "
+                "track again",
+                field="name",
+            )
         # Before the link is signed, so that it is valid at least as long as this says.
         expires_at = self._repository.now() + ttl
         return BlobLink(await self._container.signed_url(path, timedelta(seconds=ttl)), expires_at)
