@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -46,22 +45,27 @@ def parse_connection_string(text: str) -> AzureAccount:
             raise _bad("AccountName or BlobEndpoint is missing")
         scheme = parts.get("defaultendpointsprotocol", "https")
         endpoint = f"{scheme}://{name}.blob.{parts.get('endpointsuffix', 'core.windows.net')}"
-    address = urlsplit(endpoint)
-    if (
-        address.scheme not in ("http", "https")
-        or not address.hostname
-        or "@" in address.netloc
-        or address.query
-    ):
+    host = _host(endpoint)
+    if not host:
         raise _bad("BlobEndpoint must be an http or https address")
-    name = name or address.hostname.partition(".")[0]
+    name = name or host.partition(".")[0]
     if bool(key) == bool(sas):
         raise _bad("it must have either AccountKey or SharedAccessSignature")
     try:
         base64.b64decode(key, validate=True)
-    except binascii.Error:
+    except ValueError:
         raise _bad("AccountKey is no base64 text; copy it again") from None
     return AzureAccount(name, endpoint.rstrip("/"), key, sas)
+
+
+def _host(endpoint: str) -> str:
+    """The host of an address that has no user and no query, else ""."""
+    try:
+        address = urlsplit(endpoint)
+    except ValueError:
+        return ""
+    fits = address.scheme in ("http", "https") and "@" not in address.netloc and not address.query
+    return (address.hostname or "") if fits else ""
 
 
 def _bad(problem: str) -> InvalidFieldError:

@@ -32,6 +32,7 @@ RETRY_SECONDS = 8.0
 """No request is tried again so long after its first attempt; what a job asks for is tried again by its stage."""
 STREAM_SECONDS = 24 * 3600.0
 
+_FORMS = "give az://container/prefix, s3://bucket/prefix or file:///folder (the prefix may be missing)"
 _CONTAINER_NAME = re.compile(r"[A-Za-z0-9$][A-Za-z0-9.-]{1,62}")
 
 
@@ -70,7 +71,10 @@ class ContainerOpener:
             address = urlsplit(uri)
             host, port_is_fine = address.netloc, address.port is None or address.port > 0
         except ValueError:
-            raise _bad(setting, uri) from None
+            # The text may have a password or a SAS, and a malformed URI cannot be split to remove it.
+            raise InvalidFieldError(
+                f"{setting}: the URI is malformed: see its host and port; {_FORMS}", field=setting
+            ) from None
         if address.query or address.fragment or "@" in host or not port_is_fine:
             raise InvalidFieldError(
                 f"{setting}: a URI there has no user, query and fragment; credentials have settings of their own",
@@ -200,7 +204,6 @@ def _below(address: str, prefix: str) -> str:
 
 def _bad(setting: str, uri: str) -> InvalidFieldError:
     return InvalidFieldError(
-        f"{setting}: {uri!r} names no container; give az://container/prefix, s3://bucket/prefix or file:///folder "
-        "(the prefix may be missing)",
+        f"{setting}: {uri!r} names no container; {_FORMS}",
         field=setting,
     )
