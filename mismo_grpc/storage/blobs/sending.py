@@ -100,7 +100,8 @@ async def completed(sending: asyncio.Future[Any], parts: FileParts) -> None:
     try:
         await asyncio.wait([sending])
     except asyncio.CancelledError:
-        parts.stop()
+        # In a thread, because it waits for a piece that is being read.
+        await asyncio.to_thread(parts.stop)
         await asyncio.wait([sending], timeout=ABORT_SECONDS)
         raise
     finally:
