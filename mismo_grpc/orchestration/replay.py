@@ -195,6 +195,7 @@ def _renewed(job: Job, run_id: str, now: float, kept: Collection[Stage]) -> Job:
         stages=tuple(s if s.stage in kept else StageStatus(s.stage) for s in job.stages),
         error=None,
         artifacts=tuple(artifact for artifact in job.artifacts if _maker_of(artifact, job) in kept),
+        blobs=job.blobs if Stage.BLOB_UPLOAD in kept else (),
         result_bytes=0,
         cache_hit=False,
         dead_letter=False,

@@ -32,6 +32,7 @@ from mismo_grpc.jobs.job import (
     Stage,
     StageState,
     StageStatus,
+    StoredBlob,
 )
 from mismo_grpc.orchestration.replay import Replays
 from mismo_grpc.results.artifacts import artifacts_of, digest_stem, stems_document, write_stems_json
@@ -185,6 +186,13 @@ async def test_a_replay_is_a_new_run_that_keeps_what_had_succeeded(office: Offic
     await office.runs.removed()
     assert office.desk.run_folders() == {new.run_id}
     assert office.store.list(dead_letters=True) == []
+
+
+async def test_what_an_earlier_run_copied_is_not_a_result_of_the_new_run(office: Office) -> None:
+    copied = StoredBlob("analysis/annotation.jams", "s3://b/job/a", "https://b/job/a", 4, "5" * 64)
+    job = await office.submitted(STEMS, LOUDNESS)
+    await office.failed(job, done=(DECODE, STEMS, WAVEFORMS), blobs=(copied,))
+    assert (await office.replays.replay("job")).blobs == ()
 
 
 async def test_documents_of_analyses_are_kept(office: Office) -> None:
