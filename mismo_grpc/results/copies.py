@@ -5,6 +5,8 @@ Each blob is read in the version that the job wrote: what another job or program
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import Sequence
 
 from mismo_grpc.errors import (
@@ -39,6 +41,7 @@ class ResultBlob:
         self._stored = stored
         self._blob = blob
         self.total_bytes = blob.total_bytes
+        self.sha256 = stored.sha256
 
     async def read(self, offset: int, count: int) -> bytes:
         """`count` bytes from `offset` on, fewer at the end."""
@@ -126,7 +129,7 @@ class Copies:
         return opened
 
     async def read_artifact(self, job: Job, artifact: str) -> bytes:
-        """The whole content of a small artifact. Raises ArtifactNotFoundError, BlobError."""
+        """The whole content of a small artifact, checked by its checksum. Raises ArtifactNotFoundError, BlobError."""
         blob = self.open(job, artifact_blob(job, artifact))
         try:
             if blob.total_bytes > MAX_WHOLE_BYTES:
@@ -134,9 +137,16 @@ class Copies:
                     f"{artifact} of job {job.job_id} is only in the blob container and too large to be read from there "
                     f"({blob.total_bytes} bytes); download the blob"
                 )
-            return await blob.read(0, blob.total_bytes)
+            content = await blob.read(0, blob.total_bytes)
         finally:
             blob.close()
+        # Not every container has versions, and the paths in stems.json must be those that this server wrote.
+        if await asyncio.to_thread(_sha256, content) != blob.sha256:
+            raise ArtifactNotFoundError(
+                f"the copy of {artifact} of job {job.job_id} in the blob container is damaged or was replaced; submit "
+                "the track again"
+            )
+        return content
 
     async def are_complete(self, job: Job) -> bool:
         """Whether the container has every file of a job now, in the version that the job wrote; asks it for each.
@@ -163,13 +173,17 @@ class Copies:
         return True
 
 
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def _meaning(job: Job, stored: StoredBlob, error: MismoError) -> MismoError:
     """What an error of the container means for who reads a result."""
     if isinstance(error, BlobStoreUnavailableError):
         return BlobStoreUnavailableError(
             error.message, metadata=error.metadata, retry_after=error.retry_after or RETRY_SECONDS
         )
-    what = f"{stored.name} of job {job.job_id} is on the server no more, and its copy {stored.uri}"
+    what = f"{stored.name} of job {job.job_id} is not on the server any more, and its copy {stored.uri}"
     metadata = {"job_id": job.job_id, "blob": stored.name}
     if isinstance(error, BlobChangedError):
         # Azure says the same of a blob that was deleted.
