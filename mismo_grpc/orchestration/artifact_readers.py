@@ -62,7 +62,8 @@ class ArtifactReaders:
         """An artifact of a job; the run that has its file is held meanwhile.
 
         Raises JobNotFoundError, RunReplacedError if the job has another run than `expected_run_id` ("": any),
-        JobNotReadyError if the stage of the artifact has not ended or the job has no stems, ArtifactNotFoundError.
+        JobNotReadyError if the stage of the artifact has not ended or the job has no stems, ArtifactNotFoundError,
+        BlobError if a file is only in the container and it cannot be read.
         """
         bulk = self._bulk
         if is_document(name):
@@ -134,9 +135,7 @@ def _open_document(job: Job, name: str, in_thread: InThread) -> ArtifactReader:
         raise _not_ready(job, name)
     # A dead letter has the names of its artifacts for a replay only.
     if job.dead_letter or name not in {artifact.name for artifact in job.artifacts}:
-        raise ArtifactNotFoundError(
-            f"name: job {job.job_id} has no {name}; its artifacts tell what it has", field="name"
-        )
+        raise ArtifactNotFoundError(f"name: job {job.job_id} has no {name}; see its artifacts", field="name")
     return open_document(job, name, in_thread)
 
 
@@ -147,5 +146,5 @@ def _check_written(job: Job, name: str) -> None:
 
 def _not_ready(job: Job, name: str) -> JobNotReadyError:
     return JobNotReadyError(
-        f"job {job.job_id} has no artifact {name[:64]!r} yet; its artifacts tell what there is while it runs"
+        f"job {job.job_id} has no artifact {name[:64]!r} yet; see its artifacts for what it has so far"
     )

@@ -15,7 +15,7 @@ from mismo_grpc.stages.retries import next_attempt, seconds_left
 log = structlog.get_logger(__name__)
 
 SHORTEST_TIMER_SECONDS = 0.01
-"""The timer runs on another clock than the times of the next attempts, and may ring a little early."""
+"""The timer runs on another clock than the times of the next attempts, and may run a little too early."""
 
 
 class Timer(Protocol):
@@ -58,12 +58,12 @@ class JobQueue:
 
     def waiting(self) -> list[ActiveJob]:
         """The jobs that wait for a slot; within a priority in the order of their submits."""
-        waiting = [a for a in self._without_slot() if not a.cancelling and self._rests(a) == 0.0]
+        waiting = [a for a in self._without_slot() if not a.cancelling and self._seconds_left(a) == 0.0]
         return sorted(waiting, key=lambda a: (-a.job.priority, a.job.created_at))
 
     def position(self, active: ActiveJob) -> int:
         """The position of a waiting job, from 1; 0 for a job that does not wait for a slot."""
-        if active.task is not None or self._rests(active) > 0.0:
+        if active.task is not None or self._seconds_left(active) > 0.0:
             return 0
         waiting = self.waiting()
         return 1 + waiting.index(active) if active in waiting else 0
@@ -76,12 +76,12 @@ class JobQueue:
     @property
     def retrying_count(self) -> int:
         """The number of jobs that wait for another attempt, without a slot."""
-        return sum(self._rests(a) > 0.0 for a in self._without_slot())
+        return sum(self._seconds_left(a) > 0.0 for a in self._without_slot())
 
     def _without_slot(self) -> list[ActiveJob]:
         return [active for active in self._repository.active.values() if active.task is None]
 
-    def _rests(self, active: ActiveJob) -> float:
+    def _seconds_left(self, active: ActiveJob) -> float:
         """Seconds until a job without a slot can go on; 0 if it can go on now."""
         job, (known, due) = active.job, self._due.get(active.job.job_id, (None, None))
         # Positions are asked for often, and hundreds of jobs may wait.
@@ -110,9 +110,9 @@ class JobQueue:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        rests = [rest for active in self._without_slot() if (rest := self._rests(active)) > 0.0]
-        if rests:
-            self._timer = self._call_later(max(SHORTEST_TIMER_SECONDS, min(rests)), self.fill)
+        waits = [wait for active in self._without_slot() if (wait := self._seconds_left(active)) > 0.0]
+        if waits:
+            self._timer = self._call_later(max(SHORTEST_TIMER_SECONDS, min(waits)), self.fill)
 
     def _after_run(self, task: asyncio.Task[None], active: ActiveJob) -> None:
         """Gives the slot of a job that has ended, or waits for another attempt, to the next one."""

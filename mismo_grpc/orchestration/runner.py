@@ -327,7 +327,7 @@ def _needless(job: Job, tasks: dict[Stage, asyncio.Task[None]]) -> list[Stage]:
 def _needed(job: Job) -> Needed:
     """The files that the missing stages of a job need, also after a restart.
 
-    Only the end of the job tells whether the source is needed for a replay.
+    The source is among them until the job ends: only then is it clear whether a replay needs it.
     """
     missing = stages_to_run(job)
     stems, waveforms = not missing.isdisjoint(STEM_STAGES), Stage.WAVEFORMS in missing

@@ -77,7 +77,7 @@ class ServerStatus:
         started_at: float,
         stage_reasons: Mapping[Stage, Callable[[], str]] = MappingProxyType({}),
     ) -> None:
-        """`stage_reasons` tell why a stage is not available, "" if it is; they may block."""
+        """`stage_reasons` return why a stage is not available, "" if it is; they may block."""
         self.started_at = started_at
         self._catalog = catalog
         self._pace = pace

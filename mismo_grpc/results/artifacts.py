@@ -314,12 +314,10 @@ def open_artifact(files: RunFiles, name: str, in_thread: InThread = asyncio.to_t
     if name.startswith(WAVEFORM_PREFIX) and name in waveform_names(
         stem.name for stem in read_stem_files(files)
     ):
-        missing = ArtifactNotFoundError(
-            f"name: the job has no {name}; its artifacts tell what it has", field="name"
-        )
+        missing = ArtifactNotFoundError(f"name: the job has no {name}; see its artifacts", field="name")
         return _file_reader(files.artifact(name), content_type_of(name), missing, in_thread)
     raise ArtifactNotFoundError(
-        f"name: there is no artifact {name!r}; the job's artifacts tell what it has",
+        f"name: there is no artifact {name!r}; see the job's artifacts",
         field="name",
     )
 

@@ -34,11 +34,11 @@ async def open_copied_artifact(
 ) -> ArtifactReader:
     """Opens a written artifact of a job by its name; stems.zip is made of what is on the disk and in the container.
 
-    Raises ArtifactNotFoundError if the job has no such artifact or a part of it is nowhere, BlobError.
+    Raises ArtifactNotFoundError if the job has no such artifact, or if a part of it is in neither place; BlobError.
     """
     if name not in {artifact.name for artifact in job.artifacts}:
         raise ArtifactNotFoundError(
-            f"name: job {job.job_id} has no {name[:64]!r}; its artifacts tell what it has", field="name"
+            f"name: job {job.job_id} has no {name[:64]!r}; see its artifacts", field="name"
         )
     if name == STEMS_ZIP:
         stems = await _stems_of(copies, files, job, in_thread)

@@ -73,9 +73,7 @@ def render_document(job: Job, name: str) -> bytes:
     elif stage is not None and (result := _result(job, stage)) is not None:
         content = stage_document(result)
     if content is None:
-        raise ArtifactNotFoundError(
-            f"name: job {job.job_id} has no {name}; its artifacts tell what it has", field="name"
-        )
+        raise ArtifactNotFoundError(f"name: job {job.job_id} has no {name}; see its artifacts", field="name")
     return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 

@@ -129,7 +129,11 @@ class Sweeper:
             try:
                 copied = await self._copies.are_complete(job)
             except BlobError as error:
-                log.warning("no room is made: copies cannot be checked", job_id=job_id, reason=error.message)
+                log.warning(
+                    "local files are not removed, because their copies cannot be checked",
+                    job_id=job_id,
+                    reason=error.message,
+                )
                 break
             if copied:
                 await run_to_completion(self._remove_files(job_id, run_id))

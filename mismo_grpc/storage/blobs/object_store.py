@@ -319,7 +319,7 @@ class ObjectBlobStore(BlobStore):
         mapped = blob_error(failure, self.uri, path, key)
         if not isinstance(mapped, BlobNotFoundError):
             return mapped
-        # The response to a HEAD has no body that tells whether the blob is missing or its container.
+        # The response to a HEAD has no body, so it is the same for a missing blob and a missing container.
         try:
             await self.check()
         except BlobContainerNotFoundError as missing:

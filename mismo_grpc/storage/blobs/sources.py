@@ -69,7 +69,7 @@ def _address(uri: str) -> _Address:
         raise InvalidFieldError(f"{FIELD} must be a whole URI, such as az://container/track.mp3", field=FIELD)
     if "@" in parts.netloc:
         raise InvalidFieldError(f"{FIELD} must have no user and password", field=FIELD)
-    # A literal ? or # in a name is percent-encoded; urlsplit does not tell an empty query from none.
+    # A literal ? or # in a name is percent-encoded; the result of urlsplit is the same for an empty query and for none.
     if "?" in uri or "#" in uri:
         raise InvalidFieldError(
             f"{FIELD} must have no query (such as a SAS) and no fragment: the server has credentials of its own; "

@@ -401,7 +401,7 @@ async def test_many_may_read_through_one_reader(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["", "stems", "../a/stems.json", "track.stem.mp4", "stems/drums.wav"])
 def test_a_name_is_never_a_path(folder: Path, name: str) -> None:
     finish(folder)
-    with pytest.raises(ArtifactNotFoundError, match="the job's artifacts tell what it has") as caught:
+    with pytest.raises(ArtifactNotFoundError, match="see the job's artifacts") as caught:
         open_artifact(RunFiles(folder), name)
     assert caught.value.field == "name"
 
