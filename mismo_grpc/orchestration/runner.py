@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -38,8 +38,16 @@ class _Walk:
     memory: RunMemory = field(default_factory=RunMemory)
     waiting: set[Stage] = field(default_factory=set[Stage])
     """The stages that wait for their next attempt."""
+    contexts: dict[Stage, StageContext] = field(default_factory=dict[Stage, StageContext])
+    """Those of the latest attempts."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a stage has ended or begins to wait."""
+
+    def only_waits(self, left: Sequence[Stage]) -> bool:
+        """Whether no stage of `left` can do anything before another attempt is due."""
+        # A copy that is stopped half-way would be sent again from its start.
+        at_work = any(context.has_results for context in self.contexts.values())
+        return not at_work and retries.only_waits(left, self.waiting)
 
 
 class JobRunner:
@@ -104,7 +112,7 @@ class JobRunner:
             task.add_done_callback(lambda _: walk.news.set())
         try:
             while left := [stage for stage, task in tasks.items() if not task.done()]:
-                if retries.only_waits(left, walk.waiting):
+                if walk.only_waits(left):
                     return False
                 await walk.news.wait()
                 walk.news.clear()
@@ -165,8 +173,16 @@ class JobRunner:
         if not going_on and begun.next_attempt_at is not None:
             await self._wait(stage, walk, begun.next_attempt_at)
         while True:
-            context = StageContext(
-                stage, active, files, self._repository, walk.memory, needs, after, going_on=going_on
+            context = walk.contexts[stage] = StageContext(
+                stage,
+                active,
+                files,
+                self._repository,
+                walk.memory,
+                needs,
+                after,
+                going_on=going_on,
+                on_idle=walk.news.set,
             )
             try:
                 return await work.run(context)

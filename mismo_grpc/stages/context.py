@@ -50,12 +50,14 @@ class StageContext:
         after: Mapping[Stage, asyncio.Future[None]] = MappingProxyType({}),
         *,
         going_on: bool = False,
+        on_idle: Callable[[], object] = lambda: None,
     ) -> None:
         """`needs` has a future for each needed stage; one without a result fails with NeedFailedError.
 
         `after` has futures of the same kind for stages whose results are used if there are any.
 
-        `going_on` says that an earlier process began this attempt, so that it is not counted again.
+        `going_on` says that an earlier process began this attempt, so that it is not counted again. `on_idle` is called
+        when the stage has used all `results` that there are, and waits for more.
         """
         self.stage = stage
         self.active = active
@@ -65,6 +67,9 @@ class StageContext:
         self._needs = needs
         self._after = after
         self._going_on = going_on
+        self._on_idle = on_idle
+        self._coming: dict[Stage, asyncio.Future[None]] = {}
+        self._uses_result = False
 
     @property
     def job(self) -> Job:
@@ -101,12 +106,24 @@ class StageContext:
 
     async def results(self) -> AsyncGenerator[Stage]:
         """The stages before this one that have succeeded, each as soon as it has, until all have ended."""
-        waiting = dict(self._after)
-        while waiting:
-            await asyncio.wait(waiting.values(), return_when=asyncio.FIRST_COMPLETED)
-            for stage in [stage for stage, end in waiting.items() if end.done()]:
-                if waiting.pop(stage).exception() is None:
-                    yield stage
+        coming = self._coming = dict(self._after)
+        try:
+            while coming:
+                if not self.has_results:
+                    self._on_idle()
+                await asyncio.wait(coming.values(), return_when=asyncio.FIRST_COMPLETED)
+                for stage in [stage for stage, end in coming.items() if end.done()]:
+                    if coming.pop(stage).exception() is None:
+                        self._uses_result = True
+                        yield stage
+                        self._uses_result = False
+        finally:
+            self._coming, self._uses_result = {}, False
+
+    @property
+    def has_results(self) -> bool:
+        """Whether the stage uses one of `results` now, or has not used one that there is."""
+        return self._uses_result or any(end.done() for end in self._coming.values())
 
     async def beside_needs(self, preparation: Coroutine[Any, Any, T]) -> T:
         """Runs a preparation while the needed stages run; returns its result once they have succeeded.

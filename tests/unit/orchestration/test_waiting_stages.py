@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -249,6 +250,35 @@ async def test_once_the_other_stages_have_ended_a_waiting_stage_frees_the_slot(h
     assert not job.state.ended
     assert (await house.ended(active)).state is JobState.SUCCEEDED
     assert (house.stages[STEMS].runs, house.stages[LOUDNESS].runs) == (1, 2)
+
+
+async def test_results_are_copied_before_the_slot_is_freed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that is stopped would be sent again from its start."""
+    copied: list[Stage] = []
+    copying, gate = asyncio.Event(), asyncio.Event()
+
+    async def copy(context: StageContext) -> StageResult:
+        async with aclosing(context.results()) as stages:
+            async for stage in stages:
+                copying.set()
+                await gate.wait()
+                copied.append(stage)
+        return StageResult()
+
+    monkeypatch.setattr(house.stages[UPLOAD], "run", copy)
+    house.stages[LOUDNESS].errors = away(1)
+    active = await house.submit(STEMS, LOUDNESS, UPLOAD)
+    await asyncio.wait_for(asyncio.gather(house.asleep.wait(), copying.wait()), PATIENCE)
+    assert await active.event_log.changed.wait(lambda: active.job.has_result_of(WAVEFORMS), PATIENCE)
+    assert active.task is not None
+    done, _ = await asyncio.wait([active.task], timeout=0.2)
+    assert not done, "the slot was freed within the copy"
+    gate.set()
+    await house.rests(active)
+    assert copied == [STEMS, WAVEFORMS]
+    assert (await house.ended(active)).state is JobState.SUCCEEDED
 
 
 async def test_after_a_restart_the_count_goes_on_and_the_wait_is_the_rest(tmp_path: Path) -> None:
