@@ -45,7 +45,8 @@ class _Block:
 class BlockCache:
     """The blocks of one container that were read last; on the event loop only.
 
-    Over `cache_bytes` those that were used least recently are dropped; blocks that a reader waits for may exceed it.
+    Over `cache_bytes` those that were used least recently are dropped. Blocks that a reader waits for are not dropped,
+    so they may exceed it.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class BlockCache:
 
     @property
     def held_bytes(self) -> int:
-        """At most so many bytes are in the cache or on their way."""
+        """An upper limit of the bytes that are in the cache or are being fetched."""
         return len(self._blocks) * self.block_bytes
 
     def enter(self, key: _Key) -> None:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from mismo_grpc.audio.encode import Encoding
+from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.separation.stems import StemLayout, StemSet
 from mismo_grpc.storage.run_files import RunFiles
 from mismo_grpc.streaming.file_cache import StemFileCache
+from mismo_grpc.streaming.stem_blobs import StemBlobs
 
 RUN = "1" * 32
 LAYOUT = StemLayout(("drums", "vocals"), 44100, 2, 1000, Encoding.PCM_S16LE)
@@ -67,6 +69,82 @@ async def test_files_that_are_gone_or_cut_say_so_and_stay_off_the_shelf(tmp_path
     with pytest.raises(FileNotFoundError):
         await cache.acquire(files, LAYOUT)
     assert (cache.open_sets, open_files(tmp_path)) == (0, 0)
+
+
+class Blob:
+    """The finished file of a stem, as a blob that counts its closings."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.closed = content, 0
+
+    @property
+    def total_bytes(self) -> int:
+        return len(self.content)
+
+    async def read(self, offset: int, count: int, /) -> bytes:
+        return self.content[offset : offset + count]
+
+    async def read_apart(self, offset: int, count: int, /) -> bytes:
+        return await self.read(offset, count)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def blobs_of(files: RunFiles) -> list[Blob]:
+    """The blobs of a run, whose files are removed."""
+    blobs = [Blob(files.stem(name).read_bytes()) for name in LAYOUT.stem_names]
+    for name in LAYOUT.stem_names:
+        files.stem(name).unlink()
+    return blobs
+
+
+async def test_readers_share_blobs_opened_elsewhere_and_the_last_one_closes_them(tmp_path: Path) -> None:
+    cache, files = StemFileCache(), finished_run(tmp_path)
+    blobs, opened = blobs_of(files), list[StemBlobs]()
+
+    async def elsewhere(layout: StemLayout) -> StemBlobs:
+        opened.append(StemBlobs(layout, blobs))
+        await opened[-1].check()
+        return opened[-1]
+
+    first, second = await asyncio.gather(*(cache.acquire(files, LAYOUT, elsewhere) for _ in range(2)))
+    assert [first.stems, second.stems] == [*opened, *opened]
+    assert await opened[0].fetch((0, 1), 990, 10) == [bytes(40), bytes(40)]
+    first.release()
+    assert [blob.closed for blob in blobs] == [0, 0]
+    second.release()
+    assert (cache.open_sets, [blob.closed for blob in blobs]) == (0, [1, 1])
+
+
+async def test_a_reader_that_gives_up_while_blobs_are_opened_leaves_none_open(tmp_path: Path) -> None:
+    cache, files = StemFileCache(), finished_run(tmp_path)
+    blobs, opening, go_on = blobs_of(files), asyncio.Event(), asyncio.Event()
+
+    async def elsewhere(layout: StemLayout) -> StemBlobs:
+        opening.set()
+        await go_on.wait()
+        return StemBlobs(layout, blobs)
+
+    reader = asyncio.ensure_future(cache.acquire(files, LAYOUT, elsewhere))
+    await opening.wait()
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    again = asyncio.ensure_future(cache.acquire(files, LAYOUT, elsewhere))
+    go_on.set()
+    # It waits behind the opening of the reader that gave up.
+    (await again).release()
+    assert (cache.open_sets, [blob.closed for blob in blobs]) == (0, [2, 2])
+
+
+@pytest.mark.parametrize("change", ["header", "size"])
+async def test_blobs_that_are_not_what_the_layout_says_are_refused(tmp_path: Path, change: str) -> None:
+    blobs = blobs_of(finished_run(tmp_path))
+    content = blobs[1].content
+    blobs[1].content = b"RIFX" + content[4:] if change == "header" else content[:-4]
+    with pytest.raises(ArtifactNotFoundError, match="vocals"):
+        await StemBlobs(LAYOUT, blobs).check()
 
 
 async def test_a_run_that_goes_on_in_new_files_leaves_its_readers_theirs(tmp_path: Path) -> None:
