@@ -8,6 +8,7 @@ import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -182,7 +183,11 @@ class Admission:
         repository, cached = self._repository, None
         if use_earlier:
             cached = await repository.read(
-                repository.store.find_result, checked.sha256, GENERATED_KEY, repository.now()
+                repository.store.find_result,
+                checked.sha256,
+                GENERATED_KEY,
+                repository.now(),
+                partial(_has_results, request.options.stages),
             )
         return Admitted(job, cached)
 
@@ -238,7 +243,7 @@ class Admission:
         versions = await asyncio.to_thread(self._versions, options.stages)
 
         def suits(job: Job) -> bool:
-            return all(map(job.has_result_of, options.stages)) and all(
+            return _has_results(options.stages, job) and all(
                 job.stage(stage).version == version for stage, version in versions.items() if job.has(stage)
             )
 
@@ -328,6 +333,10 @@ def default_model(catalog: ModelCatalog, wanted: str) -> str:
     except MismoError:
         pass
     return EMBEDDED_MODEL
+
+
+def _has_results(stages: Sequence[Stage], job: Job) -> bool:
+    return all(map(job.has_result_of, stages))
 
 
 def _make_folder(folder: Path) -> None:
