@@ -44,7 +44,8 @@ class BlobSources:
                 return store, check_blob_path("/".join(address.segments[count:]), FIELD)
         if address.scheme == "file":
             raise BlobUriForbiddenError(
-                f"{FIELD} names a file on the server: give its path in source.path instead", field=FIELD
+                f"{FIELD} names a file in no container of this server: copy it to the container, or submit its path",
+                field=FIELD,
             )
         raise BlobUriForbiddenError(
             f"{FIELD} is in no container that this server reads from"

@@ -82,7 +82,7 @@ def test_a_server_without_containers_says_so():
 
 @pytest.mark.parametrize("uri", ["file:///etc/passwd", "file:///srv/blobs2/a", "file:///srv"])
 def test_a_file_is_refused_with_the_way_that_there_is_for_files(uri):
-    with pytest.raises(BlobUriForbiddenError, match=r"source\.path"):
+    with pytest.raises(BlobUriForbiddenError, match="copy it to the container, or submit its path"):
         sources("file:///srv/blobs").locate(uri)
 
 
