@@ -28,7 +28,7 @@ from mismo_grpc.generation.options import (
     TARGET_STEMS,
 )
 from mismo_grpc.jobs.job import Job, JobRequest, JobState
-from mismo_grpc.orchestration.admission import NO_CONTAINER
+from mismo_grpc.storage.blobs.sources import NO_CONTAINER
 
 router = APIRouter(tags=["workers"])
 

@@ -76,7 +76,9 @@ def test_a_blob_elsewhere_is_refused(uri):
 
 
 def test_a_server_without_containers_says_so():
-    with pytest.raises(BlobUriForbiddenError, match="as it has none"):
+    with pytest.raises(
+        BlobUriForbiddenError, match="this server has no blob container; set MISMO_BLOB_CONTAINER"
+    ):
         sources().locate("az://audio-files/a.mp3")
 
 
