@@ -41,7 +41,7 @@ class BlobLinks:
         check_run(job_id, expected_run_id, job.run_id)
         if name not in {blob.name for blob in job.blobs}:
             raise ArtifactNotFoundError(
-                f"name: job {job_id} has no blob {name[:128]!r}; its blobs tell what was copied", field="name"
+                f"name: job {job_id} has no blob {name[:128]!r}; use a name in its list `blobs`", field="name"
             )
         if self._container is None:
             raise NoSignedLinksError("this server has no blob container any more; its settings name none")
