@@ -88,9 +88,9 @@ def quantity(value: object) -> str:
 
 
 def default(field: FieldInfo) -> str:
-    """Returns a field's default; a dash for an empty list, an empty secret or None."""
+    """Returns a field's default; a dash for an empty list, text or secret, or None."""
     value: object = field.get_default(call_default_factory=True)
-    return "–" if value in (None, [], SecretStr("")) else f"`{quantity(value)}`"
+    return "–" if value in (None, "", [], SecretStr("")) else f"`{quantity(value)}`"
 
 
 def settings_page() -> str:

@@ -18,10 +18,10 @@ from demucs import apply
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.dsp_split import HOP, WINDOW, dsp_split
 from mismo_grpc.separation.allocator import keep_freed_memory
 from training.config import read_config
-from training.metrics import sdr
+from training.quality.dsp_split import HOP, WINDOW, dsp_split
+from training.quality.metrics import sdr
 from training.songs import SAMPLE_RATE, SOUNDING_DBFS, STEMS, Song, open_rendered, open_songs
 from training.weights import load_weights
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from training.config import read_config
 from training.evaluate import by_model
-from training.metrics import sdr
+from training.quality.metrics import sdr
 from training.songs import SAMPLE_RATE, STEMS, open_rendered, open_songs
 from training.weights import load_weights
 

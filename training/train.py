@@ -24,7 +24,7 @@ from mismo_grpc.separation.allocator import keep_freed_memory
 from mismo_grpc.separation.device import measured_precision
 from training.config import Config, PhaseConfig, build_model, read_config
 from training.loss import error_loss, separation_loss
-from training.metrics import sdr
+from training.quality.metrics import sdr
 from training.songs import STEMS, Audio, Sampler, open_rendered, open_songs
 from training.spectral import MagnitudeHDemucs, relative_errors, spectral_target
 from training.weights import read_state

@@ -13,7 +13,7 @@ from mismo_grpc.composition.persistence import Persistence
 from mismo_grpc.composition.separation import SeparationParts
 from mismo_grpc.executors import Executors
 from mismo_grpc.jobs.job import Stage
-from mismo_grpc.orchestration.admission import NO_CONTAINER, Admission
+from mismo_grpc.orchestration.admission import Admission
 from mismo_grpc.orchestration.artifact_readers import ArtifactReaders
 from mismo_grpc.orchestration.blob_links import BlobLinks
 from mismo_grpc.orchestration.job_changes import JobChanges
@@ -37,6 +37,7 @@ from mismo_grpc.stages.retries import BASE_DELAY_SECONDS, StageRetries
 from mismo_grpc.stages.stage import StageWork
 from mismo_grpc.stages.stems import StemsStage
 from mismo_grpc.stages.waveforms import WaveformsStage
+from mismo_grpc.storage.blobs.sources import NO_CONTAINER
 from mismo_grpc.storage.boot import boot_id
 from mismo_grpc.streaming.file_cache import StemFileCache
 

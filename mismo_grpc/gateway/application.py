@@ -18,8 +18,8 @@ from mismo_grpc.gateway.services import Services
 from mismo_grpc.gateway.workers import routes as workers
 
 DESCRIPTION = """\
-Separates tracks into stems. This is the HTTP API, for clients that submit, poll and receive callbacks; over gRPC
-(`mismo.analysis.v1`) the stems stream while they are being separated.
+Separates tracks into stems, analyses them, and generates stems. This is the HTTP API, for clients that submit, poll and
+receive callbacks; over gRPC (`mismo.analysis.v1`) stems are streamed while they are made.
 
 Every error has the form `{"error": {"code", "message", "field", "retryable", "metadata"}}`.
 """

@@ -45,24 +45,42 @@ _SHARED_PROPERTIES: dict[str, Any] = {
 }
 
 
-def _body_schema(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    properties = {name: schema, **_SHARED_PROPERTIES}
-    return {"type": "object", "required": [name, "track_hash"], "properties": properties}
+def _body_schema(sources: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a submit with one of these sources."""
+    return {
+        "type": "object",
+        "required": ["track_hash"],
+        "oneOf": [{"required": [name]} for name in sources],
+        "properties": {**sources, **_SHARED_PROPERTIES},
+    }
 
 
-_PATH = {"type": "string", "description": "absolute path of the track on the server, in an allowed folder"}
+_JSON_SOURCES = {
+    "file_path": {
+        "type": "string",
+        "description": "absolute path of the track on the server, in an allowed folder",
+    },
+    "blob_uri": {
+        "type": "string",
+        "description": "instead of file_path: the track in the blob container",
+        "example": "az://audio-files/track.mp3",
+    },
+}
+_FORM_SOURCES = {"file": {"type": "string", "format": "binary"}}
 SUBMIT_DOC: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": _body_schema("file_path", _PATH)},
-            "multipart/form-data": {"schema": _body_schema("file", {"type": "string", "format": "binary"})},
+            "application/json": {"schema": _body_schema(_JSON_SOURCES)},
+            "multipart/form-data": {"schema": _body_schema(_FORM_SOURCES)},
         },
     }
 }
 
 
-@router.post("/jobs", openapi_extra=SUBMIT_DOC, summary="Submit a track by its path (JSON) or whole (form)")
+@router.post(
+    "/jobs", openapi_extra=SUBMIT_DOC, summary="Submit a track by its path or blob (JSON), or whole (form)"
+)
 async def submit(request: Request) -> dict[str, object]:
     """Responds once the job is stored; callbacks and `GET /jobs/{job_id}` report its progress."""
     services = services_of(request)
@@ -123,7 +141,9 @@ async def list_jobs(
     page_size: Annotated[int, Query(description="0 to 1000; 0 is 100")] = 0,
     page_token: Annotated[str, Query(description="next_page_token of the page before")] = "",
     status: Annotated[list[str] | None, Query(description=f"any of {', '.join(STATUSES.values())}")] = None,
-    dead_letters: Annotated[bool, Query(description="only jobs that failed and can be replayed")] = False,
+    dead_letters: Annotated[
+        bool, Query(description="only jobs that failed from a cause that may pass")
+    ] = False,
 ) -> Response:
     """`next_page_token` is empty on the last page. The results of the analyses are in each job's own response."""
     services = services_of(request)

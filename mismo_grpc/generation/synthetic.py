@@ -118,6 +118,7 @@ def render_part(part: Part, tempo: TempoMap, frames: int, sample_rate: int, seed
 
 
 def placed_notes(notes: Sequence[Note], tempo: TempoMap, frames: int, rate: int) -> list[Played]:
+    """The notes that begin before `frames`, in order, from beats to frames at `rate` (Hz)."""
     placed: list[Played] = []
     for note in sorted(notes, key=lambda note: (note.start, note.pitch)):
         begin = round(tempo.frames(note.start, rate))

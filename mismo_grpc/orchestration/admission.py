@@ -45,13 +45,9 @@ from mismo_grpc.separation.grid import check_work
 from mismo_grpc.separation.selection import select_stems
 from mismo_grpc.stages.decode import ANALYSIS_RATE
 from mismo_grpc.stages.table import check_asked, needed_by, with_needs
+from mismo_grpc.storage.blobs.sources import NO_CONTAINER
 from mismo_grpc.storage.disk import Disk, disk_errors
 from mismo_grpc.uploads.uploads import Uploads
-
-NO_CONTAINER = (
-    "this server has no blob container; leave it out, or have BLOB_CONTAINER_NAME and AZURE_STORAGE_CONNECTION_STRING, "
-    "or MISMO_BLOB_CONTAINER, set"
-)
 
 
 @dataclass(frozen=True)
@@ -161,7 +157,7 @@ class Admission:
             return with_needs((*options.stages, Stage.BLOB_UPLOAD))
         if Stage.BLOB_UPLOAD in options.stages or options.blob_prefix:
             field = "options.stages" if Stage.BLOB_UPLOAD in options.stages else "options.blob_upload"
-            raise NotSupportedYetError(f"{field}: {NO_CONTAINER}", field=field)
+            raise NotSupportedYetError(f"{field}: {NO_CONTAINER}, or ask for no upload to it", field=field)
         return with_needs(options.stages)
 
     async def _check_generation(

@@ -42,7 +42,7 @@ class BlobLinks:
         stored = {blob.name: blob for blob in job.blobs}.get(name)
         if stored is None:
             raise ArtifactNotFoundError(
-                f"name: job {job_id} has no blob {name[:128]!r}; give a name of its blobs", field="name"
+                f"name: job {job_id} has no blob {name[:128]!r}; use a name in its list `blobs`", field="name"
             )
         if self._container is None:
             raise NoSignedLinksError("this server has no blob container any more; its settings name none")

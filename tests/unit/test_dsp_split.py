@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.dsp_split import SAMPLE_RATE, STEMS, dsp_split
+from training.quality.dsp_split import SAMPLE_RATE, STEMS, dsp_split
 
 TIME = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
 

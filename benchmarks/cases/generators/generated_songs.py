@@ -26,7 +26,7 @@ from mismo.analysis.v1.transfer_service_pb2_grpc import TransferServiceStub
 from mismo_grpc.generation.annotation import key_label
 from mismo_grpc.generation.options import TARGET_STEMS, GenerationOptions
 from mismo_grpc.generation.songs.writing import truth
-from training.metrics import sdr
+from training.quality.metrics import sdr
 
 NAME = "generated_songs"
 SONGS, SECONDS = 12, 40

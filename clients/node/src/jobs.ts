@@ -86,7 +86,7 @@ export interface GenerateOptions extends AnyJobOptions {
   key?: string;
   /** A description in words, for the generator "musicgen". */
   prompt?: string;
-  /** How much chance decides, for "musicgen": above 0, at most 2. 0 is the same as unset: 1. */
+  /** Sampling temperature of "musicgen": above 0, at most 2. 0 is the same as unset: 1. */
   temperature?: number;
   /** 0 to 2^53 - 1 (0). */
   randomSeed?: number;

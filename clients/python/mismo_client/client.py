@@ -137,7 +137,7 @@ class AsyncClient(TransferMethods):
 
         `target_bpm` is in beats a minute (40 to 240; 0: 120), `duration` in seconds (10 if left out), `key` as in
         "A minor"; `chord_progression` has one symbol for each bar, such as ["Am", "F", "C", "G"], and is repeated.
-        `temperature` is above 0 and at most 2: how much chance has a say with the generator musicgen; 0 is "unset"
+        `temperature` is the sampling temperature of the generator musicgen, above 0 and at most 2; 0 is "unset"
         and means 1. `generator` is "synthetic" or "musicgen". What is left out the server or the seed chooses; the
         same options give the same stems. The rest is as in `submit`. Raises JobIdActiveError, ValueError.
         """

@@ -173,10 +173,10 @@ export class Flow {
 
   #printAnalysis(analysis) {
     if (!analysis) throw new Failure("the callback of a completed analysis has no analysis");
-    const { duration_seconds: seconds, bpm, key, mode, beats, sections, chords } = analysis;
+    const { duration_seconds: seconds, bpm, key, beats, sections, chords } = analysis;
     this.#print(
-      `  ${seconds?.toFixed(1)} s, ${bpm?.toFixed(1)} BPM, ${key ?? "no key"} ${mode ?? ""}`.trimEnd() +
-        `; ${beats?.length ?? 0} beats, ${sections?.length ?? 0} sections, ${chords?.length ?? 0} chords`,
+      `  ${seconds?.toFixed(1) ?? "?"} s, ${bpm?.toFixed(1) ?? "no"} BPM, ${key ?? "no key"}; ` +
+        `${beats?.length ?? 0} beats, ${sections?.length ?? 0} sections, ${chords?.length ?? 0} chords`,
     );
   }
 

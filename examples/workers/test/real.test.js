@@ -35,6 +35,7 @@ for (const [name, processes] of [
     const { code, stdout, stderr } = await run(["main.js", "--out", out, TRACK], { ...environment, ...workers });
     assert.equal(code, 0, `${stdout}${stderr}`);
 
+    assert.match(stdout, / BPM, (no key|[A-G][#b]? (major|minor)); \d+ beats, /);
     for (const stem of ["vocals", "drums", "bass", "other"]) assert.ok(existsSync(join(out, "stems", `${stem}.wav`)));
     for (const stem of ["guitar", "bass", "drums"]) assert.ok(existsSync(join(out, "generated", `${stem}.wav`)));
     for (const namespace of ["tempo", "key_mode", "beat", "segment_open", "chord"]) {

@@ -17,16 +17,58 @@ from mismo_grpc.gateway.services import Services, services_of
 from mismo_grpc.gateway.submission import MAX_JSON_BYTES
 from mismo_grpc.gateway.views import STATUSES, moment
 from mismo_grpc.gateway.workers.requests import analyze_request, generate_request, named_as_here
+from mismo_grpc.generation.options import (
+    GENERATORS,
+    MAX_BPM,
+    MAX_SECONDS,
+    MAX_SEED,
+    MAX_TEMPERATURE,
+    MIN_BPM,
+    MIN_SECONDS,
+    TARGET_STEMS,
+)
 from mismo_grpc.jobs.job import Job, JobRequest, JobState
-from mismo_grpc.orchestration.admission import NO_CONTAINER
+from mismo_grpc.storage.blobs.sources import NO_CONTAINER
 
 router = APIRouter(tags=["workers"])
 
-_CALLBACK = {"type": "string", "nullable": True, "example": "http://api:8080/api/audio/analysis-callback"}
+_TEXT = {"type": ["string", "null"]}
+_CALLBACK = {**_TEXT, "example": "http://api:8080/api/audio/analysis-callback"}
+_CHORDS = {
+    "type": ["array", "string", "null"],
+    "items": {"type": "string"},
+    "description": "one chord symbol a bar, repeated",
+    "example": ["Am", "F", "C", "G"],
+}
+
+
+def _number(low: float, high: float, kind: str = "number") -> dict[str, Any]:
+    return {"type": [kind, "null"], "minimum": low, "maximum": high}
+
+
+PARAMETERS_DOC: dict[str, Any] = {
+    "target_bpm": {**_number(MIN_BPM, MAX_BPM), "description": "beats a minute; 120 if left out"},
+    "duration_seconds": {**_number(MIN_SECONDS, MAX_SECONDS), "description": "10 if left out"},
+    "style": {**_TEXT, "example": "rock"},
+    "chord_progression": _CHORDS,
+    "key": {**_TEXT, "example": "A minor"},
+    "prompt": {**_TEXT, "description": "a description in words, for musicgen"},
+    "temperature": {**_number(0, MAX_TEMPERATURE), "description": "for musicgen; 1 if left out"},
+    "random_seed": {
+        **_number(0, MAX_SEED, "integer"),
+        "description": "made from generation_request_id if left out",
+    },
+    "generator": {"enum": [*GENERATORS, None], "description": "the server's default if left out"},
+}
 
 
 def _json_body(required: list[str], properties: dict[str, Any]) -> dict[str, Any]:
-    schema = {"type": "object", "required": required, "properties": properties}
+    schema = {
+        "type": "object",
+        "required": required,
+        "properties": properties,
+        "additionalProperties": False,
+    }
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
@@ -37,7 +79,11 @@ ANALYZE_DOC = _json_body(
             "type": "string",
             "description": "becomes the job_id and the folder of the results",
         },
-        "blob_uri": {"type": "string", "example": "az://audio-files/test.mp3"},
+        "blob_uri": {
+            "type": "string",
+            "description": "the track in the blob container, without a query",
+            "example": "az://audio-files/test.mp3",
+        },
         "callback_url": _CALLBACK,
     },
 )
@@ -49,11 +95,13 @@ GENERATE_DOC = _json_body(
         "target_stems": {
             "type": "array",
             "items": {"type": "string"},
+            "description": f"one or more of {', '.join(TARGET_STEMS)}",
             "example": ["guitar", "bass", "drums"],
         },
         "parameters": {
-            "type": "object",
-            "nullable": True,
+            "type": ["object", "null"],
+            "properties": PARAMETERS_DOC,
+            "additionalProperties": False,
             "example": {"target_bpm": 120.0, "duration_seconds": 10.0, "style": "rock"},
         },
         "callback_url": _CALLBACK,

@@ -82,11 +82,6 @@ class MusicgenGenerator:
         """The asked stems, 44,100 Hz, two channels, the asked length in whole frames."""
         return plan_of(options)
 
-    def unload(self) -> None:
-        """Frees the model's memory; the next `render` loads it again."""
-        with self._lock:
-            self._model = None
-
     def render(
         self,
         options: GenerationOptions,

@@ -11,6 +11,10 @@ from mismo_grpc.storage.blobs.paths import check_blob_path
 from mismo_grpc.storage.blobs.port import BlobStore
 
 FIELD = "source.blob_uri"
+NO_CONTAINER = (
+    "this server has no blob container; set MISMO_BLOB_CONTAINER, or BLOB_CONTAINER_NAME and "
+    "AZURE_STORAGE_CONNECTION_STRING, in its environment (docs/storage.md)"
+)
 MAX_URI_CHARACTERS = 4096
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -44,12 +48,14 @@ class BlobSources:
                 return store, check_blob_path("/".join(address.segments[count:]), FIELD)
         if address.scheme == "file":
             raise BlobUriForbiddenError(
-                f"{FIELD} names a file on the server: give its path in source.path instead", field=FIELD
+                f"{FIELD} names a file in no container of this server: copy it to the container, or submit its path",
+                field=FIELD,
             )
+        if not self._places:
+            raise BlobUriForbiddenError(f"{FIELD}: {NO_CONTAINER}", field=FIELD)
         raise BlobUriForbiddenError(
-            f"{FIELD} is in no container that this server reads from"
-            + ("" if self._places else ", as it has none")
-            + ": name a blob of its container, or add the place to MISMO_BLOB_SOURCES",
+            f"{FIELD} is in no container that this server reads from: name a blob of its container, or add the place "
+            "to MISMO_BLOB_SOURCES",
             field=FIELD,
         )
 

@@ -30,6 +30,7 @@ from mismo_client.command.stem_job import Received, StemJob, StemTarget
 from mismo_client.errors import ClientError
 
 MAX_CHOSEN_SEED = 2**31 - 1
+MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def generate(
     output: Annotated[
         Path, typer.Option("-o", "--output", "--out", metavar="DIR", help="Stems go to DIR/STEM.wav.")
     ] = Path("generated"),
-    bpm: Annotated[float, typer.Option(help="Beats a minute, 40 to 240.")] = 120.0,
+    bpm: Annotated[float, typer.Option(min=40.0, max=240.0, help="Beats a minute.")] = 120.0,
     duration: Annotated[str, typer.Option(metavar="TIME", help="The length: 10, 2:30.")] = "10",
     style: Annotated[str, typer.Option(help="Such as rock or jazz.", show_default="the seed decides")] = "",
     chord_text: Annotated[
@@ -99,6 +100,7 @@ def generate(
         int | None,
         typer.Option(
             min=0,
+            max=MAX_SEED,
             help="The same seed and options give the same stems.",
             show_default="a random one, which is printed",
         ),
@@ -109,7 +111,7 @@ def generate(
     prompt: Annotated[str, typer.Option(help="A description in words, for musicgen.")] = "",
     temperature: Annotated[
         float,
-        typer.Option(min=0.0, max=2.0, help="How much chance decides, for musicgen; 0 is the default, 1."),
+        typer.Option(min=0.0, max=2.0, help="Sampling temperature, for musicgen; 0 stands for 1."),
     ] = 1.0,
     file_format: Annotated[FileFormat, typer.Option("--format", help="What to write.")] = FileFormat.WAV,
     priority: PriorityOption = PriorityName.NORMAL,

@@ -212,7 +212,7 @@ def jobs(
     label: Labels = None,
     dead_letters: Annotated[
         bool,
-        typer.Option("--dead-letters", help="Only jobs that failed and can be replayed, with the cause."),
+        typer.Option("--dead-letters", help="Only jobs that failed from a cause that may pass."),
     ] = False,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
     json: Json = False,

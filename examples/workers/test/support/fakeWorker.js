@@ -112,7 +112,7 @@ export class FakeWorker {
       analysis: {
         duration_seconds: TRACK_SECONDS,
         bpm: 120,
-        key: "A",
+        key: "A minor",
         mode: "minor",
         tuning_frequency: 440,
         beats: [0, 0.5],

@@ -50,8 +50,8 @@ export interface Source {
     { $case: "uploadId"; value: string }
     | //
     /**
-     * A blob in the server's container, or below one of its allowed sources: az://container/path, s3://bucket/key,
-     * the https:// address of either, or file:///path if paths are allowed.
+     * A blob in the server's container, or below one of its further sources: az://container/path, s3://bucket/key, the
+     * address of either over HTTP, or file:///folder/path if the container is that folder.
      */
     { $case: "blobUri"; value: string }
     | undefined;

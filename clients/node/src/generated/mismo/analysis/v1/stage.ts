@@ -110,7 +110,7 @@ export interface GenerationOptions {
   chordProgression: string[];
   /** A description in words, for generators that understand one. */
   prompt: string;
-  /** How much chance has a say, above 0 and at most 2; 0: 1. */
+  /** Sampling temperature, above 0 and at most 2; 0: 1. */
   temperature: number;
   /** 0 to 2^63 - 1. */
   randomSeed: number;
