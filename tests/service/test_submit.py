@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mismo.analysis.v1 import job_pb2, job_service_pb2, stage_pb2, system_service_pb2
-from mismo_grpc.orchestration import runner
+from mismo_grpc.orchestration import job_end
 from mismo_grpc.results.work_files import Needed
 from mismo_grpc.storage.run_files import RunFiles
 from tests.service.conftest import Server, StartServer
@@ -199,7 +199,7 @@ async def test_the_next_run_of_a_job_id_waits_until_the_last_has_tidied_up(
     server: Server, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tidying, go_on = threading.Event(), threading.Event()
-    remove_needless = runner.remove_needless
+    remove_needless = job_end.remove_needless
 
     def slowly(files: RunFiles, needed: Needed) -> None:
         if needed == Needed():
@@ -207,7 +207,7 @@ async def test_the_next_run_of_a_job_id_waits_until_the_last_has_tidied_up(
             assert go_on.wait(PATIENCE)
         remove_needless(files, needed)
 
-    monkeypatch.setattr(runner, "remove_needless", slowly)
+    monkeypatch.setattr(job_end, "remove_needless", slowly)
     await server.client.submit(write_track(music / "a.wav", 0.5), job_id="job")
     await server.client.succeeded("job")
     assert await asyncio.to_thread(tidying.wait, PATIENCE)
@@ -264,26 +264,27 @@ async def test_lists_are_paged_and_filtered(server: Server, music: Path) -> None
     server.device.open()
 
 
-async def test_a_stage_that_is_not_offered_is_refused_by_name(server: Server, music: Path) -> None:
-    wanted = job_pb2.JobOptions(stages=["STAGE_STEMS", "STAGE_GENERATION"])
+async def test_a_stage_that_needs_a_container_is_refused_by_name(server: Server, music: Path) -> None:
+    wanted = job_pb2.JobOptions(stages=["STAGE_STEMS", "STAGE_BLOB_UPLOAD"])
     refusal = await refused(server.client.submit(write_track(music / "a.wav"), wanted=wanted))
     assert (refusal.code, refusal.reason, refusal.field) == (
         "UNIMPLEMENTED",
         "NOT_SUPPORTED_YET",
         "options.stages",
     )
-    assert "STAGE_GENERATION" in refusal.message
+    assert "BLOB_CONTAINER_NAME" in refusal.message
 
 
-async def test_generation_options_are_not_served_yet(server: Server, music: Path) -> None:
+async def test_generation_options_need_their_stage(server: Server, music: Path) -> None:
     wanted = job_pb2.JobOptions(generation=stage_pb2.GenerationOptions(target_stems=["bass"]))
     refusal = await refused(server.client.submit(write_track(music / "a.wav"), wanted=wanted))
-    assert (refusal.code, refusal.field) == ("UNIMPLEMENTED", "options.generation")
+    assert (refusal.code, refusal.field) == ("INVALID_ARGUMENT", "options.generation")
 
 
-async def test_blobs_are_not_served_yet(server: Server) -> None:
+async def test_a_blob_of_no_container_is_refused(server: Server) -> None:
     blob = job_pb2.Source(blob_uri="s3://bucket/a.wav")
-    assert (await refused(server.client.submit(blob))).field == "source.blob_uri"
+    refusal = await refused(server.client.submit(blob))
+    assert (refusal.code, refusal.field) == ("PERMISSION_DENIED", "source.blob_uri")
 
 
 async def test_a_callback_of_a_job_that_came_by_grpc(server: Server, music: Path) -> None:

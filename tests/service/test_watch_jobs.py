@@ -156,7 +156,8 @@ async def test_progress_comes_as_progress_and_the_whole_job_only_when_more_chang
     assert told == sorted(set(told))
     assert job.progress.segments_total > 3
     stems_running = [m for m in watch.messages if m.HasField("job") and m.job.progress.segments_done > 0]
-    assert len(stems_running) <= 2
+    # The stems have ended, the waveforms have begun and ended, the job has ended.
+    assert len(stems_running) <= 4
     watch.close()
 
 

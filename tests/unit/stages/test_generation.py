@@ -86,15 +86,15 @@ async def accepted(bench: Workbench, model: str = "level") -> ActiveJob:
     return active
 
 
-def open_stems() -> list[str]:
-    """The stem files that this process has open."""
+def open_stems(bench: Workbench) -> list[str]:
+    """The stem files of the run that this process has open."""
     found: list[str] = []
     for descriptor in os.listdir("/proc/self/fd"):
         try:
             path = os.readlink(f"/proc/self/fd/{descriptor}")
         except OSError:
             continue
-        if path.endswith(".wav"):
+        if path.startswith(str(bench.files.folder)) and path.endswith(".wav"):
             found.append(path)
     return found
 
@@ -109,7 +109,7 @@ async def test_stems_have_the_samples_of_the_generator(bench: Workbench) -> None
         samples, rate = soundfile.read(bench.files.stem(name), dtype="float32")
         assert (samples.shape, rate) == ((88_200, 2), 44_100)
         np.testing.assert_allclose(samples, 0.25, atol=1e-4)
-    assert open_stems() == []
+    assert open_stems(bench) == []
 
 
 async def test_a_generation_that_is_cancelled_while_its_files_are_opened_closes_them(
@@ -131,14 +131,14 @@ async def test_a_generation_that_is_cancelled_while_its_files_are_opened_closes_
         stage_of(bench, generator, bulk=bulk).run(bench.context(Stage.GENERATION, active))
     )
     assert await asyncio.to_thread(reached.wait, 30)
-    assert len(open_stems()) == 2
+    assert len(open_stems(bench)) == 2
     running.cancel()
     await asyncio.sleep(0)
     assert not running.done(), "it returned while its thread was still at work"
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert open_stems() == []
+    assert open_stems(bench) == []
     assert active.stems is None
 
 
@@ -160,7 +160,7 @@ async def test_a_generation_that_is_cancelled_midway_has_stopped_writing(bench: 
     with pytest.raises(asyncio.CancelledError):
         await running
     assert generator.closed.is_set()
-    assert open_stems() == []
+    assert open_stems(bench) == []
     samples, _ = soundfile.read(bench.files.stem("bass"))
     assert not samples[2 * BLOCK_FRAMES :].any()
 
@@ -183,7 +183,7 @@ async def test_an_error_of_the_generator_ends_the_stage_and_closes_all(
     with pytest.raises(told):
         await stage_of(bench, generator).run(bench.context(Stage.GENERATION, active))
     assert generator.closed.is_set()
-    assert open_stems() == []
+    assert open_stems(bench) == []
     assert active.stems is None
     # Another attempt begins anew and works.
     await stage_of(bench, Level()).run(bench.context(Stage.GENERATION, active))
@@ -205,7 +205,7 @@ async def test_a_generator_whose_version_cannot_be_read_leaves_nothing_open(
         await stage_of(bench, generator).run(bench.context(Stage.GENERATION, active))
     assert threads != [threading.get_ident()]
     assert active.stems is None
-    assert open_stems() == []
+    assert open_stems(bench) == []
 
 
 async def test_without_room_nothing_is_written(bench: Workbench) -> None:
