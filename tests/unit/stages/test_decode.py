@@ -347,5 +347,5 @@ async def test_a_blob_that_cannot_be_fetched_leaves_no_file(
 
 async def test_a_blob_in_no_place_of_the_server_any_more_is_not_fetched(bench: Workbench) -> None:
     active = await blob_job(bench)
-    with pytest.raises(BlobUriForbiddenError, match="MISMO_BLOB_SOURCES"):
+    with pytest.raises(BlobUriForbiddenError, match="MISMO_BLOB_CONTAINER"):
         await bench.decode_stage(blobs=[]).run(bench.context(DECODE, active))
