@@ -21,7 +21,6 @@ import structlog
 from loky import BrokenProcessPool, ProcessPoolExecutor, backend
 from loky.process_executor import ShutdownExecutorError
 
-from mismo_grpc.analysis.slots import Slots
 from mismo_grpc.analysis.worker import ONE_THREAD, failure, name_of, perform, process_id, settle
 from mismo_grpc.errors import (
     AnalysisCrashedError,
@@ -30,6 +29,7 @@ from mismo_grpc.errors import (
     QueueFullError,
     ServerDrainingError,
 )
+from mismo_grpc.slots import Slots
 
 log = structlog.get_logger(__name__)
 

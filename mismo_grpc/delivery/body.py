@@ -15,7 +15,7 @@ from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
-from mismo_grpc.delivery.json_body import Body, StemBlob, StemFile, render_body
+from mismo_grpc.delivery.json_body import Base64Blob, Base64File, Body, render_body
 from mismo_grpc.delivery.timestamps import timestamp
 from mismo_grpc.errors import ArtifactNotFoundError
 from mismo_grpc.executors import InThread
@@ -158,7 +158,7 @@ class _Stems:
         """The folder whose paths clients get: the link to the job's run."""
         self._job = job
         self._names = job.layout.stem_names if job.layout is not None else ()
-        self._open: dict[str, StemFile | StemBlob] = {}
+        self._open: dict[str, Base64File | Base64Blob] = {}
 
     def body(
         self,
@@ -205,7 +205,7 @@ class _Stems:
             raise ArtifactNotFoundError(
                 f"the stems of job {self._job.job_id} are gone; submit the track again"
             ) from error
-        return self._placed(StemFile(descriptor, os.fstat(descriptor).st_size))
+        return self._placed(Base64File(descriptor, os.fstat(descriptor).st_size))
 
     def _copied_stem(self, blob: ResultBlob, name: str, mode: DeliveryMode) -> str:
         if mode is DeliveryMode.PATH:
@@ -213,12 +213,12 @@ class _Stems:
                 f"the stems of job {self._job.job_id} have no path any more: they are only in the blob container; read "
                 "them with mode poll or callback, or submit the track again"
             )
-        return self._placed(StemBlob(blob)) if mode is DeliveryMode.CALLBACK else self._link(name)
+        return self._placed(Base64Blob(blob)) if mode is DeliveryMode.CALLBACK else self._link(name)
 
     def _link(self, name: str) -> str:
         return f"/jobs/{self._job.job_id}/stems/{name}.wav"
 
-    def _placed(self, stem: StemFile | StemBlob) -> str:
+    def _placed(self, stem: Base64File | Base64Blob) -> str:
         mark = secrets.token_hex(16)
         self._open[mark] = stem
         return mark
@@ -230,7 +230,7 @@ class _Stems:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for file in self._open.values():
-            if isinstance(file, StemFile):
+            if isinstance(file, Base64File):
                 os.close(file.descriptor)
 
 

@@ -24,7 +24,7 @@ READ_BYTES = 3 << 18
 
 
 @dataclass(frozen=True)
-class StemFile:
+class Base64File:
     """An open file that the body contains as base64."""
 
     descriptor: int
@@ -32,7 +32,7 @@ class StemFile:
 
 
 @dataclass(frozen=True)
-class StemBlob:
+class Base64Blob:
     """A stem in the blob container that the body contains as base64."""
 
     blob: ResultBlob
@@ -42,7 +42,7 @@ class StemBlob:
         return self.blob.total_bytes
 
 
-_Part = bytes | StemFile | StemBlob
+_Part = bytes | Base64File | Base64Blob
 
 
 class Body:
@@ -71,7 +71,7 @@ class Body:
 
     async def read_into(self, consume: Callable[[bytes], object]) -> None:
         """Passes every block to `consume`, which may block, in a thread. Raises as the iteration."""
-        if any(isinstance(part, StemBlob) for part in self._parts):
+        if any(isinstance(part, Base64Blob) for part in self._parts):
             async for block in self:
                 await self._in_thread(partial(consume, block))
             return
@@ -81,7 +81,7 @@ class Body:
             for part, offset in self._blocks():
                 if stopped.is_set():
                     return
-                assert not isinstance(part, StemBlob)
+                assert not isinstance(part, Base64Blob)
                 consume(_block(part, offset))
 
         try:
@@ -93,11 +93,11 @@ class Body:
         if block is None:
             return None
         part, offset = block
-        if isinstance(part, StemBlob):
+        if isinstance(part, Base64Blob):
             return self._pend(self._from_blob(part, offset))
         return self._in_thread(partial(_block, part, offset))
 
-    async def _from_blob(self, part: StemBlob, offset: int) -> bytes:
+    async def _from_blob(self, part: Base64Blob, offset: int) -> bytes:
         data = await part.blob.read(offset, READ_BYTES)
         return await self._call_in_thread(partial(binascii.b2a_base64, data, newline=False))
 
@@ -134,7 +134,7 @@ class Body:
         if self._pending:
             return
         for part in self._parts:
-            if isinstance(part, StemFile):
+            if isinstance(part, Base64File):
                 os.close(part.descriptor)
         self._parts = ()
         self._close_also()
@@ -149,7 +149,7 @@ class Body:
 
 
 def render_body(
-    document: Mapping[str, object], files: Mapping[str, StemFile | StemBlob], in_thread: InThread
+    document: Mapping[str, object], files: Mapping[str, Base64File | Base64Blob], in_thread: InThread
 ) -> Body:
     """Renders the document as JSON with files in place of their placeholders, which occur in the files' order."""
     rest = json.dumps(document, separators=(",", ":")).encode("ascii")
@@ -160,11 +160,11 @@ def render_body(
     return Body([*parts, rest], in_thread)
 
 
-def _block(part: bytes | StemFile, offset: int) -> bytes:
+def _block(part: bytes | Base64File, offset: int) -> bytes:
     return part[offset : offset + READ_BYTES] if isinstance(part, bytes) else _base64(part, offset)
 
 
-def _base64(file: StemFile, offset: int) -> bytes:
+def _base64(file: Base64File, offset: int) -> bytes:
     missing = min(READ_BYTES, file.size - offset)
     blocks: list[bytes] = []
     while missing:

@@ -8,7 +8,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mismo_grpc.analysis.slots import Slots
 from mismo_grpc.completion import run_to_completion, wait_ended
 from mismo_grpc.errors import BlobContainerNotFoundError
 from mismo_grpc.executors import InThread
@@ -18,6 +17,7 @@ from mismo_grpc.results.artifacts import STEMS_JSON, content_type_of, read_stem_
 from mismo_grpc.results.blob_names import artifact_blob, prefix_of, stem_blob
 from mismo_grpc.results.documents import ANNOTATION, document_name, render_document
 from mismo_grpc.results.waveforms import WAVEFORM_PREFIX
+from mismo_grpc.slots import Slots
 from mismo_grpc.stages.context import NeedFailedError, StageContext
 from mismo_grpc.stages.stage import Retry, StageResult
 from mismo_grpc.storage.blobs.port import BlobStore

@@ -13,7 +13,6 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
-from mismo_grpc.analysis.slots import Slots
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.completion import run_to_completion, wait_ended
 from mismo_grpc.errors import JobNotReadyError, disk_error
@@ -26,6 +25,7 @@ from mismo_grpc.results.finishing import write_stem_results
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.separation.ranges import RangeSet
 from mismo_grpc.separation.stems import StemLayout, StemSet
+from mismo_grpc.slots import Slots
 from mismo_grpc.stages.context import StageContext
 from mismo_grpc.stages.growing_stems import record_growth, with_results
 from mismo_grpc.stages.stage import Retry, StageResult
@@ -131,9 +131,13 @@ class GenerationStage:
             files.work.mkdir(parents=True, exist_ok=True)
             self._disk.require(files.folder, needed, self._disk_reserve)
             stems = StemSet(files.stems, layout, files.peaks)
+            try:
+                stems.resume(RangeSet())
+            except BaseException:
+                stems.close()
+                raise
         except OSError as error:
             raise disk_error(error) from error
-        stems.resume(RangeSet())
         return stems
 
     async def _render(

@@ -10,8 +10,8 @@ from typing import Any
 
 from mismo.analysis.v1 import job_pb2, stage_pb2
 from mismo.analysis.v1 import job_service_pb2 as jobs_pb2
-from mismo_grpc.analysis.slots import Slots
 from mismo_grpc.jobs.job import Stage
+from mismo_grpc.slots import Slots
 from mismo_grpc.stages.generation import GenerationStage
 from tests.service.conftest import Server, StartServer
 from tests.support.calls import (

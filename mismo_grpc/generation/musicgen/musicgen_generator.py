@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -143,20 +144,16 @@ class MusicgenGenerator:
         return self._model
 
 
-class _held:  # noqa: N801  (used as a statement)
+@contextmanager
+def _held(lock: threading.Lock, should_stop: Callable[[], bool]) -> Generator[None]:
     """Holds a lock; raises _Stopped if `should_stop` returns True while another thread has it."""
-
-    def __init__(self, lock: threading.Lock, should_stop: Callable[[], bool]) -> None:
-        self._lock = lock
-        self._should_stop = should_stop
-
-    def __enter__(self) -> None:
-        while not self._lock.acquire(timeout=_POLL_SECONDS):
-            if self._should_stop():
-                raise _Stopped
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    while not lock.acquire(timeout=_POLL_SECONDS):
+        if should_stop():
+            raise _Stopped
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _resolved(device: str) -> str:

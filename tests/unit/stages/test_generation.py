@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
+from mismo_grpc.audio.peaks import PeakFile
 from mismo_grpc.errors import DiskFullError, ModelLoadError, ModelUnavailableError
 from mismo_grpc.generation.generator import GenerationPlan, plan_of
 from mismo_grpc.generation.generators import Generators
@@ -205,6 +206,21 @@ async def test_a_generator_whose_version_cannot_be_read_leaves_nothing_open(
         await stage_of(bench, generator).run(bench.context(Stage.GENERATION, active))
     assert threads != [threading.get_ident()]
     assert active.stems is None
+    assert open_stems(bench) == []
+
+
+async def test_a_full_disk_while_the_peaks_are_cleared_closes_the_files(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clear(_: PeakFile) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    # Both ways in which new peaks are made ready write to their file.
+    monkeypatch.setattr(PeakFile, "clear", clear)
+    monkeypatch.setattr(PeakFile, "mark_complete", clear)
+    active = await accepted(bench)
+    with pytest.raises(DiskFullError):
+        await stage_of(bench, Level()).run(bench.context(Stage.GENERATION, active))
     assert open_stems(bench) == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mismo_grpc.analysis.slots import Slots
+from mismo_grpc.slots import Slots
 
 
 async def settled() -> None:
