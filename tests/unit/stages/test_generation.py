@@ -209,15 +209,13 @@ async def test_a_generator_whose_version_cannot_be_read_leaves_nothing_open(
     assert open_stems(bench) == []
 
 
-async def test_a_full_disk_while_the_peaks_are_cleared_closes_the_files(
+async def test_a_full_disk_once_the_stem_files_are_open_closes_them(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def clear(_: PeakFile) -> None:
+    def mark_complete(_: PeakFile) -> None:
         raise OSError(errno.ENOSPC, "no room")
 
-    # Both ways in which new peaks are made ready write to their file.
-    monkeypatch.setattr(PeakFile, "clear", clear)
-    monkeypatch.setattr(PeakFile, "mark_complete", clear)
+    monkeypatch.setattr(PeakFile, "mark_complete", mark_complete)
     active = await accepted(bench)
     with pytest.raises(DiskFullError):
         await stage_of(bench, Level()).run(bench.context(Stage.GENERATION, active))
