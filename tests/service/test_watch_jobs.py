@@ -142,18 +142,20 @@ async def test_progress_comes_as_progress_and_the_whole_job_only_when_more_chang
     server.device.close()
     await server.client.submit(write_track(music / "a.wav", 4.0), job_id="a")
     await server.device.someone_waits()
-    done = 0
-    for _ in range(3):
+    for done in range(1, 4):
         server.device.allow(1)
-        progress = (await watch.until("progress", "a")).progress
-        assert progress.run_id == watch.jobs["a"].run_id
-        assert progress.progress.segments_done > done
-        done = progress.progress.segments_done
+        # What the work before the first segment counted may be told first.
+        told = 0
+        while told < done:
+            progress = (await watch.until("progress", "a")).progress
+            assert progress.run_id == watch.jobs["a"].run_id
+            assert progress.progress.segments_done >= told
+            told = progress.progress.segments_done
     server.device.open()
     job = (await watch.until("job", "a", state=SUCCEEDED)).job
     # Each stage as it begins and ends, the submit and the end; more segments were done than that.
-    told = [m.job.revision for m in watch.messages if m.HasField("job")]
-    assert told == sorted(set(told))
+    revisions = [m.job.revision for m in watch.messages if m.HasField("job")]
+    assert revisions == sorted(set(revisions))
     assert job.progress.segments_total > 3
     stems_running = [m for m in watch.messages if m.HasField("job") and m.job.progress.segments_done > 0]
     # The stems have ended, the waveforms have begun and ended, the job has ended.

@@ -194,7 +194,9 @@ async def test_a_client_that_leaves_while_a_message_goes_out_is_no_failure_in_th
                 await asyncio.sleep(0)
             call.cancel()
         await server.streams.wait_none()
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    # grpc's poller of an earlier test may still report to the event loop of that test, which is closed.
+    assert [warning for warning in warnings if "PollerCompletionQueue" not in warning] == []
 
 
 async def test_streams_above_the_limit_are_refused_until_one_ends() -> None:
