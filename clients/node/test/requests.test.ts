@@ -52,8 +52,8 @@ test("a submit lists its stages, and has options of the stems only where it says
     ...{ encoding: Encoding.PCM_F32LE, sampleRate: 48_000 },
   });
   const options = requests.map((request) => request.options!);
-  assert.deepEqual(options[0], { stages: [], stems: undefined, generation: undefined, blobUpload: undefined });
-  assert.deepEqual(options[1], { stages: [Stage.LOUDNESS], stems: undefined, generation: undefined, blobUpload: undefined });
+  assert.deepEqual(options[0], { stages: [], stems: undefined, generation: undefined, blobUpload: undefined, export: undefined });
+  assert.deepEqual(options[1], { stages: [Stage.LOUDNESS], stems: undefined, generation: undefined, blobUpload: undefined, export: undefined });
   assert.deepEqual(options[2]!.stages, [Stage.STEMS, Stage.LOUDNESS]);
   assert.deepEqual(options[2]!.stems, {
     ...{ model: "mismo_lite", stemNames: ["bass"], twoStems: "", shifts: 2, overlap: 0 },
