@@ -56,8 +56,29 @@ def build_application(services: Services | None = None, lifespan: Lifespan[FastA
     app.add_middleware(BoundedRequests)
     app.add_middleware(KnownHosts)
     app.add_middleware(NoSniffing)
+    app.add_middleware(_CountedResponses)
     app.add_middleware(LingeringClose)
     return app
+
+
+class _CountedResponses:
+    """Counts all responses, also those of the other middleware."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        services: Services = scope["app"].state.services
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                services.metrics.on_response(scope["method"], message["status"])
+            await send(message)
+
+        await self._app(scope, receive, counted)
 
 
 class _CountedBytes:
