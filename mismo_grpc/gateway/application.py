@@ -15,6 +15,7 @@ from mismo_grpc.gateway.hosts import KnownHosts
 from mismo_grpc.gateway.lingering_close import LingeringClose
 from mismo_grpc.gateway.overload import BoundedRequests
 from mismo_grpc.gateway.services import Services
+from mismo_grpc.gateway.websocket import calls
 from mismo_grpc.gateway.workers import routes as workers
 
 DESCRIPTION = """\
@@ -40,7 +41,7 @@ def build_application(services: Services | None = None, lifespan: Lifespan[FastA
         return error_response(InvalidFieldError(f"{name}: {problem['msg']}", field=name))
 
     app.add_exception_handler(RequestValidationError, wrong_parameter)
-    for room in (system, jobs, files, waveforms, workers):
+    for room in (system, jobs, files, waveforms, workers, calls):
         app.include_router(room.router)
     app.add_middleware(_CountedBytes)
     app.add_middleware(BoundedRequests)
