@@ -18,6 +18,7 @@ from mismo_grpc.gateway.pages import routes as pages
 from mismo_grpc.gateway.pages.assets import read_assets
 from mismo_grpc.gateway.pages.security import NoSniffing
 from mismo_grpc.gateway.services import Services
+from mismo_grpc.gateway.websocket import calls
 from mismo_grpc.gateway.workers import routes as workers
 
 DESCRIPTION = """\
@@ -49,7 +50,7 @@ def build_application(services: Services | None = None, lifespan: Lifespan[FastA
         return error_response(InvalidFieldError(f"{name}: {problem['msg']}", field=name))
 
     app.add_exception_handler(RequestValidationError, wrong_parameter)
-    for room in (system, jobs, files, waveforms, workers):
+    for room in (system, jobs, files, waveforms, workers, calls):
         app.include_router(room.router)
     app.include_router(pages.build_router(read_assets()))
     app.add_middleware(_CountedBytes)
