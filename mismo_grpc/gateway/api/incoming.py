@@ -43,10 +43,10 @@ def _is_list(text: str) -> bool:
         text = text.partition(",")[2]
     text = text.lstrip("0123456789")
     try:
-        data = json.loads(text)
+        data: object = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return isinstance(data, list) and bool(data)
+    return isinstance(data, list) and data != []
 
 
 def are_acceptable(payload: bytes) -> bool:

@@ -86,8 +86,10 @@ class LiveProgress:
 
     def __init__(self, services: Callable[[], Services]) -> None:
         # What hostile clients make the library log is not worth a line each.
-        quiet = logging.getLogger("mismo_grpc.socket_io")
-        quiet.setLevel(logging.CRITICAL + 1)
+        logger = logging.getLogger("mismo_grpc.socket_io")
+        logger.setLevel(logging.CRITICAL + 1)
+        # The library's annotation has the switch alone.
+        quiet = cast("bool", logger)
         self._server = _Server(
             async_mode="asgi",
             namespaces=[NAMESPACE],
@@ -128,7 +130,7 @@ class LiveProgress:
 
     def client_of(self, sid: str) -> str:
         """The client with this id in the namespace."""
-        return str(self._server.manager.eio_sid_from_sid(sid, NAMESPACE))
+        return cast("str", self._server.manager.eio_sid_from_sid(sid, NAMESPACE))
 
     def leave(self, client: str) -> None:
         """Ends the subscriptions of a client."""
