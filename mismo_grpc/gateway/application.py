@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from mismo_grpc import __version__
 from mismo_grpc.errors import InvalidFieldError
 from mismo_grpc.gateway import files, jobs, system, waveforms
-from mismo_grpc.gateway.errors import add_error_handlers, error_response
+from mismo_grpc.gateway.errors import DOCUMENTED, add_error_handlers, error_response
 from mismo_grpc.gateway.hosts import KnownHosts
 from mismo_grpc.gateway.lingering_close import LingeringClose
 from mismo_grpc.gateway.overload import BoundedRequests
@@ -35,6 +35,7 @@ def build_application(services: Services | None = None, lifespan: Lifespan[FastA
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        responses=DOCUMENTED,
         # FastAPI's own take their scripts from another host; pages/ has one without.
         docs_url=None,
         redoc_url=None,
