@@ -13,7 +13,7 @@ from mismo_grpc.gateway import files, jobs, system, waveforms
 from mismo_grpc.gateway.api import routes as api
 from mismo_grpc.gateway.api.cors import AllowedOrigins
 from mismo_grpc.gateway.api.live_progress import LiveProgress, LiveProgressRoute
-from mismo_grpc.gateway.errors import add_error_handlers, error_response
+from mismo_grpc.gateway.errors import DOCUMENTED, add_error_handlers, error_response
 from mismo_grpc.gateway.hosts import KnownHosts
 from mismo_grpc.gateway.lingering_close import LingeringClose
 from mismo_grpc.gateway.overload import BoundedRequests
@@ -39,6 +39,7 @@ def build_application(services: Services | None = None, lifespan: Lifespan[FastA
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        responses=DOCUMENTED,
         # FastAPI's own take their scripts from another host; pages/ has one without.
         docs_url=None,
         redoc_url=None,
