@@ -121,7 +121,7 @@ class LiveProgress:
     @property
     def clients(self) -> int:
         """How many clients are connected."""
-        return len(self._sockets)
+        return sum(not socket.closed for socket in self._sockets.values())
 
     @property
     def watched_jobs(self) -> int:
@@ -158,6 +158,8 @@ class LiveProgress:
 
     async def close(self) -> None:
         """Disconnects all clients, which connect again to the next server; accepts none from now on."""
+        if self._closed:
+            return
         self._closed = True
         await self._watches.close()
         if self._sweeping is not None:
@@ -186,6 +188,11 @@ class LiveProgress:
             await asyncio.sleep(SWEEP_SECONDS)
             now = time.monotonic()
             for client, socket in list(self._sockets.items()):
+                if socket.closed:
+                    # A poll may still wait for what comes next.
+                    socket.queue.put_nowait(None)
+                    del self._sockets[client]
+                    continue
                 if self._watches.subscriptions(client):
                     self._idle_since.pop(client, None)
                 idle = now - self._idle_since.setdefault(client, now)

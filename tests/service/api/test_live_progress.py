@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import httpx2
@@ -10,7 +11,7 @@ import pytest
 
 from mismo_grpc.gateway.api import live_progress, watches
 from mismo_grpc.gateway.api.live_progress import LiveProgress
-from tests.service.api.conftest import Browser, StartBrowser, client_of, ended, status_of, uploaded
+from tests.service.api.conftest import StartBrowser, ended, status_of, uploaded
 from tests.service.conftest import Server, StartServer
 from tests.support.calls import until
 from tests.support.process import ServerProcess
@@ -46,11 +47,13 @@ async def test_progress_moves_with_each_segment(
 ) -> None:
     job_id = await held(server, http)
     browser = await browse(server.app.http_port, follow=job_id, **options)
-    assert (await browser.event("connect"))["transport"] == options["transports"][0]
+    assert (await browser.event("open"))["transport"] == options["transports"][0]
     first = await browser.event("progress", job_id=job_id)
     assert (first["status"], first["segments_done"]) == ("processing", 0)
     if options is BOTH:
         await browser.event("upgrade", transport="websocket")
+    else:
+        assert not [each for each in browser.seen if each["event"] == "upgrade"]
     total = first["segments_total"]
     assert total > 3
     for done in range(1, total):
@@ -108,32 +111,39 @@ async def test_many_clients_share_one_watch(
     await until(lambda: live_of(server).watched_jobs == 0)
 
 
-async def test_an_ended_job_is_told_once_and_a_failed_one_with_its_error(
-    server: Server, http: httpx2.AsyncClient, browse: StartBrowser, music: Any
+async def test_an_ended_job_is_told_once(
+    server: Server, http: httpx2.AsyncClient, browse: StartBrowser
 ) -> None:
-    done = await uploaded(http)
-    await ended(http, done)
-    browser = await browse(server.app.http_port, follow=done, **POLLING)
+    job_id = await uploaded(http)
+    await ended(http, job_id)
+    browser = await browse(server.app.http_port, follow=job_id, **POLLING)
     assert (await browser.event("progress"))["progress"] == 100
-    # Its header is that of a track, its content none.
-    content = (
-        b"fLaC"
-        + (34).to_bytes(4, "big")
-        + bytes.fromhex("10001000000000000000")
-        + b"\x0a\xc4\x42\xf0"
-        + bytes(20)
-    )
-    (music / "torn.wav").write_bytes(
-        b"RIFF\x24\x00\x10\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x02\x00D\xac\x00\x00\x10\xb1\x02\x00\x04\x00\x10\x00data\x00\x00\x10\x00"
-    )
-    assert content
-    server.device.close()
-    job_id = await uploaded(http, 2.5, seed=7)
-    browser.emit("subscribe", {"job_id": job_id})
+    assert live_of(server).watched_jobs == 0
+
+
+async def test_a_failure_is_told_with_its_reason(
+    server: Server, http: httpx2.AsyncClient, browse: StartBrowser
+) -> None:
+    server.hold_decoders()
+    job_id = await uploaded(http)
+    # The disk loses the track after it was accepted.
+    (source,) = (server.jobs_dir / ".mismo" / "runs").glob("*/source")
+    source.write_bytes(b"fLaC" + bytes(1000))
+    browser = await browse(server.app.http_port, follow=job_id, **POLLING)
     await browser.event("progress", job_id=job_id)
-    await server.device.someone_waits()
-    await http.post(f"/api/cancel/{job_id}")
-    assert (await browser.event("progress", status="cancelled"))["progress"] < 100
+    server.release_decoders()
+    error = await browser.event("error")
+    status = await status_of(http, job_id)
+    assert (status["status"], status["message"]) == ("failed", error["message"])
+    assert (error["job_id"], error["code"]) == (job_id, status["error"]["code"])
+    last = browser.progress[-1]
+    assert (last["status"], last["progress"] < 100, last["download"]) == ("failed", True, None)
+    check_progress(browser.progress, job_id)
+    # Another client is told the same at once.
+    late = await browse(server.app.http_port, follow=job_id, **POLLING)
+    assert await late.event("error") == error
+    download = await http.get(f"/api/download/{job_id}")
+    assert (download.status_code, error["message"] in download.text) == (409, True)
 
 
 async def test_bad_requests_are_errors_and_end_nothing(
@@ -199,7 +209,7 @@ async def test_more_clients_than_there_may_be_are_refused(
     await first.event("connect")
     second = await browse(server.app.http_port, **POLLING)
     assert (await second.event("connect_error"))["context"] == 503
-    third = await browse(server.app.http_port, **WEBSOCKET)
+    third = await browse(server.app.http_port, reconnection=False, **WEBSOCKET)
     await third.event("connect_error")
     # One that leaves makes room.
     first.do("close")
@@ -253,7 +263,7 @@ async def test_a_restart_of_the_server_is_survived_and_progress_never_goes_back(
     process: ServerProcess, browse: StartBrowser
 ) -> None:
     client = await process.start()
-    port = int(__import__("json").loads(process.ready_file.read_bytes())["http_port"])
+    port = int(json.loads(process.ready_file.read_bytes())["http_port"])
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
         job_id = await uploaded(http, 120.0)
         browser = await browse(port, follow=job_id, **POLLING)
@@ -283,15 +293,15 @@ async def test_a_restart_of_the_server_is_survived_and_progress_never_goes_back(
     await client.close()
 
 
-async def test_a_server_that_stops_ends_its_watches(
-    start: StartServer, browse: StartBrowser, tmp_path: Any
+async def test_closing_ends_watches_and_refuses_clients(
+    server: Server, http: httpx2.AsyncClient, browse: StartBrowser
 ) -> None:
-    server = await start()
-    async with client_of(server) as http:
-        job_id = await held(server, http)
-        browser: Browser = await browse(server.app.http_port, follow=job_id, reconnection=False, **POLLING)
-        await browser.event("progress")
-    server.device.open()
-    await server.app.stop()
+    job_id = await held(server, http)
+    browser = await browse(server.app.http_port, follow=job_id, reconnection=False, **POLLING)
+    await browser.event("progress")
+    await live_of(server).close()
     await browser.event("disconnect")
+    assert live_of(server).clients == live_of(server).watched_jobs == 0
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("live progress")]
+    late = await browse(server.app.http_port, reconnection=False, **POLLING)
+    assert (await late.event("connect_error"))["context"] == 503

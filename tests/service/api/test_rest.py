@@ -11,6 +11,7 @@ import re
 import uuid
 import wave
 import zipfile
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ async def test_progress_moves_with_each_segment_and_is_100_at_the_end_alone(
     seen = [await status_of(http, job_id)]
     while seen[-1]["status"] == "processing":
         server.device.allow(1)
-        done = seen[-1]["segments_done"]
+        done, now = seen[-1]["segments_done"], seen[-1]
         async with asyncio.timeout(PATIENCE):
             for _ in itertools.count():
                 now = await status_of(http, job_id)
@@ -223,7 +224,7 @@ async def test_an_upload_is_cut_off_at_the_limit(start: StartServer) -> None:
     server = await start(max_upload_bytes=1 << 20)
     async with client_of(server) as http:
 
-        async def long() -> Any:
+        async def long() -> AsyncGenerator[bytes]:
             yield (
                 b'--b\r\nContent-Disposition: form-data; name="audio_file"; filename="a.wav"\r\n'
                 b"Content-Type: audio/wav\r\n\r\n"
