@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def write_flac(source: PcmSource, file: BinaryIO, check: Callable[[], None] = la
     file.write(digest.digest())
 
 
-def _bits(encoding: Encoding) -> int:
+def _bits(encoding: Encoding) -> Literal[16, 24]:
     return 16 if sample_bytes(encoding) == 2 else 24
 
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import av
-from av.audio.stream import AudioStream
 
 from mismo_grpc.audio.encode import from_pcm
 from mismo_grpc.audio.exports.frames import audio_frame
@@ -46,7 +45,7 @@ def write_mp3(source: PcmSource, file: BinaryIO, kbps: int, check: Callable[[], 
     layout = "mono" if source.channels == 1 else "stereo"
     # A tag would hold nothing: the file's name is all that is known of the track.
     with av.open(file, "w", format="mp3", options={"id3v2_version": "0", "write_xing": "1"}) as container:
-        stream = cast("AudioStream", container.add_stream("libmp3lame", rate=rate))
+        stream = container.add_stream("libmp3lame", rate=rate)
         stream.layout = layout
         stream.bit_rate = kbps * 1000
         stream.time_base = Fraction(1, rate)

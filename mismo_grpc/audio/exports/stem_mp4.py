@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -99,30 +99,28 @@ def write_stem_mp4(
     options = {"movie_timescale": str(rate), "fflags": "+bitexact"}
     with av.open(file, "w", format="mp4", options=options) as container:
         streams = [
-            _add_stream(container.add_stream("aac", rate=rate), rate, index)
+            _set_up(container.add_stream("aac", rate=rate), rate, index)
             for index in range(1 + len(STEM_ORDER))
         ]
         positions = [0] * len(streams)
         for blocks in _blocks(stems, check):
             for index, samples in enumerate(blocks):
                 if len(samples):
-                    packets = streams[index].encode(audio_frame(samples, positions[index], rate))
-                    container.mux(packets)
+                    container.mux(streams[index].encode(audio_frame(samples, positions[index], rate)))
                     positions[index] += len(samples)
         for stream in streams:
             container.mux(stream.encode(None))
     add_user_data(file, b"stem", stem_metadata())
 
 
-def _add_stream(stream: object, rate: int, index: int) -> AudioStream:
-    audio = cast("AudioStream", stream)
-    audio.layout = "stereo"
-    audio.bit_rate = KBPS * 1000
-    audio.time_base = Fraction(1, rate)
-    audio.codec_context.flags |= Flags.bitexact
+def _set_up(stream: AudioStream, rate: int, index: int) -> AudioStream:
+    stream.layout = "stereo"
+    stream.bit_rate = KBPS * 1000
+    stream.time_base = Fraction(1, rate)
+    stream.codec_context.flags |= Flags.bitexact
     # In MP4 a track of the default disposition is an enabled one.
-    audio.disposition = Disposition.default if index == 0 else Disposition(0)
-    return audio
+    stream.disposition = Disposition.default if index == 0 else Disposition(0)
+    return stream
 
 
 def _blocks(stems: Mapping[str, PcmSource], check: Callable[[], None]) -> Iterator[list[Samples]]:
@@ -137,7 +135,7 @@ def _blocks(stems: Mapping[str, PcmSource], check: Callable[[], None]) -> Iterat
             if name in parts:
                 parts["other"] = parts["other"] + parts[name]
         blocks = [parts[name] for name in STEM_ORDER]
-        yield [limiter.push(np.sum(blocks, axis=0, dtype=np.float32)), *blocks]
+        yield [limiter.push(blocks[0] + blocks[1] + blocks[2] + blocks[3]), *blocks]
     yield [limiter.finish()]
 
 
