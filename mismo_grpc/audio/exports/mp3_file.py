@@ -9,10 +9,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import BinaryIO
 
-import av
-
 from mismo_grpc.audio.encode import from_pcm
 from mismo_grpc.audio.exports.frames import audio_frame
+from mismo_grpc.audio.exports.muxing import muxer
 from mismo_grpc.audio.exports.pcm_source import PcmSource
 
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
@@ -44,14 +43,14 @@ def write_mp3(source: PcmSource, file: BinaryIO, kbps: int, check: Callable[[], 
         kbps = min(kbps, _MOST_OF_LOWER_RATES[rate < 16_000])
     layout = "mono" if source.channels == 1 else "stereo"
     # A tag would hold nothing: the file's name is all that is known of the track.
-    with av.open(file, "w", format="mp3", options={"id3v2_version": "0", "write_xing": "1"}) as container:
-        stream = container.add_stream("libmp3lame", rate=rate)
+    with muxer(file, "mp3", {"id3v2_version": "0", "write_xing": "1"}) as output:
+        stream = output.add("libmp3lame", rate)
         stream.layout = layout
         stream.bit_rate = kbps * 1000
         stream.time_base = Fraction(1, rate)
         position = 0
         for pcm in source.blocks(check):
             samples = from_pcm(pcm, source.encoding, source.channels)
-            container.mux(stream.encode(audio_frame(samples, position, rate)))
+            output.encode(stream, audio_frame(samples, position, rate))
             position += len(samples)
-        container.mux(stream.encode(None))
+        output.encode(stream, None)
