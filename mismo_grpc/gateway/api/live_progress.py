@@ -210,7 +210,7 @@ class LiveProgress:
         client = query.get("sid", [""])[0]
         refusal = self._refusal(client)
         if refusal is not None:
-            await _refuse(refusal, scope, receive, send)
+            await error_response(refusal)(scope, receive, send)
             return
         if self._sweeping is None or self._sweeping.done():
             self._sweeping = asyncio.create_task(self._sweep(), name="sweep of Socket.IO")
@@ -320,12 +320,3 @@ def _job_id(data: tuple[Any, ...]) -> str:
 def _too_long() -> EventPacket:
     error = InvalidFieldError(f"a message has at most {MAX_MESSAGE_BYTES} bytes; this one was dropped")
     return error_packet(None, error)
-
-
-async def _refuse(error: MismoError, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "http":
-        await error_response(error)(scope, receive, send)
-        return
-    await receive()
-    # Before it is accepted: the client gets the status 403.
-    await send({"type": "websocket.close", "code": 1013, "reason": error.message[:100]})

@@ -74,6 +74,19 @@ async def test_one_stem_is_alone_in_the_archive(http: httpx2.AsyncClient) -> Non
         assert {name.removesuffix(".wav") for name in files if name.endswith(".wav")} == set(names)
 
 
+@pytest.mark.parametrize(("name", "magic"), [("mp3", (b"ID3", b"\xff\xfb")), ("flac", (b"fLaC",))])
+async def test_stems_come_in_the_format_that_was_asked_for(
+    http: httpx2.AsyncClient, name: str, magic: tuple[bytes, ...]
+) -> None:
+    job_id = await uploaded(http, format=name.upper(), stems="vocals, drums")
+    status = await ended(http, job_id)
+    assert (status["status"], status["format"]) == ("completed", name)
+    files = names_in((await http.get(f"/api/download/{job_id}")).content)
+    assert {"drums." + name, "vocals." + name} <= set(files)
+    assert not [each for each in files if each.endswith(".wav")]
+    assert all(files[f"{stem}.{name}"].startswith(magic) for stem in ("drums", "vocals"))
+
+
 async def test_downloads_continue_with_ranges_and_etags(http: httpx2.AsyncClient) -> None:
     path = f"/api/download/{await _done(http)}"
     whole = await http.get(path)
