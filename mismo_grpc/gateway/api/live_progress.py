@@ -45,6 +45,9 @@ PING_SECONDS = 20
 IDLE_SECONDS = 300.0
 """A client that follows no job for this time is disconnected; browsers connect again by themselves."""
 SWEEP_SECONDS = 5.0
+POLLING_SHARE_SECONDS, WEBSOCKET_SHARE_SECONDS = 0.03, 0.005
+"""By this time each client lengthens the interval between two events of its job. An event costs about 1.3 ms of CPU by
+polling and 0.1 ms by WebSocket, so all of them together take at most 5 % of a core."""
 LEAVING_SECONDS = 0.5
 """The time that a client has to read the last packets when the server disconnects it."""
 
@@ -107,7 +110,7 @@ class LiveProgress:
         )
         self._server.register_namespace(_Namespace(self))
         self._engine = cast("_Engine", self._server.eio)
-        self._watches = Watches(lambda: services().jobs, self._send)
+        self._watches = Watches(lambda: services().jobs, self._send, self._share)
         self._rates: dict[str, Rate] = {}
         self._idle_since: dict[str, float] = {}
         self._sweeping: asyncio.Task[None] | None = None
@@ -174,6 +177,10 @@ class LiveProgress:
             return False
         await self._engine.send_packet(client, event)
         return True
+
+    def _share(self, client: str) -> float:
+        socket = self._sockets.get(client)
+        return POLLING_SHARE_SECONDS if socket is None or not socket.upgraded else WEBSOCKET_SHARE_SECONDS
 
     async def _disconnect(self, client: str) -> None:
         """Disconnects a client in a way that makes it connect again."""

@@ -265,7 +265,7 @@ async def test_a_restart_of_the_server_is_survived_and_progress_never_goes_back(
     client = await process.start()
     port = int(json.loads(process.ready_file.read_bytes())["http_port"])
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
-        job_id = await uploaded(http, 120.0)
+        job_id = await uploaded(http, 40.0)
         browser = await browse(port, follow=job_id, **POLLING)
         before = await browser.saw(
             lambda each: each["event"] == "progress" and each["data"]["segments_done"] > 1
