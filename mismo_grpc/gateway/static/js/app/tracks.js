@@ -8,7 +8,7 @@ import { TrackView } from "../track/view.js";
 import { confirmed } from "../ui/confirm.js";
 import { byId } from "../ui/dom.js";
 import { notify } from "../ui/notices.js";
-import { errorOf } from "../vendor/mismo-client.js";
+import { errorOf } from "../../vendor/mismo-client.js";
 
 const TITLE = "Stems · mismo";
 
@@ -37,8 +37,9 @@ export class Tracks {
       }),
       remove: (/** @type {any} */ job) => this.#remove(job),
       replay: (/** @type {any} */ job) => this.#try("The job could not be tried again", async () => {
-        this.page.add((await client.jobs.replayJob({ jobId: job.jobId, expectedRunId: job.runId })).job);
+        const { job: replayed } = await client.jobs.replayJob({ jobId: job.jobId, expectedRunId: job.runId });
         if (this.session?.jobId === job.jobId) this.#open(job.jobId);
+        this.page.add(replayed);
       }),
       prioritise: (/** @type {any} */ job, /** @type {number} */ priority) => this.#try("The priority could not be changed", async () => {
         this.page.add((await client.jobs.updateJob({ jobId: job.jobId, expectedRunId: job.runId, priority })).job);

@@ -4,7 +4,7 @@ import { Looper } from "../player/looper.js";
 import { hasEnded, JobState } from "../server/contract.js";
 import { recall, remember } from "../server/stored.js";
 import { announce } from "../ui/announce.js";
-import { h } from "../ui/dom.js";
+import { h, setAttribute } from "../ui/dom.js";
 import { everyFrame, throttled } from "../ui/frames.js";
 import { Deck } from "./deck.js";
 import { Downloads } from "./downloads.js";
@@ -152,10 +152,13 @@ export class TrackView {
   }
 
   #showJob() {
-    const { job } = this.session;
+    const { session } = this;
+    const { job } = session;
     this.head.show(job);
     const stems = job.state === JobState.SUCCEEDED && job.stemSet?.sha256?.length ? job.stemSet.stemNames : [];
     this.downloads.show(stems);
+    setAttribute(this.element, "data-downloads", stems.length > 0);
+    setAttribute(this.element, "data-stems", hasEnded(job) && !session.totalFrames ? "none" : "some");
     if (this.deck && this.marks !== this.#marksKey()) {
       this.marks = this.#marksKey();
       this.deck.showMarks();
