@@ -47,9 +47,16 @@ export class Tracks {
     };
   }
 
-  /** The one AudioContext of the page; made or woken by a gesture. */
-  wakeAudio() {
-    this.#audio ??= new AudioContext({ latencyHint: "interactive" });
+  /**
+   * The one AudioContext of the page; made or woken by a gesture.
+   * @param {number} [sampleRate] Hz; stems are not resampled block by block
+   */
+  wakeAudio(sampleRate = 44100) {
+    if (this.#audio && this.#audio.sampleRate !== sampleRate) {
+      void this.#audio.close();
+      this.#audio = undefined;
+    }
+    this.#audio ??= new AudioContext({ latencyHint: "interactive", sampleRate });
     if (this.#audio.state === "suspended") void this.#audio.resume();
     return this.#audio;
   }
@@ -85,7 +92,7 @@ export class Tracks {
   /** @param {string} jobId */
   #open(jobId) {
     this.#close();
-    const session = new TrackSession(this.client, jobId, this.wakeAudio());
+    const session = new TrackSession(this.client, jobId, (sampleRate) => this.wakeAudio(sampleRate));
     this.session = session;
     const view = new TrackView(session, {
       cancel: () => session.job && this.actions.cancel(session.job),

@@ -30,7 +30,7 @@ export class Library extends EventTarget {
     this.client = client;
     this.actions = actions;
     /** @type {"own" | "all"} */
-    this.scope = recall("scope", "own") === "all" ? "all" : "own";
+    this.scope = recall("scope", String("own")) === "all" ? "all" : "own";
     this.render = throttled(() => this.#render(), 120);
     for (const radio of /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll('input[name="scope"]'))) {
       radio.checked = radio.value === this.scope;

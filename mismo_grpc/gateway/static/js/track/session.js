@@ -35,19 +35,21 @@ export class TrackSession extends EventTarget {
   #abort = new AbortController();
   #drawing = false;
   #refreshing = false;
+  #rateTried = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #expiry = undefined;
 
   /**
    * @param {any} client
    * @param {string} jobId
-   * @param {AudioContext | undefined} audioContext one for all tracks of the page
+   * @param {(sampleRate: number) => AudioContext} audio the one AudioContext of the page, at a rate in Hz
    */
-  constructor(client, jobId, audioContext) {
+  constructor(client, jobId, audio) {
     super();
     this.client = client;
     this.jobId = jobId;
-    this.audioContext = audioContext;
+    this.audio = audio;
+    this.audioContext = audio(this.sampleRate);
   }
 
   get duration() {
@@ -205,19 +207,32 @@ export class TrackSession extends EventTarget {
   }
 
   async #openPlayer() {
+    this.audioContext = this.audio(this.sampleRate);
     const player = new StemPlayer(this.client, { jobId: this.jobId, runId: this.runId, audioContext: this.audioContext });
     this.player = player;
     for (const name of ["statechange", "notready", "seeked", "ended"]) {
       player.addEventListener(name, () => this.#emit("player"), { signal: this.#abort.signal });
     }
     player.addEventListener("error", (/** @type {any} */ event) => {
-      this.dispatchEvent(new CustomEvent("playererror", { detail: errorOf(event.detail?.error ?? event.error ?? event.detail) }));
+      const error = errorOf(event.detail.error);
+      if (error.reason === "SAMPLE_RATE" && !this.#rateTried) return;
+      this.dispatchEvent(new CustomEvent("playererror", { detail: error }));
+    }, { signal: this.#abort.signal });
+    player.addEventListener("connection", (/** @type {any} */ event) => {
+      this.connection = event.detail.state;
+      this.#emit("change");
     }, { signal: this.#abort.signal });
     this.#emit("playeropened");
     try {
       await player.open();
-    } catch {
-      // The player's own "error" event told it.
+    } catch (cause) {
+      // The player's own "error" event told it, except for a model of another rate than usual.
+      if (errorOf(cause).reason === "SAMPLE_RATE" && !this.#rateTried && !this.#abort.signal.aborted) {
+        this.#rateTried = true;
+        await player.close();
+        await this.#refresh();
+        return this.#openPlayer();
+      }
     }
     if (!this.#abort.signal.aborted) this.#emit("player");
   }

@@ -25,6 +25,8 @@ export class TrackView {
   #said = "";
   #dirty = true;
   #shownSeconds = -1;
+  /** @type {{player: any, key: string}} */
+  #applied = { player: undefined, key: "" };
 
   /**
    * @param {TrackSession} session
@@ -209,7 +211,7 @@ export class TrackView {
   #showPlayer() {
     this.#connect();
     const player = this.session.player;
-    if (player && "loop" in player) player.loop = this.looper.playing;
+    this.#applyLoop();
     if (player?.state === "ended") this.wanted = false;
     this.#showState();
   }
@@ -237,9 +239,18 @@ export class TrackView {
   }
 
   #showLoop() {
-    const { region, active, playing } = this.looper;
-    if (this.session.player) this.session.player.loop = playing;
-    this.transport.showLoop(region, active);
+    this.#applyLoop();
+    this.transport.showLoop(this.looper.region, this.looper.active);
+  }
+
+  /** Gives the loop to the player, once it knows the track; only a new one, because it schedules all anew. */
+  #applyLoop() {
+    const { player } = this.session;
+    const loop = this.looper.playing;
+    const key = loop ? `${loop.start} ${loop.end}` : "";
+    if (!player?.track || (this.#applied.player === player && this.#applied.key === key)) return;
+    if (loop || player.loop) player.loop = loop;
+    this.#applied = { player, key };
   }
 
   #showFollow() {
