@@ -129,13 +129,21 @@ function wordsOf({ method, path, operation, tag, parameters, body }) {
   return JSON.stringify([method, path, tag, operation.summary, operation.description, parameters.map(({ name }) => name), body ?? ""]).toLowerCase();
 }
 
-try {
-  const response = await fetch("/openapi.json", { cache: "no-cache" });
-  if (!response.ok) throw new Error(`${response.status}`);
-  new DocsPage(await response.json());
-} catch (error) {
+/** The description of the API; undefined if the server does not answer. */
+async function description() {
+  try {
+    const response = await fetch("/openapi.json", { cache: "no-cache" });
+    return response.ok ? await response.json() : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const api = await description();
+if (api) {
+  new DocsPage(api);
+} else {
   const problem = at("problem");
   problem.hidden = false;
   problem.textContent = "The description of the API could not be loaded: the server does not answer. Reload the page once it runs.";
-  if (!(error instanceof TypeError)) console.error(error);
 }

@@ -52,6 +52,11 @@ function fieldsOf(document, schema, prefix = "", depth = 0) {
   });
 }
 
+/** A parameter that may be null is one that may be left out, which the table says already. */
+function withoutNull(schema, place) {
+  return place && schema.anyOf ? { ...schema, anyOf: schema.anyOf.filter(({ type }) => type !== "null") } : schema;
+}
+
 /** A table of fields or parameters: name, type, meaning. */
 export function fieldsTable(document, rows, caption) {
   return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
@@ -59,7 +64,7 @@ export function fieldsTable(document, rows, caption) {
       element("caption", { class: "visually-hidden" }, caption),
       element("thead", {}, element("tr", {}, ...["Name", "Type", "Meaning"].map((title) => element("th", { scope: "col" }, title)))),
       element("tbody", {}, ...rows.map(({ name, place, required, schema, description }) => {
-        const found = resolve(document, schema);
+        const found = withoutNull(resolve(document, schema), place);
         const meaning = element("td", {}, ...prose(description ?? found.description ?? ""));
         if (found.default !== undefined && found.default !== "" && found.default !== null) {
           meaning.append(element("span", { class: "default" }, "default ", element("code", {}, JSON.stringify(found.default))));

@@ -10,9 +10,10 @@ const TABLE_ROWS = 12;
 export class Chart {
   /**
    * @param {HTMLElement} figure Where it is drawn.
-   * @param {{title: string, unit: string, format: (value: number) => string, seconds: number, least?: number,
+   * @param {{title: string, unit: string, format: (value: number) => string, seconds: number, least?: number, binary?: boolean,
    *          series: {name: string, tone: string, value: (point: any) => number | undefined}[]}} options
-   * `seconds`: how long the time axis is; `least`: the least height of the value axis; `tone`: a class of the stylesheet.
+   * `seconds`: how long the time axis is at most; `least`: the least height of the value axis; `binary`: its marks are round
+   * in powers of 2, as for bytes; `tone`: a class of the stylesheet.
    */
   constructor(figure, options) {
     this.options = options;
@@ -21,6 +22,7 @@ export class Chart {
     this.current = options.series.map(() => element("strong", {}, UNKNOWN));
     this.top = element("span", { class: "chart-top" }, "");
     this.plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
+    this.from = element("span");
     this.empty = element("span", { class: "chart-empty" }, "Collecting values…");
     this.details = element("details", {}, element("summary", {}, "Values", element("span", { class: "visually-hidden" }, ` of ${options.title}`)));
     this.body = element("tbody");
@@ -42,8 +44,7 @@ export class Chart {
             element("span", { class: `key ${series.tone}` }, several ? element("span", {}, series.name) : "", this.current[index]))),
         options.unit ? element("span", { class: "chart-unit" }, options.unit) : ""),
       element("div", { class: "chart-plot" }, this.plot, this.top, this.empty),
-      element("div", { class: "chart-axis", "aria-hidden": "true" },
-        element("span", {}, `${Math.round(options.seconds / 60)} min ago`), element("span", {}, "now")),
+      element("div", { class: "chart-axis", "aria-hidden": "true" }, this.from, element("span", {}, "now")),
       this.details,
     );
     this.#draw();
@@ -57,12 +58,12 @@ export class Chart {
   }
 
   #draw() {
-    const { series, seconds, format, title, unit, least = 1 } = this.options;
+    const { series, format, title, unit, least = 1, binary = false } = this.options;
     const end = this.points.at(-1)?.at ?? 0;
     const lines = series.map(({ value }) =>
       this.points.map((point) => ({ at: point.at, value: value(point) })).filter((point) => point.value !== undefined));
-    const highest = Math.max(least, ...lines.flat().map((point) => point.value));
-    const top = niceCeiling(highest);
+    const seconds = this.#span(end - (this.points[0]?.at ?? end));
+    const top = niceCeiling(Math.max(least, ...lines.flat().map((point) => point.value)), binary);
     const x = (at) => WIDTH - ((end - at) / seconds) * WIDTH;
     const y = (value) => HEIGHT - (value / top) * (HEIGHT - 4) - 1;
     const marks = [0.25, 0.5, 0.75].map((share) =>
@@ -78,6 +79,7 @@ export class Chart {
     this.plot.replaceChildren(...marks, ...drawn);
     this.empty.hidden = lines.some((points) => points.length >= 2);
     this.top.textContent = format(top);
+    this.from.textContent = `${seconds / 60} min ago`;
     const sentences = lines.map((points, index) => {
       const name = series.length > 1 ? `${series[index].name}: ` : "";
       if (!points.length) return `${name}no values yet`;
@@ -89,6 +91,12 @@ export class Chart {
       where.textContent = last ? format(last.value) : UNKNOWN;
     });
     this.plot.setAttribute("aria-label", `${title}${unit ? ` (${unit})` : ""}. ${sentences.join(". ")}.`);
+  }
+
+  /** The length of the time axis: the first that fits all points. */
+  #span(needed) {
+    const spans = [60, 120, 300].filter((span) => span < this.options.seconds);
+    return spans.find((span) => span >= needed) ?? this.options.seconds;
   }
 
   #fillTable() {
@@ -104,8 +112,9 @@ export class Chart {
   }
 }
 
-/** The next of 1, 2, 2.5, 5, 10, ... that is not below a value. */
-export function niceCeiling(value) {
+/** The next round number that is not below a value: 1, 2, 2.5, 5, 10, ..., or a power of 2. */
+export function niceCeiling(value, binary = false) {
+  if (binary) return 2 ** Math.ceil(Math.log2(value));
   const power = 10 ** Math.floor(Math.log10(value));
   return power * [1, 2, 2.5, 5, 10].find((step) => power * step >= value * 0.999999);
 }

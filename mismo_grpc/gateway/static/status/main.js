@@ -10,6 +10,7 @@ import { stateOf } from "./state.js";
 const PERIOD_MS = 3000;
 const PATIENCE_MS = 8000;
 const HISTORY_SECONDS = 600;
+const RATE_SECONDS = 60;
 /** Every so many readings the jobs are read as well: a list costs the server more than the metrics. */
 const READINGS_A_JOBS_LIST = 2;
 const NEWEST_JOBS = 50;
@@ -20,15 +21,15 @@ const text = (id, value) => {
   if (node.textContent !== value) node.textContent = value;
 };
 
-/** One point of the history, from two scrapes in a row. */
-function point(before, after) {
+/** One point of the history, from two scrapes in a row; what is rare is counted since `earlier`, a minute before. */
+function point(earlier, before, after) {
   const busy = rate(before, after, "mismo_host_cpu_seconds_total", { mode: "busy" });
   const idle = rate(before, after, "mismo_host_cpu_seconds_total", { mode: "idle" });
   return {
     at: after.at,
     time: new Date(),
-    audio: rate(before, after, "mismo_audio_seconds_total"),
-    ended: perMinute(rate(before, after, "mismo_jobs_ended_total")),
+    audio: rate(earlier, after, "mismo_audio_seconds_total"),
+    ended: perMinute(rate(earlier, after, "mismo_jobs_ended_total")),
     sent: rate(before, after, "mismo_bytes_sent_total"),
     cpu: busy + idle > 0 ? busy / (busy + idle) : undefined,
     memory: after.sum("process_resident_memory_bytes"),
@@ -41,7 +42,7 @@ function point(before, after) {
 const perMinute = (value) => (value === undefined ? undefined : value * 60);
 
 const CHARTS = {
-  "chart-audio": { title: "Audio separated", unit: "seconds of track a second", format: format.decimal, series: [{ name: "audio", tone: "tone-a", value: (p) => p.audio }] },
+  "chart-audio": { title: "Audio separated", unit: "seconds of track a second, mean of a minute", format: format.decimal, series: [{ name: "audio", tone: "tone-a", value: (p) => p.audio }] },
   "chart-queue": {
     title: "Jobs", unit: "", format: format.count, least: 4,
     series: [
@@ -50,10 +51,10 @@ const CHARTS = {
       { name: "retrying", tone: "tone-c", value: (p) => p.retrying },
     ],
   },
-  "chart-ended": { title: "Jobs ended", unit: "a minute", format: format.decimal, series: [{ name: "ended", tone: "tone-a", value: (p) => p.ended }] },
+  "chart-ended": { title: "Jobs ended", unit: "in a minute", format: format.decimal, series: [{ name: "ended", tone: "tone-a", value: (p) => p.ended }] },
   "chart-cpu": { title: "Processors", unit: "busy, of the whole machine", format: format.percent, series: [{ name: "busy", tone: "tone-a", value: (p) => p.cpu }] },
-  "chart-memory": { title: "Memory", unit: "of the server's process", format: format.bytes, series: [{ name: "memory", tone: "tone-a", value: (p) => p.memory }] },
-  "chart-bytes": { title: "Sent", unit: "audio and results, a second", format: format.bytes, least: 1024, series: [{ name: "sent", tone: "tone-a", value: (p) => p.sent }] },
+  "chart-memory": { title: "Memory", unit: "of the server's process", format: format.bytes, binary: true, series: [{ name: "memory", tone: "tone-a", value: (p) => p.memory }] },
+  "chart-bytes": { title: "Sent", unit: "audio and results, a second", format: format.bytes, least: 1024, binary: true, series: [{ name: "sent", tone: "tone-a", value: (p) => p.sent }] },
 };
 
 class StatusPage {
@@ -61,6 +62,8 @@ class StatusPage {
     this.scrape = undefined;
     this.started = undefined;
     this.history = [];
+    /** The scrapes of the last minute. */
+    this.recent = [];
     this.reason = "";
     this.readings = 0;
     this.reading = false;
@@ -99,8 +102,9 @@ class StatusPage {
   /** Takes over a scrape. Counters of another process begin at 0, so its history begins anew. */
   take(scrape) {
     const started = scrape.sum("process_start_time_seconds");
-    if (this.scrape && started === this.started) this.history.push(point(this.scrape, scrape));
-    else this.history = [];
+    if (this.scrape && started === this.started) this.history.push(point(this.recent[0], this.scrape, scrape));
+    else this.history = this.recent = [];
+    this.recent = [...this.recent, scrape].filter((each) => scrape.at - each.at <= RATE_SECONDS);
     this.history = this.history.filter((each) => scrape.at - each.at <= HISTORY_SECONDS);
     this.scrape = scrape;
     this.started = started;
@@ -148,6 +152,8 @@ class StatusPage {
       ["Segments waiting", format.count(total("mismo_segments_waiting"))],
       ["Dead letters", format.count(total("mismo_dead_letters"))],
     ]);
+    replace("reasons", scrape.all("mismo_job_failures_total").map(({ labels, value }) =>
+      element("li", {}, element("code", {}, labels.reason), ` ${format.count(value)} ×`)));
     const budget = total("mismo_disk_budget_bytes");
     rows("storage", [
       ["Free on the disk", format.bytes(scrape.sum("mismo_disk_free_bytes"))],
