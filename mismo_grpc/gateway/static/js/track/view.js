@@ -156,6 +156,8 @@ export class TrackView {
   #showJob() {
     const { session } = this;
     const { job } = session;
+    this.refresh();
+    if (!job) return;
     this.head.show(job);
     const stems = job.state === JobState.SUCCEEDED && job.stemSet?.sha256?.length ? job.stemSet.stemNames : [];
     this.downloads.show(stems);
@@ -167,7 +169,6 @@ export class TrackView {
       this.overview.showSections();
     }
     if (hasEnded(job)) this.overview.redraw();
-    this.refresh();
   }
 
   /**
