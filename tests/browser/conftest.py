@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
-from tests.service.conftest import models, music, plain_log, server, start
+from tests.service.conftest import models, music, plain_log, process, server, start
 from tests.support.calls import PATIENCE
 
-__all__ = ["models", "music", "plain_log", "server", "start"]
+__all__ = ["models", "music", "plain_log", "process", "server", "start"]
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
