@@ -40,6 +40,8 @@ demo: extras ## separate the demo track, stems streaming from its middle (ARGS=.
 run: extras ## start the server (ARGS='--grpc-port 0 ...')
 	$(PY) server.py $(ARGS)
 
+# The test processes share the cores: more threads in each only wait for each other.
+test: export OMP_NUM_THREADS ?= 1
 test: dev azurite axe ## all tests but the minutes-long ones (HEAVY=1 for those too, ARGS=... for pytest)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(MARKS) $(ARGS)
 ifeq ($(ARGS),)

@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 BLOCKING_THREADS = 32
 STREAM_PATIENCE_SECONDS = 1.0
 """How long open streams may continue once the server stops."""
+HTTP_PATIENCE_SECONDS = 2.0
+"""How long HTTP may continue; longer than the streams, which also end over WebSockets with their own error."""
 
 
 async def build_app(
@@ -111,6 +113,7 @@ class App:
         self.scheduler = separation.scheduler
         self.engines = separation.engines
         self.stem_files = orchestration.stem_files
+        self.exports = orchestration.exports
         self.decoder = orchestration.decoder
         self.analyses = orchestration.analyses
         self.runner = orchestration.runner
@@ -191,7 +194,7 @@ class App:
             await asyncio.to_thread(self.settings.ready_file.unlink, missing_ok=True)
         # The current segment is finished and stored while streams end and responses are sent.
         await asyncio.gather(
-            self.http.stop(min(STREAM_PATIENCE_SECONDS, grace / 4)),
+            self.http.stop(min(HTTP_PATIENCE_SECONDS, grace / 2)),
             self.outbox.stop(min(STREAM_PATIENCE_SECONDS, grace / 4)),
             self.server.drain(min(STREAM_PATIENCE_SECONDS, grace / 4)),
             self.engines.stop(grace * 0.6),
@@ -201,6 +204,8 @@ class App:
             self._sweeping.cancel()
             await asyncio.wait([self._sweeping], timeout=grace)
         await self.jobs.drain()
+        # What was not finished is made again when it is needed.
+        await self.exports.close()
         # What they were at was cancelled with its job, and is done again at the next start.
         await self.analyses.close(0.0)
         await self.server.stop(max(0.1, grace / 4))

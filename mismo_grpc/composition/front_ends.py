@@ -56,7 +56,7 @@ def build_front_ends(
         persistence.uploads,
         orchestration.status,
         settings,
-        on_bytes=partial(metrics.on_bytes, "grpc"),
+        on_bytes=metrics.on_bytes,
         check_url=guard.check_callback_url,
     )
 
@@ -98,6 +98,7 @@ def build_front_ends(
         check_url=guard.check_callback_url,
         bodies=bodies,
         engine_health=lambda: engines.health,
+        find_call=server.message_calls.find,
     )
     outbox = Outbox(
         repository,

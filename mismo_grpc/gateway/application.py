@@ -10,6 +10,9 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from mismo_grpc import __version__
 from mismo_grpc.errors import InvalidFieldError
 from mismo_grpc.gateway import files, jobs, system, waveforms
+from mismo_grpc.gateway.api import routes as api
+from mismo_grpc.gateway.api.cors import AllowedOrigins
+from mismo_grpc.gateway.api.live_progress import LiveProgress, LiveProgressRoute
 from mismo_grpc.gateway.errors import DOCUMENTED, add_error_handlers, error_response
 from mismo_grpc.gateway.hosts import KnownHosts
 from mismo_grpc.gateway.lingering_close import LingeringClose
@@ -18,6 +21,7 @@ from mismo_grpc.gateway.pages import routes as pages
 from mismo_grpc.gateway.pages.assets import read_assets
 from mismo_grpc.gateway.pages.security import NoSniffing
 from mismo_grpc.gateway.services import Services
+from mismo_grpc.gateway.websocket import calls
 from mismo_grpc.gateway.workers import routes as workers
 
 DESCRIPTION = """\
@@ -50,16 +54,23 @@ def build_application(services: Services | None = None, lifespan: Lifespan[FastA
         return error_response(InvalidFieldError(f"{name}: {problem['msg']}", field=name))
 
     app.add_exception_handler(RequestValidationError, wrong_parameter)
-    for room in (system, jobs, files, waveforms, workers):
+    for room in (system, jobs, files, waveforms, workers, api, calls):
         app.include_router(room.router)
     app.include_router(pages.build_router(read_assets()))
+    live: LiveProgress = LiveProgress(lambda: app.state.services)
+    app.state.live_progress = live
     app.add_middleware(_CountedBytes)
+    app.add_middleware(LiveProgressRoute, live=live)
     app.add_middleware(BoundedRequests)
+    app.add_middleware(AllowedOrigins)
     app.add_middleware(KnownHosts)
     app.add_middleware(NoSniffing)
     app.add_middleware(_CountedResponses)
     app.add_middleware(LingeringClose)
     return app
+
+
+_DOWNLOADS = ("/jobs/", "/api/download/")
 
 
 class _CountedResponses:
@@ -89,7 +100,7 @@ class _CountedBytes:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/jobs/"):
+        if scope["type"] != "http" or not scope["path"].startswith(_DOWNLOADS):
             await self._app(scope, receive, send)
             return
         services: Services = scope["app"].state.services

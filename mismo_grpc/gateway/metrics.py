@@ -88,7 +88,7 @@ class Metrics:
         self._bytes = counter("bytes_sent", "Audio and results sent, by way", ["way"])
         self._callbacks = counter("callbacks", "Attempts of callbacks, by outcome", ["outcome"])
         ProcessCollector(registry=self.registry)
-        for way in ("grpc", "http", "callback"):
+        for way in ("grpc", "websocket", "http", "callback"):
             self._bytes.labels(way)
         for outcome in ("delivered", "retried", "failed"):
             self._callbacks.labels(outcome)
@@ -130,7 +130,7 @@ class Metrics:
         self._requests.labels(method if method in METHODS else "other", str(status)).inc()
 
     def on_bytes(self, way: str, count: int) -> None:
-        """Counts payload bytes sent by `way`: "grpc", "http" or "callback"."""
+        """Counts payload bytes sent by `way`: "grpc", "websocket", "http" or "callback"."""
         self._bytes.labels(way).inc(count)
 
     def on_callback(self, outcome: str) -> None:
@@ -168,7 +168,7 @@ class _GaugeCollector(Collector):
             ("mismo_dead_letters", "Failed jobs that can be replayed with their files", seen.dead_letters),
             ("mismo_queue_capacity", "Jobs that may be queued or running at once", seen.queue_capacity),
             ("mismo_segments_waiting", "Segments that wait for a device", seen.segments_waiting),
-            ("mismo_streams_open", "Streams of stems and events that are open", seen.streams_open),
+            ("mismo_streams_open", "Streams that are open, over gRPC and WebSocket", seen.streams_open),
             ("mismo_uploads_open", "Uploads that are being received in pieces", seen.uploads_open),
             ("mismo_callbacks_sending", "Callbacks that are being sent", seen.callbacks_sending),
             ("mismo_model_warm", "1 once the default model is in memory", int(seen.model_warm)),

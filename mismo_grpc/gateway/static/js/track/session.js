@@ -1,0 +1,211 @@
+/** One open job: its state, what of it is ready, its peaks, and its player. */
+
+import { hasEnded, JobState, resultOf, Stage } from "../server/contract.js";
+import { framesPerPixelFor, Peaks } from "../timeline/peaks.js";
+import { RangeSet } from "../timeline/ranges.js";
+import { strideOf } from "../timeline/segments.js";
+import { errorOf, JobWatch, StemPlayer, watchWaveform } from "../vendor/mismo-client.js";
+
+const EMPTY = Object.freeze({ beats: [], downbeats: [] });
+
+/**
+ * Events: "change" (job or connection), "stems" (names and length are known), "ready" (more frames), "peaks"
+ * {start, end} in seconds, "player" (its state), "gone" (deleted, expired or replaced; see `gone`).
+ */
+export class TrackSession extends EventTarget {
+  /** @type {any} */
+  job = undefined;
+  /** @type {"open" | "lost"} */
+  connection = "open";
+  /** @type {{kind: "deleted" | "replaced" | "failed", error?: any} | undefined} */
+  gone = undefined;
+  ready = new RangeSet();
+  /** @type {Map<string, Peaks>} */
+  peaks = new Map();
+  /** @type {string[]} */
+  stemNames = [];
+  totalFrames = 0;
+  sampleRate = 44100;
+  framesPerPixel = 256;
+  loudest = 0.25;
+  /** @type {any} */
+  player = undefined;
+  #abort = new AbortController();
+  #drawing = false;
+
+  /**
+   * @param {any} client
+   * @param {string} jobId
+   * @param {AudioContext | undefined} audioContext one for all tracks of the page
+   */
+  constructor(client, jobId, audioContext) {
+    super();
+    this.client = client;
+    this.jobId = jobId;
+    this.audioContext = audioContext;
+  }
+
+  get duration() {
+    return this.totalFrames / this.sampleRate;
+  }
+
+  get secondsPerPixel() {
+    return this.framesPerPixel / this.sampleRate;
+  }
+
+  get runId() {
+    return this.job?.runId ?? "";
+  }
+
+  /** Whether stems are being made. */
+  get separating() {
+    return this.job?.state === JobState.RUNNING && this.totalFrames > 0 && this.ready.length < this.totalFrames;
+  }
+
+  /** Frames between the starts of two segments. */
+  get stride() {
+    const segment = this.player?.track?.segmentFrames || this.sampleRate * 7.8;
+    return strideOf(segment, this.job?.options?.stems?.overlap);
+  }
+
+  /** @returns {{beats: readonly number[], downbeats: readonly number[], tempo?: number}} */
+  get rhythm() {
+    return resultOf(this.job, Stage.BASIC_FEATURES) ?? EMPTY;
+  }
+
+  /** @returns {readonly any[]} */
+  get sections() {
+    return resultOf(this.job, Stage.SECTIONS)?.sections ?? [];
+  }
+
+  /** @returns {readonly any[]} */
+  get chords() {
+    return resultOf(this.job, Stage.CHORDS)?.chords ?? [];
+  }
+
+  /** Begins to watch. */
+  open() {
+    this.watch = new JobWatch(this.client, this.jobId);
+    const on = (/** @type {string} */ name, /** @type {(detail: any) => void} */ handle) =>
+      this.watch.addEventListener(name, (/** @type {any} */ event) => handle(event.detail ?? event), { signal: this.#abort.signal });
+    on("job", ({ job }) => this.#take(job));
+    on("ready", ({ ranges }) => this.#addReady(ranges));
+    on("progress", ({ progress }) => {
+      if (!this.job) return;
+      this.job.progress = progress;
+      this.#emit("change");
+    });
+    on("terminal", ({ job }) => this.#take(job));
+    on("connection", ({ state }) => {
+      this.connection = state;
+      this.#emit("change");
+    });
+    on("error", ({ error }) => this.#fail(error));
+    this.watch.start();
+  }
+
+  /** Ends all that goes on. */
+  async close() {
+    this.#abort.abort();
+    this.watch?.close();
+    this.peaks.clear();
+    await this.player?.close();
+  }
+
+  /** @param {any} cause */
+  #fail(cause) {
+    const error = errorOf(cause);
+    const kind = error.reason === "JOB_NOT_FOUND" ? "deleted" : error.reason === "RUN_REPLACED" ? "replaced" : "failed";
+    this.gone = { kind, error };
+    this.#emit("gone");
+  }
+
+  /** @param {any} job */
+  #take(job) {
+    if (this.job && this.job.runId !== job.runId) {
+      this.gone = { kind: "replaced" };
+      this.#emit("gone");
+      return;
+    }
+    this.job = job;
+    const set = job.stemSet;
+    if (set?.sampleRate && !this.totalFrames) {
+      this.sampleRate = set.sampleRate;
+      this.totalFrames = Number(set.totalFrames);
+      this.stemNames = [...set.stemNames];
+      this.framesPerPixel = framesPerPixelFor(this.totalFrames);
+      this.#emit("stems");
+    }
+    if (set?.ready) this.#addReady(set.ready);
+    if (!this.player && this.#playable()) void this.#openPlayer();
+    if (this.totalFrames && !this.#drawing) void this.#drawPeaks();
+    this.#emit("change");
+  }
+
+  /** @param {{startFrame: bigint | number, endFrame: bigint | number}[]} ranges */
+  #addReady(ranges) {
+    const before = this.ready.length;
+    for (const range of ranges) this.ready.add(Number(range.startFrame), Number(range.endFrame));
+    if (this.ready.length !== before) this.#emit("ready");
+  }
+
+  #playable() {
+    return !hasEnded(this.job) || (this.job.state === JobState.SUCCEEDED && this.totalFrames > 0);
+  }
+
+  async #openPlayer() {
+    const player = new StemPlayer(this.client, { jobId: this.jobId, runId: this.runId, audioContext: this.audioContext });
+    this.player = player;
+    for (const name of ["statechange", "notready", "seeked", "ended"]) {
+      player.addEventListener(name, () => this.#emit("player"), { signal: this.#abort.signal });
+    }
+    player.addEventListener("error", (/** @type {any} */ event) => {
+      this.dispatchEvent(new CustomEvent("playererror", { detail: errorOf(event.detail?.error ?? event.error ?? event.detail) }));
+    }, { signal: this.#abort.signal });
+    this.#emit("playeropened");
+    try {
+      await player.open();
+    } catch {
+      // The player's own "error" event told it.
+    }
+    if (!this.#abort.signal.aborted) this.#emit("player");
+  }
+
+  async #drawPeaks() {
+    this.#drawing = true;
+    const { signal } = this.#abort;
+    try {
+      await watchWaveform(this.client, this.jobId, {
+        framesPerPixel: this.framesPerPixel,
+        runId: this.runId,
+        signal,
+        onInfo: (/** @type {any} */ info) => {
+          for (const stem of info.stemNames) if (!this.peaks.has(stem)) this.peaks.set(stem, new Peaks(Number(info.totalPixels)));
+        },
+        onRange: (/** @type {{stem: string, startPixel: number, min: Int16Array, max: Int16Array}} */ range) => this.#addPeaks(range),
+      });
+    } catch (cause) {
+      if (!signal.aborted) console.warn("the waveform ended", errorOf(cause).message);
+    }
+  }
+
+  /** @param {{stem: string, startPixel: number, min: Int16Array, max: Int16Array}} range */
+  #addPeaks({ stem, startPixel, min, max }) {
+    const peaks = this.peaks.get(stem);
+    if (!peaks) return;
+    peaks.write(startPixel, min, max);
+    // In steps, so that a slightly louder sample does not draw all of the track again.
+    const loudest = Math.max(0.25, Math.ceil((peaks.greatest / 32768) * 8) / 8);
+    const all = loudest > this.loudest;
+    if (all) this.loudest = loudest;
+    const detail = all
+      ? { start: -Infinity, end: Infinity }
+      : { start: startPixel * this.secondsPerPixel, end: (startPixel + min.length) * this.secondsPerPixel };
+    this.dispatchEvent(new CustomEvent("peaks", { detail }));
+  }
+
+  /** @param {string} name */
+  #emit(name) {
+    this.dispatchEvent(new Event(name));
+  }
+}
