@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 BLOCKING_THREADS = 32
 STREAM_PATIENCE_SECONDS = 1.0
 """How long open streams may continue once the server stops."""
+HTTP_PATIENCE_SECONDS = 2.0
+"""How long HTTP may continue; longer than the streams, which also end over WebSockets with their own error."""
 
 
 async def build_app(
@@ -192,7 +194,7 @@ class App:
             await asyncio.to_thread(self.settings.ready_file.unlink, missing_ok=True)
         # The current segment is finished and stored while streams end and responses are sent.
         await asyncio.gather(
-            self.http.stop(min(STREAM_PATIENCE_SECONDS, grace / 4)),
+            self.http.stop(min(HTTP_PATIENCE_SECONDS, grace / 2)),
             self.outbox.stop(min(STREAM_PATIENCE_SECONDS, grace / 4)),
             self.server.drain(min(STREAM_PATIENCE_SECONDS, grace / 4)),
             self.engines.stop(grace * 0.6),

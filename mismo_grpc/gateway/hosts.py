@@ -75,7 +75,7 @@ class ServerNames:
 
 
 class KnownHosts:
-    """Middleware that rejects requests which fail `ServerNames.check`, on every route."""
+    """Middleware that rejects requests and WebSockets which fail `ServerNames.check`, on every route."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -83,7 +83,7 @@ class KnownHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        if scope["type"] == "http":
+        if scope["type"] in ("http", "websocket"):
             if self._names is None:
                 services: Services = scope["app"].state.services
                 self._names = ServerNames(services.settings.host, services.settings.http_allowed_hosts)

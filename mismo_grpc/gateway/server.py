@@ -9,16 +9,24 @@ from contextlib import contextmanager
 from operator import attrgetter
 from typing import cast
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from mismo_grpc.gateway.api.live_progress import LiveProgress
+from mismo_grpc.gateway.websocket.protocol import (
+    FLUSH_SECONDS,
+    MAX_MESSAGE_BYTES,
+    PING_SECONDS,
+    PONG_SECONDS,
+    WebSocketProtocol,
+)
 
 HEADER_SECONDS = 20.0
 """A connection is closed if no complete request head arrives in this time."""
 KEEP_ALIVE_SECONDS = 15
 """A connection is closed if no next request begins in this time after a response; HEADER_SECONDS then applies too."""
-FLUSH_SECONDS = 120.0
-"""After this time the data that a closed connection's client has not read is dropped."""
 BACKLOG = 256
 MAX_CONNECTIONS = 1024
 """The most open connections; over that a new one replaces the oldest idle one."""
@@ -46,6 +54,11 @@ class _Protocol(H11Protocol):
         self._timer.cancel()
         self._timer = self.loop.call_later(KEEP_ALIVE_SECONDS + HEADER_SECONDS, self._check)
         super().on_response_complete()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """The connection's other protocol has its own times."""
+        self._timer.cancel()
+        super().handle_websocket_upgrade(event)
 
     @property
     def idle(self) -> bool:
@@ -104,7 +117,12 @@ class HttpServer:
         config = uvicorn.Config(
             self._app,
             http=_Protocol,
-            ws="none",
+            ws=WebSocketProtocol,
+            ws_max_size=MAX_MESSAGE_BYTES,
+            # Audio does not get smaller, and each compressor takes memory.
+            ws_per_message_deflate=False,
+            ws_ping_interval=PING_SECONDS,
+            ws_ping_timeout=PONG_SECONDS,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -125,6 +143,8 @@ class HttpServer:
         """Accepts no more requests; ends those that are still being served after `grace` seconds."""
         if self._server is None or self._serving is None:
             return
+        live: LiveProgress = self._app.state.live_progress
+        await live.close()
         self._server.config.timeout_graceful_shutdown = max(1, round(grace))
         self._server.should_exit = True
         _, late = await asyncio.wait([self._serving], timeout=grace + 1)

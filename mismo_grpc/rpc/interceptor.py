@@ -22,6 +22,7 @@ Response = TypeVar("Response")
 # grpc's classes for handlers and contexts are generic in different ways in its sync and async stacks.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context = grpc.aio.ServicerContext[Any, Any]
+Serve: TypeAlias = Callable[[Context], Awaitable[None]]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mismo_grpc.rpc")
 
@@ -60,35 +61,50 @@ class Gate(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or not method.startswith(self._prefix):
             return handler
-        if not handler.response_streaming:
-            handle = self._unary(method, cast("Any", handler.unary_unary))
-        elif not handler.request_streaming:
-            handle = self._stream(method, cast("Any", handler.unary_stream), self._received)
-        else:
-            handle = self._stream(method, cast("Any", handler.stream_stream), _all_received)
+        serve = self.guarded(method, handler)
+
+        async def handle(_: Any, context: Context) -> None:
+            try:
+                await serve(context)
+            except Exception as error:
+                await _abort(method, error, context)
+
         # Every method is served as stream-stream, and its requests are read here: for a unary request grpc would
         # wait forever, and read it into memory before the call can be refused.
-        most = self._limits.request_bytes.get(method, MAX_REQUEST_BYTES)
-        decode = _forgiving(handler.request_deserializer, most)
-        return grpc.stream_stream_rpc_method_handler(handle, decode, handler.response_serializer)
+        decode = self.decoder(method, handler)
+        serve_all: Any = handle
+        return grpc.stream_stream_rpc_method_handler(serve_all, decode, handler.response_serializer)
 
-    def _unary(self, method: str, behaviour: Callable[[Any, Context], Awaitable[Any]]) -> Any:
+    def guarded(self, method: str, handler: Handler) -> Serve:
+        """Returns the coroutine function that serves a call of `method` within the limits; it raises the call's error.
+
+        It uses only `read`, `write` and `send_initial_metadata` of the context, so other transports can call it.
+        """
+        if not handler.response_streaming:
+            return self._unary(method, cast("Any", handler.unary_unary))
+        if not handler.request_streaming:
+            return self._stream(cast("Any", handler.unary_stream), self._received)
+        return self._stream(cast("Any", handler.stream_stream), _all_received)
+
+    def decoder(self, method: str, handler: Handler) -> Callable[[bytes], Any]:
+        """Returns the function that decodes a request for `guarded`; an invalid message is refused when it is read."""
+        most = self._limits.request_bytes.get(method, MAX_REQUEST_BYTES)
+        return _forgiving(handler.request_deserializer, most)
+
+    def _unary(self, method: str, behaviour: Callable[[Any, Context], Awaitable[Any]]) -> Serve:
         calls = self._unary_calls.get(method)
         if calls is None:
             limit = self._limits.unary.get(method, USUAL_LIMIT)
             calls = self._unary_calls[method] = UnaryCalls(method, limit, self._limits.patience)
 
-        async def handle(_: Any, context: Context) -> None:
-            try:
-                with calls.admitted():
-                    request = await self._received(context)
-                    async with calls.turns.turn():
-                        response = await behaviour(request, context)
-                    await self._answer(response, context)
-            except Exception as error:
-                await _abort(method, error, context)
+        async def serve(context: Context) -> None:
+            with calls.admitted():
+                request = await self._received(context)
+                async with calls.turns.turn():
+                    response = await behaviour(request, context)
+                await self._answer(response, context)
 
-        return handle
+        return serve
 
     async def _answer(self, response: Any, context: Context) -> None:
         try:
@@ -99,19 +115,15 @@ class Gate(grpc.aio.ServerInterceptor):
 
     def _stream(
         self,
-        method: str,
         behaviour: Callable[[Any, Context], AsyncGenerator[Any, None]],
         received: Callable[[Context], Awaitable[Any]],
-    ) -> Any:
+    ) -> Serve:
         # A coroutine, though servicers are generators: when the client disconnects, grpc leaves a suspended generator
         # and its resources to the garbage collector.
-        async def handle(_: Any, context: Context) -> None:
-            try:
-                await self._send_all(behaviour, received, context)
-            except Exception as error:
-                await _abort(method, error, context)
+        async def serve(context: Context) -> None:
+            await self._send_all(behaviour, received, context)
 
-        return handle
+        return serve
 
     async def _received(self, context: Context) -> Any:
         """Reads the single request of a call; raises RequestError, StreamIdleError, CapacityError."""
@@ -177,15 +189,18 @@ async def _abort(method: str, error: Exception, context: Context) -> Never:
         raise asyncio.CancelledError from error
     if isinstance(error, grpc.aio.BaseError):
         raise error  # The call was aborted already.
+    status = rich_status(reported(method, error))
+    await context.abort(grpc_code(status), status.message, trailing_metadata(status))
+
+
+def reported(method: str, error: Exception) -> MismoError:
+    """Logs the error of a call and returns what the client gets: the error itself, or an id for an unexpected one."""
     if isinstance(error, MismoError):
         log.debug("rpc refused", method=method, reason=type(error).__name__, message=error.message)
-        known = error
-    else:
-        error_id = uuid.uuid4().hex
-        log.error("rpc failed", method=method, error_id=error_id, exc_info=error)
-        known = internal_error(error_id)
-    status = rich_status(known)
-    await context.abort(grpc_code(status), status.message, trailing_metadata(status))
+        return error
+    error_id = uuid.uuid4().hex
+    log.error("rpc failed", method=method, error_id=error_id, exc_info=error)
+    return internal_error(error_id)
 
 
 def _forgiving(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -22,6 +24,7 @@ from mismo_grpc.rpc.call_limits import CallLimit, CallLimits
 from mismo_grpc.rpc.connections import MAX_MESSAGE_BYTES, USUAL_TIMES, ConnectionTimes, server_options
 from mismo_grpc.rpc.interceptor import Gate
 from mismo_grpc.rpc.job_service import JobService
+from mismo_grpc.rpc.message_calls import MessageCalls
 from mismo_grpc.rpc.open_streams import OpenStreams
 from mismo_grpc.rpc.system_service import SystemService
 from mismo_grpc.rpc.transfer_service import TransferService
@@ -51,11 +54,14 @@ class GrpcServer:
         status: ServerStatus,
         settings: Settings,
         *,
-        on_bytes: Callable[[int], None],
+        on_bytes: Callable[[str, int], None],
         check_url: Callable[[str, str], object],
         times: ConnectionTimes = USUAL_TIMES,
     ) -> None:
-        """`on_bytes` is called with the payload bytes of each streamed message; `check_url` as for JobService."""
+        """`on_bytes` gets the way, "grpc" or "websocket", and the payload bytes of each streamed message.
+
+        `check_url` as for JobService.
+        """
         self.streams = OpenStreams(settings.max_streams)
         self._host = settings.host
         self._port = settings.grpc_port
@@ -63,11 +69,17 @@ class GrpcServer:
         self._reporting: set[asyncio.Task[None]] = set()
         gate = Gate(self.streams, CALL_LIMITS, idle_seconds=settings.stream_idle_seconds)
         self._server = grpc.aio.server(interceptors=[gate], options=server_options(times))
-        add_JobServiceServicer_to_server(JobService(jobs, check_url), self._server)
-        add_TransferServiceServicer_to_server(
-            TransferService(jobs, uploads, on_bytes, idle_seconds=settings.stream_idle_seconds), self._server
-        )
-        add_SystemServiceServicer_to_server(SystemService(jobs, status, settings), self._server)
+        self.message_calls = MessageCalls(gate)
+        """The same methods for transports other than gRPC."""
+        idle_seconds = settings.stream_idle_seconds
+        for way, server in (
+            ("grpc", self._server),
+            ("websocket", cast("grpc.aio.Server", self.message_calls)),
+        ):
+            transfer = TransferService(jobs, uploads, partial(on_bytes, way), idle_seconds=idle_seconds)
+            add_JobServiceServicer_to_server(JobService(jobs, check_url), server)
+            add_TransferServiceServicer_to_server(transfer, server)
+            add_SystemServiceServicer_to_server(SystemService(jobs, status, settings), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (JOB_SERVICE, TRANSFER_SERVICE, SYSTEM_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)

@@ -38,7 +38,7 @@ async def serving(served: Served, **times: float) -> AsyncGenerator[int]:
         app.uploads,
         app.status,
         app.settings,
-        on_bytes=lambda _: None,
+        on_bytes=lambda _way, _count: None,
         check_url=lambda url, field: None,
         times=ConnectionTimes(**{"handshake": NEVER, "idle": NEVER, "keepalive": NEVER, **times}),
     )

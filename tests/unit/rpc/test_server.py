@@ -86,7 +86,7 @@ async def test_two_servers_cannot_share_a_port(served: Served) -> None:
         app.uploads,
         app.status,
         settings,
-        on_bytes=lambda _: None,
+        on_bytes=lambda _way, _count: None,
         check_url=lambda url, field: None,
     )
     with pytest.raises(RuntimeError):

@@ -1,0 +1,1 @@
+"""Calls of the gRPC methods over WebSockets, for browsers."""
