@@ -97,7 +97,7 @@ async def test_a_file_that_has_not_changed_is_not_sent_again(http: httpx2.AsyncC
     forms = [await http.get(TOKENS, headers={"Accept-Encoding": coding}) for coding in ("gzip", "identity")]
     assert len({form.headers["etag"] for form in forms}) == 2
     assert forms[0].content == forms[1].content
-    assert {form.headers["vary"] for form in forms} == {"Accept-Encoding"}
+    assert all("Accept-Encoding" in form.headers["vary"] for form in forms)
 
 
 async def test_text_is_compressed_once_for_those_who_take_it(http: httpx2.AsyncClient) -> None:
