@@ -37,7 +37,7 @@ class Measured:
 
 
 async def run(bench: Bench) -> list[Row]:
-    """Runs one long job with many short segments; measures it without browsers, then with 50 of each kind, then without again."""
+    """Runs one long job with short segments; measures it without browsers, with 50 of each kind, and without again."""
     seconds = bench.few(20, 6)
     track = bench.tracks.wav(bench.few(3600, 1200))
     async with bench.server(NAME, model=EMBEDDED_MODEL) as server:
