@@ -184,7 +184,7 @@ async def test_lost_work_does_not_take_progress_back(process: ServerProcess) -> 
     client = await process.start()
     port = json.loads(process.ready_file.read_bytes())["http_port"]
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
-        job_id = await uploaded(http, 40.0)
+        job_id = await uploaded(http, 20.0)
     before = await statuses(job_id, lambda status: status["segments_done"] > 5)
     process.kill()
     await client.close()

@@ -23,7 +23,7 @@ import { byId, setText } from "./ui/dom.js";
 import { notify } from "./ui/notices.js";
 import { forgetColours } from "./ui/palette.js";
 import { startTheme } from "./ui/theme.js";
-import { errorOf, MismoClient, uploadFile } from "./vendor/mismo-client.js";
+import { errorOf, MismoClient, uploadFile } from "../vendor/mismo-client.js";
 
 const client = new MismoClient();
 const banner = new Banner();
@@ -67,7 +67,7 @@ function take(dropped) {
   // A drop or a click is the gesture without which browsers play nothing.
   tracks.wakeAudio();
   const taken = takeIn(dropped, queue, { maxBytes, options: () => form.jobOptions(), priority: form.priority });
-  if (taken.length && (!tracks.view?.playing || !tracks.session)) toOpen = taken[0].id;
+  if (taken.length && !tracks.view?.playing) toOpen = taken[0].id;
 }
 
 startDrop(take);
@@ -91,6 +91,7 @@ library.addEventListener("connection", (/** @type {any} */ event) => {
 library.addEventListener("deleted", (/** @type {any} */ event) => tracks.deleted(event.detail.jobId));
 library.addEventListener("job", (/** @type {any} */ event) => {
   const { job, before } = event.detail;
+  if (tracks.session?.jobId === job.jobId) tracks.session?.merge(job);
   if (!before || hasEnded(before) || !hasEnded(job) || tracks.session?.jobId === job.jobId) return;
   const open = { label: "Open", run: () => tracks.show(job.jobId, false) };
   if (job.state === JobState.SUCCEEDED) notify(`“${jobTitle(job)}” is ready`, { kind: "good", action: open });

@@ -8,7 +8,7 @@ import { TrackView } from "../track/view.js";
 import { confirmed } from "../ui/confirm.js";
 import { byId } from "../ui/dom.js";
 import { notify } from "../ui/notices.js";
-import { errorOf } from "../vendor/mismo-client.js";
+import { errorOf } from "../../vendor/mismo-client.js";
 
 const TITLE = "Stems · mismo";
 
@@ -37,8 +37,9 @@ export class Tracks {
       }),
       remove: (/** @type {any} */ job) => this.#remove(job),
       replay: (/** @type {any} */ job) => this.#try("The job could not be tried again", async () => {
-        this.page.add((await client.jobs.replayJob({ jobId: job.jobId, expectedRunId: job.runId })).job);
+        const { job: replayed } = await client.jobs.replayJob({ jobId: job.jobId, expectedRunId: job.runId });
         if (this.session?.jobId === job.jobId) this.#open(job.jobId);
+        this.page.add(replayed);
       }),
       prioritise: (/** @type {any} */ job, /** @type {number} */ priority) => this.#try("The priority could not be changed", async () => {
         this.page.add((await client.jobs.updateJob({ jobId: job.jobId, expectedRunId: job.runId, priority })).job);
@@ -46,9 +47,16 @@ export class Tracks {
     };
   }
 
-  /** The one AudioContext of the page; made or woken by a gesture. */
-  wakeAudio() {
-    this.#audio ??= new AudioContext({ latencyHint: "interactive" });
+  /**
+   * The one AudioContext of the page; made or woken by a gesture.
+   * @param {number} [sampleRate] Hz; stems are not resampled block by block
+   */
+  wakeAudio(sampleRate = 44100) {
+    if (this.#audio && this.#audio.sampleRate !== sampleRate) {
+      void this.#audio.close();
+      this.#audio = undefined;
+    }
+    this.#audio ??= new AudioContext({ latencyHint: "interactive", sampleRate });
     if (this.#audio.state === "suspended") void this.#audio.resume();
     return this.#audio;
   }
@@ -84,7 +92,7 @@ export class Tracks {
   /** @param {string} jobId */
   #open(jobId) {
     this.#close();
-    const session = new TrackSession(this.client, jobId, this.wakeAudio());
+    const session = new TrackSession(this.client, jobId, (sampleRate) => this.wakeAudio(sampleRate));
     this.session = session;
     const view = new TrackView(session, {
       cancel: () => session.job && this.actions.cancel(session.job),

@@ -4,7 +4,7 @@ import { hasEnded, JobState } from "../server/contract.js";
 import { browserId, recall, remember } from "../server/stored.js";
 import { byId, setText } from "../ui/dom.js";
 import { throttled } from "../ui/frames.js";
-import { JobsWatch } from "../vendor/mismo-client.js";
+import { JobsWatch } from "../../vendor/mismo-client.js";
 import { JobRow } from "./job-row.js";
 
 const FIRST_SHOWN = 40;
@@ -30,7 +30,7 @@ export class Library extends EventTarget {
     this.client = client;
     this.actions = actions;
     /** @type {"own" | "all"} */
-    this.scope = recall("scope", "own") === "all" ? "all" : "own";
+    this.scope = recall("scope", String("own")) === "all" ? "all" : "own";
     this.render = throttled(() => this.#render(), 120);
     for (const radio of /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll('input[name="scope"]'))) {
       radio.checked = radio.value === this.scope;
@@ -88,7 +88,7 @@ export class Library extends EventTarget {
    */
   add(job) {
     const known = this.jobs.get(job.jobId);
-    if (known && known.revision > job.revision) return;
+    if (known && (known === job || known.revision > job.revision || (known.runId === job.runId && known.revision === job.revision))) return;
     this.jobs.set(job.jobId, job);
     this.dispatchEvent(new CustomEvent("job", { detail: { job, before: known } }));
     this.render();

@@ -15,8 +15,6 @@ export const ModelState = Object.freeze({ WARM: 1, AVAILABLE: 2, UNAVAILABLE: 3 
 
 export const Encoding = Object.freeze({ PCM_S16LE: 1, PCM_S24LE: 2, PCM_F32LE: 3 });
 
-export const NotReadyReason = Object.freeze({ QUEUED: 1, DECODING: 2, SEPARATING: 3, WAITING_FOR_DEVICE: 4 });
-
 export const SectionRole = Object.freeze({ INTRO: 1, OUTRO: 2, BREAKDOWN: 3, DROP: 4 });
 
 /** @param {{state: number} | undefined} job */

@@ -13,8 +13,8 @@ const fallback = new Map();
  */
 export function recall(name, byDefault) {
   try {
-    const text = localStorage.getItem(PREFIX + name) ?? fallback.get(name);
-    if (text === null || text === undefined) return byDefault;
+    const text = storedText(PREFIX + name);
+    if (text === null) return byDefault;
     const value = JSON.parse(text);
     return kindOf(value) === kindOf(byDefault) ? value : byDefault;
   } catch {
@@ -32,7 +32,16 @@ export function remember(name, value) {
   try {
     localStorage.setItem(PREFIX + name, text);
   } catch {
-    fallback.set(name, text);
+    fallback.set(PREFIX + name, text);
+  }
+}
+
+/** @param {string} key */
+function storedText(key) {
+  try {
+    return localStorage.getItem(key) ?? fallback.get(key) ?? null;
+  } catch {
+    return fallback.get(key) ?? null;
   }
 }
 

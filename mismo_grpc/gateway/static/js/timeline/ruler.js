@@ -9,6 +9,7 @@ import { firstFrom, tickStep } from "./beats.js";
 /** @typedef {import("./waveform.js").Part} Part */
 
 const FONT = '11px system-ui, "Segoe UI", Roboto, sans-serif';
+/** @type {Record<number, string>} */
 const ROLES = { [SectionRole.INTRO]: "Intro", [SectionRole.OUTRO]: "Outro", [SectionRole.BREAKDOWN]: "Breakdown", [SectionRole.DROP]: "Drop" };
 const SECTION_COLOURS = ["--stem-vocals", "--stem-drums", "--stem-other", "--stem-piano", "--stem-bass", "--stem-guitar", "--stem-synth"];
 

@@ -24,8 +24,9 @@ export function strideOf(segmentFrames, overlap) {
 export function workedOn(ready, playhead, totalFrames, stride) {
   const gap = ready.gaps(Math.min(playhead, totalFrames), totalFrames)[0] ?? ready.gaps(0, totalFrames)[0];
   if (!gap) return undefined;
-  const cell = Math.floor(gap.start / stride);
-  return { start: Math.max(gap.start, cell * stride), end: Math.min((cell + 1) * stride, gap.end, totalFrames) };
+  // A range that ends a little before the next segment begins belongs to that.
+  const cell = Math.floor(gap.start / stride + 0.05);
+  return { start: gap.start, end: Math.min((cell + 1) * stride, gap.end, totalFrames) };
 }
 
 /**

@@ -1,12 +1,14 @@
 /** The zoomed view: ruler, sections, chords, and a lane with a channel strip for each stem. */
 
+import { chordSymbol } from "../format/chords.js";
 import { clock } from "../format/time.js";
 import { stemLabel } from "../format/names.js";
-import { drawChords, drawSections, drawTicks } from "../timeline/ruler.js";
+import { spanAt } from "../timeline/beats.js";
+import { drawChords, drawSections, drawTicks, sectionName } from "../timeline/ruler.js";
 import { TileRow } from "../timeline/tiles.js";
 import { Viewport } from "../timeline/viewport.js";
 import { drawBeats, drawGaps, drawWaveform } from "../timeline/waveform.js";
-import { h } from "../ui/dom.js";
+import { h, setText } from "../ui/dom.js";
 import { stemVariable, themeColour } from "../ui/palette.js";
 import { ChannelStrip } from "./strip.js";
 import { startDeckPointer } from "./deck-pointer.js";
@@ -38,15 +40,18 @@ export class Deck extends EventTarget {
     this.sections = this.#row("sections", (context, part) => drawSections(context, part, session.sections));
     this.chords = this.#row("chords", (context, part) => drawChords(context, part, session.chords));
     const lanes = stems.flatMap((stem, index) => this.#lane(stem, index));
+    this.sectionNow = h("strong");
+    this.chordNow = h("strong");
     this.playhead = h("div", { class: "deck-playhead" });
     this.loop = h("div", { class: "deck-loop", hidden: true });
     this.cursor = h("div", { class: "deck-cursor", hidden: true });
     this.overlay = h("div", { class: "deck-overlay", "aria-hidden": "true" }, this.loop, this.cursor, this.playhead);
     this.element = h("section", { class: "deck", "aria-label": "Stems", "data-testid": "deck" },
       h("div", { class: "deck-corner", "aria-hidden": "true" }), this.ruler.element,
-      h("div", { class: "deck-corner deck-note", "aria-hidden": "true" }, "Sections"), this.sections.element,
-      h("div", { class: "deck-corner deck-note", "aria-hidden": "true" }, "Chords"), this.chords.element,
+      h("div", { class: "deck-corner deck-note", "data-testid": "section-now" }, "Section", this.sectionNow), this.sections.element,
+      h("div", { class: "deck-corner deck-note", "data-testid": "chord-now" }, "Chord", this.chordNow), this.chords.element,
       ...lanes, this.overlay);
+    this.element.style.setProperty("--stems", String(stems.length));
     startDeckPointer(this);
     this.observer = new ResizeObserver(() => this.#measure());
     this.observer.observe(this.element);
@@ -84,6 +89,10 @@ export class Deck extends EventTarget {
     }
     for (const { element, row } of this.#rows) if (!element.hidden) row.show(this.viewport, this.#heightOf(element));
     this.playhead.style.transform = `translateX(${this.viewport.xOf(seconds).toFixed(2)}px)`;
+    const section = spanAt(this.session.sections, seconds);
+    const chord = spanAt(this.session.chords, seconds);
+    setText(this.sectionNow, section ? sectionName(section) : "");
+    setText(this.chordNow, chord ? chordSymbol(chord.label) : "");
   }
 
   /**

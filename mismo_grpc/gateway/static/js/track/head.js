@@ -2,14 +2,16 @@
 
 import { jobTitle } from "../format/names.js";
 import { clock, roughly } from "../format/time.js";
-import { hasEnded, JobState, Priority, secondsOf, Stage, stageOf, StageState } from "../server/contract.js";
+import { hasEnded, JobState, Priority, resultOf, secondsOf, Stage, StageState } from "../server/contract.js";
 import { explained } from "../server/remedies.js";
 import { fill, h, icon, setAttribute, setText } from "../ui/dom.js";
 
+/** @type {Record<number, string>} */
 const STATES = {
   [JobState.QUEUED]: "Waiting", [JobState.RUNNING]: "Separating", [JobState.SUCCEEDED]: "Ready", [JobState.FAILED]: "Failed",
   [JobState.CANCELLED]: "Cancelled",
 };
+/** @type {Record<number, string>} */
 const STAGE_NAMES = { [Stage.BASIC_FEATURES]: "tempo and key", [Stage.SECTIONS]: "sections", [Stage.CHORDS]: "chords" };
 
 /**
@@ -78,7 +80,7 @@ export class TrackHead {
 function factsOf(job) {
   /** @type {[string, string][]} */
   const facts = [["State", stateWord(job.state)]];
-  const features = stageOf(job, Stage.BASIC_FEATURES)?.result?.value;
+  const features = resultOf(job, Stage.BASIC_FEATURES);
   if (features?.tempo) facts.push(["Tempo", `${features.tempo.toFixed(1)} BPM`]);
   if (features?.key) facts.push(["Key", `${features.key.name} · ${features.key.camelot}`]);
   if (features?.beatsPerBar) facts.push(["Metre", `${features.beatsPerBar}/4`]);

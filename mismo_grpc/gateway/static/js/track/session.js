@@ -1,11 +1,13 @@
 /** One open job: its state, what of it is ready, its peaks, and its player. */
 
-import { hasEnded, JobState, resultOf, Stage } from "../server/contract.js";
+import { hasEnded, JobState, resultOf, secondsOf, Stage } from "../server/contract.js";
 import { framesPerPixelFor, Peaks } from "../timeline/peaks.js";
 import { RangeSet } from "../timeline/ranges.js";
 import { strideOf } from "../timeline/segments.js";
-import { errorOf, JobWatch, StemPlayer, watchWaveform } from "../vendor/mismo-client.js";
+import { errorOf, JobWatch, StemPlayer, watchWaveform } from "../../vendor/mismo-client.js";
 
+/** What setTimeout can wait at most. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const EMPTY = Object.freeze({ beats: [], downbeats: [] });
 
 /**
@@ -32,17 +34,22 @@ export class TrackSession extends EventTarget {
   player = undefined;
   #abort = new AbortController();
   #drawing = false;
+  #refreshing = false;
+  #rateTried = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #expiry = undefined;
 
   /**
    * @param {any} client
    * @param {string} jobId
-   * @param {AudioContext | undefined} audioContext one for all tracks of the page
+   * @param {(sampleRate: number) => AudioContext} audio the one AudioContext of the page, at a rate in Hz
    */
-  constructor(client, jobId, audioContext) {
+  constructor(client, jobId, audio) {
     super();
     this.client = client;
     this.jobId = jobId;
-    this.audioContext = audioContext;
+    this.audio = audio;
+    this.audioContext = audio(this.sampleRate);
   }
 
   get duration() {
@@ -85,28 +92,45 @@ export class TrackSession extends EventTarget {
 
   /** Begins to watch. */
   open() {
-    this.watch = new JobWatch(this.client, this.jobId);
-    const on = (/** @type {string} */ name, /** @type {(detail: any) => void} */ handle) =>
-      this.watch.addEventListener(name, (/** @type {any} */ event) => handle(event.detail ?? event), { signal: this.#abort.signal });
-    on("job", ({ job }) => this.#take(job));
-    on("ready", ({ ranges }) => this.#addReady(ranges));
-    on("progress", ({ progress }) => {
-      if (!this.job) return;
-      this.job.progress = progress;
+    const watch = new JobWatch(this.client, { jobId: this.jobId });
+    this.watch = watch;
+    const on = (/** @type {any} */ name, /** @type {(detail: any) => void} */ handle) =>
+      watch.addEventListener(name, (/** @type {any} */ event) => handle(event.detail), { signal: this.#abort.signal });
+    on("snapshot", ({ job }) => this.#take(job));
+    on("stage", () => {
+      // The form of the stems comes with the job, not with the stage.
+      if (!this.totalFrames) void this.#refresh();
       this.#emit("change");
     });
-    on("terminal", ({ job }) => this.#take(job));
+    on("segmentready", ({ ranges }) => {
+      if (!this.job?.timeToFirstAudio) void this.#refresh();
+      this.#addReady(ranges);
+    });
+    on("progress", () => this.#emit("change"));
+    on("terminal", ({ job }) => {
+      this.#take(job);
+      this.#waitForExpiry();
+    });
     on("connection", ({ state }) => {
       this.connection = state;
       this.#emit("change");
     });
     on("error", ({ error }) => this.#fail(error));
-    this.watch.start();
+    watch.start();
+  }
+
+  /**
+   * Takes the job as the list knows it, if that is newer.
+   * @param {any} job
+   */
+  merge(job) {
+    if (this.job && !this.gone && (job.runId !== this.job.runId || job.revision > this.job.revision)) this.#take(job);
   }
 
   /** Ends all that goes on. */
   async close() {
     this.#abort.abort();
+    clearTimeout(this.#expiry);
     this.watch?.close();
     this.peaks.clear();
     await this.player?.close();
@@ -127,6 +151,7 @@ export class TrackSession extends EventTarget {
       this.#emit("gone");
       return;
     }
+    if (this.job && job.revision < this.job.revision) return;
     this.job = job;
     const set = job.stemSet;
     if (set?.sampleRate && !this.totalFrames) {
@@ -136,16 +161,44 @@ export class TrackSession extends EventTarget {
       this.framesPerPixel = framesPerPixelFor(this.totalFrames);
       this.#emit("stems");
     }
-    if (set?.ready) this.#addReady(set.ready);
+    if (set?.ready) {
+      this.#addReady(set.ready.map((/** @type {any} */ range) => ({ start: Number(range.startFrame), end: Number(range.endFrame) })));
+    }
     if (!this.player && this.#playable()) void this.#openPlayer();
     if (this.totalFrames && !this.#drawing) void this.#drawPeaks();
     this.#emit("change");
   }
 
-  /** @param {{startFrame: bigint | number, endFrame: bigint | number}[]} ranges */
+  /** Asks for the whole job. */
+  async #refresh() {
+    if (this.#refreshing) return;
+    this.#refreshing = true;
+    try {
+      const { job } = await this.client.jobs.getJob({ jobId: this.jobId }, { signal: this.#abort.signal });
+      if (job && !this.#abort.signal.aborted) this.#take(job);
+    } catch (cause) {
+      const error = errorOf(cause);
+      if (!this.#abort.signal.aborted && error.reason === "JOB_NOT_FOUND") this.#fail(error);
+    } finally {
+      this.#refreshing = false;
+    }
+  }
+
+  /** A job that has ended is watched no more: asks when it should be gone. */
+  #waitForExpiry() {
+    const expires = secondsOf(this.job?.expireTime);
+    if (expires === undefined) return;
+    const wait = Math.min(Math.max(1000, expires * 1000 - Date.now() + 1500), LONGEST_TIMER_MS);
+    clearTimeout(this.#expiry);
+    this.#expiry = setTimeout(() => void this.#refresh().then(() => {
+      if (!this.gone && !this.#abort.signal.aborted) this.#waitForExpiry();
+    }), wait);
+  }
+
+  /** @param {readonly {start: number, end: number}[]} ranges frames */
   #addReady(ranges) {
     const before = this.ready.length;
-    for (const range of ranges) this.ready.add(Number(range.startFrame), Number(range.endFrame));
+    for (const range of ranges) this.ready.add(range.start, range.end);
     if (this.ready.length !== before) this.#emit("ready");
   }
 
@@ -154,19 +207,32 @@ export class TrackSession extends EventTarget {
   }
 
   async #openPlayer() {
+    this.audioContext = this.audio(this.sampleRate);
     const player = new StemPlayer(this.client, { jobId: this.jobId, runId: this.runId, audioContext: this.audioContext });
     this.player = player;
     for (const name of ["statechange", "notready", "seeked", "ended"]) {
       player.addEventListener(name, () => this.#emit("player"), { signal: this.#abort.signal });
     }
     player.addEventListener("error", (/** @type {any} */ event) => {
-      this.dispatchEvent(new CustomEvent("playererror", { detail: errorOf(event.detail?.error ?? event.error ?? event.detail) }));
+      const error = errorOf(event.detail.error);
+      if (error.reason === "SAMPLE_RATE" && !this.#rateTried) return;
+      this.dispatchEvent(new CustomEvent("playererror", { detail: error }));
+    }, { signal: this.#abort.signal });
+    player.addEventListener("connection", (/** @type {any} */ event) => {
+      this.connection = event.detail.state;
+      this.#emit("change");
     }, { signal: this.#abort.signal });
     this.#emit("playeropened");
     try {
       await player.open();
-    } catch {
-      // The player's own "error" event told it.
+    } catch (cause) {
+      // The player's own "error" event told it, except for a model of another rate than usual.
+      if (errorOf(cause).reason === "SAMPLE_RATE" && !this.#rateTried && !this.#abort.signal.aborted) {
+        this.#rateTried = true;
+        await player.close();
+        await this.#refresh();
+        return this.#openPlayer();
+      }
     }
     if (!this.#abort.signal.aborted) this.#emit("player");
   }
@@ -174,23 +240,29 @@ export class TrackSession extends EventTarget {
   async #drawPeaks() {
     this.#drawing = true;
     const { signal } = this.#abort;
+    /** @type {string[]} */
+    let names = [];
     try {
       await watchWaveform(this.client, this.jobId, {
         framesPerPixel: this.framesPerPixel,
         runId: this.runId,
         signal,
         onInfo: (/** @type {any} */ info) => {
-          for (const stem of info.stemNames) if (!this.peaks.has(stem)) this.peaks.set(stem, new Peaks(Number(info.totalPixels)));
+          names = info.stemNames;
+          for (const stem of names) if (!this.peaks.has(stem)) this.peaks.set(stem, new Peaks(Number(info.totalPixels)));
         },
-        onRange: (/** @type {{stem: string, startPixel: number, min: Int16Array, max: Int16Array}} */ range) => this.#addPeaks(range),
+        onRange: (/** @type {any} */ range) => this.#addPeaks(names[range.stem], range),
       });
     } catch (cause) {
       if (!signal.aborted) console.warn("the waveform ended", errorOf(cause).message);
     }
   }
 
-  /** @param {{stem: string, startPixel: number, min: Int16Array, max: Int16Array}} range */
-  #addPeaks({ stem, startPixel, min, max }) {
+  /**
+   * @param {string} stem
+   * @param {{startPixel: number, min: Int16Array, max: Int16Array}} range
+   */
+  #addPeaks(stem, { startPixel, min, max }) {
     const peaks = this.peaks.get(stem);
     if (!peaks) return;
     peaks.write(startPixel, min, max);

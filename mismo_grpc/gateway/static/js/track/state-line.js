@@ -1,14 +1,14 @@
 /** One sentence on what the track and the player do right now. */
 
 import { clock, roughly } from "../format/time.js";
-import { JobState, NotReadyReason, secondsOf } from "../server/contract.js";
+import { JobState, secondsOf } from "../server/contract.js";
 import { explained } from "../server/remedies.js";
 
 /**
  * @param {{
  *   job?: any,
  *   connection: "open" | "lost",
- *   player?: {state: string, currentTime: number, notReady?: {reason: number, expectedSeconds?: number, startSeconds?: number}},
+ *   player?: {state: string, currentTime: number, notReady?: {reason: string, expectedSeconds?: number}},
  *   silenced?: boolean,
  * }} now silenced: the browser wants a click before it plays
  * @returns {{text: string, busy: boolean}}
@@ -16,7 +16,7 @@ import { explained } from "../server/remedies.js";
 export function stateLine({ job, connection, player, silenced }) {
   if (!job) return { text: connection === "lost" ? "Waiting for the server" : "Loading the job", busy: true };
   if (job.state === JobState.FAILED) return { text: job.error ? explained(job.error) : "The job failed.", busy: false };
-  if (job.state === JobState.CANCELLED) return { text: "Cancelled. What was separated before can still be played.", busy: false };
+  if (job.state === JobState.CANCELLED) return { text: "Cancelled. Drop the track again to separate it.", busy: false };
   if (silenced) return { text: "Ready. Press Play (or the space bar) to listen.", busy: false };
   if (player?.state === "buffering" || player?.state === "opening") return { text: waiting(player, job), busy: true };
   if (job.state === JobState.QUEUED) return { text: queued(job), busy: true };
@@ -25,19 +25,19 @@ export function stateLine({ job, connection, player, silenced }) {
 }
 
 /**
- * @param {{currentTime: number, notReady?: {reason: number, expectedSeconds?: number}}} player
+ * @param {{currentTime: number, notReady?: {reason: string, expectedSeconds?: number}}} player
  * @param {any} job
  */
 function waiting({ currentTime, notReady }, job) {
   const sound = notReady?.expectedSeconds !== undefined ? `: sound in about ${roughly(notReady.expectedSeconds)}` : "";
   switch (notReady?.reason) {
-    case NotReadyReason.QUEUED:
+    case "queued":
       return queued(job);
-    case NotReadyReason.DECODING:
+    case "decoding":
       return `Reading the track and loading the model${sound}`;
-    case NotReadyReason.SEPARATING:
+    case "separating":
       return `Separating around ${clock(currentTime)}${sound}`;
-    case NotReadyReason.WAITING_FOR_DEVICE:
+    case "waiting-for-device":
       return `Other tracks go first${sound}`;
     default:
       return "Loading audio";

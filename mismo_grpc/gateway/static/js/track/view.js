@@ -4,7 +4,7 @@ import { Looper } from "../player/looper.js";
 import { hasEnded, JobState } from "../server/contract.js";
 import { recall, remember } from "../server/stored.js";
 import { announce } from "../ui/announce.js";
-import { h } from "../ui/dom.js";
+import { h, setAttribute } from "../ui/dom.js";
 import { everyFrame, throttled } from "../ui/frames.js";
 import { Deck } from "./deck.js";
 import { Downloads } from "./downloads.js";
@@ -25,6 +25,8 @@ export class TrackView {
   #said = "";
   #dirty = true;
   #shownSeconds = -1;
+  /** @type {{player: any, key: string}} */
+  #applied = { player: undefined, key: "" };
 
   /**
    * @param {TrackSession} session
@@ -152,17 +154,21 @@ export class TrackView {
   }
 
   #showJob() {
-    const { job } = this.session;
+    const { session } = this;
+    const { job } = session;
+    this.refresh();
+    if (!job) return;
     this.head.show(job);
     const stems = job.state === JobState.SUCCEEDED && job.stemSet?.sha256?.length ? job.stemSet.stemNames : [];
     this.downloads.show(stems);
+    setAttribute(this.element, "data-downloads", stems.length > 0);
+    setAttribute(this.element, "data-stems", hasEnded(job) && !session.totalFrames ? "none" : "some");
     if (this.deck && this.marks !== this.#marksKey()) {
       this.marks = this.#marksKey();
       this.deck.showMarks();
       this.overview.showSections();
     }
     if (hasEnded(job)) this.overview.redraw();
-    this.refresh();
   }
 
   /**
@@ -206,7 +212,7 @@ export class TrackView {
   #showPlayer() {
     this.#connect();
     const player = this.session.player;
-    if (player && "loop" in player) player.loop = this.looper.playing;
+    this.#applyLoop();
     if (player?.state === "ended") this.wanted = false;
     this.#showState();
   }
@@ -234,9 +240,18 @@ export class TrackView {
   }
 
   #showLoop() {
-    const { region, active, playing } = this.looper;
-    if (this.session.player) this.session.player.loop = playing;
-    this.transport.showLoop(region, active);
+    this.#applyLoop();
+    this.transport.showLoop(this.looper.region, this.looper.active);
+  }
+
+  /** Gives the loop to the player, once it knows the track; only a new one, because it schedules all anew. */
+  #applyLoop() {
+    const { player } = this.session;
+    const loop = this.looper.playing;
+    const key = loop ? `${loop.start} ${loop.end}` : "";
+    if (!player?.track || (this.#applied.player === player && this.#applied.key === key)) return;
+    if (loop || player.loop) player.loop = loop;
+    this.#applied = { player, key };
   }
 
   #showFollow() {
