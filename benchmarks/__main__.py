@@ -36,6 +36,7 @@ from benchmarks.cases import (
     whole_track,
 )
 from benchmarks.cases.browsers import following
+from benchmarks.cases.exports import encoding
 from benchmarks.cases.generators import generated_songs, generation
 from benchmarks.commands import last_lines
 from benchmarks.models import LOCAL_MODEL
@@ -58,6 +59,7 @@ CASES: tuple[Case, ...] = (
     watch_jobs.CASE,
     following.CASE,
     delivery.CASE,
+    encoding.CASE,
     loudness.CASE,
     analysis.CASE,
     analysis_beside.CASE,
