@@ -17,34 +17,36 @@ export async function until(condition) {
 }
 
 const RECORDER = `registerProcessor("recorder", class extends AudioWorkletProcessor {
-  process([input]) {
-    const [left, right] = input;
-    this.port.postMessage(left ? [left.slice(), (right ?? left).slice()] : null);
+  process(inputs) {
+    this.port.postMessage(inputs.map(([left]) => left?.slice()));
     return true;
   }
 });`;
 
-/** Records everything that comes out of these nodes, whole, from now on; [[left, right], ...]. */
+/** Records the left channels of some nodes on one timeline, from now on; returns the tape. */
 export async function record(context, nodes) {
   const url = URL.createObjectURL(new Blob([RECORDER], { type: "text/javascript" }));
   await context.audioWorklet.addModule(url);
-  return nodes.map((node) => {
-    const blocks = [];
-    const recorder = new AudioWorkletNode(context, "recorder", { numberOfOutputs: 1 });
-    recorder.port.onmessage = ({ data }) => blocks.push(data ?? [new Float32Array(128), new Float32Array(128)]);
-    node.connect(recorder);
-    // A node that leads nowhere is not run.
-    recorder.connect(context.destination);
-    return blocks;
-  });
+  const recorder = new AudioWorkletNode(context, "recorder", { numberOfInputs: nodes.length });
+  const tape = [];
+  recorder.port.onmessage = ({ data }) => tape.push(data);
+  nodes.forEach((node, index) => node.connect(recorder, 0, index));
+  // A node that leads nowhere is not run.
+  recorder.connect(context.destination);
+  return tape;
 }
 
-/** The left channel of what was recorded, as base64 of 32-bit floats. */
-export function leftOf(blocks) {
-  const whole = new Float32Array(blocks.length * 128);
-  blocks.forEach(([left], index) => whole.set(left, index * 128));
+/** One track of a tape, as base64 of 32-bit floats. */
+export function trackOf(tape, index) {
+  const whole = new Float32Array(tape.length * 128);
+  tape.forEach((block, at) => block[index] && whole.set(block[index], at * 128));
   const bytes = new Uint8Array(whole.buffer);
   let text = "";
   for (let at = 0; at < bytes.length; at += 32768) text += String.fromCharCode(...bytes.subarray(at, at + 32768));
   return btoa(text);
+}
+
+/** The loudest sample of a track in the last blocks of a tape. */
+export function loudest(tape, index, blocks = 40) {
+  return Math.max(...tape.slice(-blocks).map((block) => Math.max(...(block[index] ?? [0]).map(Math.abs))));
 }
