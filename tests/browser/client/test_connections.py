@@ -40,14 +40,20 @@ async def test_a_player_goes_on_after_a_restart_of_the_server(
         )
         first.device.allow(3)
         await page.run("await sound; await t.until(() => player.currentTime > 0.1);")
-        lost = asyncio.create_task(page.run("await t.happened(player, 'connection', ({state}) => state === 'lost')"))
+        lost = asyncio.create_task(
+            page.run("await t.happened(player, 'connection', ({state}) => state === 'lost')")
+        )
         first.device.open()
         await first.app.stop()
         await asyncio.wait_for(lost, PATIENCE)
         second = await start(http_port=port)
         await page.run("await t.happened(player, 'ended'); await t.until(() => t.loudest(tape, 0) === 0);")
         heard = tape(await page.run("return t.trackOf(tape, 0)"))
-        assert await page.run("return [player.track.runId, told[0], told.at(-1)]") == [job.run_id, "lost", "open"]
+        assert await page.run("return [player.track.runId, told[0], told.at(-1)]") == [
+            job.run_id,
+            "lost",
+            "open",
+        ]
         await page.run("await player.close()")
         job = await second.client.succeeded(job.job_id)
         sent = await left_of(second, job, job.stem_set.stem_names[0])
@@ -87,7 +93,9 @@ async def test_an_upload_continues_over_a_cut_network(server: Server, browser: B
     assert after[-1] == len(content)
 
 
-async def test_a_refused_upload_says_why_and_an_aborted_one_ends(start: StartServer, browser: Browser) -> None:
+async def test_a_refused_upload_says_why_and_an_aborted_one_ends(
+    start: StartServer, browser: Browser
+) -> None:
     server = await start(max_upload_bytes=1 << 20)
     async with tab(browser, server.app.http_port) as page:
         assert await page.run(
@@ -184,7 +192,7 @@ async def test_calls_answer_with_messages_and_lost_servers_with_an_error(
             const client = new m.MismoClient();
             const {models} = await client.system.listModels({});
             if (models[0].stemNames.length !== 4) throw new Error("no stems");
-            const source = {source: {case: "path", value: arg}};
+            const source = {location: {case: "path", value: arg}};
             const {job} = await client.jobs.submitJob({source});
             for await (const {event} of client.jobs.watchJob({jobId: job.jobId})) {
               if (event.case === "terminal") return event.value.job.jobId;

@@ -150,8 +150,8 @@ async def test_a_loop_repeats_without_a_gap_and_without_the_server(
             const {context} = player.output;
             const end = context.currentTime + 1.8;
             await t.until(() => context.currentTime > end);
-            const {loop} = player;
-            if (player.currentTime < loop.start || player.currentTime > loop.end) throw new Error("outside of the loop");
+            const {currentTime, loop} = player;
+            if (currentTime < loop.start || currentTime > loop.end) throw new Error("outside of the loop");
             player.pause();
             await t.until(() => t.loudest(tape, 0) === 0);
             await player.close();
@@ -256,7 +256,9 @@ async def test_a_job_that_is_deleted_while_it_plays_plays_what_is_there_and_fail
     server: Server, music: Path, browser: Browser
 ) -> None:
     server.device.close()
-    job = (await server.client.submit(write_track(music / "track.wav", 8.0), wanted=options(playhead=0.0))).job
+    job = (
+        await server.client.submit(write_track(music / "track.wav", 8.0), wanted=options(playhead=0.0))
+    ).job
     async with tab(browser, server.app.http_port) as page:
         await page.run(
             OPENED
