@@ -34,7 +34,7 @@ WEB_MODULES := clients/web/node_modules/.package-lock.json
 NODE := $(shell command -v npm >/dev/null && node -e \
 	'const [a, b] = process.versions.node.split("."); console.log(a > 20 || (a == 20 && b > 3) ? "fits" : "")' 2>/dev/null)
 
-.PHONY: help demo run test test-node test-web test-example azurite check bench proto lock docs format clean base extras dev \
+.PHONY: help demo run test test-node test-web test-example azurite axe check bench proto lock docs format clean base extras dev \
 	check-format check-lint check-types check-rooms check-protos check-generated check-breaking check-docs
 
 help: ## this list
@@ -46,7 +46,9 @@ demo: extras ## separate the demo track, stems streaming from its middle (ARGS=.
 run: extras ## start the server (ARGS='--grpc-port 0 ...')
 	$(PY) server.py $(ARGS)
 
-test: dev azurite $(if $(NODE),$(WEB_MODULES)) ## all tests but the minutes-long ones (HEAVY=1 for those too, ARGS=... for pytest)
+# The test processes share the cores: more threads in each only wait for each other.
+test: export OMP_NUM_THREADS ?= 1
+test: dev azurite axe $(if $(NODE),$(WEB_MODULES)) ## all tests but the minutes-long ones (HEAVY=1 for those too, ARGS=... for pytest)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(MARKS) $(ARGS)
 ifeq ($(ARGS),)
 	@$(MAKE) --no-print-directory test-node test-web
@@ -59,6 +61,15 @@ azurite: $(if $(NODE),$(AZURITE)) ## what the tests of blob storage in Azure nee
 
 $(AZURITE): tests/azurite/package-lock.json
 	cd tests/azurite && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Checks the accessibility of the pages in the tests; without Node they are skipped, but not in CI.
+AXE := tests/browser/node_modules/.package-lock.json
+
+axe: $(if $(NODE),$(AXE)) ## what the tests of the pages need besides Chromium (nothing without Node 20 and npm)
+
+$(AXE): tests/browser/package-lock.json
+	cd tests/browser && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 ifeq ($(NODE),fits)

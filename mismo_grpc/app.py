@@ -113,6 +113,7 @@ class App:
         self.scheduler = separation.scheduler
         self.engines = separation.engines
         self.stem_files = orchestration.stem_files
+        self.exports = orchestration.exports
         self.decoder = orchestration.decoder
         self.analyses = orchestration.analyses
         self.runner = orchestration.runner
@@ -203,6 +204,8 @@ class App:
             self._sweeping.cancel()
             await asyncio.wait([self._sweeping], timeout=grace)
         await self.jobs.drain()
+        # What was not finished is made again when it is needed.
+        await self.exports.close()
         # What they were at was cancelled with its job, and is done again at the next start.
         await self.analyses.close(0.0)
         await self.server.stop(max(0.1, grace / 4))

@@ -19,6 +19,7 @@
     │   ├── StemNotFoundError
     │   ├── ArtifactNotFoundError
     │   ├── JobNotReadyError
+    │   ├── ExportNotPossibleError        the stems of the job cannot have this format
     │   ├── RunReplacedError              the job was submitted again; the client expects an earlier run
     │   ├── JobIdActiveError              the job_id belongs to a job with other content that has not ended
     │   └── CursorExpiredError            WatchJobs begins anew, without a cursor
@@ -43,6 +44,7 @@
     ├── CapacityError                     the server has no capacity now; try again later
     │   ├── QueueFullError
     │   ├── TooManyStreamsError
+    │   ├── TooManyExportsError
     │   ├── DiskFullError
     │   ├── OutOfMemoryError
     │   └── ServerDrainingError
@@ -166,6 +168,10 @@ class JobNotReadyError(RequestError):
     """The result does not exist yet, or never will because the job ended without it."""
 
 
+class ExportNotPossibleError(RequestError):
+    """The stems of the job cannot have the requested format."""
+
+
 class RunReplacedError(RequestError):
     """The job's current run is not the one that the client expects."""
 
@@ -260,6 +266,10 @@ class QueueFullError(CapacityError):
 
 class TooManyStreamsError(CapacityError):
     """Too many streams are open."""
+
+
+class TooManyExportsError(CapacityError):
+    """Too many exports wait to be made."""
 
 
 class DiskFullError(CapacityError):

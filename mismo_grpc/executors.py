@@ -21,6 +21,8 @@ CHECKSUM_THREADS = max(1, len(os.sched_getaffinity(0)) - 1)
 """Hashing keeps a core busy: one core stays free for the event loop and the players."""
 GENERATOR_THREADS = 4
 """At least as many as there are generators, of which each renders one block at a time."""
+EXPORT_THREADS = 2
+"""Exports that are encoded at once; each keeps a core busy."""
 MODEL_THREADS = 16
 """More than the default of open jobs, so that a job with a warm model never waits for another's model to load."""
 
@@ -61,10 +63,12 @@ class Executors:
         """Reads whole files for their checksums."""
         self.generator = Threads("generator", GENERATOR_THREADS)
         """Renders blocks of generated stems."""
+        self.export = Threads("export", EXPORT_THREADS)
+        """Encodes exports of finished stems."""
         self.model = Threads("model", MODEL_THREADS)
         """Loads models."""
 
     def close(self) -> None:
         """Closes all pools; see `Threads.close`."""
-        for threads in (self.player, self.bulk, self.checksum, self.generator, self.model):
+        for threads in (self.player, self.bulk, self.checksum, self.generator, self.export, self.model):
             threads.close()

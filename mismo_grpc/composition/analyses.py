@@ -15,14 +15,14 @@ from mismo_grpc.analysis.worker import NamedAnalysis
 from mismo_grpc.executors import Executors
 from mismo_grpc.jobs.stage_data import RESULT_TYPES
 from mismo_grpc.settings import Settings
+from mismo_grpc.stages.analyses.basic_features import basic_features_stage
+from mismo_grpc.stages.analyses.characteristics import characteristics_stage
+from mismo_grpc.stages.analyses.chords import chords_stage
+from mismo_grpc.stages.analyses.genre import genre_stage
+from mismo_grpc.stages.analyses.loudness import loudness_stage
+from mismo_grpc.stages.analyses.sections import sections_stage
+from mismo_grpc.stages.analyses.transition import transition_stage
 from mismo_grpc.stages.analysis import AnalysisStage
-from mismo_grpc.stages.basic_features import basic_features_stage
-from mismo_grpc.stages.characteristics import characteristics_stage
-from mismo_grpc.stages.chords import chords_stage
-from mismo_grpc.stages.genre import genre_stage
-from mismo_grpc.stages.loudness import loudness_stage
-from mismo_grpc.stages.sections import sections_stage
-from mismo_grpc.stages.transition import transition_stage
 
 log = structlog.get_logger(__name__)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,6 +20,7 @@ from mismo_grpc.gateway.application import build_application
 from mismo_grpc.gateway.metrics import Gauges, Metrics
 from mismo_grpc.gateway.server import HttpServer
 from mismo_grpc.gateway.services import Services
+from mismo_grpc.orchestration.server_status import ServerStatus
 from mismo_grpc.results.waveforms import read_waveforms
 from mismo_grpc.rpc.server import GrpcServer
 from mismo_grpc.separation.host import EngineHealth
@@ -63,8 +65,11 @@ def build_front_ends(
 
     engines.on_change.append(report_health)
 
-    def gauges() -> Gauges:
+    async def gauges() -> Gauges:
+        status, health = orchestration.status, engines.health
         return Gauges(
+            draining=jobs.draining,
+            separating=not health.failure,
             queued=jobs.queued_count,
             running=jobs.running_count,
             retrying=jobs.retrying_count,
@@ -72,8 +77,14 @@ def build_front_ends(
             queue_capacity=jobs.queue_capacity,
             segments_waiting=separation.scheduler.waiting,
             streams_open=server.streams.count,
-            model_warm=engines.health.model_is_warm,
-            device_memory={device.name: device.memory_used for device in orchestration.status.devices()},
+            uploads_open=persistence.uploads.writers_count,
+            callbacks_sending=outbox.sending_count,
+            model_warm=health.model_is_warm,
+            warm_models=status.warm_models(),
+            devices=status.devices(),
+            disk_free=await _disk_free(status),
+            disk_used_by_jobs=status.disk_used_by_jobs,
+            disk_budget=settings.disk_budget_bytes,
         )
 
     services = Services(
@@ -105,3 +116,11 @@ def build_front_ends(
     )
     http = HttpServer(build_application(services), settings.host, settings.http_port)
     return FrontEnds(server, http, services, outbox)
+
+
+async def _disk_free(status: ServerStatus) -> int | None:
+    """Returns the free bytes for jobs; None if the disk does not say: metrics matter when it is broken, too."""
+    try:
+        return await asyncio.to_thread(status.disk_free)
+    except OSError:
+        return None

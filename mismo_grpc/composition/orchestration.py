@@ -27,11 +27,13 @@ from mismo_grpc.orchestration.stem_readers import StemReaders
 from mismo_grpc.orchestration.submissions import Submissions
 from mismo_grpc.orchestration.waveform_readers import WaveformReaders
 from mismo_grpc.results.copies import Copies
+from mismo_grpc.results.exports.exports import Exports
 from mismo_grpc.results.sweeper import Sweeper
 from mismo_grpc.settings import Settings
 from mismo_grpc.stages.annotation import AnnotationStage
 from mismo_grpc.stages.blob_upload import BlobUploadStage
 from mismo_grpc.stages.decode import DecodeStage, TrackDecoder
+from mismo_grpc.stages.export import ExportStage
 from mismo_grpc.stages.generation import GenerationStage
 from mismo_grpc.stages.retries import BASE_DELAY_SECONDS, StageRetries
 from mismo_grpc.stages.stage import StageWork
@@ -48,6 +50,7 @@ class OrchestrationParts:
 
     stem_files: StemFileCache
     copies: Copies
+    exports: Exports
     decoder: TrackDecoder
     analyses: AnalysisPool
     runner: JobRunner
@@ -110,6 +113,13 @@ def build_orchestration(
         disk_reserve=settings.disk_reserve_bytes,
         boot=boot,
     )
+    exports = Exports(
+        runs,
+        disk=disk,
+        disk_reserve=settings.disk_reserve_bytes,
+        bulk=executors.bulk,
+        encode=executors.export,
+    )
     works: list[StageWork] = [
         DecodeStage(
             decoder,
@@ -140,6 +150,7 @@ def build_orchestration(
             bulk=executors.bulk,
             generate=executors.generator,
         ),
+        ExportStage(runs, exports),
         BlobUploadStage(blobs.container, bulk=executors.bulk),
     ]
     runner = JobRunner(
@@ -183,7 +194,7 @@ def build_orchestration(
         ),
         separation.scheduler,
         BlobLinks(repository, blobs.container),
-        ArtifactReaders(repository, runs, copies, executors.bulk),
+        ArtifactReaders(repository, runs, copies, exports, executors.bulk),
         epoch=epoch,
         queue_capacity=settings.queue_capacity,
         segment_seconds=separation.pace.seconds,
@@ -202,4 +213,4 @@ def build_orchestration(
         started_at=repository.now(),
         stage_reasons={Stage.BLOB_UPLOAD: lambda: "" if blobs.container is not None else NO_CONTAINER},
     )
-    return OrchestrationParts(stem_files, copies, decoder, analyses, runner, jobs, sweeper, status)
+    return OrchestrationParts(stem_files, copies, exports, decoder, analyses, runner, jobs, sweeper, status)

@@ -34,22 +34,23 @@ def build_separation(
     settings: Settings,
     executors: Executors,
     *,
-    on_segment: Callable[[str, float], None],
+    on_segment: Callable[[str, float, float], None],
     on_failure: Callable[[], None],
     wrap_device: Callable[[Device], Device],
 ) -> SeparationParts:
     """Builds all parts but the engine, which imports torch.
 
-    `on_segment` is called in any thread with a model's name and the seconds of each segment; `on_failure` is called if
-    the engine cannot be built; `wrap_device` gets each device and returns the one that the engine uses in its place.
+    `on_segment` is called in any thread for each segment, with the model's name, the seconds that it took, and its
+    share of the track in seconds; `on_failure` is called if the engine cannot be built; `wrap_device` gets each device
+    and returns the one that the engine uses in its place.
     """
     catalog = ModelCatalog(settings.model_dirs)
     pace = SegmentPace()
     scheduler = Scheduler(time.monotonic)
 
-    def segment_done(model: str, seconds: float) -> None:
+    def segment_done(model: str, seconds: float, audio_seconds: float) -> None:
         pace.report(model, seconds)
-        on_segment(model, seconds)
+        on_segment(model, seconds, audio_seconds)
 
     def build_engine() -> SegmentEngine:
         device = torch_device(

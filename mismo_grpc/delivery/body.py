@@ -26,6 +26,7 @@ from mismo_grpc.results.blob_names import stem_blob
 from mismo_grpc.results.copied_artifacts import copied_waveforms, has_waveforms
 from mismo_grpc.results.copies import Copies, ResultBlob
 from mismo_grpc.results.documents import stage_document
+from mismo_grpc.results.exports.plan import is_export
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.results.worker_document import worker_document
 from mismo_grpc.storage.run_files import RunFiles
@@ -140,6 +141,9 @@ class Bodies:
                     f"the waveforms of job {job.job_id} are gone; submit the track again"
                 )
             return {"waveforms": found}
+        if status.stage is Stage.EXPORT:
+            names = [each.name for each in job.artifacts if is_export(job, each.name)]
+            return {"exports": {name: f"/jobs/{job.job_id}/artifacts/{name}" for name in names}}
         return {} if status.result is None else stage_document(status.result)
 
     def _stems(self, job: Job, mode: DeliveryMode, copied: _Copied | None) -> Body:

@@ -11,16 +11,43 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Mapping
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from mismo_grpc.errors import MismoError
 from mismo_grpc.wire_forms import wire
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mismo_grpc.gateway")
+
+
+class ErrorFields(BaseModel):
+    """The fields of an error."""
+
+    code: str = Field(description="the reason, for programs: docs/errors.md", examples=["JOB_NOT_FOUND"])
+    message: str = Field(
+        description="what happened and what to do", examples=["there is no job 'track-1'; submit it first"]
+    )
+    field: str | None = Field(description="the field at fault, if one is", examples=["job_id"])
+    retryable: bool = Field(description="whether the same request can succeed later", examples=[False])
+    metadata: dict[str, str] = Field(description="details of this kind of error", examples=[{}])
+
+
+class ErrorDocument(BaseModel):
+    """The body of every response that reports an error."""
+
+    error: ErrorFields
+
+
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorDocument, "description": "the request cannot be served as it is"},
+    "5XX": {"model": ErrorDocument, "description": "the server cannot serve it now, or failed"},
+}
+"""What each route may respond besides its result, for OpenAPI."""
 
 HTTP_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 

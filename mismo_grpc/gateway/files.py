@@ -13,8 +13,10 @@ from mismo_grpc.delivery.json_body import Body
 from mismo_grpc.errors import InvalidFieldError
 from mismo_grpc.gateway.ranges import HeldResponse, file_response
 from mismo_grpc.gateway.services import services_of
+from mismo_grpc.jobs.export_options import ExportFormat
 from mismo_grpc.jobs.job import DeliveryMode
 from mismo_grpc.results.artifacts import STEMS_JSON, STEMS_ZIP
+from mismo_grpc.results.exports.plan import STEM_MP4, ZIPS
 
 router = APIRouter(tags=["stems"])
 
@@ -52,6 +54,41 @@ async def stem(request: Request, job_id: str, stem: str) -> Response:
     """The WAV file is 16-bit PCM unless the job requested another encoding."""
     opening = services_of(request).jobs.artifacts.open_stem(job_id, stem)
     return await file_response(request, opening, filename=f"{job_id}-{stem}.wav")
+
+
+@router.head("/jobs/{job_id}/stems/{stem}.flac", include_in_schema=False)
+@router.get("/jobs/{job_id}/stems/{stem}.flac", summary="One stem as FLAC; ranges are served")
+async def stem_flac(request: Request, job_id: str, stem: str) -> Response:
+    """The file is made at the first request, which takes seconds; then it is kept as long as the job."""
+    return await _artifact(request, job_id, f"{stem}.flac")
+
+
+@router.head("/jobs/{job_id}/stems/{stem}.mp3", include_in_schema=False)
+@router.get("/jobs/{job_id}/stems/{stem}.mp3", summary="One stem as MP3; ranges are served")
+async def stem_mp3(request: Request, job_id: str, stem: str) -> Response:
+    """The file is made at the first request, which takes seconds; then it is kept as long as the job."""
+    return await _artifact(request, job_id, f"{stem}.mp3")
+
+
+@router.head("/jobs/{job_id}/stems-flac.zip", include_in_schema=False)
+@router.get("/jobs/{job_id}/stems-flac.zip", summary="All stems as FLAC in one archive")
+async def stems_flac_zip(request: Request, job_id: str) -> Response:
+    """The files are made at the first request, which takes seconds; ranges are served."""
+    return await _artifact(request, job_id, ZIPS[ExportFormat.FLAC])
+
+
+@router.head("/jobs/{job_id}/stems-mp3.zip", include_in_schema=False)
+@router.get("/jobs/{job_id}/stems-mp3.zip", summary="All stems as MP3 in one archive")
+async def stems_mp3_zip(request: Request, job_id: str) -> Response:
+    """The files are made at the first request, which takes seconds; ranges are served."""
+    return await _artifact(request, job_id, ZIPS[ExportFormat.MP3])
+
+
+@router.head("/jobs/{job_id}/track.stem.mp4", include_in_schema=False)
+@router.get("/jobs/{job_id}/track.stem.mp4", summary="One NI STEM file for DJ software")
+async def track_stem_mp4(request: Request, job_id: str) -> Response:
+    """The file is made at the first request, which takes seconds; then it is kept as long as the job."""
+    return await _artifact(request, job_id, STEM_MP4)
 
 
 @router.head("/jobs/{job_id}/stems.zip", include_in_schema=False)

@@ -7,6 +7,7 @@ import base64
 import re
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
@@ -27,11 +28,14 @@ async def file_response(
     opening: AbstractAsyncContextManager[ArtifactReader],
     *,
     filename: str,
+    save_as: str = "",
 ) -> Response:
     """Builds the response with the file that `opening` gives, or with the range of it that the request names.
 
     A request for several ranges gets the whole file, as RFC 9110 allows. The ETag, for If-None-Match and If-Range,
-    consists of the run id and the name. Repr-Digest (RFC 9530) is the hash of the whole content, if it is known.
+    consists of the run id and the name. `save_as` is the name that browsers save the file under ("": `filename`); it
+    may have any characters except control characters. Repr-Digest (RFC 9530) is the hash of the whole content, if it is
+    known.
     Raises what opening raises.
     """
     stack = AsyncExitStack()
@@ -41,7 +45,7 @@ async def file_response(
         headers = {
             "Accept-Ranges": "bytes",
             "ETag": f'"{etag}"',
-            "Content-Disposition": f'attachment; filename="{filename}"',
+            "Content-Disposition": attachment(save_as or filename),
         }
         if reader.sha256:
             digest = base64.b64encode(bytes.fromhex(reader.sha256)).decode()
@@ -91,6 +95,17 @@ class HeldResponse(StreamingResponse):
 
         async with self._stack:
             await super().__call__(scope, receive, patient)
+
+
+def attachment(name: str) -> str:
+    """Builds the Content-Disposition of a file that is saved under a name (RFC 6266).
+
+    Clients that do not read `filename*` get the name in ASCII.
+    """
+    ascii_name = re.sub(r'[^ -~]|["\\\\%]', "_", name)
+    if ascii_name == name:
+        return f'attachment; filename="{name}"'
+    return f"attachment; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 async def _blocks(reader: ArtifactReader, start: int, end: int) -> AsyncGenerator[bytes]:

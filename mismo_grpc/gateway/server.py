@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from mismo_grpc.gateway.api.live_progress import LiveProgress
 from mismo_grpc.gateway.websocket.protocol import (
     FLUSH_SECONDS,
     MAX_MESSAGE_BYTES,
@@ -142,6 +143,8 @@ class HttpServer:
         """Accepts no more requests; ends those that are still being served after `grace` seconds."""
         if self._server is None or self._serving is None:
             return
+        live: LiveProgress = self._app.state.live_progress
+        await live.close()
         self._server.config.timeout_graceful_shutdown = max(1, round(grace))
         self._server.should_exit = True
         _, late = await asyncio.wait([self._serving], timeout=grace + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,7 +55,7 @@ class Services:
     status: ServerStatus
     settings: Settings
     metrics: Metrics
-    gauges: Callable[[], Gauges]
+    gauges: Callable[[], Awaitable[Gauges]]
     bodies: Bodies
     check_url: Callable[[str], object]
     engine_health: Callable[[], EngineHealth]

@@ -26,7 +26,7 @@ from mismo_grpc.stages.table import TABLE
 T = TypeVar("T")
 
 MAX_JSON_BYTES = 256 << 10
-_NO_OPTIONS = (Stage.DECODE, Stage.ANNOTATION, Stage.GENERATION, Stage.BLOB_UPLOAD)
+_NO_OPTIONS = (Stage.DECODE, Stage.ANNOTATION, Stage.GENERATION, Stage.BLOB_UPLOAD, Stage.EXPORT)
 OPTIONS = {stage_name(row.stage): row for row in TABLE if row.stage not in _NO_OPTIONS}
 """Each option requests the stage of its name."""
 SHARED_FIELDS = ("track_hash", "options", "callback_url", "stem_delivery_mode", "priority")

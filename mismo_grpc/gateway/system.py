@@ -60,4 +60,4 @@ def _not_separating(failure: str) -> dict[str, object]:
 async def metrics(request: Request) -> Response:
     """In Prometheus' text format."""
     services = services_of(request)
-    return Response(services.metrics.text(services.gauges()), media_type=CONTENT_TYPE)
+    return Response(services.metrics.text(await services.gauges()), media_type=CONTENT_TYPE)

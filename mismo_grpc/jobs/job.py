@@ -10,6 +10,9 @@ from enum import IntEnum, StrEnum
 from mismo_grpc.audio.encode import Encoding
 from mismo_grpc.errors import InvalidFieldError, InvalidJobIdError, MismoError
 from mismo_grpc.generation.options import GenerationOptions
+from mismo_grpc.jobs.artifact import Artifact as Artifact
+from mismo_grpc.jobs.artifact import StoredBlob as StoredBlob
+from mismo_grpc.jobs.export_options import ExportOptions
 from mismo_grpc.jobs.stage_data import STEM_STAGES, StageData
 from mismo_grpc.jobs.stage_data import Stage as Stage
 from mismo_grpc.jobs.stored_enum import StoredByName
@@ -171,6 +174,8 @@ class JobOptions:
     """Set in a job with STAGE_GENERATION."""
     blob_prefix: str = ""
     """The folders in the blob container that get the results; "": the job_id."""
+    export: ExportOptions | None = None
+    """Set in a job with STAGE_EXPORT."""
 
     def __post_init__(self) -> None:
         check_blob_prefix(self.blob_prefix)
@@ -197,6 +202,11 @@ class JobRequest:
             raise InvalidFieldError(
                 "options.generation and STAGE_GENERATION among options.stages go together; give both or none",
                 field="options.generation",
+            )
+        if (self.options.export is not None) != (Stage.EXPORT in self.options.stages):
+            raise InvalidFieldError(
+                "options.export and STAGE_EXPORT among options.stages go together; give both or none",
+                field="options.export",
             )
         if self.job_id:
             check_job_id(self.job_id)
@@ -270,34 +280,6 @@ class Progress:
     queue_position: int = 0
     segments_done: int = 0
     segments_total: int = 0
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A file of a finished job.
-
-    `sha256` is the hash of its content in lower-case hex, "" for an archive, which is built while it is read. Results
-    of earlier versions have 0 bytes and "".
-    """
-
-    name: str
-    total_bytes: int = 0
-    sha256: str = ""
-
-
-@dataclass(frozen=True)
-class StoredBlob:
-    """A result in the blob container.
-
-    `name` is its name below the job's prefix, `url` its address for HTTP clients, `version` the one that was written.
-    """
-
-    name: str
-    uri: str
-    url: str
-    total_bytes: int
-    sha256: str
-    version: str = ""
 
 
 @dataclass(frozen=True)

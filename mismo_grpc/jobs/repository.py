@@ -46,6 +46,8 @@ class ActiveJob:
     """When the latest segment was completed."""
     fraction: float = 0.0
     """The completed share of the work as last reported; it never decreases."""
+    share_floor: float = 0.0
+    """The share of the work that had a result when it was last asked for; the share never falls below it."""
     segments_before: int = 0
     """Segments that were completed before this process resumed the job."""
     stems_changed: Broadcast = field(default_factory=Broadcast)
@@ -143,6 +145,19 @@ class JobRepository:
         """
         write = self.must_write if must_write else self.write
         return await run_to_completion(self._record(active, change, kind, body, write, before_publishing))
+
+    async def record_progress(self, active: ActiveJob, change: Callable[[Job], Job]) -> None:
+        """Stores progress that is no event of the job, so makes no revision, then wakes the watchers."""
+        await run_to_completion(self._record_progress(active, change))
+
+    async def _record_progress(self, active: ActiveJob, change: Callable[[Job], Job]) -> None:
+        async with active.lock:
+            if active.job.state.ended:
+                return
+            job = change(active.job)
+            await self.write(self.store.save, job, (), True)
+            active.job = job
+            active.event_log.touch()
 
     async def _record(
         self,

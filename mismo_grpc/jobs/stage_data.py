@@ -34,6 +34,7 @@ class Stage(StoredByName, IntEnum):
     GENERATION = 11
     ANNOTATION = 12
     BLOB_UPLOAD = 13
+    EXPORT = 14
 
 
 STEM_STAGES = (Stage.STEMS, Stage.GENERATION)

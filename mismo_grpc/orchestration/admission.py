@@ -35,6 +35,7 @@ from mismo_grpc.jobs.store.records import (
     result_key,
 )
 from mismo_grpc.orchestration.earlier_results import with_earlier_result
+from mismo_grpc.orchestration.export_checks import check_exports, check_formats, stages_to_find
 from mismo_grpc.orchestration.sources import CheckedSource, Sources
 from mismo_grpc.results.disk_room import mix_bytes, stems_bytes
 from mismo_grpc.results.reuse import take_over_result
@@ -116,6 +117,7 @@ class Admission:
         model: ModelDescription | None = None
         if Stage.STEMS in stages:
             model = await asyncio.to_thread(self._check_model, options.stems)
+        check_exports(options, model)
         falls_back = model is not None and not options.stems.model and model.name != self._wanted_model
         fallback_from = self._wanted_model if falls_back else ""
         checked = await self.sources.check(request.source, options.stems.playhead)
@@ -171,6 +173,8 @@ class Admission:
             )
         generator, version = await asyncio.to_thread(self._generators.choose, options)
         plan = generator.plan(options)
+        if request.options.export is not None:
+            check_formats(request.options.export, plan.stem_names, plan.sample_rate)
         needed = 2 * plan.channels * plan.total_frames * len(plan.stem_names)
         await asyncio.to_thread(self._disk.require, self._runs.root, needed, self._disk_reserve)
         content = json.dumps([generator.name, version, asdict(options)], sort_keys=True)
@@ -183,7 +187,7 @@ class Admission:
                 checked.sha256,
                 GENERATED_KEY,
                 repository.now(),
-                partial(_has_results, request.options.stages),
+                partial(_has_results, stages_to_find(request.options.stages)),
             )
         return Admitted(job, cached)
 
@@ -239,7 +243,7 @@ class Admission:
         versions = await asyncio.to_thread(self._versions, options.stages)
 
         def suits(job: Job) -> bool:
-            return _has_results(options.stages, job) and all(
+            return _has_results(stages_to_find(options.stages), job) and all(
                 job.stage(stage).version == version for stage, version in versions.items() if job.has(stage)
             )
 

@@ -20,6 +20,8 @@ from mismo_grpc.results.artifacts import ArtifactReader, open_artifact, open_doc
 from mismo_grpc.results.copied_artifacts import open_copied_artifact, open_copied_stem
 from mismo_grpc.results.copies import Copies
 from mismo_grpc.results.documents import is_document, stage_of
+from mismo_grpc.results.exports.exports import Exports
+from mismo_grpc.results.exports.plan import is_export
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.storage.run_files import RunFiles
 
@@ -27,10 +29,13 @@ from mismo_grpc.storage.run_files import RunFiles
 class ArtifactReaders:
     """Opens artifacts for reading; on the event loop. `bulk` opens and reads files in a thread."""
 
-    def __init__(self, repository: JobRepository, runs: Runs, copies: Copies, bulk: InThread) -> None:
+    def __init__(
+        self, repository: JobRepository, runs: Runs, copies: Copies, exports: Exports, bulk: InThread
+    ) -> None:
         self._repository = repository
         self._runs = runs
         self._copies = copies
+        self._exports = exports
         self._bulk = bulk
 
     @asynccontextmanager
@@ -63,7 +68,8 @@ class ArtifactReaders:
 
         Raises JobNotFoundError, RunReplacedError if the job has another run than `expected_run_id` ("": any),
         JobNotReadyError if the stage of the artifact has not ended or the job has no stems, ArtifactNotFoundError,
-        BlobError if a file is only in the container and it cannot be read.
+        BlobError if a file is only in the container and it cannot be read. An export that is not there is made first;
+        raises also as `Exports.open` does.
         """
         bulk = self._bulk
         if is_document(name):
@@ -87,6 +93,8 @@ class ArtifactReaders:
         files, bulk, copies = self._runs.files(job.run_id), self._bulk, self._copies
         copied = copies.has_stems(job)
         try:
+            if is_export(job, name):
+                return await self._exports.open(job, name)
             return await bulk(_open_local, files, job, name, bulk, copied)
         except ArtifactNotFoundError:
             if not copied:

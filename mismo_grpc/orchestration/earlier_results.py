@@ -11,7 +11,7 @@ from mismo_grpc.results.documents import document_artifacts
 def with_earlier_result(
     job: Job, cached: Job, artifacts: tuple[Artifact, ...], now: float, default_ttl: float
 ) -> Job:
-    """A queued job with the stages of an earlier one; it has ended unless its results must still be copied.
+    """A queued job with the stages of an earlier one; it has ended unless its results must still be copied or exported.
 
     `artifacts` are those of the files that it took over, `now` is in seconds since the epoch, `default_ttl` in seconds.
     """
@@ -44,9 +44,10 @@ def with_earlier_result(
 def _stage_taken_over(status: StageStatus, cached: Job, now: float) -> StageStatus:
     """A stage with the result of the earlier job; the earlier job may lack a stage that was not requested.
 
-    The copy in the blob container is of the earlier job, so each job makes its own.
+    The copy in the blob container is of the earlier job, so each job makes its own. Exports among the files are
+    found by their stage, and the others are made, as each job may ask for other formats.
     """
-    if status.stage is Stage.BLOB_UPLOAD:
+    if status.stage in (Stage.BLOB_UPLOAD, Stage.EXPORT):
         return status
     earlier = cached.stage(status.stage) if cached.has(status.stage) else status
     if not earlier.state.ended:

@@ -29,9 +29,17 @@ def progress_of(active: ActiveJob, position: int, segment_seconds: float) -> Pro
 
 def progress_of_ended(job: Job) -> Progress:
     """The final progress of a job that has ended."""
+    return Progress(share_with_result(job), None, 0, job.segments_done, job.segments_total)
+
+
+def share_with_result(job: Job) -> float:
+    """The share of a job's work that has a result, 0 to 1: its finished segments, and the stages that have succeeded.
+
+    Unlike `progress_of` it does not count stages that failed, so it does not fall when the job fails.
+    """
     total, done = job.segments_total, job.segments_done
     if job.state is JobState.SUCCEEDED:
-        return Progress(1.0, None, 0, done, total)
+        return 1.0
     reached = whole = 0.0
     for status in job.stages:
         share = ROWS[status.stage].share
@@ -40,4 +48,4 @@ def progress_of_ended(job: Job) -> Progress:
             reached += share
         elif status.stage in STEM_STAGES and total:
             reached += share * done / total
-    return Progress(reached / whole if whole else 0.0, None, 0, done, total)
+    return reached / whole if whole else 0.0

@@ -19,6 +19,8 @@ from mismo_grpc.jobs.repository import ActiveJob, JobRepository
 from mismo_grpc.jobs.stage_data import STEM_STAGES
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.results.documents import is_document, stage_of
+from mismo_grpc.results.exports.plan import is_export
+from mismo_grpc.results.exports.rendering import export_bytes
 from mismo_grpc.results.reuse import take_over_result
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.results.waveforms import WAVEFORM_PREFIX
@@ -118,7 +120,8 @@ class Replays:
         if new.has_stem_files:
             new = self._take_stems(job, new, now)
         with disk_errors():
-            new = replace(new, result_bytes=folder_bytes(files.folder))
+            # Exports are measured, as they may also be made later.
+            new = replace(new, result_bytes=folder_bytes(files.folder) - export_bytes(files))
         if Stage.DECODE in stages_to_run(new):
             self._take_source(job, run_id)
         with disk_errors():
@@ -165,11 +168,11 @@ class Replays:
 def _stages_that_keep(job: Job, lost: Collection[Stage] = ()) -> frozenset[Stage]:
     """The stages that keep their result: they have one, and so do the stages whose results they used.
 
-    `lost` are stages whose files are gone.
+    `lost` are stages whose files are gone. Exports are found in the files of the run, so their stage is run again.
     """
     kept: set[Stage] = set()
     for row in TABLE:
-        if job.has_result_of(row.stage) and row.stage not in lost:
+        if job.has_result_of(row.stage) and row.stage not in (*lost, Stage.EXPORT):
             used = [
                 each
                 for each in (*row.needs, *row.needs_one, *row.after)
@@ -218,6 +221,8 @@ def _maker_of(artifact: Artifact, job: Job) -> Stage:
         return stage_of(artifact.name)
     if artifact.name.startswith(WAVEFORM_PREFIX):
         return Stage.WAVEFORMS
+    if is_export(job, artifact.name):
+        return Stage.EXPORT
     status = job.stem_status
     return Stage.STEMS if status is None else status.stage
 

@@ -125,6 +125,15 @@ class ServerStatus:
         stride = description.segment_frames * (1 - OVERLAP_OF_FACTOR) / description.sample_rate
         return ModelStatus(description, stride / seconds if seconds else 0.0, default)
 
+    def disk_free(self) -> int:
+        """The bytes that can still be written in the jobs folder; raises OSError."""
+        return self._disk.free_bytes(self._jobs_dir)
+
+    @property
+    def disk_used_by_jobs(self) -> int:
+        """The bytes of finished jobs, as of the last sweep; does not block."""
+        return self._used_by_jobs()
+
     def resources(self) -> ResourceSample:
         """Takes a sample; its CPU load is the average since the last sample."""
         engine = self._engine()
@@ -134,8 +143,8 @@ class ServerStatus:
             psutil.cpu_percent(None) / 100.0,
             self._process.memory_info().rss,
             memory.total,
-            self._disk.free_bytes(self._jobs_dir),
-            self._used_by_jobs(),
+            self.disk_free(),
+            self.disk_used_by_jobs,
             engine.scheduler.waiting if engine is not None else 0,
             self.devices(),
         )

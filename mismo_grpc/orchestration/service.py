@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from mismo_grpc.errors import (
@@ -20,7 +20,7 @@ from mismo_grpc.orchestration.artifact_readers import ArtifactReaders
 from mismo_grpc.orchestration.blob_links import BlobLinks
 from mismo_grpc.orchestration.comparisons import TrackComparisons
 from mismo_grpc.orchestration.job_changes import JobChanges
-from mismo_grpc.orchestration.progress import progress_of, progress_of_ended
+from mismo_grpc.orchestration.progress import progress_of, progress_of_ended, share_with_result
 from mismo_grpc.orchestration.queue import JobQueue
 from mismo_grpc.orchestration.replay import Replays
 from mismo_grpc.orchestration.stem_readers import StemReaders, has_stems
@@ -82,6 +82,8 @@ class Jobs:
         """Resumes every job that an earlier process left unfinished; returns how many there are."""
         for job in await self._repository.read(self._repository.store.active):
             self._repository.active[job.job_id] = ActiveJob.of(job)
+            # Clients were told at most this share; segments that a power cut has lost must not take it back.
+            self.share_with_result(job)
         self._queue.fill()
         return len(self._repository.active)
 
@@ -131,6 +133,14 @@ class Jobs:
             return progress_of_ended(job)
         position = self._queue.position(active)
         return progress_of(active, position, self._segment_seconds(job.model))
+
+    def share_with_result(self, job: Job) -> float:
+        """The share of a job's work that has a result, 0 to 1; never falls within a run, also not over a restart."""
+        active = self._repository.active.get(job.job_id)
+        if active is None or active.job.run_id != job.run_id:
+            return share_with_result(job)
+        active.share_floor = max(active.share_floor, share_with_result(active.job))
+        return active.share_floor
 
     def ready(self, job: Job) -> RangeSet:
         """The final frames of a job."""
@@ -194,7 +204,7 @@ class Jobs:
         min_progress_interval: float,
         *,
         expected_run_id: str = "",
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent]:
         """A job's events until it ends; see `watch_events`. Raises JobNotFoundError, RunReplacedError."""
         job = await self.get(job_id)
         active = self._repository.active.get(job_id)

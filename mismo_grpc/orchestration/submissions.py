@@ -248,7 +248,7 @@ class Submissions:
             if job.state.ended:
                 self._repository.publish_ended(job.run_id)
             else:
-                # Its results must still be copied to the blob container, but its finished stages have callbacks.
+                # Its results must still be exported or copied, but its finished stages have callbacks.
                 self._repository.active[job.job_id] = ActiveJob.of(job)
                 self._repository.tell_callbacks()
                 self._queue.fill()
@@ -263,4 +263,5 @@ def same_options(job: Job, options: JobOptions) -> bool:
         and other.model in (asked.model, job.model)
         and result_key("", asked) == result_key("", other)
         and (job.options.generation, job.options.blob_prefix) == (options.generation, options.blob_prefix)
+        and job.options.export == options.export
     )

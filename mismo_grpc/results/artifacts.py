@@ -35,6 +35,13 @@ CONTENT_TYPES = {
     STEMS_ZIP: "application/zip",
     ANNOTATION: "application/json",
 }
+SUFFIX_TYPES = {
+    **WAVEFORM_TYPES,
+    ".flac": "audio/flac",
+    ".mp3": "audio/mpeg",
+    ".mp4": "audio/mp4",
+    ".zip": "application/zip",
+}
 BLOCK_BYTES = 1 << 20
 MAX_READ_BYTES = 4 << 20
 
@@ -158,7 +165,7 @@ def artifacts_of(
 def content_type_of(name: str) -> str:
     """The media type of an artifact, by its name."""
     suffix = f".{name.rpartition('.')[2]}"
-    return CONTENT_TYPES.get(name) or WAVEFORM_TYPES.get(suffix, "application/octet-stream")
+    return CONTENT_TYPES.get(name) or SUFFIX_TYPES.get(suffix, "application/octet-stream")
 
 
 def plan_stems_zip(files: RunFiles, stems: Sequence[StemFile]) -> ZipPlan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mismo_grpc.jobs.job import Job, Stage
+from mismo_grpc.results.exports.plan import is_export
 
 
 def prefix_of(job: Job) -> str:
@@ -18,5 +19,11 @@ def stem_blob(job: Job, stem: str) -> str:
 
 def artifact_blob(job: Job, artifact: str) -> str:
     """The name of any other artifact, below the prefix."""
+    if is_export(job, artifact):
+        return (
+            f"exports/generated/{job.job_id}/{artifact}"
+            if job.has(Stage.GENERATION)
+            else f"exports/{artifact}"
+        )
     folder = f"analysis/generated/{job.job_id}" if job.has(Stage.GENERATION) else "analysis"
     return f"{folder}/{artifact}"

@@ -23,6 +23,7 @@ from mismo_grpc.results.artifacts import (
 )
 from mismo_grpc.results.blob_names import artifact_blob
 from mismo_grpc.results.copies import Copies
+from mismo_grpc.results.exports.plan import is_export, is_export_zip
 from mismo_grpc.results.stored_zip import BlobSpan, BytesSpan, FileSpan, Span
 from mismo_grpc.results.waveforms import WAVEFORM_PREFIX
 from mismo_grpc.separation.stems import StemLayout
@@ -44,8 +45,29 @@ async def open_copied_artifact(
         stems = await _stems_of(copies, files, job, in_thread)
         spans = plan_stems_zip(files, stems).spans
         return await _reader(copies, job, spans, stems, content_type_of(name), "", in_thread)
+    if is_export_zip(name):
+        raise ArtifactNotFoundError(
+            f"name: {name} of job {job.job_id} is not made of files that are only in the blob container; download its "
+            "files one by one",
+            field="name",
+        )
+    if is_export(job, name):
+        return await _blob_reader(copies, job, name, in_thread)
     content = await copies.read_artifact(job, name)
     return ArtifactReader([BytesSpan(0, content)], content_type_of(name), in_thread=in_thread)
+
+
+async def _blob_reader(copies: Copies, job: Job, name: str, in_thread: InThread) -> ArtifactReader:
+    """A reader of an artifact that may be too large to be in memory."""
+    blob = copies.open(job, artifact_blob(job, name))
+    try:
+        # Finds a blob that is gone before the client gets the first byte.
+        await blob.read_apart(0, 1)
+    except BaseException:
+        blob.close()
+        raise
+    span = BlobSpan(0, blob.total_bytes, blob)
+    return ArtifactReader([span], content_type_of(name), blob.sha256, in_thread)
 
 
 async def open_copied_stem(

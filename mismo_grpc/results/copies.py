@@ -20,6 +20,7 @@ from mismo_grpc.jobs.job import Job, StoredBlob
 from mismo_grpc.results.artifacts import STEMS_JSON, STEMS_ZIP
 from mismo_grpc.results.blob_names import artifact_blob, prefix_of, stem_blob
 from mismo_grpc.results.documents import is_document
+from mismo_grpc.results.exports.plan import is_export_zip
 from mismo_grpc.separation.stems import StemLayout
 from mismo_grpc.storage.blobs.block_cache import BlockCache, CachedBlob
 from mismo_grpc.storage.blobs.port import BlobStore
@@ -156,7 +157,9 @@ class Copies:
         container, copies = self._container, self.of(job)
         if container is None or not self.has_stems(job):
             return False
-        names = [artifact.name for artifact in job.artifacts if artifact.name != STEMS_ZIP]
+        names = [
+            each.name for each in job.artifacts if each.name != STEMS_ZIP and not is_export_zip(each.name)
+        ]
         written = {artifact_blob(job, name) for name in names if not is_document(name)}
         if artifact_blob(job, STEMS_JSON) not in written or not written <= copies.keys():
             return False

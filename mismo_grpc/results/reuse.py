@@ -19,6 +19,7 @@ from mismo_grpc.results.artifacts import (
     read_stems_json,
     write_stems_json,
 )
+from mismo_grpc.results.exports.rendering import link_exports
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.results.waveforms import WAVEFORM_PREFIX
 from mismo_grpc.storage.run_files import RunFiles
@@ -39,6 +40,7 @@ def take_over_result(runs: Runs, job: Job, earlier: Job) -> tuple[Artifact, ...]
         if earlier.job_id != job.job_id:
             document["taken_over_from"] = earlier.job_id
         write_stems_json(target, document)
+        link_exports(source, target)
         runs.sync_names(job.run_id)
         return artifacts_of(target, stems, waveforms)
     except (OSError, ArtifactNotFoundError, _DamagedError) as error:

@@ -14,8 +14,10 @@ import structlog
 
 from mismo_grpc.jobs.job import JobState
 from mismo_grpc.jobs.store.port import RunStanding
+from mismo_grpc.results.exports.rendering import remove_parts
 from mismo_grpc.results.retention import STATE_FOLDER, move_to_trash
 from mismo_grpc.results.runs import Runs
+from mismo_grpc.storage.run_files import RunFiles
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +111,8 @@ def _throw_away(runs: Runs, standing: Sequence[RunStanding]) -> int:
         if folder.name not in kept:
             move_to_trash(runs.jobs_dir, folder)
             removed += 1
+        else:
+            remove_parts(RunFiles(folder))
     for aside in (runs.jobs_dir / STATE_FOLDER).glob("link-*"):
         aside.unlink(missing_ok=True)
     return removed

@@ -73,6 +73,10 @@ class Runs:
         """The runs that are held."""
         return frozenset(self._holds)
 
+    def is_discarded(self, run_id: str) -> bool:
+        """Whether a run is removed as soon as it is not held. From any thread."""
+        return run_id in self._discarded
+
     def discard(self, *runs: str | None) -> None:
         """Removes runs as soon as they are not held; None is ignored."""
         for run_id in {run_id for run_id in runs if run_id is not None}:

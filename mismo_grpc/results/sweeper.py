@@ -17,6 +17,7 @@ from mismo_grpc.jobs.repository import JobRepository
 from mismo_grpc.jobs.store.change_records import REMOVED_JOBS_KEPT, REMOVED_JOBS_KEPT_SECONDS
 from mismo_grpc.jobs.store.port import EndedResult
 from mismo_grpc.results.copies import Copies
+from mismo_grpc.results.exports.rendering import export_bytes
 from mismo_grpc.results.retention import empty_trash, expired_jobs, jobs_over_budget, remove_tree
 from mismo_grpc.results.runs import Runs
 from mismo_grpc.storage.disk import folder_bytes
@@ -175,22 +176,30 @@ class Sweeper:
         ]
         if unknown:
             self._measured |= await self._in_thread(self._measure, unknown)
-        folders = await self._in_thread(self._folders)
+        folders, exports = await self._in_thread(self._folders)
         return [
-            replace(each, result_bytes=self._measured.get(each.run_id, each.result_bytes))
+            replace(
+                each,
+                result_bytes=self._measured.get(each.run_id, each.result_bytes) + exports.get(each.run_id, 0),
+            )
             if each.run_id in folders or each.run_id in self._measured
             else replace(each, result_bytes=0)
             for each in ended
         ]
 
-    def _folders(self) -> frozenset[str]:
-        """The runs that have files; those of others were removed because they are in the blob container, or by hand."""
-        return frozenset(os.listdir(self._runs.root))
+    def _folders(self) -> tuple[frozenset[str], dict[str, int]]:
+        """The runs that have files, and the bytes of the exports of those that have any.
+
+        The files of other runs were removed because they are in the blob container, or by hand.
+        """
+        folders = frozenset(os.listdir(self._runs.root))
+        exports = {run_id: export_bytes(self._runs.files(run_id)) for run_id in folders}
+        return folders, {run_id: size for run_id, size in exports.items() if size}
 
     def _measure(self, ended: list[EndedResult]) -> dict[str, int]:
         return {
             each.run_id: sum(
-                folder_bytes(self._runs.files(run_id).folder)
+                folder_bytes(self._runs.files(run_id).folder) - export_bytes(self._runs.files(run_id))
                 for run_id in {each.run_id, self._runs.linked(each.job_id) or each.run_id}
             )
             for each in ended

@@ -47,7 +47,7 @@ def remove_needless(files: RunFiles, needed: Needed) -> None:
 
 def remove_results(files: RunFiles) -> None:
     """Removes all files except the source, which a restart needs until the job's end is stored."""
-    for folder in (files.stems, files.work):
+    for folder in (files.stems, files.exports, files.work):
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -10,6 +10,7 @@ from google.rpc import code_pb2
 from mismo.analysis.v1 import audio_pb2, job_pb2, job_service_pb2, stage_pb2
 from mismo_grpc.generation.options import GenerationOptions
 from mismo_grpc.jobs.event_log import Ended, Heartbeat, JobView, SegmentsReady, WatchEvent
+from mismo_grpc.jobs.export_options import ExportOptions
 from mismo_grpc.jobs.job import (
     Artifact,
     Job,
@@ -57,7 +58,20 @@ def options_message(options: JobOptions) -> job_pb2.JobOptions:
         message.generation.CopyFrom(generation_options_message(options.generation))
     if options.blob_prefix:
         message.blob_upload.prefix = options.blob_prefix
+    if options.export is not None:
+        message.export.CopyFrom(export_options_message(options.export))
     return message
+
+
+def export_options_message(options: ExportOptions) -> stage_pb2.ExportOptions:
+    """The options of an export, with defaults filled in."""
+    return stage_pb2.ExportOptions(
+        formats=[
+            cast("stage_pb2.ExportFormat", stage_pb2.ExportFormat.Value(f"EXPORT_FORMAT_{each.name}"))
+            for each in options.formats
+        ],
+        mp3_kbps=options.mp3_kbps,
+    )
 
 
 def generation_options_message(options: GenerationOptions) -> stage_pb2.GenerationOptions:

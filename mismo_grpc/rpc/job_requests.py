@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from mismo.analysis.v1 import job_pb2, job_service_pb2, stage_pb2
 from mismo_grpc.errors import InvalidFieldError
 from mismo_grpc.generation.options import GenerationOptions
+from mismo_grpc.jobs.export_options import ExportFormat, ExportOptions
 from mismo_grpc.jobs.job import (
     MAX_PLAYHEAD_SECONDS,
     Delivery,
@@ -91,15 +92,28 @@ def options_of(message: job_pb2.JobOptions) -> JobOptions:
     stems = stem_options_of(message.stems)
     generation = generation_options_of(message.generation) if message.HasField("generation") else None
     prefix = message.blob_upload.prefix
+    export = export_options_of(message.export) if message.HasField("export") else None
     if not stages:
-        return JobOptions(stems=stems, generation=generation, blob_prefix=prefix)
+        return JobOptions(stems=stems, generation=generation, blob_prefix=prefix, export=export)
     if message.HasField("stems") and Stage.STEMS not in stages:
         raise InvalidFieldError(
             "options.stems is set, but options.stages does not ask for STAGE_STEMS; add it, or leave "
             "options.stems out",
             field="options.stems",
         )
-    return JobOptions(tuple(dict.fromkeys(stages)), stems, generation, prefix)
+    return JobOptions(tuple(dict.fromkeys(stages)), stems, generation, prefix, export)
+
+
+def export_options_of(message: stage_pb2.ExportOptions) -> ExportOptions:
+    """Converts the formats of an export; raises InvalidFieldError."""
+    if len(message.formats) > MAX_STAGES:
+        raise InvalidFieldError(
+            f"options.export.formats: at most {MAX_STAGES}", field="options.export.formats"
+        )
+    formats = tuple(member(ExportFormat, number, "options.export.formats") for number in message.formats)
+    if not message.mp3_kbps:
+        return ExportOptions(tuple(dict.fromkeys(formats)))
+    return ExportOptions(tuple(dict.fromkeys(formats)), message.mp3_kbps)
 
 
 def generation_options_of(message: stage_pb2.GenerationOptions) -> GenerationOptions:

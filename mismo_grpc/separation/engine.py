@@ -102,6 +102,11 @@ class Separation:
         """How many segments are finished."""
         return self.record.done.total
 
+    @property
+    def seconds_a_segment(self) -> float:
+        """A segment's share of the track, in seconds; the shares of all segments add up to the track."""
+        return self.plan.total_frames / self.spec.mix.sample_rate / len(self.plan.segments)
+
     def resume(self) -> None:
         """Resumes the work of an earlier process: reads all of it, and keeps what its checksums confirm.
 
@@ -147,7 +152,7 @@ class SegmentEngine:
         self,
         devices: Sequence[Device],
         scheduler: Scheduler,
-        on_segment: Callable[[str, float], None] | None = None,
+        on_segment: Callable[[str, float, float], None] | None = None,
         *,
         restart_seconds: float = RESTART_SECONDS,
     ) -> None:
@@ -315,7 +320,8 @@ class SegmentEngine:
             job_id, segment = separation.spec.job_id, task.segment.index
             log.debug("segment done", job_id=job_id, segment=segment, seconds=round(seconds, 4))
         if self._on_segment is not None:
-            self._on_segment(first.bag.name, seconds)
+            for _, separation in live:
+                self._on_segment(first.bag.name, seconds, separation.seconds_a_segment)
         return outputs
 
     def _retry(self, task: Task, separation: Separation, error: Exception) -> None:

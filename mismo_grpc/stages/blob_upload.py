@@ -16,6 +16,7 @@ from mismo_grpc.jobs.stage_data import RESULT_TYPES, STEM_STAGES
 from mismo_grpc.results.artifacts import STEMS_JSON, content_type_of, read_stem_files
 from mismo_grpc.results.blob_names import artifact_blob, prefix_of, stem_blob
 from mismo_grpc.results.documents import ANNOTATION, document_name, render_document
+from mismo_grpc.results.exports.plan import files_in
 from mismo_grpc.results.waveforms import WAVEFORM_PREFIX
 from mismo_grpc.slots import Slots
 from mismo_grpc.stages.context import NeedFailedError, StageContext
@@ -135,6 +136,17 @@ def _results_of(job: Job, files: RunFiles, stage: Stage) -> list[_Result]:
             _file(job, files, name, sha256)
             for name, sha256 in sums.items()
             if name.startswith(WAVEFORM_PREFIX)
+        ]
+    if stage is Stage.EXPORT:
+        options = job.options.export
+        return [
+            _Result(
+                artifact_blob(job, export.name),
+                content_type_of(export.name),
+                sums[export.name],
+                files.exports / export.file_name,
+            )
+            for export in files_in(job, options.formats if options is not None else ())
         ]
     name = document_name(stage) if stage in RESULT_TYPES else ANNOTATION
     return [_Result(artifact_blob(job, name), content_type_of(name), sums[name])]

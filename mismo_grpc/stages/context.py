@@ -175,3 +175,7 @@ class StageContext:
     async def segments_ready(self, ranges: tuple[tuple[int, int], ...], change: Callable[[Job], Job]) -> None:
         """Records that frame ranges of the stems became final. Raises DiskFullError or StoreError."""
         await self._repository.record(self.active, change, EventKind.SEGMENT_READY, ranges)
+
+    async def progressed(self, change: Callable[[Job], Job]) -> None:
+        """Records progress of the job that is no event. Raises DiskFullError or StoreError."""
+        await self._repository.record_progress(self.active, change)

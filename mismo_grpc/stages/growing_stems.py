@@ -77,8 +77,8 @@ async def _record(context: StageContext, growth: Growth) -> None:
         now = context.now
         await context.segments_ready(fresh, lambda job: _progressed(job, growth, now))
     elif active.job.segments_done != growth.segments_done:
-        active.job = replace(active.job, segments_done=growth.segments_done)
-        active.event_log.touch()
+        # Stored before anybody is told of it, so that a restart does not take it back.
+        await context.progressed(lambda job: replace(job, segments_done=growth.segments_done))
 
 
 def _fresh(stems: StemSet, active: ActiveJob) -> tuple[tuple[int, int], ...]:

@@ -55,6 +55,7 @@ TABLE: tuple[StageRow, ...] = (
         share=2.0,
     ),
     StageRow(Stage.TRANSITION, needs=(Stage.DECODE, Stage.BASIC_FEATURES, Stage.SECTIONS), share=2.0),
+    StageRow(Stage.EXPORT, needs_one=STEM_STAGES, share=8.0),
     StageRow(Stage.ANNOTATION, after=(Stage.BASIC_FEATURES, Stage.SECTIONS, Stage.CHORDS), share=0.1),
     StageRow(
         Stage.BLOB_UPLOAD,
@@ -63,6 +64,7 @@ TABLE: tuple[StageRow, ...] = (
             Stage.GENERATION,
             Stage.WAVEFORMS,
             *(stage for stage in RESULT_TYPES),
+            Stage.EXPORT,
             Stage.ANNOTATION,
         ),
         share=5.0,
@@ -101,7 +103,7 @@ def check_asked(stages: Iterable[Stage]) -> None:
 
 
 _WITHOUT_RESULT = dict.fromkeys((Stage.DECODE, Stage.ANNOTATION, Stage.BLOB_UPLOAD)).keys()
-_WITH_GENERATION = frozenset({Stage.GENERATION, Stage.WAVEFORMS, Stage.BLOB_UPLOAD})
+_WITH_GENERATION = frozenset({Stage.GENERATION, Stage.WAVEFORMS, Stage.EXPORT, Stage.BLOB_UPLOAD})
 
 
 def with_needs(stages: Iterable[Stage]) -> tuple[Stage, ...]:

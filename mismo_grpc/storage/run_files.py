@@ -40,6 +40,11 @@ class RunFiles:
         return self.folder / name
 
     @property
+    def exports(self) -> Path:
+        """The folder of the stems in other formats, which may be made long after the run has ended."""
+        return self.folder / "exports"
+
+    @property
     def source(self) -> Path:
         """The uploaded track; missing if the job named its track by path."""
         return self.folder / "source"

@@ -55,6 +55,11 @@ class UploadRegistry:
         self._last_writer = 0
         self._holds: Counter[str] = Counter()
 
+    @property
+    def writers_count(self) -> int:
+        """How many streams write."""
+        return len(self._writers)
+
     def path(self, upload_id: str) -> Path:
         """The path of an upload's file."""
         return self._root / f"{upload_id}{FILE_SUFFIX}"

@@ -130,6 +130,11 @@ class Uploads:
         """
         return await self._in_thread(self._write, upload_id, offset, data, crc32c, writer)
 
+    @property
+    def writers_count(self) -> int:
+        """How many streams of uploads are open."""
+        return self._registry.writers_count
+
     def leave(self, writer: int) -> None:
         """Ends the stream of that writer, whether or not the upload is resumed later; does not block."""
         self._registry.leave(writer)

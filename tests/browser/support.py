@@ -1,57 +1,20 @@
-"""Starts Chromium, and opens pages of a server in it."""
+"""Opens pages of a server in Chromium, with the browser client and tools for tests."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, Route, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, Route
 
 from tests.support.calls import PATIENCE
 
 STATIC = Path(__file__).resolve().parents[2] / "mismo_grpc" / "gateway" / "static"
 BUNDLE = STATIC / "vendor" / "mismo-client.js"
 TOOLS = Path(__file__).parent / "tools.js"
-
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-)
-
-
-def chromium_path() -> str:
-    """The browser; without one the test is skipped, but fails in CI."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        found = shutil.which(name)
-        if found:
-            return found
-    if os.environ.get("CI") == "true":
-        pytest.fail("there is no Chromium; in CI it must be installed")
-    pytest.skip("there is no Chromium (Debian: apt install chromium)")
-
-
-@asynccontextmanager
-async def chromium(*flags: str) -> AsyncGenerator[Browser]:
-    """A running browser."""
-    path = chromium_path()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
-        try:
-            yield browser
-        finally:
-            await browser.close()
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mismo_grpc.gateway.application import build_application
+from mismo_grpc.gateway.errors import ErrorDocument, error_body
 from mismo_grpc.gateway.submission import FORM_FIELDS, JSON_FIELDS
 from mismo_grpc.gateway.workers.requests import ANALYZE_FIELDS, GENERATE_FIELDS, PARAMETERS
 
@@ -39,3 +40,14 @@ def test_each_parameter_of_a_generation_is_documented() -> None:
 def test_null_is_written_as_openapi_3_1_has_it() -> None:
     assert DOCUMENT["openapi"].startswith("3.1")
     assert '"nullable"' not in json.dumps(DOCUMENT)
+
+
+def test_each_route_documents_errors_in_the_form_that_the_server_sends() -> None:
+    sent = error_body("JOB_NOT_FOUND", "gone", field="job_id", metadata={"a": "b"})
+    assert ErrorDocument.model_validate(sent).model_dump() == sent
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            for status in ("4XX", "5XX"):
+                schema = operation["responses"][status]["content"]["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/ErrorDocument"}, (method, path)
+    assert "HTTPValidationError" not in json.dumps(DOCUMENT)

@@ -21,9 +21,9 @@ from mismo_grpc.errors import (
     ServerDrainingError,
 )
 from mismo_grpc.jobs.job import JobFailure, Stage, StageState
+from mismo_grpc.stages.analyses.loudness import loudness_stage
 from mismo_grpc.stages.analysis import RETRIES, AnalysisStage
 from mismo_grpc.stages.context import NeedFailedError
-from mismo_grpc.stages.loudness import loudness_stage
 from mismo_grpc.stages.stage import retry_delay
 from tests.unit.analysis.workers import LONG, pool_of
 from tests.unit.stages import analyses

@@ -50,16 +50,18 @@ class Source(_message.Message):
     def __init__(self, path: _Optional[str] = ..., upload_id: _Optional[str] = ..., blob_uri: _Optional[str] = ...) -> None: ...
 
 class JobOptions(_message.Message):
-    __slots__ = ("stages", "stems", "generation", "blob_upload")
+    __slots__ = ("stages", "stems", "generation", "blob_upload", "export")
     STAGES_FIELD_NUMBER: _ClassVar[int]
     STEMS_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     BLOB_UPLOAD_FIELD_NUMBER: _ClassVar[int]
+    EXPORT_FIELD_NUMBER: _ClassVar[int]
     stages: _containers.RepeatedScalarFieldContainer[_stage_pb2.Stage]
     stems: _stage_pb2.StemOptions
     generation: _stage_pb2.GenerationOptions
     blob_upload: _stage_pb2.BlobUploadOptions
-    def __init__(self, stages: _Optional[_Iterable[_Union[_stage_pb2.Stage, str]]] = ..., stems: _Optional[_Union[_stage_pb2.StemOptions, _Mapping]] = ..., generation: _Optional[_Union[_stage_pb2.GenerationOptions, _Mapping]] = ..., blob_upload: _Optional[_Union[_stage_pb2.BlobUploadOptions, _Mapping]] = ...) -> None: ...
+    export: _stage_pb2.ExportOptions
+    def __init__(self, stages: _Optional[_Iterable[_Union[_stage_pb2.Stage, str]]] = ..., stems: _Optional[_Union[_stage_pb2.StemOptions, _Mapping]] = ..., generation: _Optional[_Union[_stage_pb2.GenerationOptions, _Mapping]] = ..., blob_upload: _Optional[_Union[_stage_pb2.BlobUploadOptions, _Mapping]] = ..., export: _Optional[_Union[_stage_pb2.ExportOptions, _Mapping]] = ...) -> None: ...
 
 class Callback(_message.Message):
     __slots__ = ("url",)

@@ -29,6 +29,7 @@ class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STAGE_GENERATION: _ClassVar[Stage]
     STAGE_ANNOTATION: _ClassVar[Stage]
     STAGE_BLOB_UPLOAD: _ClassVar[Stage]
+    STAGE_EXPORT: _ClassVar[Stage]
 
 class StageState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -39,6 +40,13 @@ class StageState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STAGE_STATE_FAILED: _ClassVar[StageState]
     STAGE_STATE_CANCELLED: _ClassVar[StageState]
     STAGE_STATE_SKIPPED: _ClassVar[StageState]
+
+class ExportFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EXPORT_FORMAT_UNSPECIFIED: _ClassVar[ExportFormat]
+    EXPORT_FORMAT_FLAC: _ClassVar[ExportFormat]
+    EXPORT_FORMAT_MP3: _ClassVar[ExportFormat]
+    EXPORT_FORMAT_STEM_MP4: _ClassVar[ExportFormat]
 STAGE_UNSPECIFIED: Stage
 STAGE_DECODE: Stage
 STAGE_STEMS: Stage
@@ -53,6 +61,7 @@ STAGE_TRANSITION: Stage
 STAGE_GENERATION: Stage
 STAGE_ANNOTATION: Stage
 STAGE_BLOB_UPLOAD: Stage
+STAGE_EXPORT: Stage
 STAGE_STATE_UNSPECIFIED: StageState
 STAGE_STATE_PENDING: StageState
 STAGE_STATE_RUNNING: StageState
@@ -60,6 +69,10 @@ STAGE_STATE_SUCCEEDED: StageState
 STAGE_STATE_FAILED: StageState
 STAGE_STATE_CANCELLED: StageState
 STAGE_STATE_SKIPPED: StageState
+EXPORT_FORMAT_UNSPECIFIED: ExportFormat
+EXPORT_FORMAT_FLAC: ExportFormat
+EXPORT_FORMAT_MP3: ExportFormat
+EXPORT_FORMAT_STEM_MP4: ExportFormat
 
 class OutputOptions(_message.Message):
     __slots__ = ("encoding", "sample_rate")
@@ -116,6 +129,14 @@ class BlobUploadOptions(_message.Message):
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     prefix: str
     def __init__(self, prefix: _Optional[str] = ...) -> None: ...
+
+class ExportOptions(_message.Message):
+    __slots__ = ("formats", "mp3_kbps")
+    FORMATS_FIELD_NUMBER: _ClassVar[int]
+    MP3_KBPS_FIELD_NUMBER: _ClassVar[int]
+    formats: _containers.RepeatedScalarFieldContainer[ExportFormat]
+    mp3_kbps: int
+    def __init__(self, formats: _Optional[_Iterable[_Union[ExportFormat, str]]] = ..., mp3_kbps: _Optional[int] = ...) -> None: ...
 
 class JobError(_message.Message):
     __slots__ = ("code", "reason", "message", "metadata", "retryable")

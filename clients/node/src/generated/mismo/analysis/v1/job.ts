@@ -6,7 +6,15 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Duration } from "../../../google/protobuf/duration.js";
 import { Timestamp } from "../../../google/protobuf/timestamp.js";
 import { Encoding, FrameRange } from "./audio.js";
-import { BlobUploadOptions, GenerationOptions, JobError, Stage, StageStatus, StemOptions } from "./stage.js";
+import {
+  BlobUploadOptions,
+  ExportOptions,
+  GenerationOptions,
+  JobError,
+  Stage,
+  StageStatus,
+  StemOptions,
+} from "./stage.js";
 
 export const protobufPackage = "mismo.analysis.v1";
 
@@ -73,7 +81,11 @@ export interface JobOptions {
     | GenerationOptions
     | undefined;
   /** Options of STAGE_BLOB_UPLOAD. */
-  blobUpload: BlobUploadOptions | undefined;
+  blobUpload:
+    | BlobUploadOptions
+    | undefined;
+  /** Options of STAGE_EXPORT. */
+  export: ExportOptions | undefined;
 }
 
 /** Where to report the outcome of each stage: a POST of JSON, whose stems are links to the HTTP gateway. */
@@ -309,7 +321,7 @@ export const Source: MessageFns<Source> = {
 };
 
 function createBaseJobOptions(): JobOptions {
-  return { stages: [], stems: undefined, generation: undefined, blobUpload: undefined };
+  return { stages: [], stems: undefined, generation: undefined, blobUpload: undefined, export: undefined };
 }
 
 export const JobOptions: MessageFns<JobOptions> = {
@@ -329,6 +341,9 @@ export const JobOptions: MessageFns<JobOptions> = {
     }
     if (message.blobUpload !== undefined) {
       BlobUploadOptions.encode(message.blobUpload, writer.uint32(34).fork()).join();
+    }
+    if (message.export !== undefined) {
+      ExportOptions.encode(message.export, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -388,6 +403,14 @@ export const JobOptions: MessageFns<JobOptions> = {
             message.blobUpload = BlobUploadOptions.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.export = ExportOptions.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -414,6 +437,9 @@ export const JobOptions: MessageFns<JobOptions> = {
       : undefined;
     message.blobUpload = (object.blobUpload !== undefined && object.blobUpload !== null)
       ? BlobUploadOptions.fromPartial(object.blobUpload)
+      : undefined;
+    message.export = (object.export !== undefined && object.export !== null)
+      ? ExportOptions.fromPartial(object.export)
       : undefined;
     return message;
   },

@@ -51,6 +51,11 @@ export enum Stage {
    * results cannot be copied fails.
    */
   BLOB_UPLOAD = 13,
+  /**
+   * EXPORT - Writes the finished stems in other formats, as artifacts: see ExportOptions. Needs STAGE_STEMS or STAGE_GENERATION.
+   * Without it, GetArtifact makes the same artifacts of a finished job when they are first read.
+   */
+  EXPORT = 14,
   UNRECOGNIZED = -1,
 }
 
@@ -64,6 +69,21 @@ export enum StageState {
   CANCELLED = 5,
   /** SKIPPED - Not run, because a stage that it needs has failed. */
   SKIPPED = 6,
+  UNRECOGNIZED = -1,
+}
+
+/** A format of STAGE_EXPORT. */
+export enum ExportFormat {
+  UNSPECIFIED = 0,
+  /** FLAC - Artifacts STEM.flac and stems-flac.zip: lossless; 16 bit if the stems have 16 bit, else 24 bit. */
+  FLAC = 1,
+  /** MP3 - Artifacts STEM.mp3 and stems-mp3.zip. For stems of 32, 44.1 or 48 kHz, or half or a quarter of these. */
+  MP3 = 2,
+  /**
+   * STEM_MP4 - Artifact track.stem.mp4: one file for DJ software, in the format of Native Instruments' Stems, with the sum of the
+   * stems, drums, bass, other and vocals. Needs these four stems; guitar and piano are added to other.
+   */
+  STEM_MP4 = 3,
   UNRECOGNIZED = -1,
 }
 
@@ -124,6 +144,17 @@ export interface GenerationOptions {
 export interface BlobUploadOptions {
   /** Folders in the server's container, such as "albums/42"; empty: the job_id. */
   prefix: string;
+}
+
+/** Options of STAGE_EXPORT. */
+export interface ExportOptions {
+  /** At least one. */
+  formats: ExportFormat[];
+  /**
+   * Bit rate of the MP3 files in kbit/s: 128, 160, 192, 256 or 320; 0: 320. Files that are made when they are first read
+   * have the rate of the job's options, too.
+   */
+  mp3Kbps: number;
 }
 
 /** What went wrong while a job ran. */
@@ -636,6 +667,87 @@ export const BlobUploadOptions: MessageFns<BlobUploadOptions> = {
   fromPartial(object: DeepPartial<BlobUploadOptions>): BlobUploadOptions {
     const message = createBaseBlobUploadOptions();
     message.prefix = object.prefix ?? "";
+    return message;
+  },
+};
+
+function createBaseExportOptions(): ExportOptions {
+  return { formats: [], mp3Kbps: 0 };
+}
+
+export const ExportOptions: MessageFns<ExportOptions> = {
+  encode(message: ExportOptions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.formats.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.formats) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    if (message.mp3Kbps !== 0) {
+      writer.uint32(16).int32(message.mp3Kbps);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExportOptions {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExportOptions();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.formats.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.formats.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.mp3Kbps = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExportOptions>): ExportOptions {
+    return ExportOptions.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExportOptions>): ExportOptions {
+    const message = createBaseExportOptions();
+    message.formats = object.formats?.map((e) => e) || [];
+    message.mp3Kbps = object.mp3Kbps ?? 0;
     return message;
   },
 };

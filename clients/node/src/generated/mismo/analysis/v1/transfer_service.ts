@@ -396,7 +396,10 @@ export interface WaveformRange {
 export interface GetArtifactRequest {
   jobId: string;
   expectedRunId: string;
-  /** Name of one of the job's artifacts. */
+  /**
+   * Name of one of the job's artifacts, or of an export of its finished stems (ExportFormat), which is made if it does
+   * not exist yet; that takes seconds, and the answer begins after them.
+   */
   name: string;
   /** Where to begin, in bytes. */
   offset: number;

@@ -1,0 +1,1 @@
+"""The pages for people: static files under a strict Content-Security-Policy."""

@@ -1,0 +1,1 @@
+"""The analyses of a track as stages, one module for each."""
