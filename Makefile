@@ -28,8 +28,14 @@ ifeq ($(filter true 1,$(CI) $(HEAVY)),)
 MARKS := -m "not heavy"
 endif
 
-.PHONY: help demo run test test-node test-example azurite socketio axe check bench proto lock docs format clean base \
-	extras dev \
+NODE_MODULES := clients/node/node_modules/.package-lock.json
+WEB_MODULES := clients/web/node_modules/.package-lock.json
+# Node 20.4 is the first that has all the client uses.
+NODE := $(shell command -v npm >/dev/null && node -e \
+	'const [a, b] = process.versions.node.split("."); console.log(a > 20 || (a == 20 && b > 3) ? "fits" : "")' 2>/dev/null)
+
+.PHONY: help demo run test test-node test-web test-example azurite socketio axe check bench proto lock docs format clean \
+	base extras dev \
 	check-format check-lint check-types check-rooms check-protos check-generated check-breaking check-docs
 
 help: ## this list
@@ -43,16 +49,11 @@ run: extras ## start the server (ARGS='--grpc-port 0 ...')
 
 # The test processes share the cores: more threads in each only wait for each other.
 test: export OMP_NUM_THREADS ?= 1
-test: dev azurite socketio axe ## all tests but the minutes-long ones (HEAVY=1 for those too, ARGS=... for pytest)
+test: dev azurite socketio axe $(if $(NODE),$(WEB_MODULES)) ## all tests but the minutes-long ones (HEAVY=1 for all, ARGS=... for pytest)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(MARKS) $(ARGS)
 ifeq ($(ARGS),)
-	@$(MAKE) --no-print-directory test-node
+	@$(MAKE) --no-print-directory test-node test-web
 endif
-
-NODE_MODULES := clients/node/node_modules/.package-lock.json
-# Node 20.4 is the first that has all the client uses.
-NODE := $(shell command -v npm >/dev/null && node -e \
-	'const [a, b] = process.versions.node.split("."); console.log(a > 20 || (a == 20 && b > 3) ? "fits" : "")' 2>/dev/null)
 
 # Azure's emulator, which the tests of blob storage start; without Node they are skipped, but not in CI.
 AZURITE := tests/azurite/node_modules/.package-lock.json
@@ -89,6 +90,11 @@ ifeq ($(MARKS),)
 	@$(MAKE) --no-print-directory test-example
 endif
 
+test-web: dev $(WEB_MODULES) ## the browser client: its stubs, its types, the page's copy of it (its tests are in tests/browser/client)
+	cd clients/web && MISMO_PYTHON="$(CURDIR)/$(PY)" npm run --silent generate -- --check
+	cd clients/web && npm run --silent build
+	cd clients/web && npm run --silent bundle -- --check
+
 test-example: dev $(NODE_MODULES) ## the examples, an app server and an API with blob storage, against real servers
 	cd clients/node && npm run --silent build
 	cd examples/app-server && npm ci --no-audit --no-fund --loglevel=error
@@ -96,8 +102,8 @@ test-example: dev $(NODE_MODULES) ## the examples, an app server and an API with
 	cd examples/workers && npm ci --no-audit --no-fund --loglevel=error
 	cd examples/workers && MISMO_PYTHON="$(CURDIR)/$(PY)" npm test --silent
 else
-test-node test-example:
-	@echo "no Node 20.4 or newer with npm: the tests of the Node client $(if $(filter true 1,$(CI)),must run in CI,are skipped)"
+test-node test-web test-example:
+	@echo "no Node 20.4 or newer with npm: the tests of the clients in TypeScript $(if $(filter true 1,$(CI)),must run in CI,are skipped)"
 	@$(if $(filter true 1,$(CI)),exit 1)
 endif
 
@@ -106,9 +112,10 @@ check: check-format check-lint check-types check-rooms check-protos check-genera
 bench: base $(call extra,analysis generation bench) ## the table of figures of docs/performance.md (ARGS=... for benchmarks)
 	$(PY) -m benchmarks $(ARGS)
 
-proto: dev $(if $(NODE),$(NODE_MODULES)) ## the stubs from protos/: generated/, and clients/node/src/generated where there is a Node
+proto: dev $(if $(NODE),$(NODE_MODULES) $(WEB_MODULES)) ## the stubs from protos/: generated/, and those of clients/node and clients/web where there is a Node
 	$(WITH_VENV) buf generate
 	$(if $(NODE),cd clients/node && MISMO_PYTHON="$(CURDIR)/$(PY)" npm run --silent generate)
+	$(if $(NODE),cd clients/web && MISMO_PYTHON="$(CURDIR)/$(PY)" npm run --silent generate && npm run --silent bundle)
 
 docs: base ## docs/settings.md and docs/errors.md from the code
 	$(PY) scripts/make_docs.py
@@ -162,6 +169,10 @@ $(PY):
 
 $(NODE_MODULES): clients/node/package-lock.json
 	cd clients/node && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(WEB_MODULES): clients/web/package-lock.json
+	cd clients/web && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(VENV)/.base: requirements.lock pyproject.toml | $(PY)

@@ -48,6 +48,14 @@ class TcpProxy:
         if self._tasks:
             await wait_ended(list(self._tasks))
 
+    async def cut(self) -> None:
+        """Ends all connections at once."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await wait_ended(tasks)
+
     @property
     def address(self) -> str:
         """Host and port."""

@@ -10,13 +10,8 @@ export { uploadFile, type UploadOptions } from "./upload.js";
 export { watchWaveform, type WaveformInfo, type WaveformOptions, type WaveformRange } from "./waveform.js";
 export { StemStream, type StemEvent, type StemStreamOptions, type WaitReason } from "./stems/stem-stream.js";
 export type { TrackInfo } from "./stems/track-info.js";
-export {
-  StemPlayer,
-  type NotReadyDetail,
-  type PlayerState,
-  type StemPlayerEvents,
-  type StemPlayerOptions,
-} from "./player/stem-player.js";
+export { StemPlayer } from "./player/stem-player.js";
+export type { NotReadyDetail, PlayerState, StemPlayerEvents, StemPlayerOptions } from "./player/player-types.js";
 export type { StemChannel } from "./player/stem-channel.js";
 export { type Range, RangeSet } from "./ranges.js";
 export * from "./generated/mismo/analysis/v1/audio_pb.js";

@@ -6,59 +6,26 @@ import type { MismoClient } from "../client.js";
 import { Emitter } from "../events.js";
 import type { Range } from "../ranges.js";
 import { errorOf, MismoError } from "../rpc/errors.js";
-import { type StemEvent, StemStream, type WaitReason } from "../stems/stem-stream.js";
+import { type StemEvent, StemStream } from "../stems/stem-stream.js";
 import type { TrackInfo } from "../stems/track-info.js";
 import { missing, stretches } from "./fetching.js";
+import { Mixer } from "./mixer.js";
+import type { NotReadyDetail, PlayerState, StemPlayerEvents, StemPlayerOptions } from "./player-types.js";
 import { BLOCK_FRAMES, SampleStore } from "./sample-store.js";
 import { Schedule } from "./schedule.js";
-import { ramp, StemChannel, within } from "./stem-channel.js";
+import { type StemChannel, within } from "./stem-channel.js";
 
 /** Audio that stays after it was played, for short seeks back. Four stereo stems of `windowSeconds` 30 take 29 MB. */
 const KEEP_SECONDS = 10;
 /** So much is handed to the browser: timers of hidden pages fire once a second. */
 const AHEAD_SECONDS = 3;
+/** With less scheduled, more would come too late for some stem. */
+const LATE_SECONDS = 0.06;
 /** With less scheduled and nothing to follow, the stretch is ended with a fade. */
 const LAST_SECONDS = 0.12;
 const TICK_MS = 100;
 /** The shortest loop. */
 const LOOP_SECONDS = 0.02;
-
-/** What a player does. */
-export type PlayerState = "opening" | "buffering" | "playing" | "paused" | "ended" | "failed";
-
-/** Why the next audio is not there. */
-export interface NotReadyDetail {
-  reason: WaitReason;
-  /** Seconds until it is expected; undefined while unknown. */
-  expectedSeconds: number | undefined;
-}
-
-/** Details of the events of a StemPlayer. */
-export interface StemPlayerEvents {
-  statechange: { state: PlayerState };
-  /** The server waits for audio of the job; undefined once it comes. */
-  notready: NotReadyDetail | undefined;
-  /** After a seek, what follows the new position is there. */
-  seeked: { time: number };
-  /** The connection was lost; what is buffered plays on, and the player connects again by itself. */
-  connection: { state: "open" | "lost"; error?: MismoError };
-  /** The stream has failed for good: JOB_NOT_FOUND, RUN_REPLACED, the job's own error. What is buffered plays on. */
-  error: { error: MismoError };
-  ended: undefined;
-}
-
-/** Options of a StemPlayer. */
-export interface StemPlayerOptions {
-  jobId: string;
-  /** The run; by default the newest. */
-  runId?: string;
-  /** By default one of the player's own, at the track's sample rate. A context of another rate is refused. */
-  audioContext?: AudioContext;
-  /** Seconds of audio to hold ahead (30). */
-  windowSeconds?: number;
-  /** Seconds that must be there before playing begins (0.2). */
-  startSeconds?: number;
-}
 
 /**
  * A player of all stems of one job. Open it at once after the submit: it plays as soon as the audio at its position is
@@ -70,10 +37,8 @@ export class StemPlayer extends Emitter<StemPlayerEvents> {
   #state: PlayerState = "opening";
   #opening: Promise<TrackInfo> | undefined;
   #track: TrackInfo | undefined;
-  #stems: StemChannel[] = [];
   #store: SampleStore | undefined;
-  #context: AudioContext | undefined;
-  #output: GainNode | undefined;
+  #mixer: Mixer | undefined;
   #schedule: Schedule | undefined;
   /** The frame after the last scheduled one; while nothing is scheduled, where playing will begin. */
   #head = 0;
@@ -126,7 +91,7 @@ export class StemPlayer extends Emitter<StemPlayerEvents> {
 
   /** One for each stem of the track; empty until it is decoded. */
   get stems(): readonly StemChannel[] {
-    return this.#stems;
+    return this.#mixer?.stems ?? [];
   }
 
   /** Why the audio to come is not there; undefined while it is. */
@@ -136,7 +101,7 @@ export class StemPlayer extends Emitter<StemPlayerEvents> {
 
   /** The mix, for recording or further effects; undefined until the track is decoded. */
   get output(): AudioNode | undefined {
-    return this.#output;
+    return this.#mixer?.output;
   }
 
   /** Bytes of the audio that is held. */
@@ -151,7 +116,7 @@ export class StemPlayer extends Emitter<StemPlayerEvents> {
 
   set volume(value: number) {
     this.#volume = within(value, 0, 1);
-    if (this.#output !== undefined) ramp(this.#output.gain, value, this.#context!.currentTime);
+    if (this.#mixer !== undefined) this.#mixer.volume = value;
   }
 
   /** The seconds that repeat; null for none. A position after the loop moves to its start. */
@@ -186,7 +151,7 @@ export class StemPlayer extends Emitter<StemPlayerEvents> {
     await this.open();
     if (this.#state === "ended") this.#moveTo(this.#loop?.start ?? 0);
     // Browsers let a page make sound after the user has touched it.
-    void this.#context?.resume();
+    void this.#mixer?.context.resume();
     this.#tick();
     if (this.#state === "playing" || !this.#wanted) return;
     await new Promise<void>((resolve, reject) => {
@@ -225,10 +190,8 @@ export class StemPlayer extends Emitter<StemPlayerEvents> {
     clearInterval(this.#timer);
     this.#stopSchedule();
     this.#stream.close();
-    for (const stem of this.#stems) stem.disconnect();
-    this.#output?.disconnect();
     if (this.#state !== "ended" && this.#state !== "failed") this.#setState("paused");
-    if (this.#options.audioContext === undefined) await this.#context?.close();
+    await this.#mixer?.close();
   }
 
   async #read(opened: (track: TrackInfo) => void, refused: (error: MismoError) => void): Promise<void> {
@@ -253,32 +216,15 @@ export class StemPlayer extends Emitter<StemPlayerEvents> {
   }
 
   #begin(track: TrackInfo): void {
-    const context = this.#options.audioContext ?? new AudioContext({ sampleRate: track.sampleRate });
-    if (context.sampleRate !== track.sampleRate) {
-      // The browser would resample each block for itself, and their seams would be heard.
-      throw new MismoError(
-        Code.FailedPrecondition,
-        `the AudioContext runs at ${context.sampleRate} Hz and the stems have ${track.sampleRate} Hz; ` +
-          `make it with {sampleRate: ${track.sampleRate}}`,
-        { reason: "SAMPLE_RATE" },
-      );
-    }
-    this.#context = context;
-    this.#output = context.createGain();
-    this.#output.gain.value = this.#volume;
-    this.#output.connect(context.destination);
-    const mix = (): void => {
-      const someSoloed = this.#stems.some((stem) => stem.soloed);
-      for (const stem of this.#stems) stem.apply(someSoloed);
-    };
-    this.#stems = track.stemNames.map((name) => new StemChannel(name, context, this.#output!, mix));
+    const mixer = new Mixer(track, this.#options.audioContext, this.#volume);
+    this.#mixer = mixer;
     this.#store = new SampleStore(track.stemNames.length, track.channels);
     this.#track = track;
     this.#head = Math.min(Math.round(this.#seekSeconds * track.sampleRate), track.totalFrames - 1);
-    context.addEventListener("statechange", () => this.#tick());
+    mixer.context.addEventListener("statechange", () => this.#tick());
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.#setState(this.#wanted ? "buffering" : "paused");
-    if (this.#wanted) void context.resume();
+    if (this.#wanted) void mixer.context.resume();
   }
 
   #receive(event: StemEvent): void {
@@ -336,38 +282,39 @@ export class StemPlayer extends Emitter<StemPlayerEvents> {
     }
     if (this.#failure !== undefined && !isReady) return this.#setState("failed");
     if (!this.#wanted) return;
-    if (!isReady || this.#context!.state !== "running") return this.#setState("buffering");
-    this.#schedule = new Schedule(
-      this.#context!,
-      this.#store!,
-      this.#stems.map((stem) => stem.input),
-      track.channels,
-    );
+    if (!isReady || this.#mixer!.context.state !== "running") return this.#setState("buffering");
+    const { context, stems } = this.#mixer!;
+    const inputs = stems.map((stem) => stem.input);
+    this.#schedule = new Schedule(context, this.#store!, inputs, track.channels);
     this.#finishing = false;
     this.#extend(this.#schedule);
-    this.#setState("playing");
+    if (this.#schedule !== undefined) this.#setState("playing");
   }
 
   #extend(schedule: Schedule): void {
-    const { totalFrames, sampleRate } = this.#track!;
-    while (!this.#finishing && schedule.aheadSeconds < AHEAD_SECONDS) {
+    const { totalFrames } = this.#track!;
+    let ahead = schedule.isEmpty ? 0 : schedule.aheadSeconds;
+    while (!this.#finishing && ahead < AHEAD_SECONDS && (schedule.isEmpty || ahead > LATE_SECONDS)) {
       const limit = this.#limit(this.#head);
       const count = Math.min(this.#store!.endFrom(this.#head), limit, this.#head + BLOCK_FRAMES) - this.#head;
       // Small blocks cost more than they bring, unless they are needed now.
       const isLarge = count === BLOCK_FRAMES || this.#head + count === limit;
-      if (count <= 0 || (!isLarge && schedule.aheadSeconds > 1)) break;
-      // Audio that would come too late to be heard in time is for the next stretch.
-      if (schedule.aheadSeconds < 0) break;
-      schedule.extend(this.#head, count);
+      if (count <= 0 || (!isLarge && ahead > 1)) break;
+      if (!schedule.extend(this.#head, count)) {
+        this.#head = schedule.position();
+        this.#stopSchedule();
+        return;
+      }
       this.#head += count;
       if (this.#loop !== undefined && this.#head === this.#loop.end) this.#head = this.#loop.start;
       if (this.#head === totalFrames) this.#finishing = true;
+      ahead = schedule.aheadSeconds;
     }
-    if (!this.#finishing && schedule.aheadSeconds * sampleRate < LAST_SECONDS * sampleRate) {
+    if (!this.#finishing && ahead < LAST_SECONDS) {
       this.#finishing = true;
       schedule.finish();
     }
-    if (this.#finishing && schedule.aheadSeconds <= 0) this.#ranOut(totalFrames);
+    if (this.#finishing && ahead <= 0) this.#ranOut(totalFrames);
   }
 
   #ranOut(totalFrames: number): void {

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mismo/analysis/v1/stage.proto.
  */
 export const file_mismo_analysis_v1_stage: GenFile = /*@__PURE__*/
-  fileDesc("Ch1taXNtby9hbmFseXNpcy92MS9zdGFnZS5wcm90bxIRbWlzbW8uYW5hbHlzaXMudjEiUwoNT3V0cHV0T3B0aW9ucxItCghlbmNvZGluZxgBIAEoDjIbLm1pc21vLmFuYWx5c2lzLnYxLkVuY29kaW5nEhMKC3NhbXBsZV9yYXRlGAIgASgFItQBCgtTdGVtT3B0aW9ucxINCgVtb2RlbBgBIAEoCRISCgpzdGVtX25hbWVzGAIgAygJEhEKCXR3b19zdGVtcxgDIAEoCRIrCghwbGF5aGVhZBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZzaGlmdHMYBSABKAUSFAoHb3ZlcmxhcBgGIAEoAUgAiAEBEjAKBm91dHB1dBgHIAEoCzIgLm1pc21vLmFuYWx5c2lzLnYxLk91dHB1dE9wdGlvbnNCCgoIX292ZXJsYXAi7gEKEUdlbmVyYXRpb25PcHRpb25zEhQKDHRhcmdldF9zdGVtcxgBIAMoCRISCgp0YXJnZXRfYnBtGAIgASgBEisKCGR1cmF0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg0KBXN0eWxlGAQgASgJEhkKEWNob3JkX3Byb2dyZXNzaW9uGAUgAygJEg4KBnByb21wdBgGIAEoCRITCgt0ZW1wZXJhdHVyZRgHIAEoARITCgtyYW5kb21fc2VlZBgIIAEoAxILCgNrZXkYCSABKAkSEQoJZ2VuZXJhdG9yGAogASgJIiMKEUJsb2JVcGxvYWRPcHRpb25zEg4KBnByZWZpeBgBIAEoCSK6AQoISm9iRXJyb3ISDAoEY29kZRgBIAEoBRIOCgZyZWFzb24YAiABKAkSDwoHbWVzc2FnZRgDIAEoCRI7CghtZXRhZGF0YRgEIAMoCzIpLm1pc21vLmFuYWx5c2lzLnYxLkpvYkVycm9yLk1ldGFkYXRhRW50cnkSEQoJcmV0cnlhYmxlGAUgASgIGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLOAgoOTG91ZG5lc3NSZXN1bHQSHAoPaW50ZWdyYXRlZF9sdWZzGAEgASgBSACIAQESHgoRbG91ZG5lc3NfcmFuZ2VfbHUYAiABKAFIAYgBARIfChJtYXhfbW9tZW50YXJ5X2x1ZnMYAyABKAFIAogBARIgChNtYXhfc2hvcnRfdGVybV9sdWZzGAQgASgBSAOIAQESGwoOdHJ1ZV9wZWFrX2RidHAYBSABKAFIBIgBARIdChBzYW1wbGVfcGVha19kYmZzGAYgASgBSAWIAQFCEgoQX2ludGVncmF0ZWRfbHVmc0IUChJfbG91ZG5lc3NfcmFuZ2VfbHVCFQoTX21heF9tb21lbnRhcnlfbHVmc0IWChRfbWF4X3Nob3J0X3Rlcm1fbHVmc0IRCg9fdHJ1ZV9wZWFrX2RidHBCEwoRX3NhbXBsZV9wZWFrX2RiZnMi1QUKC1N0YWdlU3RhdHVzEicKBXN0YWdlGAEgASgOMhgubWlzbW8uYW5hbHlzaXMudjEuU3RhZ2USLAoFc3RhdGUYAiABKA4yHS5taXNtby5hbmFseXNpcy52MS5TdGFnZVN0YXRlEi4KCnN0YXJ0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgVlcnJvchgFIAEoCzIbLm1pc21vLmFuYWx5c2lzLnYxLkpvYkVycm9yEhAKCGF0dGVtcHRzGAYgASgFEjUKEW5leHRfYXR0ZW1wdF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1Cghsb3VkbmVzcxgQIAEoCzIhLm1pc21vLmFuYWx5c2lzLnYxLkxvdWRuZXNzUmVzdWx0SAASQAoOYmFzaWNfZmVhdHVyZXMYESABKAsyJi5taXNtby5hbmFseXNpcy52MS5CYXNpY0ZlYXR1cmVzUmVzdWx0SAASQwoPY2hhcmFjdGVyaXN0aWNzGBIgASgLMigubWlzbW8uYW5hbHlzaXMudjEuQ2hhcmFjdGVyaXN0aWNzUmVzdWx0SAASLwoFZ2VucmUYEyABKAsyHi5taXNtby5hbmFseXNpcy52MS5HZW5yZVJlc3VsdEgAEjUKCHNlY3Rpb25zGBQgASgLMiEubWlzbW8uYW5hbHlzaXMudjEuU2VjdGlvbnNSZXN1bHRIABIxCgZjaG9yZHMYFSABKAsyHy5taXNtby5hbmFseXNpcy52MS5DaG9yZHNSZXN1bHRIABI5Cgp0cmFuc2l0aW9uGBYgASgLMiMubWlzbW8uYW5hbHlzaXMudjEuVHJhbnNpdGlvblJlc3VsdEgAQggKBnJlc3VsdCqvAgoFU3RhZ2USFQoRU1RBR0VfVU5TUEVDSUZJRUQQABIQCgxTVEFHRV9ERUNPREUQARIPCgtTVEFHRV9TVEVNUxACEhMKD1NUQUdFX1dBVkVGT1JNUxADEhIKDlNUQUdFX0xPVURORVNTEAQSGAoUU1RBR0VfQkFTSUNfRkVBVFVSRVMQBRIZChVTVEFHRV9DSEFSQUNURVJJU1RJQ1MQBhIPCgtTVEFHRV9HRU5SRRAHEhIKDlNUQUdFX1NFQ1RJT05TEAgSEAoMU1RBR0VfQ0hPUkRTEAkSFAoQU1RBR0VfVFJBTlNJVElPThAKEhQKEFNUQUdFX0dFTkVSQVRJT04QCxIUChBTVEFHRV9BTk5PVEFUSU9OEAwSFQoRU1RBR0VfQkxPQl9VUExPQUQQDSrCAQoKU3RhZ2VTdGF0ZRIbChdTVEFHRV9TVEFURV9VTlNQRUNJRklFRBAAEhcKE1NUQUdFX1NUQVRFX1BFTkRJTkcQARIXChNTVEFHRV9TVEFURV9SVU5OSU5HEAISGQoVU1RBR0VfU1RBVEVfU1VDQ0VFREVEEAMSFgoSU1RBR0VfU1RBVEVfRkFJTEVEEAQSGQoVU1RBR0VfU1RBVEVfQ0FOQ0VMTEVEEAUSFwoTU1RBR0VfU1RBVEVfU0tJUFBFRBAGYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mismo_analysis_v1_audio, file_mismo_analysis_v1_results]);
+  fileDesc("Ch1taXNtby9hbmFseXNpcy92MS9zdGFnZS5wcm90bxIRbWlzbW8uYW5hbHlzaXMudjEiUwoNT3V0cHV0T3B0aW9ucxItCghlbmNvZGluZxgBIAEoDjIbLm1pc21vLmFuYWx5c2lzLnYxLkVuY29kaW5nEhMKC3NhbXBsZV9yYXRlGAIgASgFItQBCgtTdGVtT3B0aW9ucxINCgVtb2RlbBgBIAEoCRISCgpzdGVtX25hbWVzGAIgAygJEhEKCXR3b19zdGVtcxgDIAEoCRIrCghwbGF5aGVhZBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZzaGlmdHMYBSABKAUSFAoHb3ZlcmxhcBgGIAEoAUgAiAEBEjAKBm91dHB1dBgHIAEoCzIgLm1pc21vLmFuYWx5c2lzLnYxLk91dHB1dE9wdGlvbnNCCgoIX292ZXJsYXAi7gEKEUdlbmVyYXRpb25PcHRpb25zEhQKDHRhcmdldF9zdGVtcxgBIAMoCRISCgp0YXJnZXRfYnBtGAIgASgBEisKCGR1cmF0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg0KBXN0eWxlGAQgASgJEhkKEWNob3JkX3Byb2dyZXNzaW9uGAUgAygJEg4KBnByb21wdBgGIAEoCRITCgt0ZW1wZXJhdHVyZRgHIAEoARITCgtyYW5kb21fc2VlZBgIIAEoAxILCgNrZXkYCSABKAkSEQoJZ2VuZXJhdG9yGAogASgJIiMKEUJsb2JVcGxvYWRPcHRpb25zEg4KBnByZWZpeBgBIAEoCSJTCg1FeHBvcnRPcHRpb25zEjAKB2Zvcm1hdHMYASADKA4yHy5taXNtby5hbmFseXNpcy52MS5FeHBvcnRGb3JtYXQSEAoIbXAzX2ticHMYAiABKAUiugEKCEpvYkVycm9yEgwKBGNvZGUYASABKAUSDgoGcmVhc29uGAIgASgJEg8KB21lc3NhZ2UYAyABKAkSOwoIbWV0YWRhdGEYBCADKAsyKS5taXNtby5hbmFseXNpcy52MS5Kb2JFcnJvci5NZXRhZGF0YUVudHJ5EhEKCXJldHJ5YWJsZRgFIAEoCBovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEizgIKDkxvdWRuZXNzUmVzdWx0EhwKD2ludGVncmF0ZWRfbHVmcxgBIAEoAUgAiAEBEh4KEWxvdWRuZXNzX3JhbmdlX2x1GAIgASgBSAGIAQESHwoSbWF4X21vbWVudGFyeV9sdWZzGAMgASgBSAKIAQESIAoTbWF4X3Nob3J0X3Rlcm1fbHVmcxgEIAEoAUgDiAEBEhsKDnRydWVfcGVha19kYnRwGAUgASgBSASIAQESHQoQc2FtcGxlX3BlYWtfZGJmcxgGIAEoAUgFiAEBQhIKEF9pbnRlZ3JhdGVkX2x1ZnNCFAoSX2xvdWRuZXNzX3JhbmdlX2x1QhUKE19tYXhfbW9tZW50YXJ5X2x1ZnNCFgoUX21heF9zaG9ydF90ZXJtX2x1ZnNCEQoPX3RydWVfcGVha19kYnRwQhMKEV9zYW1wbGVfcGVha19kYmZzItUFCgtTdGFnZVN0YXR1cxInCgVzdGFnZRgBIAEoDjIYLm1pc21vLmFuYWx5c2lzLnYxLlN0YWdlEiwKBXN0YXRlGAIgASgOMh0ubWlzbW8uYW5hbHlzaXMudjEuU3RhZ2VTdGF0ZRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoFZXJyb3IYBSABKAsyGy5taXNtby5hbmFseXNpcy52MS5Kb2JFcnJvchIQCghhdHRlbXB0cxgGIAEoBRI1ChFuZXh0X2F0dGVtcHRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoIbG91ZG5lc3MYECABKAsyIS5taXNtby5hbmFseXNpcy52MS5Mb3VkbmVzc1Jlc3VsdEgAEkAKDmJhc2ljX2ZlYXR1cmVzGBEgASgLMiYubWlzbW8uYW5hbHlzaXMudjEuQmFzaWNGZWF0dXJlc1Jlc3VsdEgAEkMKD2NoYXJhY3RlcmlzdGljcxgSIAEoCzIoLm1pc21vLmFuYWx5c2lzLnYxLkNoYXJhY3RlcmlzdGljc1Jlc3VsdEgAEi8KBWdlbnJlGBMgASgLMh4ubWlzbW8uYW5hbHlzaXMudjEuR2VucmVSZXN1bHRIABI1CghzZWN0aW9ucxgUIAEoCzIhLm1pc21vLmFuYWx5c2lzLnYxLlNlY3Rpb25zUmVzdWx0SAASMQoGY2hvcmRzGBUgASgLMh8ubWlzbW8uYW5hbHlzaXMudjEuQ2hvcmRzUmVzdWx0SAASOQoKdHJhbnNpdGlvbhgWIAEoCzIjLm1pc21vLmFuYWx5c2lzLnYxLlRyYW5zaXRpb25SZXN1bHRIAEIICgZyZXN1bHQqwQIKBVN0YWdlEhUKEVNUQUdFX1VOU1BFQ0lGSUVEEAASEAoMU1RBR0VfREVDT0RFEAESDwoLU1RBR0VfU1RFTVMQAhITCg9TVEFHRV9XQVZFRk9STVMQAxISCg5TVEFHRV9MT1VETkVTUxAEEhgKFFNUQUdFX0JBU0lDX0ZFQVRVUkVTEAUSGQoVU1RBR0VfQ0hBUkFDVEVSSVNUSUNTEAYSDwoLU1RBR0VfR0VOUkUQBxISCg5TVEFHRV9TRUNUSU9OUxAIEhAKDFNUQUdFX0NIT1JEUxAJEhQKEFNUQUdFX1RSQU5TSVRJT04QChIUChBTVEFHRV9HRU5FUkFUSU9OEAsSFAoQU1RBR0VfQU5OT1RBVElPThAMEhUKEVNUQUdFX0JMT0JfVVBMT0FEEA0SEAoMU1RBR0VfRVhQT1JUEA4qwgEKClN0YWdlU3RhdGUSGwoXU1RBR0VfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNTVEFHRV9TVEFURV9QRU5ESU5HEAESFwoTU1RBR0VfU1RBVEVfUlVOTklORxACEhkKFVNUQUdFX1NUQVRFX1NVQ0NFRURFRBADEhYKElNUQUdFX1NUQVRFX0ZBSUxFRBAEEhkKFVNUQUdFX1NUQVRFX0NBTkNFTExFRBAFEhcKE1NUQUdFX1NUQVRFX1NLSVBQRUQQBip4CgxFeHBvcnRGb3JtYXQSHQoZRVhQT1JUX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhYKEkVYUE9SVF9GT1JNQVRfRkxBQxABEhUKEUVYUE9SVF9GT1JNQVRfTVAzEAISGgoWRVhQT1JUX0ZPUk1BVF9TVEVNX01QNBADYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mismo_analysis_v1_audio, file_mismo_analysis_v1_results]);
 
 /**
  * The form of the finished stems.
@@ -213,6 +213,35 @@ export const BlobUploadOptionsSchema: GenMessage<BlobUploadOptions> = /*@__PURE_
   messageDesc(file_mismo_analysis_v1_stage, 3);
 
 /**
+ * Options of STAGE_EXPORT.
+ *
+ * @generated from message mismo.analysis.v1.ExportOptions
+ */
+export type ExportOptions = Message<"mismo.analysis.v1.ExportOptions"> & {
+  /**
+   * At least one.
+   *
+   * @generated from field: repeated mismo.analysis.v1.ExportFormat formats = 1;
+   */
+  formats: ExportFormat[];
+
+  /**
+   * Bit rate of the MP3 files in kbit/s: 128, 160, 192, 256 or 320; 0: 320. Files that are made when they are first read
+   * have the rate of the job's options, too.
+   *
+   * @generated from field: int32 mp3_kbps = 2;
+   */
+  mp3Kbps: number;
+};
+
+/**
+ * Describes the message mismo.analysis.v1.ExportOptions.
+ * Use `create(ExportOptionsSchema)` to create a new message.
+ */
+export const ExportOptionsSchema: GenMessage<ExportOptions> = /*@__PURE__*/
+  messageDesc(file_mismo_analysis_v1_stage, 4);
+
+/**
  * What went wrong while a job ran.
  *
  * @generated from message mismo.analysis.v1.JobError
@@ -257,7 +286,7 @@ export type JobError = Message<"mismo.analysis.v1.JobError"> & {
  * Use `create(JobErrorSchema)` to create a new message.
  */
 export const JobErrorSchema: GenMessage<JobError> = /*@__PURE__*/
-  messageDesc(file_mismo_analysis_v1_stage, 4);
+  messageDesc(file_mismo_analysis_v1_stage, 5);
 
 /**
  * Loudness of a whole track (ITU-R BS.1770-5, EBU R 128, EBU Tech 3341 and 3342). A value is unset where it is not
@@ -314,7 +343,7 @@ export type LoudnessResult = Message<"mismo.analysis.v1.LoudnessResult"> & {
  * Use `create(LoudnessResultSchema)` to create a new message.
  */
 export const LoudnessResultSchema: GenMessage<LoudnessResult> = /*@__PURE__*/
-  messageDesc(file_mismo_analysis_v1_stage, 5);
+  messageDesc(file_mismo_analysis_v1_stage, 6);
 
 /**
  * One stage of a job.
@@ -418,7 +447,7 @@ export type StageStatus = Message<"mismo.analysis.v1.StageStatus"> & {
  * Use `create(StageStatusSchema)` to create a new message.
  */
 export const StageStatusSchema: GenMessage<StageStatus> = /*@__PURE__*/
-  messageDesc(file_mismo_analysis_v1_stage, 6);
+  messageDesc(file_mismo_analysis_v1_stage, 7);
 
 /**
  * One kind of work on a track.
@@ -522,6 +551,14 @@ export enum Stage {
    * @generated from enum value: STAGE_BLOB_UPLOAD = 13;
    */
   BLOB_UPLOAD = 13,
+
+  /**
+   * Writes the finished stems in other formats, as artifacts: see ExportOptions. Needs STAGE_STEMS or STAGE_GENERATION.
+   * Without it, GetArtifact makes the same artifacts of a finished job when they are first read.
+   *
+   * @generated from enum value: STAGE_EXPORT = 14;
+   */
+  EXPORT = 14,
 }
 
 /**
@@ -579,4 +616,44 @@ export enum StageState {
  */
 export const StageStateSchema: GenEnum<StageState> = /*@__PURE__*/
   enumDesc(file_mismo_analysis_v1_stage, 1);
+
+/**
+ * A format of STAGE_EXPORT.
+ *
+ * @generated from enum mismo.analysis.v1.ExportFormat
+ */
+export enum ExportFormat {
+  /**
+   * @generated from enum value: EXPORT_FORMAT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Artifacts STEM.flac and stems-flac.zip: lossless; 16 bit if the stems have 16 bit, else 24 bit.
+   *
+   * @generated from enum value: EXPORT_FORMAT_FLAC = 1;
+   */
+  FLAC = 1,
+
+  /**
+   * Artifacts STEM.mp3 and stems-mp3.zip. For stems of 32, 44.1 or 48 kHz, or half or a quarter of these.
+   *
+   * @generated from enum value: EXPORT_FORMAT_MP3 = 2;
+   */
+  MP3 = 2,
+
+  /**
+   * Artifact track.stem.mp4: one file for DJ software, in the format of Native Instruments' Stems, with the sum of the
+   * stems, drums, bass, other and vocals. Needs these four stems; guitar and piano are added to other.
+   *
+   * @generated from enum value: EXPORT_FORMAT_STEM_MP4 = 3;
+   */
+  STEM_MP4 = 3,
+}
+
+/**
+ * Describes the enum mismo.analysis.v1.ExportFormat.
+ */
+export const ExportFormatSchema: GenEnum<ExportFormat> = /*@__PURE__*/
+  enumDesc(file_mismo_analysis_v1_stage, 2);
 

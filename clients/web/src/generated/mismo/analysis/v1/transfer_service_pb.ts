@@ -1181,7 +1181,8 @@ export type GetArtifactRequest = Message<"mismo.analysis.v1.GetArtifactRequest">
   expectedRunId: string;
 
   /**
-   * Name of one of the job's artifacts.
+   * Name of one of the job's artifacts, or of an export of its finished stems (ExportFormat), which is made if it does
+   * not exist yet; that takes seconds, and the answer begins after them.
    *
    * @generated from field: string name = 3;
    */

@@ -1,0 +1,40 @@
+"""Compares what a browser played with the server's audio."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import numpy.typing as npt
+
+from mismo.analysis.v1 import job_pb2
+from tests.service.conftest import Server
+
+Samples = npt.NDArray[np.float64]
+
+FADE_FRAMES = 1024
+"""Where a stretch begins or ends, the player fades within fewer frames."""
+
+
+def tape(text: str) -> Samples:
+    """A track of tools.js."""
+    return np.frombuffer(base64.b64decode(text), np.float32).astype(np.float64)
+
+
+async def left_of(server: Server, job: job_pb2.Job, stem: str) -> Samples:
+    """The left channel of a stem as the API sends it."""
+    data = await server.client.read_stem(job.job_id, stem)
+    return np.frombuffer(data, "<i2").reshape(-1, 2)[:, 0] / 32768
+
+
+def place_of(expected: Samples, heard: Samples) -> int:
+    """Where `expected` begins on a tape; fails unless it is there sample by sample, but for a fade at its start."""
+    probe = expected[FADE_FRAMES : FADE_FRAMES + 256]
+    windows = np.lib.stride_tricks.sliding_window_view(heard, len(probe))
+    at = int(np.argmin(np.abs(windows - probe).max(axis=1))) - FADE_FRAMES
+    assert at >= 0, "it is not on the tape"
+    heard_there = heard[at + FADE_FRAMES : at + len(expected)]
+    assert len(heard_there) == len(expected) - FADE_FRAMES, "the tape ends too early"
+    # Half of the least step of 16 bits.
+    assert np.abs(heard_there - expected[FADE_FRAMES:]).max() < 0.5 / 32768
+    return at
