@@ -84,6 +84,11 @@ queue.addEventListener("submitted", (/** @type {any} */ event) => {
   tracks.show(job.jobId, playAtOnce.checked);
 });
 
+queue.addEventListener("failed", (/** @type {any} */ event) => {
+  const { upload } = event.detail;
+  notify(`“${upload.file.name}” was not taken`, { kind: "bad", text: explained(upload.error) });
+});
+
 library.addEventListener("connection", (/** @type {any} */ event) => {
   banner.show(event.detail.state, event.detail.error);
   if (event.detail.state === "open") void showOffer();

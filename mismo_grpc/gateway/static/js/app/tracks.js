@@ -21,6 +21,8 @@ export class Tracks {
   #audio = undefined;
   /** The job that plays as soon as it is open, because a gesture asked for it. */
   #autoplay = "";
+  /** The job that the person deletes now: that it is gone is no news. */
+  #removing = "";
 
   /**
    * @param {any} client
@@ -86,7 +88,7 @@ export class Tracks {
    * @param {string} jobId
    */
   deleted(jobId) {
-    if (this.session?.jobId === jobId && !this.session.gone) this.#gone(jobId, "deleted");
+    if (jobId !== this.#removing && this.session?.jobId === jobId && !this.session.gone) this.#gone(jobId, "deleted");
   }
 
   /** @param {string} jobId */
@@ -148,7 +150,7 @@ export class Tracks {
    * @param {any} [error]
    */
   #gone(jobId, kind, error) {
-    if (this.session?.jobId !== jobId) return;
+    if (this.session?.jobId !== jobId || jobId === this.#removing) return;
     if (kind === "replaced") {
       notify("This job has a new run", {
         kind: "warn", key: "gone", text: "What you see is of the run before.",
@@ -189,6 +191,7 @@ export class Tracks {
     const title = jobTitle(job);
     const sure = await confirmed(`Delete “${title}”?`, "Its stems and analyses are removed from the server. This cannot be undone.", "Delete");
     if (!sure) return;
+    this.#removing = job.jobId;
     await this.#try("The job could not be deleted", async () => {
       await this.client.jobs.deleteJob({ jobId: job.jobId, expectedRunId: job.runId, allowMissing: true });
       const open = this.session?.jobId === job.jobId;

@@ -167,6 +167,7 @@ export class TrackView {
       this.marks = this.#marksKey();
       this.deck.showMarks();
       this.overview.showSections();
+      setAttribute(this.element, "data-marks", session.sections.length + session.chords.length > 0);
     }
     if (hasEnded(job)) this.overview.redraw();
   }
@@ -199,6 +200,7 @@ export class TrackView {
     this.#on(deck, "follow", () => this.#showFollow());
     this.#on(deck, "view", () => {});
     this.deckPlace.replaceChildren(deck.element);
+    setAttribute(this.element, "data-marks", session.sections.length + session.chords.length > 0);
     this.#connect();
     this.overview.showSections();
   }
@@ -231,6 +233,8 @@ export class TrackView {
       job: session.job, connection: session.connection, player: session.player, silenced: this.#silenced,
     });
     this.transport.showState(text, busy);
+    const waits = busy && this.wanted && session.player?.state === "buffering";
+    this.deck?.showWait(waits ? text : "");
     this.transport.showPlaying(this.playing || (this.wanted && !this.#silenced));
     this.element.dataset.player = session.player?.state ?? "none";
     // Numbers change all the time; a screen reader hears only a new kind of state.
