@@ -26,13 +26,16 @@ export class Tracks {
 
   /**
    * @param {any} client
-   * @param {{select: (jobId: string) => void, connection: (state: "open" | "lost", error?: any) => void, add: (job: any) => void,
-   *   home: () => void}} page
+   * @param {{select: (jobId: string) => void, connection: (state: "open" | "lost", error?: any) => void, add: (job: any) => void}} page
    */
   constructor(client, page) {
     this.client = client;
     this.page = page;
     window.addEventListener("hashchange", () => this.follow());
+    // A job that has ended is watched no more; meanwhile it may have been deleted, or replaced by a new run.
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) void this.session?.refresh();
+    });
     this.actions = {
       cancel: (/** @type {any} */ job) => this.#try("The job could not be cancelled", async () => {
         this.page.add((await client.jobs.cancelJob({ jobId: job.jobId, expectedRunId: job.runId })).job);
@@ -50,12 +53,12 @@ export class Tracks {
   }
 
   /**
-   * The one AudioContext of the page; made or woken by a gesture.
+   * The AudioContext of the track that is open or comes next; made or woken by a gesture.
    * @param {number} [sampleRate] Hz; stems are not resampled block by block
    */
   wakeAudio(sampleRate = 44100) {
     if (this.#audio && this.#audio.sampleRate !== sampleRate) {
-      void this.#audio.close();
+      void this.#audio.close().catch(() => undefined);
       this.#audio = undefined;
     }
     this.#audio ??= new AudioContext({ latencyHint: "interactive", sampleRate });
@@ -103,7 +106,6 @@ export class Tracks {
       priority: (priority) => session.job && this.actions.prioritise(session.job, priority),
       another: () => {
         location.hash = "";
-        this.page.home();
       },
     }, { playAtOnce: this.#autoplay === jobId });
     this.#autoplay = "";
@@ -128,17 +130,24 @@ export class Tracks {
   }
 
   #home() {
+    const wasOpen = this.session !== undefined;
     this.#close();
     byId("track").hidden = true;
     byId("home").hidden = false;
     document.body.dataset.page = "home";
     document.title = TITLE;
     this.page.select("");
+    if (wasOpen) byId("choose").focus({ preventScroll: true });
   }
 
   #close() {
     this.view?.destroy();
-    void this.session?.close();
+    const { session } = this;
+    if (session) {
+      // A context of its own for each track: what the player of the last one left in it goes with it.
+      this.#audio = undefined;
+      void session.close().finally(() => session.audioContext?.close());
+    }
     this.view = undefined;
     this.session = undefined;
   }
@@ -178,8 +187,9 @@ export class Tracks {
   #playerFailed(session, error) {
     if (session !== this.session || session.gone) return;
     if (error.reason === "RUN_REPLACED") this.#gone(session.jobId, "replaced");
-    // The head of the track tells these already.
-    else if (!["JOB_FAILED", "JOB_NOT_FOUND"].includes(error.reason) && !hasEndedBadly(session.job)) {
+    else if (error.reason === "JOB_NOT_FOUND") this.#gone(session.jobId, "deleted");
+    // The head of the track tells this already.
+    else if (error.reason !== "JOB_FAILED" && !hasEndedBadly(session.job)) {
       notify("The player has stopped", {
         kind: "bad", key: "player", text: explained(error), action: { label: "Load again", run: () => this.#open(session.jobId) },
       });
