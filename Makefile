@@ -28,7 +28,7 @@ ifeq ($(filter true 1,$(CI) $(HEAVY)),)
 MARKS := -m "not heavy"
 endif
 
-.PHONY: help demo run test test-node test-example azurite check bench proto lock docs format clean base extras dev \
+.PHONY: help demo run test test-node test-example azurite axe check bench proto lock docs format clean base extras dev \
 	check-format check-lint check-types check-rooms check-protos check-generated check-breaking check-docs
 
 help: ## this list
@@ -42,7 +42,7 @@ run: extras ## start the server (ARGS='--grpc-port 0 ...')
 
 # The test processes share the cores: more threads in each only wait for each other.
 test: export OMP_NUM_THREADS ?= 1
-test: dev azurite ## all tests but the minutes-long ones (HEAVY=1 for those too, ARGS=... for pytest)
+test: dev azurite axe ## all tests but the minutes-long ones (HEAVY=1 for those too, ARGS=... for pytest)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(MARKS) $(ARGS)
 ifeq ($(ARGS),)
 	@$(MAKE) --no-print-directory test-node
@@ -60,6 +60,15 @@ azurite: $(if $(NODE),$(AZURITE)) ## what the tests of blob storage in Azure nee
 
 $(AZURITE): tests/azurite/package-lock.json
 	cd tests/azurite && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Checks the accessibility of the pages in the tests; without Node they are skipped, but not in CI.
+AXE := tests/browser/node_modules/.package-lock.json
+
+axe: $(if $(NODE),$(AXE)) ## what the tests of the pages need besides Chromium (nothing without Node 20 and npm)
+
+$(AXE): tests/browser/package-lock.json
+	cd tests/browser && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 ifeq ($(NODE),fits)

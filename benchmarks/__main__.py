@@ -35,6 +35,7 @@ from benchmarks.cases import (
     watchers,
     whole_track,
 )
+from benchmarks.cases.browsers import following, web_page
 from benchmarks.cases.generators import generated_songs, generation
 from benchmarks.commands import last_lines
 from benchmarks.models import LOCAL_MODEL
@@ -55,6 +56,9 @@ CASES: tuple[Case, ...] = (
     throughput.CASE,
     watchers.CASE,
     watch_jobs.CASE,
+    following.CASE,
+    web_page.CASE,
+    web_page.PLAYING_CASE,
     delivery.CASE,
     loudness.CASE,
     analysis.CASE,

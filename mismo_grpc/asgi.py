@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from mismo_grpc.app import App, build_app
 from mismo_grpc.command import configure_logging, exit_at_last
 from mismo_grpc.errors import MismoError
+from mismo_grpc.gateway.api.live_progress import LiveProgress
 from mismo_grpc.gateway.application import build_application
 from mismo_grpc.separation.allocator import keep_freed_memory
 from mismo_grpc.settings import Settings
@@ -48,7 +49,7 @@ async def _lifespan(application: FastAPI) -> AsyncGenerator[None]:
         log.critical("the server cannot start", reason=str(error))
         raise
     application.state.services = server.services
-    stop = _Stop(server)
+    stop = _Stop(server, application.state.live_progress)
     with stop.at_the_first_signal():
         watching = asyncio.create_task(_watch(server), name="watch for failure")
         try:
@@ -66,8 +67,9 @@ class _Stop:
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-    def __init__(self, server: App) -> None:
+    def __init__(self, server: App, live: LiveProgress) -> None:
         self._server = server
+        self._live = live
         self._loop = asyncio.get_running_loop()
         self._stopping: asyncio.Task[None] | None = None
 
@@ -75,8 +77,13 @@ class _Stop:
         """Starts stopping, unless it has started; on the event loop only."""
         if self._stopping is None:
             exit_at_last(self._server.settings.grace_seconds, 0)
-            self._stopping = asyncio.create_task(self._server.stop(), name="stop")
+            self._stopping = asyncio.create_task(self._stop(), name="stop")
         return self._stopping
+
+    async def _stop(self) -> None:
+        # uvicorn waits for the polls of its clients.
+        await self._live.close()
+        await self._server.stop()
 
     async def done(self) -> None:
         """Waits until everything is stopped and stored."""

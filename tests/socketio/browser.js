@@ -12,9 +12,12 @@ function tell(event, data = null) {
   process.stdout.write(JSON.stringify({ event, data }) + "\n");
 }
 
-socket.on("connect", () => {
-  tell("connect", { transport: socket.io.engine.transport.name });
+socket.io.on("open", () => {
+  tell("open", { transport: socket.io.engine.transport.name });
   socket.io.engine.once("upgrade", (transport) => tell("upgrade", { transport: transport.name }));
+});
+socket.on("connect", () => {
+  tell("connect");
   if (follow) socket.emit("subscribe", { job_id: follow });
 });
 socket.on("connect_error", (error) => tell("connect_error", { message: error.message, context: error.context?.status ?? null }));

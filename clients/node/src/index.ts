@@ -38,6 +38,8 @@ export {
 } from "./generated/mismo/analysis/v1/results.js";
 export {
   type BlobUploadOptions,
+  ExportFormat,
+  type ExportOptions,
   type GenerationOptions,
   type JobError,
   type LoudnessResult,

@@ -9,6 +9,7 @@ import { Encoding } from "./generated/mismo/analysis/v1/audio.js";
 import { type Job, type JobOptions, type JobState, Priority, type Source } from "./generated/mismo/analysis/v1/job.js";
 import { SubmitJobRequest, UpdateJobRequest } from "./generated/mismo/analysis/v1/job_service.js";
 import {
+  type ExportFormat,
   GenerationOptions,
   type LoudnessResult,
   Stage,
@@ -60,6 +61,10 @@ export interface AnyJobOptions {
   callback?: string;
   /** Folders in the server's blob container that get the results, such as "albums/42"; the job's id if unset. */
   blobPrefix?: string;
+  /** Formats of the finished stems, which become artifacts of the job. Adds the stage of exports. */
+  exports?: readonly ExportFormat[];
+  /** Bit rate of MP3 exports, kbit/s: 128, 160, 192, 256 or 320 (320). */
+  mp3Kbps?: number;
   /** Check the request without creating a job. */
   validateOnly?: boolean;
   /** UUID of this submit; a second submit with it gets the answer of the first. Random if unset. */
@@ -128,7 +133,9 @@ export interface JobUpdate {
 /** Builds the request of a submit; its request id makes it safe to repeat. Throws RangeError. */
 export function submitRequest(source: JobSource, options: SubmitOptions): SubmitJobRequest {
   const location = locationOf(source);
-  return jobRequest({ stages: [...(options.stages ?? [])], stems: stemOptions(options) }, options, location);
+  const asked = options.stages ?? [];
+  const stages = asked.length === 0 && hasExports(options) ? [Stage.STEMS] : [...asked];
+  return jobRequest({ stages, stems: stemOptions(options) }, options, location);
 }
 
 /** Builds the request of a generation; its request id makes it safe to repeat. Throws RangeError. */
@@ -160,17 +167,30 @@ function locationOf(source: JobSource): Location {
 
 function jobRequest(work: Partial<JobOptions>, options: AnyJobOptions, location?: Location): SubmitJobRequest {
   const { blobPrefix } = options;
+  const exported = hasExports(options)
+    ? { formats: [...(options.exports ?? [])], mp3Kbps: options.mp3Kbps ?? 0 }
+    : undefined;
+  const stages = new Set([...(work.stages ?? []), ...(exported === undefined ? [] : [Stage.EXPORT])]);
   return SubmitJobRequest.fromPartial({
     requestId: options.requestId ?? randomUUID(),
     jobId: options.jobId ?? "",
     source: location && { location },
-    options: { ...work, blobUpload: blobPrefix === undefined ? undefined : { prefix: blobPrefix } },
+    options: {
+      ...work,
+      stages: [...stages],
+      blobUpload: blobPrefix === undefined ? undefined : { prefix: blobPrefix },
+      export: exported,
+    },
     priority: options.priority ?? Priority.UNSPECIFIED,
     labels: { ...options.labels },
     resultTtl: duration(options.resultTtl),
     callback: options.callback === undefined ? undefined : { url: options.callback },
     validateOnly: options.validateOnly ?? false,
   });
+}
+
+function hasExports(options: AnyJobOptions): boolean {
+  return (options.exports ?? []).length > 0;
 }
 
 /** Undefined if no option of the stems is set: a job without the stems stage must not have them. */

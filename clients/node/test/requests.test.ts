@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import { test } from "node:test";
 
 import {
+  ExportFormat,
   ChecksumError,
   crc32c,
   Encoding,
@@ -51,8 +52,8 @@ test("a submit lists its stages, and has options of the stems only where it says
     ...{ encoding: Encoding.PCM_F32LE, sampleRate: 48_000 },
   });
   const options = requests.map((request) => request.options!);
-  assert.deepEqual(options[0], { stages: [], stems: undefined, generation: undefined, blobUpload: undefined });
-  assert.deepEqual(options[1], { stages: [Stage.LOUDNESS], stems: undefined, generation: undefined, blobUpload: undefined });
+  assert.deepEqual(options[0], { stages: [], stems: undefined, generation: undefined, blobUpload: undefined, export: undefined });
+  assert.deepEqual(options[1], { stages: [Stage.LOUDNESS], stems: undefined, generation: undefined, blobUpload: undefined, export: undefined });
   assert.deepEqual(options[2]!.stages, [Stage.STEMS, Stage.LOUDNESS]);
   assert.deepEqual(options[2]!.stems, {
     ...{ model: "mismo_lite", stemNames: ["bass"], twoStems: "", shifts: 2, overlap: 0 },
@@ -82,6 +83,24 @@ test("a blob is submitted by its URI, and anything else as a path", async (conte
   assert.deepEqual(requests[0]!.options?.blobUpload, { prefix: "albums/42" });
 });
 
+test("exports add their stage, and the stems where nothing else is asked for", async (context) => {
+  const { server, client } = await FakeServer.start(context);
+  const requests: SubmitJobRequest[] = [];
+  server.answers["submitJob"] = (request: SubmitJobRequest) => {
+    requests.push(request);
+    return { job, deduplicated: false, cacheHit: false };
+  };
+  await client.submit("/a.wav", { exports: [ExportFormat.MP3, ExportFormat.STEM_MP4], mp3Kbps: 192 });
+  await client.submit("/a.wav", { stages: [Stage.STEMS, Stage.EXPORT], exports: [ExportFormat.FLAC] });
+  await client.submit("/a.wav", { stages: [Stage.LOUDNESS], exports: [] });
+  const [first, second, third] = requests.map(({ options }) => options!);
+  assert.deepEqual(first!.stages, [Stage.STEMS, Stage.EXPORT]);
+  assert.deepEqual(first!.export, { formats: [ExportFormat.MP3, ExportFormat.STEM_MP4], mp3Kbps: 192 });
+  assert.deepEqual(second!.stages, [Stage.STEMS, Stage.EXPORT]);
+  assert.deepEqual(second!.export, { formats: [ExportFormat.FLAC], mp3Kbps: 0 });
+  assert.deepEqual([third!.stages, third!.export], [[Stage.LOUDNESS], undefined]);
+});
+
 test("a generation has its options and no source", async (context) => {
   const { server, client } = await FakeServer.start(context);
   const requests: SubmitJobRequest[] = [];
@@ -107,6 +126,7 @@ test("a generation has its options and no source", async (context) => {
       ...{ randomSeed: Number.MAX_SAFE_INTEGER, generator: "synthetic" },
     },
     blobUpload: { prefix: "albums/42" },
+    export: undefined,
   });
   assert.deepEqual([full!.jobId, full!.priority, full!.callback?.url], [JOB, Priority.HIGH, "http://127.0.0.1/done"]);
   assert.deepEqual(least!.options?.generation, {

@@ -73,6 +73,8 @@ class AsyncClient(TransferMethods):
         encoding: Encoding = ENCODING_UNSPECIFIED,
         sample_rate: int = 0,
         blob_prefix: str = "",
+        export: Sequence[str] = (),
+        mp3_kbps: int = 0,
         priority: Priority = PRIORITY_UNSPECIFIED,
         labels: Mapping[str, str] | None = None,
         job_id: str = "",
@@ -87,8 +89,9 @@ class AsyncClient(TransferMethods):
         `stages` are names such as "stems" and "loudness", or values of Stage; empty: stems. `model` to
         `sample_rate` are options of the stems: `playhead` in seconds, `encoding` and `sample_rate` (Hz)
         of the stem files. `result_ttl` is in seconds. `blob_prefix`: the folders in the server's blob container
-        that get the results, such as "albums/42". What is left out the server chooses. The submit takes effect
-        once, however often it had to be sent. Raises JobIdActiveError, ValueError.
+        that get the results, such as "albums/42". `export`: formats of the finished stems, of "flac", "mp3" (with
+        `mp3_kbps` kbit/s) and "stem.mp4", which become artifacts of the job. What is left out the server chooses.
+        The submit takes effect once, however often it had to be sent. Raises JobIdActiveError, ValueError.
         """
         submit = SubmitOptions(
             stages=stages,
@@ -101,6 +104,8 @@ class AsyncClient(TransferMethods):
             encoding=encoding,
             sample_rate=sample_rate,
             blob_prefix=blob_prefix,
+            export=export,
+            mp3_kbps=mp3_kbps,
             priority=priority,
             labels=labels or {},
             job_id=job_id,
@@ -125,6 +130,8 @@ class AsyncClient(TransferMethods):
         random_seed: int = 0,
         generator: str = "",
         blob_prefix: str = "",
+        export: Sequence[str] = (),
+        mp3_kbps: int = 0,
         priority: Priority = PRIORITY_UNSPECIFIED,
         labels: Mapping[str, str] | None = None,
         job_id: str = "",
@@ -157,6 +164,8 @@ class AsyncClient(TransferMethods):
             stages=("generation",),
             generation=generation,
             blob_prefix=blob_prefix,
+            export=export,
+            mp3_kbps=mp3_kbps,
             priority=priority,
             labels=labels or {},
             job_id=job_id,

@@ -9,8 +9,9 @@ from pathlib import Path
 from mismo.analysis.v1 import job_pb2, job_service_pb2, stage_pb2
 from mismo.analysis.v1.audio_pb2 import ENCODING_UNSPECIFIED, Encoding
 from mismo.analysis.v1.job_pb2 import PRIORITY_UNSPECIFIED, Priority
-from mismo.analysis.v1.stage_pb2 import Stage
+from mismo.analysis.v1.stage_pb2 import STAGE_EXPORT, STAGE_STEMS, Stage
 from mismo_client.durations import duration as duration_message
+from mismo_client.exports import export_options
 from mismo_client.stages import stage_of
 
 BLOB_SCHEMES = ("az://", "s3://", "https://", "http://", "file://")
@@ -32,8 +33,9 @@ class SubmitOptions:
 
     `stages` are names ("stems", "loudness") or values of Stage; empty: stems. `model` to `sample_rate`
     are options of the stems. `playhead` and `result_ttl` are in seconds, `sample_rate` (of the stem
-    files) in Hz. `generation` and `blob_prefix` are options of the stages generation and
-    blob_upload. With `request_id` unset a fresh one is made; give one to find an earlier submit's answer again.
+    files) in Hz. `generation` and `blob_prefix` are options of the stages generation and blob_upload.
+    `export` names formats ("flac", "mp3" with `mp3_kbps` kbit/s, "stem.mp4") and adds the stage export.
+    With `request_id` unset a fresh one is made; give one to find an earlier submit's answer again.
     """
 
     stages: Sequence[Stage | str] = ()
@@ -47,6 +49,8 @@ class SubmitOptions:
     sample_rate: int = 0
     generation: stage_pb2.GenerationOptions | None = None
     blob_prefix: str = ""
+    export: Sequence[str] = ()
+    mp3_kbps: int = 0
     priority: Priority = PRIORITY_UNSPECIFIED
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     job_id: str = ""
@@ -120,12 +124,16 @@ def submit_request(
         overlap=options.overlap,
         output=output if output.ByteSize() else None,
     )
+    stages = [stage_of(stage) for stage in options.stages]
+    if options.export:
+        stages = [*(stages or [STAGE_STEMS]), *([] if STAGE_EXPORT in stages else [STAGE_EXPORT])]
     job_options = job_pb2.JobOptions(
-        stages=[stage_of(stage) for stage in options.stages],
+        stages=stages,
         # Options of a stage that is not asked for would be refused.
         stems=stems if stems.ByteSize() else None,
         generation=options.generation,
         blob_upload=stage_pb2.BlobUploadOptions(prefix=options.blob_prefix) if options.blob_prefix else None,
+        export=export_options(options.export, options.mp3_kbps),
     )
     return job_service_pb2.SubmitJobRequest(
         request_id=request_id,

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import BinaryIO
 
-import av
 import numpy as np
 import numpy.typing as npt
 from av.audio.stream import AudioStream
@@ -24,6 +23,7 @@ from av.stream import Disposition
 from mismo_grpc.audio.exports.frames import audio_frame
 from mismo_grpc.audio.exports.limiter import Limiter
 from mismo_grpc.audio.exports.mp4_boxes import add_user_data
+from mismo_grpc.audio.exports.muxing import muxer
 from mismo_grpc.audio.exports.pcm_source import BLOCK_FRAMES, PcmSource
 
 STEM_ORDER = ("drums", "bass", "other", "vocals")
@@ -97,19 +97,16 @@ def write_stem_mp4(
         raise ValueError(f"a STEM file of {', '.join(stems)} at {rate} Hz is not possible")
     # The edit lists, which cut off the encoder's delay, count in the time scale of the movie: in frames here.
     options = {"movie_timescale": str(rate), "fflags": "+bitexact"}
-    with av.open(file, "w", format="mp4", options=options) as container:
-        streams = [
-            _set_up(container.add_stream("aac", rate=rate), rate, index)
-            for index in range(1 + len(STEM_ORDER))
-        ]
+    with muxer(file, "mp4", options) as output:
+        streams = [_set_up(output.add("aac", rate), rate, index) for index in range(1 + len(STEM_ORDER))]
         positions = [0] * len(streams)
         for blocks in _blocks(stems, check):
             for index, samples in enumerate(blocks):
                 if len(samples):
-                    container.mux(streams[index].encode(audio_frame(samples, positions[index], rate)))
+                    output.encode(streams[index], audio_frame(samples, positions[index], rate))
                     positions[index] += len(samples)
         for stream in streams:
-            container.mux(stream.encode(None))
+            output.encode(stream, None)
     add_user_data(file, b"stem", stem_metadata())
 
 

@@ -45,6 +45,9 @@ PING_SECONDS = 20
 IDLE_SECONDS = 300.0
 """A client that follows no job for this time is disconnected; browsers connect again by themselves."""
 SWEEP_SECONDS = 5.0
+POLLING_SHARE_SECONDS, WEBSOCKET_SHARE_SECONDS = 0.03, 0.005
+"""By this time each client lengthens the interval between two events of its job. An event costs about 1.3 ms of CPU by
+polling and 0.1 ms by WebSocket, so all of them together take at most 5 % of a core."""
 LEAVING_SECONDS = 0.5
 """The time that a client has to read the last packets when the server disconnects it."""
 
@@ -107,7 +110,7 @@ class LiveProgress:
         )
         self._server.register_namespace(_Namespace(self))
         self._engine = cast("_Engine", self._server.eio)
-        self._watches = Watches(lambda: services().jobs, self._send)
+        self._watches = Watches(lambda: services().jobs, self._send, self._share)
         self._rates: dict[str, Rate] = {}
         self._idle_since: dict[str, float] = {}
         self._sweeping: asyncio.Task[None] | None = None
@@ -121,7 +124,7 @@ class LiveProgress:
     @property
     def clients(self) -> int:
         """How many clients are connected."""
-        return len(self._sockets)
+        return sum(not socket.closed for socket in self._sockets.values())
 
     @property
     def watched_jobs(self) -> int:
@@ -158,6 +161,8 @@ class LiveProgress:
 
     async def close(self) -> None:
         """Disconnects all clients, which connect again to the next server; accepts none from now on."""
+        if self._closed:
+            return
         self._closed = True
         await self._watches.close()
         if self._sweeping is not None:
@@ -173,6 +178,10 @@ class LiveProgress:
         await self._engine.send_packet(client, event)
         return True
 
+    def _share(self, client: str) -> float:
+        socket = self._sockets.get(client)
+        return POLLING_SHARE_SECONDS if socket is None or not socket.upgraded else WEBSOCKET_SHARE_SECONDS
+
     async def _disconnect(self, client: str) -> None:
         """Disconnects a client in a way that makes it connect again."""
         with suppress(TimeoutError):
@@ -186,6 +195,11 @@ class LiveProgress:
             await asyncio.sleep(SWEEP_SECONDS)
             now = time.monotonic()
             for client, socket in list(self._sockets.items()):
+                if socket.closed:
+                    # A poll may still wait for what comes next.
+                    socket.queue.put_nowait(None)
+                    del self._sockets[client]
+                    continue
                 if self._watches.subscriptions(client):
                     self._idle_since.pop(client, None)
                 idle = now - self._idle_since.setdefault(client, now)
@@ -203,7 +217,7 @@ class LiveProgress:
         client = query.get("sid", [""])[0]
         refusal = self._refusal(client)
         if refusal is not None:
-            await _refuse(refusal, scope, receive, send)
+            await error_response(refusal)(scope, receive, send)
             return
         if self._sweeping is None or self._sweeping.done():
             self._sweeping = asyncio.create_task(self._sweep(), name="sweep of Socket.IO")
@@ -313,12 +327,3 @@ def _job_id(data: tuple[Any, ...]) -> str:
 def _too_long() -> EventPacket:
     error = InvalidFieldError(f"a message has at most {MAX_MESSAGE_BYTES} bytes; this one was dropped")
     return error_packet(None, error)
-
-
-async def _refuse(error: MismoError, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "http":
-        await error_response(error)(scope, receive, send)
-        return
-    await receive()
-    # Before it is accepted: the client gets the status 403.
-    await send({"type": "websocket.close", "code": 1013, "reason": error.message[:100]})

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from mismo_grpc.errors import InvalidFieldError, MismoError, ModelUnavailableError
 from mismo_grpc.gateway.api.filenames import clean_filename
-from mismo_grpc.gateway.api.formats import ARCHIVES
+from mismo_grpc.gateway.api.formats import ARCHIVES, EXPORTS, WAV
 from mismo_grpc.gateway.json_fields import refuse_unknown
 from mismo_grpc.gateway.submission import PRIORITIES
+from mismo_grpc.jobs.export_options import ExportOptions
 from mismo_grpc.jobs.job import JobOptions, JobRequest, Priority, Source, SourceKind, Stage, StemOptions
 from mismo_grpc.separation.catalog import ModelDescription, ModelState
 
@@ -24,6 +25,7 @@ _NAMES = {
     "source.upload_id": FILE_FIELD,
     "options.stems.model": "model",
     "options.stems.stem_names": "stems",
+    "options.export.formats": "format",
     "file": FILE_FIELD,
 }
 """The names of fields in errors, mapped to the names in this API."""
@@ -41,9 +43,14 @@ class UploadForm:
 
     def request(self, upload_id: str) -> JobRequest:
         """The job of the form, with a new id."""
+        stems = StemOptions(model=self.model, stem_names=self.stems)
+        export = EXPORTS.get(self.format)
+        options = JobOptions((Stage.STEMS,), stems)
+        if export is not None:
+            options = JobOptions((Stage.STEMS, Stage.EXPORT), stems, export=ExportOptions((export,)))
         return JobRequest(
             source=Source(SourceKind.UPLOAD, upload_id),
-            options=JobOptions((Stage.STEMS,), StemOptions(model=self.model, stem_names=self.stems)),
+            options=options,
             job_id=str(uuid.uuid4()),
             priority=self.priority,
             labels={FILENAME_LABEL: self.filename},
@@ -68,7 +75,7 @@ def upload_form(
         clean_filename(filename),
         model,
         _stems(_value(fields, "stems", ALL_STEMS), described),
-        _choice(fields, "format", ARCHIVES, "wav"),
+        _choice(fields, "format", ARCHIVES, WAV),
         PRIORITIES[_choice(fields, "priority", PRIORITIES, "normal")],
     )
 

@@ -23,6 +23,7 @@ _WORK = {
     Stage.STEMS: "Separating the stems",
     Stage.GENERATION: "Generating the stems",
     Stage.WAVEFORMS: "Drawing the waveforms",
+    Stage.EXPORT: "Encoding the stems",
     Stage.BLOB_UPLOAD: "Copying the results to the blob container",
 }
 

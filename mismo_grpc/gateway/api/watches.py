@@ -24,11 +24,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("mismo_grpc.gateway")
 MAX_SUBSCRIPTIONS = 16
 """The most jobs that one client follows at once."""
 SHORTEST_INTERVAL_SECONDS = 0.1
-SECONDS_FOR_EACH_CLIENT = 0.02
-"""The interval between two events of a job grows with its clients, so that their cost a second is bounded."""
 _HEARTBEAT_SECONDS = 3600.0
 
 Send = Callable[[str, EventPacket], Awaitable[bool]]
+Share = Callable[[str], float]
 
 
 @dataclass(eq=False)
@@ -41,11 +40,16 @@ class _Watch:
 
 
 class Watches:
-    """All watches; on the event loop. `send` sends to a client, and returns False if it is gone."""
+    """All watches; on the event loop.
 
-    def __init__(self, jobs: Callable[[], Jobs], send: Send) -> None:
+    `send` sends to a client, and returns False if it is gone. `share` is the time by which a client lengthens the
+    interval between two events of a job (seconds), so that the cost of all its clients a second is bounded.
+    """
+
+    def __init__(self, jobs: Callable[[], Jobs], send: Send, share: Share) -> None:
         self._jobs = jobs
         self._send = send
+        self._share = share
         self._watches: dict[str, _Watch] = {}
 
     def subscriptions(self, client: str) -> int:
@@ -151,7 +155,7 @@ class Watches:
                     await self._publish(
                         watch, list(watch.clients), EventPacket("progress", state, watch.job_id)
                     )
-                    await asyncio.sleep(_interval(len(watch.clients)))
+                    await asyncio.sleep(max(SHORTEST_INTERVAL_SECONDS, sum(map(self._share, watch.clients))))
 
     async def _publish(self, watch: _Watch, clients: Iterable[str], event: EventPacket) -> None:
         for client in await self._tell(clients, event):
@@ -183,7 +187,3 @@ def failure_packet(job_id: str | None) -> EventPacket:
 
 def _progress(jobs: Jobs, view: JobView) -> EventPacket:
     return EventPacket("progress", progress_view(jobs, view), view.job.job_id)
-
-
-def _interval(clients: int) -> float:
-    return max(SHORTEST_INTERVAL_SECONDS, clients * SECONDS_FOR_EACH_CLIENT)

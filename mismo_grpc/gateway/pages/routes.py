@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from mismo_grpc.gateway.pages.assets import Asset
 from mismo_grpc.gateway.pages.security import PAGE_HEADERS, content_security_policy
 from mismo_grpc.gateway.ranges import etag_matches
+from mismo_grpc.gateway.services import services_of
 
 PAGES = {
     "/": "index.html",
@@ -26,6 +27,13 @@ def build_router(assets: Mapping[str, Asset]) -> APIRouter:
     router = APIRouter()
     for path, name in PAGES.items():
         router.add_api_route(path, _page(assets, name), methods=["GET", "HEAD"], include_in_schema=False)
+
+    async def why_not(request: Request) -> dict[str, str]:
+        health = services_of(request).engine_health()
+        return {"not_separating": health.failure, "model_not_loaded": health.model_failure}
+
+    # For the status page: /ready says it too, with a status that browsers report in the console as an error.
+    router.add_api_route("/status.json", why_not, methods=["GET"], include_in_schema=False)
 
     async def static(request: Request, name: str) -> Response:
         return await _response(request, assets, name)

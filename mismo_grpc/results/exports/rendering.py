@@ -90,7 +90,7 @@ def render(
     with contextlib.closing(stems), disk_errors():
         try:
             files.exports.mkdir(exist_ok=True)
-            with part.open("w+b") as file:
+            with open_part(part) as file:
                 _write(stems, layout, export, file, check)
                 file.flush()
                 os.fsync(file.fileno())
@@ -105,6 +105,11 @@ def render(
             part.unlink(missing_ok=True)
             raise
     return record
+
+
+def open_part(path: Path) -> BinaryIO:
+    """Opens a file that is not whole yet, empty, to write and to read what was written."""
+    return path.open("w+b")
 
 
 def _write(

@@ -6,6 +6,7 @@ import typer
 
 from mismo_client.command.analysis_commands import analyze, compare
 from mismo_client.command.blob_commands import link
+from mismo_client.command.exports.commands import export
 from mismo_client.command.generation_commands import generate
 from mismo_client.command.job_commands import cancel, delete, jobs, replay, submit, update, watch
 from mismo_client.command.server_commands import info, models, stages
@@ -24,6 +25,8 @@ Examples:
     mismo separate song.flac -o stems --playhead 1:30 --format flac
 
     mismo separate az://audio-files/song.mp3 -o stems
+
+    mismo separate song.flac -o stems --export mp3,stem.mp4
 
     mismo generate bass drums --bpm 120 --style rock -o out
 
@@ -57,6 +60,7 @@ for command in (
     delete,
     read,
     waveform,
+    export,
     link,
     info,
     models,

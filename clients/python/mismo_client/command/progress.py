@@ -77,6 +77,11 @@ class ProgressReporter:
                 detail=self._detail(progress),
             )
 
+    def exporting(self, name: str, done: int, total: int) -> None:
+        """Moves the bar of the exports."""
+        detail = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else "the server makes it"
+        self._bar.update(self._task, description=name, completed=done, total=total or None, detail=detail)
+
     def analysing(self, fraction: float, running: str) -> None:
         """Moves the bar of the analyses."""
         self._bar.update(self._task, description="analysing", completed=fraction, total=1, detail=running)

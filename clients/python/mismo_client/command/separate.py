@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from mismo.analysis.v1.job_pb2 import PRIORITY_NORMAL, Priority
 from mismo.analysis.v1.job_service_pb2 import SubmitJobResponse
 from mismo.analysis.v1.stage_pb2 import STAGE_STEMS, Stage
 from mismo_client.client import AsyncClient
 from mismo_client.command.analysis.offered import offered_analyses
+from mismo_client.command.exports.fetching import ExportReporter, fetch_exports
 from mismo_client.command.sources import FileOrBlob, submit_track
 from mismo_client.command.stem_files import FileFormat
 from mismo_client.command.stem_job import Received, Reporter, StemJob, StemTarget
@@ -34,6 +36,7 @@ class Separation:
     overlap: float | None = None
     analyses: tuple[Stage, ...] = ()
     blob_prefix: str = ""
+    export: tuple[str, ...] = ()
     every_analysis: bool = False
     """Also every other analysis that the server offers."""
 
@@ -43,8 +46,12 @@ class Separation:
         return self.output / self.track.stem
 
 
+class SeparationReporter(Reporter, ExportReporter, Protocol):
+    """Who is told how a separation and its exports go."""
+
+
 async def separate_track(
-    client: AsyncClient, plan: Separation, reporter: Reporter, clock: Callable[[], float]
+    client: AsyncClient, plan: Separation, reporter: SeparationReporter, clock: Callable[[], float]
 ) -> Received:
     """Submits, receives, writes; if it is cancelled, it cancels the job that it started. `clock` gives seconds.
 
@@ -70,7 +77,10 @@ async def separate_track(
                 shifts=plan.shifts,
                 overlap=plan.overlap,
                 blob_prefix=plan.blob_prefix,
+                export=plan.export,
             )
         )
 
-    return await stem_job.run(submit_track(client, plan.track, plan.upload, reporter, submit))
+    done = await stem_job.run(submit_track(client, plan.track, plan.upload, reporter, submit))
+    exported = await fetch_exports(client, done.job, plan.export, plan.folder, reporter, plan.track.stem)
+    return replace(done, files=[*done.files, *exported])

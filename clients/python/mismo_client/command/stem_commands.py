@@ -11,6 +11,7 @@ import typer
 
 from mismo.analysis.v1.stage_pb2 import STAGE_LOUDNESS
 from mismo_client.command.drawing import DEFAULT_WIDTH, Drawing, draw
+from mismo_client.command.exports.fetching import export_formats
 from mismo_client.command.options import (
     DEFAULT_SERVER,
     PRIORITIES,
@@ -53,6 +54,15 @@ def separate(
     two_stems: TwoStems = "",
     playhead: Playhead = "",
     file_format: Annotated[FileFormat, typer.Option("--format", help="What to write.")] = FileFormat.WAV,
+    export: Annotated[
+        str,
+        typer.Option(
+            "--export",
+            metavar="FORMATS",
+            help="Also download the finished stems as one or more of mp3, flac, stem.mp4.",
+            show_default=False,
+        ),
+    ] = "",
     upload: Upload = False,
     priority: PriorityOption = PriorityName.NORMAL,
     shifts: Shifts = 0,
@@ -87,6 +97,8 @@ def separate(
 
         mismo separate song.mp3 -o stems --two-stems vocals --format flac
 
+        mismo separate song.flac -o stems --export mp3,stem.mp4
+
         mismo separate set.wav -o stems --playhead 42:10 --priority high
 
         mismo separate song.flac -o stems --stage basic_features --stage sections
@@ -99,7 +111,9 @@ def separate(
     """
     check_stems(stems, two_stems)
     check_upload(upload, track)
-    asked = stages(stage or ())
+    asked, exported = stages(stage or ()), export_formats(export)
+    if file_format is FileFormat.FLAC and "flac" in exported:
+        raise typer.BadParameter("--format flac and --export flac write the same files; leave one out")
     plan = Separation(
         track=track,
         output=output,
@@ -114,6 +128,7 @@ def separate(
         overlap=overlap,
         analyses=(STAGE_LOUDNESS, *asked) if loudness else asked,
         blob_prefix=blob_prefix,
+        export=exported,
         every_analysis=analyze,
     )
     if file_format is FileFormat.FLAC:

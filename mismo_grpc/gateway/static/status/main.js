@@ -243,10 +243,9 @@ async function fetchJobs(path) {
 /** Why the server does not separate or has no model, in its own words; "" if it does. */
 async function reasonOf(scrape) {
   if (scrape.sum("mismo_separating") !== 0 && scrape.sum("mismo_model_warm")) return "";
-  const response = await fetch("/ready", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => undefined);
-  if (!response || response.ok) return "";
-  const body = await response.json().catch(() => ({}));
-  return body.error?.message ?? "";
+  const reasons = JSON.parse(await fetchText("/status.json"));
+  if (reasons.not_separating) return `Nothing can be separated until the server is restarted; jobs wait for that: ${reasons.not_separating}`;
+  return reasons.model_not_loaded && `The model is not loaded: ${reasons.model_not_loaded}. Loading is tried again.`;
 }
 
 /** Replaces the children of an element, unless they say the same already: then the screen reader's place stays. */

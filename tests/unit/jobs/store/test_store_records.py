@@ -154,7 +154,7 @@ def test_a_record_keeps_its_form() -> None:
     kept = json.loads(FULL_RECORD)
     for stage in kept["stages"]:
         stage |= {"result": None, "version": "", "next_attempt_at": None}
-    kept["options"] |= {"generation": None, "blob_prefix": ""}
+    kept["options"] |= {"generation": None, "blob_prefix": "", "export": None}
     since = {
         "playhead_moved": False,
         "result_bytes": 0,

@@ -1,0 +1,1 @@
+"""Cases that measure what browsers cost the server."""

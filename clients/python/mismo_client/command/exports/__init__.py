@@ -1,0 +1,1 @@
+"""Stems in other formats, into files."""
