@@ -37,6 +37,7 @@ from benchmarks.cases import (
 )
 from benchmarks.cases.browsers import following
 from benchmarks.cases.exports import encoding
+from benchmarks.cases.browsers import following, web_page
 from benchmarks.cases.generators import generated_songs, generation
 from benchmarks.commands import last_lines
 from benchmarks.models import LOCAL_MODEL
@@ -58,6 +59,8 @@ CASES: tuple[Case, ...] = (
     watchers.CASE,
     watch_jobs.CASE,
     following.CASE,
+    web_page.CASE,
+    web_page.PLAYING_CASE,
     delivery.CASE,
     encoding.CASE,
     loudness.CASE,

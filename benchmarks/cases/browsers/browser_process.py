@@ -3,7 +3,7 @@
 `python -m benchmarks.cases.browsers.browser_process KIND URL JOB BROWSERS` prints a line once all of them follow the
 job, and a JSON object at SIGTERM: how many events each browser received since that line, and how many browsers ended.
 
-They speak Engine.IO 4 and Socket.IO 5 as a browser's client does, without its JavaScript.
+They speak what a browser's client speaks (Engine.IO 4 and Socket.IO 5, or calls over WebSocket), without JavaScript.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Callable, Coroutine, Sequence
 
 import httpx2
 from websockets.asyncio.client import connect
+
+from mismo.analysis.v1.job_service_pb2 import WatchJobsRequest, WatchJobsResponse
 
 NAMESPACE = "/progress"
 EVENT, PING, PONG = f"42{NAMESPACE},", "2", "3"
@@ -82,7 +84,23 @@ def _subscribe(job_id: str) -> str:
     return EVENT + json.dumps(["subscribe", {"job_id": job_id}])
 
 
-KINDS: dict[str, Follow] = {"polling": follow_by_polling, "websocket": follow_by_websocket}
+async def follow_by_watch_jobs(url: str, job_id: str, on_event: Callable[[], None]) -> None:
+    """Follows all jobs with WatchJobs over a WebSocket, as the page does."""
+    address = url.replace("http", "ws", 1) + "/ws/mismo.analysis.v1.JobService/WatchJobs"
+    async with connect(address, compression=None, max_size=None) as socket:
+        await socket.send(WatchJobsRequest().SerializeToString())
+        async for message in socket:
+            if not isinstance(message, bytes):
+                raise ValueError(message)
+            if WatchJobsResponse.FromString(message).progress.job_id == job_id:
+                on_event()
+
+
+KINDS: dict[str, Follow] = {
+    "Socket.IO, polling": follow_by_polling,
+    "Socket.IO, websocket": follow_by_websocket,
+    "WatchJobs over WebSocket": follow_by_watch_jobs,
+}
 """The ways to follow a job; another one is a function more."""
 
 

@@ -37,7 +37,7 @@ class Measured:
 
 
 async def run(bench: Bench) -> list[Row]:
-    """Runs one long job with many short segments; measures it without browsers, then with 50 of each kind, then without again."""
+    """Measures one long job with many short segments without browsers, with 50 of each kind, and without again."""
     seconds = bench.few(20, 6)
     track = bench.tracks.wav(bench.few(3600, 1200))
     async with bench.server(NAME, model=EMBEDDED_MODEL) as server:
@@ -57,7 +57,7 @@ def _row(kind: str, measured: Measured, before: float) -> Row:
     complete = measured.ended == 0 and measured.events > 0
     return Row(
         NAME,
-        f"{BROWSERS} browsers follow one running job over Socket.IO, {kind}: CPU of the server above that of the job",
+        f"{BROWSERS} browsers follow one running job by {kind}: CPU of the server above that of the job",
         f"≤ {REACH_PERCENT:g} % of a core",
         f"{extra:.1f} % ({measured.percent:.1f} % against {before:.1f} %), "
         f"{measured.events:.1f} events a second each" + ("" if complete else "; some were cut off"),
@@ -67,7 +67,7 @@ def _row(kind: str, measured: Measured, before: float) -> Row:
 
 
 async def _with_browsers(bench: Bench, server: Server, job_id: str, kind: str, seconds: float) -> Measured:
-    log = bench.folder / f"browsers-{kind}.log"
+    log = bench.folder / f"browsers-{list(KINDS).index(kind)}.log"
     command = [sys.executable, "-m", "benchmarks.cases.browsers.browser_process"]
     command += [kind, server.http, job_id, str(BROWSERS)]
     async with child(command, log, bench.environment, cwd=ROOT, piped=True) as process:

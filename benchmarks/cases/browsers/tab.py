@@ -1,0 +1,142 @@
+"""A tab of a real Chromium with the server's page, and what comes out of its audio graph."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from playwright.async_api import Browser, CDPSession, Page, async_playwright
+
+from benchmarks.commands import CommandError
+
+PATIENCE_SECONDS = 120.0
+FLAGS = (
+    *(
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-dev-shm-usage",
+    ),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+LISTEN = """
+(() => {
+  // All that reaches the speakers is also counted here: when the first sound came, and each gap after it.
+  const heard = (window.heard = { chosenAt: 0, firstAt: 0, frames: 0, gaps: [], silent: 0 });
+  const GAP_FRAMES = 441;
+  addEventListener("change", (event) => {
+    if (event.target.type === "file") heard.chosenAt = performance.now();
+  }, true);
+  const connect = AudioNode.prototype.connect;
+  const taps = new WeakMap();
+  AudioNode.prototype.connect = function (target, ...rest) {
+    if (target instanceof AudioDestinationNode) connect.call(this, tap(target));
+    return connect.call(this, target, ...rest);
+  };
+  function tap(destination) {
+    if (taps.has(destination)) return taps.get(destination);
+    const node = destination.context.createScriptProcessor(1024, 2, 1);
+    node.onaudioprocess = ({ inputBuffer }) => {
+      const left = inputBuffer.getChannelData(0), right = inputBuffer.getChannelData(1);
+      for (let i = 0; i < left.length; i++) {
+        const sounds = left[i] !== 0 || right[i] !== 0;
+        if (sounds && !heard.firstAt) heard.firstAt = performance.now();
+        if (!heard.firstAt) continue;
+        heard.frames++;
+        if (!sounds) heard.silent++;
+        else if (heard.silent) {
+          if (heard.silent >= GAP_FRAMES) heard.gaps.push([heard.frames, heard.silent]);
+          heard.silent = 0;
+        }
+      }
+    };
+    connect.call(node, destination);
+    taps.set(destination, node);
+    return node;
+  }
+})();
+"""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came out of the audio graph.
+
+    `first_seconds` is the time from the choice of the file to the first sound. `gaps` are the silences of 10 ms or more
+    after it, in frames.
+    """
+
+    first_seconds: float
+    frames: int
+    gaps: list[int]
+
+
+class Tab:
+    """One tab that shows the page."""
+
+    def __init__(self, page: Page, session: CDPSession, browser_session: CDPSession) -> None:
+        self.page = page
+        self._session = session
+        self._browser_session = browser_session
+        self.loaded_bytes = 0
+        """Bytes of all responses so far, as they came over the network."""
+
+    def on_finished(self, event: dict[str, Any]) -> None:
+        """Counts a response (CDP's Network.loadingFinished)."""
+        self.loaded_bytes += int(event["encodedDataLength"])
+
+    async def choose(self, track: Path) -> None:
+        """Gives the page a file, as its file button does."""
+        await self.page.get_by_test_id("file-input").set_input_files(track)
+
+    async def first_sound(self) -> Heard:
+        """Waits for the first sound; raises TimeoutError."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            # The page itself notes the time; playwright's own wait would need eval, which the page's policy forbids.
+            while not (await self.page.evaluate("heard.firstAt")):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        return await self.heard()
+
+    async def heard(self) -> Heard:
+        """What has come out so far."""
+        found = await self.page.evaluate("heard")
+        seconds = (found["firstAt"] - found["chosenAt"]) / 1000
+        return Heard(seconds, found["frames"], [length for _, length in found["gaps"]])
+
+    async def memory_bytes(self) -> int:
+        """The memory of the tab's process that it shares with no other process (USS), in bytes."""
+        found: dict[str, Any] = await self._browser_session.send("SystemInfo.getProcessInfo")  # pyright: ignore
+        renderers = [each["id"] for each in found["processInfo"] if each["type"] == "renderer"]
+        return max(psutil.Process(process).memory_full_info().uss for process in renderers)
+
+
+@asynccontextmanager
+async def open_tab(url: str) -> AsyncGenerator[Tab]:
+    """Starts Chromium and opens the page; raises CommandError if there is no Chromium."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        raise CommandError("there is no Chromium on the PATH: apt-get install chromium")
+    async with async_playwright() as playwright:
+        browser: Browser = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        try:
+            page = await browser.new_page(viewport={"width": 1440, "height": 900})
+            await page.add_init_script(LISTEN)
+            session = await page.context.new_cdp_session(page)
+            tab = Tab(page, session, await browser.new_browser_cdp_session())
+            await session.send("Network.enable")
+            session.on("Network.loadingFinished", tab.on_finished)
+            await page.goto(url)
+            await page.get_by_test_id("choose").wait_for()
+            yield tab
+        finally:
+            await browser.close()
