@@ -35,9 +35,8 @@ from benchmarks.cases import (
     watchers,
     whole_track,
 )
-from benchmarks.cases.browsers import following
-from benchmarks.cases.exports import encoding
 from benchmarks.cases.browsers import following, web_page
+from benchmarks.cases.exports import encoding
 from benchmarks.cases.generators import generated_songs, generation
 from benchmarks.commands import last_lines
 from benchmarks.models import LOCAL_MODEL
