@@ -34,7 +34,8 @@ WEB_MODULES := clients/web/node_modules/.package-lock.json
 NODE := $(shell command -v npm >/dev/null && node -e \
 	'const [a, b] = process.versions.node.split("."); console.log(a > 20 || (a == 20 && b > 3) ? "fits" : "")' 2>/dev/null)
 
-.PHONY: help demo run test test-node test-web test-example azurite axe check bench proto lock docs format clean base extras dev \
+.PHONY: help demo run test test-node test-web test-example azurite socketio axe check bench proto lock docs format clean \
+	base extras dev \
 	check-format check-lint check-types check-rooms check-protos check-generated check-breaking check-docs
 
 help: ## this list
@@ -48,7 +49,7 @@ run: extras ## start the server (ARGS='--grpc-port 0 ...')
 
 # The test processes share the cores: more threads in each only wait for each other.
 test: export OMP_NUM_THREADS ?= 1
-test: dev azurite axe $(if $(NODE),$(WEB_MODULES)) ## all tests but the minutes-long ones (HEAVY=1 for those too, ARGS=... for pytest)
+test: dev azurite socketio axe $(if $(NODE),$(WEB_MODULES)) ## all tests but the minutes-long ones (HEAVY=1 for all, ARGS=... for pytest)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(MARKS) $(ARGS)
 ifeq ($(ARGS),)
 	@$(MAKE) --no-print-directory test-node test-web
@@ -61,6 +62,15 @@ azurite: $(if $(NODE),$(AZURITE)) ## what the tests of blob storage in Azure nee
 
 $(AZURITE): tests/azurite/package-lock.json
 	cd tests/azurite && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# The client of Socket.IO of browsers, which the tests of live progress start; without Node they are skipped, but not in CI.
+SOCKETIO := tests/socketio/node_modules/.package-lock.json
+
+socketio: $(if $(NODE),$(SOCKETIO)) ## what the tests of Socket.IO need (nothing without Node 20 and npm)
+
+$(SOCKETIO): tests/socketio/package-lock.json
+	cd tests/socketio && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # Checks the accessibility of the pages in the tests; without Node they are skipped, but not in CI.

@@ -36,6 +36,7 @@ from benchmarks.cases import (
     whole_track,
 )
 from benchmarks.cases.browsers import following, web_page
+from benchmarks.cases.exports import encoding
 from benchmarks.cases.generators import generated_songs, generation
 from benchmarks.commands import last_lines
 from benchmarks.models import LOCAL_MODEL
@@ -60,6 +61,7 @@ CASES: tuple[Case, ...] = (
     web_page.CASE,
     web_page.PLAYING_CASE,
     delivery.CASE,
+    encoding.CASE,
     loudness.CASE,
     analysis.CASE,
     analysis_beside.CASE,

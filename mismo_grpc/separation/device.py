@@ -117,7 +117,9 @@ class TorchDevice:
             with suppress(torch.AcceleratorError):  # The device is lost; its memory is unknown.
                 free, total = torch.cuda.mem_get_info(self._device)
             return DeviceInfo(self.name, description, self._precision, self.max_batch, total, total - free)
-        return DeviceInfo(self.name, f"{torch.get_num_threads()} threads", self._precision, self.max_batch)
+        threads = torch.get_num_threads()
+        description = "1 thread" if threads == 1 else f"{threads} threads"
+        return DeviceInfo(self.name, description, self._precision, self.max_batch)
 
     def run(self, inference: InferenceSpec, segments: Sequence[SegmentInput]) -> list[Samples]:
         """See Device; raises SeparationFailedError if output samples are not finite."""

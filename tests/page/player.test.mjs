@@ -87,8 +87,8 @@ test("the state line says when the sound comes, and why it does not yet", () => 
 });
 
 test("a failed job says what to do", () => {
-  const job = { state: 4, error: { reason: "UNSUPPORTED_AUDIO", message: "the file is a picture" } };
+  const job = { state: 4, error: { reason: "NO_AUDIO_STREAM", message: "the file is a picture" } };
   const { text, busy } = stateLine({ job, connection: "open" });
-  assert.match(text, /^The file is a picture\. Choose a music file/);
+  assert.match(text, /^The file is a picture\. Choose a file with sound/);
   assert.equal(busy, false);
 });

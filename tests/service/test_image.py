@@ -321,4 +321,8 @@ def test_the_installed_wheel_serves_a_job_far_from_the_checkout(image: Image, tm
             time.sleep(POLL_SECONDS)
         separate(image, track, tmp_path, json.loads(ready.read_bytes())["grpc_port"], "--upload")
         assert list((tmp_path / "jobs").glob("*/stems/vocals.wav"))
+        address = f"http://127.0.0.1:{json.loads(ready.read_bytes())['http_port']}"
+        for path in ("/", "/status", "/docs", "/static/css/tokens.css", "/static/status/main.js"):
+            with urllib.request.urlopen(address + path) as answer:
+                assert answer.read(), path
     assert process.returncode == 0, image.log

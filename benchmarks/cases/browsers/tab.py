@@ -115,7 +115,7 @@ class Tab:
 
     async def memory_bytes(self) -> int:
         """The memory of the tab's process that it shares with no other process (USS), in bytes."""
-        found: dict[str, Any] = await self._browser_session.send("SystemInfo.getProcessInfo")  # pyright: ignore
+        found: dict[str, Any] = await self._browser_session.send("SystemInfo.getProcessInfo")  # pyright: ignore[reportUnknownVariableType]
         renderers = [each["id"] for each in found["processInfo"] if each["type"] == "renderer"]
         return max(psutil.Process(process).memory_full_info().uss for process in renderers)
 

@@ -10,14 +10,14 @@ import json
 from collections.abc import Callable
 
 from engineio import packet as engine_packet
-from engineio.payload import Payload
 from socketio import packet
 
 MAX_MESSAGE_BYTES = 16 << 10
 """The longest message that is read; longer ones are dropped, and their client is told."""
 MAX_DROPPED_BYTES = 4 << 20
 """The most bytes of one request that are read and dropped."""
-MAX_PACKETS = Payload.max_decode_packets
+MAX_PACKETS = 64
+"""The most packets in one request; clients send together what they have collected meanwhile."""
 MESSAGES_PER_SECOND = 10.0
 MESSAGES_AT_ONCE = 100.0
 _SEPARATOR = "\x1e"

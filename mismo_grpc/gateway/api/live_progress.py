@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 import engineio
 import socketio
 import structlog
+from engineio.payload import Payload
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +26,7 @@ from mismo_grpc.gateway.api.capabilities import NAMESPACE, SOCKET_IO_PATH
 from mismo_grpc.gateway.api.incoming import (
     MAX_DROPPED_BYTES,
     MAX_MESSAGE_BYTES,
+    MAX_PACKETS,
     Rate,
     are_acceptable,
     is_acceptable,
@@ -108,6 +110,8 @@ class LiveProgress:
             max_http_buffer_size=MAX_MESSAGE_BYTES,
             http_compression=False,
         )
+        # The library's own way to set it; it is the same for all its servers.
+        Payload.max_decode_packets = MAX_PACKETS
         self._server.register_namespace(_Namespace(self))
         self._engine = cast("_Engine", self._server.eio)
         self._watches = Watches(lambda: services().jobs, self._send, self._share)

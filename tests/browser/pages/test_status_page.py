@@ -130,11 +130,15 @@ async def test_a_replay_that_is_refused_says_why(start: StartServer, music: Path
     await expect(button).to_be_visible()
     async with client_of(server) as http:
         await ended(http, "unlucky")
+        # The page keeps the list that it has.
+        await page.route("**/jobs?*", lambda route: asyncio.ensure_future(route.abort()))
         (await http.delete("/jobs/unlucky")).raise_for_status()
         message = error_of(await http.post("/jobs/unlucky/replay"), 404)["message"]
-    # The next list has no such job; the button may be gone by then.
-    await page.evaluate("document.querySelector('#failures button')?.click()")
-    await expect(page.locator("#no-failures").or_(page.get_by_text(message)).first).to_be_visible()
+    await button.click()
+    await expect(page.locator("#failures .answer")).to_have_text(message)
+    await page.route("**/replay?*", lambda route: asyncio.ensure_future(route.abort()))
+    await button.click()
+    await expect(page.locator("#failures .answer")).to_have_text("The server did not answer; try again.")
 
 
 async def test_a_message_of_a_job_is_text_and_never_markup(
@@ -166,6 +170,7 @@ async def test_it_says_when_the_server_drains_and_when_it_is_gone_and_goes_on_wi
     await expect(page.locator("#state-name")).to_have_text("Server gone")
     await expect(page.locator("#state")).to_have_attribute("role", "status")
     # The last figures stay, under their time.
+    await expect(page.locator("body")).to_have_class("stale")
     await expect(page.locator("#running")).to_have_text("0")
     assert (await page.locator("#as-of").text_content() or "") >= (as_of or "")
     await (await process.start("--http-port", str(port))).close()

@@ -8,10 +8,11 @@ import io
 import itertools
 import json
 import re
+import shutil
 import uuid
 import wave
 import zipfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.service.api.conftest import audio, client_of, ended, status_of, uploa
 from tests.service.conftest import Server, StartServer
 from tests.service.gateway.test_gateway import error_of
 from tests.support.calls import PATIENCE
+from tests.support.process import ServerProcess
 from tests.support.tracks import track_bytes
 from tests.unit.separation.bags import tiny_htdemucs, write_safetensors_bag
 
@@ -165,6 +167,35 @@ async def test_progress_moves_with_each_segment_and_is_100_at_the_end_alone(
     assert len(set(by_segments.values())) == len(by_segments)
     assert all(figure < 100 for figure in figures[:-1])
     assert (seen[-1]["status"], figures[-1]) == ("completed", 100)
+
+
+async def test_lost_work_does_not_take_progress_back(process: ServerProcess) -> None:
+    """After a power cut finished segments may have to be made again."""
+
+    async def statuses(job_id: str, until: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        port = json.loads(process.ready_file.read_bytes())["http_port"]
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
+            seen = [await status_of(http, job_id)]
+            async with asyncio.timeout(PATIENCE):
+                while not until(seen[-1]):
+                    seen.append(await status_of(http, job_id))
+            return seen
+
+    client = await process.start()
+    port = json.loads(process.ready_file.read_bytes())["http_port"]
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
+        job_id = await uploaded(http, 20.0)
+    before = await statuses(job_id, lambda status: status["segments_done"] > 5)
+    process.kill()
+    await client.close()
+    (work,) = (process.jobs_dir / ".mismo" / "runs").glob("*/work")
+    shutil.rmtree(work)
+    client = await process.start()
+    after = await statuses(job_id, lambda status: status["status"] == "completed")
+    await client.close()
+    figures = [status["progress"] for status in before + after]
+    assert figures == sorted(figures)
+    assert min(status["segments_done"] for status in after) < before[-1]["segments_done"]
 
 
 async def test_jobs_are_listed_newest_first_in_bounded_pages(http: httpx2.AsyncClient) -> None:

@@ -83,7 +83,7 @@ async def test_failures_and_audio_are_counted(start: StartServer, music: Path) -
         "mismo_separating 1.0",
         "mismo_draining 0.0",
         "mismo_uploads_open 0.0",
-        'mismo_device_info{description="1 threads",device="cpu",precision="fp32"} 1.0',
+        'mismo_device_info{description="1 thread",device="cpu",precision="fp32"} 1.0',
     ):
         assert line in text, line
     assert re.search(r'mismo_http_requests_total\{method="POST",status="200"\} 2\.0', text)

@@ -27,6 +27,12 @@ async def http(server: Server) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
+def policy_of(response: httpx2.Response) -> dict[str, str]:
+    """The sources of each directive."""
+    directives = (part.split() for part in response.headers["content-security-policy"].split(";"))
+    return {name: " ".join(sources) for name, *sources in directives}
+
+
 async def test_each_page_has_a_policy_that_allows_no_other_host_and_nothing_inline(
     http: httpx2.AsyncClient,
 ) -> None:
@@ -34,10 +40,7 @@ async def test_each_page_has_a_policy_that_allows_no_other_host_and_nothing_inli
     for path in PAGES:
         response = (await http.get(path)).raise_for_status()
         assert response.headers["content-type"] == "text/html; charset=utf-8"
-        policy = dict(
-            part.strip().partition(" ")[::2]
-            for part in response.headers["content-security-policy"].split(";")
-        )
+        policy = policy_of(response)
         assert policy["default-src"] == "'none'"
         assert policy["script-src"] == policy["style-src"] == "'self'"
         assert policy["connect-src"] == f"'self' ws://{own} wss://{own}"
@@ -97,7 +100,7 @@ async def test_a_file_that_has_not_changed_is_not_sent_again(http: httpx2.AsyncC
     forms = [await http.get(TOKENS, headers={"Accept-Encoding": coding}) for coding in ("gzip", "identity")]
     assert len({form.headers["etag"] for form in forms}) == 2
     assert forms[0].content == forms[1].content
-    assert {form.headers["vary"] for form in forms} == {"Accept-Encoding"}
+    assert all("Accept-Encoding" in form.headers["vary"] for form in forms)
 
 
 async def test_text_is_compressed_once_for_those_who_take_it(http: httpx2.AsyncClient) -> None:

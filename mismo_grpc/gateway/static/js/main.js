@@ -19,6 +19,7 @@ import { OptionsForm } from "./queue/options-form.js";
 import { UploadQueue } from "./queue/upload-queue.js";
 import { showUploads } from "./queue/upload-rows.js";
 import { submitSurely } from "./server/submit.js";
+import { playerKeys } from "./track/player-keys.js";
 import { byId, setText } from "./ui/dom.js";
 import { notify } from "./ui/notices.js";
 import { forgetColours } from "./ui/palette.js";
@@ -43,7 +44,6 @@ const tracks = new Tracks(client, {
   select: (jobId) => library.select(jobId),
   connection: (state, error) => banner.show(state, error),
   add: (job) => library.jobs.has(job.jobId) && library.add(job),
-  home: () => byId("choose").focus(),
 });
 
 const library = new Library(client, tracks.actions);
@@ -84,9 +84,16 @@ queue.addEventListener("submitted", (/** @type {any} */ event) => {
   tracks.show(job.jobId, playAtOnce.checked);
 });
 
+queue.addEventListener("failed", (/** @type {any} */ event) => {
+  const { upload } = event.detail;
+  notify(`“${upload.file.name}” was not taken`, { kind: "bad", text: explained(upload.error) });
+});
+
 library.addEventListener("connection", (/** @type {any} */ event) => {
   banner.show(event.detail.state, event.detail.error);
-  if (event.detail.state === "open") void showOffer();
+  if (event.detail.state !== "open") return;
+  void showOffer();
+  void tracks.session?.refresh();
 });
 library.addEventListener("deleted", (/** @type {any} */ event) => tracks.deleted(event.detail.jobId));
 library.addEventListener("job", (/** @type {any} */ event) => {
@@ -106,7 +113,7 @@ byId("option-priority").addEventListener("change", (event) => {
 window.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const { view } = tracks;
-  const keys = view && { ...view.keys(), volume: (/** @type {number} */ change) => view.setVolume(view.volume + change) };
+  const keys = view && { ...playerKeys(view), volume: (/** @type {number} */ change) => view.setVolume(view.volume + change) };
   const action = (keys && actionOf(event, keys)) ?? pageAction(event);
   if (!action) return;
   event.preventDefault();

@@ -21,16 +21,21 @@ export class Tracks {
   #audio = undefined;
   /** The job that plays as soon as it is open, because a gesture asked for it. */
   #autoplay = "";
+  /** The job that the person deletes now: that it is gone is no news. */
+  #removing = "";
 
   /**
    * @param {any} client
-   * @param {{select: (jobId: string) => void, connection: (state: "open" | "lost", error?: any) => void, add: (job: any) => void,
-   *   home: () => void}} page
+   * @param {{select: (jobId: string) => void, connection: (state: "open" | "lost", error?: any) => void, add: (job: any) => void}} page
    */
   constructor(client, page) {
     this.client = client;
     this.page = page;
     window.addEventListener("hashchange", () => this.follow());
+    // A job that has ended is watched no more; meanwhile it may have been deleted, or replaced by a new run.
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) void this.session?.refresh();
+    });
     this.actions = {
       cancel: (/** @type {any} */ job) => this.#try("The job could not be cancelled", async () => {
         this.page.add((await client.jobs.cancelJob({ jobId: job.jobId, expectedRunId: job.runId })).job);
@@ -48,12 +53,12 @@ export class Tracks {
   }
 
   /**
-   * The one AudioContext of the page; made or woken by a gesture.
+   * The AudioContext of the track that is open or comes next; made or woken by a gesture.
    * @param {number} [sampleRate] Hz; stems are not resampled block by block
    */
   wakeAudio(sampleRate = 44100) {
     if (this.#audio && this.#audio.sampleRate !== sampleRate) {
-      void this.#audio.close();
+      void this.#audio.close().catch(() => undefined);
       this.#audio = undefined;
     }
     this.#audio ??= new AudioContext({ latencyHint: "interactive", sampleRate });
@@ -86,7 +91,7 @@ export class Tracks {
    * @param {string} jobId
    */
   deleted(jobId) {
-    if (this.session?.jobId === jobId && !this.session.gone) this.#gone(jobId, "deleted");
+    if (jobId !== this.#removing && this.session?.jobId === jobId && !this.session.gone) this.#gone(jobId, "deleted");
   }
 
   /** @param {string} jobId */
@@ -101,7 +106,6 @@ export class Tracks {
       priority: (priority) => session.job && this.actions.prioritise(session.job, priority),
       another: () => {
         location.hash = "";
-        this.page.home();
       },
     }, { playAtOnce: this.#autoplay === jobId });
     this.#autoplay = "";
@@ -126,17 +130,24 @@ export class Tracks {
   }
 
   #home() {
+    const wasOpen = this.session !== undefined;
     this.#close();
     byId("track").hidden = true;
     byId("home").hidden = false;
     document.body.dataset.page = "home";
     document.title = TITLE;
     this.page.select("");
+    if (wasOpen) byId("choose").focus({ preventScroll: true });
   }
 
   #close() {
     this.view?.destroy();
-    void this.session?.close();
+    const { session } = this;
+    if (session) {
+      // A context of its own for each track: what the player of the last one left in it goes with it.
+      this.#audio = undefined;
+      void session.close().finally(() => session.audioContext?.close());
+    }
     this.view = undefined;
     this.session = undefined;
   }
@@ -148,7 +159,7 @@ export class Tracks {
    * @param {any} [error]
    */
   #gone(jobId, kind, error) {
-    if (this.session?.jobId !== jobId) return;
+    if (this.session?.jobId !== jobId || jobId === this.#removing) return;
     if (kind === "replaced") {
       notify("This job has a new run", {
         kind: "warn", key: "gone", text: "What you see is of the run before.",
@@ -176,8 +187,9 @@ export class Tracks {
   #playerFailed(session, error) {
     if (session !== this.session || session.gone) return;
     if (error.reason === "RUN_REPLACED") this.#gone(session.jobId, "replaced");
-    // The head of the track tells these already.
-    else if (!["JOB_FAILED", "JOB_NOT_FOUND"].includes(error.reason) && !hasEndedBadly(session.job)) {
+    else if (error.reason === "JOB_NOT_FOUND") this.#gone(session.jobId, "deleted");
+    // The head of the track tells this already.
+    else if (error.reason !== "JOB_FAILED" && !hasEndedBadly(session.job)) {
       notify("The player has stopped", {
         kind: "bad", key: "player", text: explained(error), action: { label: "Load again", run: () => this.#open(session.jobId) },
       });
@@ -189,6 +201,7 @@ export class Tracks {
     const title = jobTitle(job);
     const sure = await confirmed(`Delete “${title}”?`, "Its stems and analyses are removed from the server. This cannot be undone.", "Delete");
     if (!sure) return;
+    this.#removing = job.jobId;
     await this.#try("The job could not be deleted", async () => {
       await this.client.jobs.deleteJob({ jobId: job.jobId, expectedRunId: job.runId, allowMissing: true });
       const open = this.session?.jobId === job.jobId;

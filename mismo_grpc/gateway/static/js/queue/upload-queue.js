@@ -20,7 +20,7 @@ export const MOST_WAITING = 200;
  * @property {AbortController} abort
  */
 
-/** Events: "change" (any upload), "submitted" {job, upload}. */
+/** Events: "change" (any upload), "submitted" {job, upload}, "failed" {upload}. */
 export class UploadQueue extends EventTarget {
   /** @type {Upload[]} */
   uploads = [];
@@ -125,6 +125,7 @@ export class UploadQueue extends EventTarget {
       if (signal.aborted) return;
       upload.state = "failed";
       upload.error = this.server.errorOf(cause);
+      this.dispatchEvent(new CustomEvent("failed", { detail: { upload } }));
     }
     this.#changed();
     this.#next();

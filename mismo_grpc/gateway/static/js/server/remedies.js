@@ -3,7 +3,6 @@
 /** @type {Record<string, string>} */
 const REMEDIES = {
   NETWORK: "Check that the server runs and that this device is on its network. The page tries again by itself.",
-  UNSUPPORTED_AUDIO: "Choose a music file: mp3, wav, flac, m4a, ogg, opus, aiff, or a video with sound.",
   AUDIO_UNREADABLE: "Choose another file, or export the track again.",
   EMPTY_AUDIO: "Choose another file: this one has no sound in it.",
   CORRUPT_AUDIO: "Export or download the track again, then drop it here.",

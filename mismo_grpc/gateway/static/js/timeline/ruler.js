@@ -35,10 +35,11 @@ export function sectionColour(label) {
  * @param {CanvasRenderingContext2D} context
  * @param {Part} part
  * @param {readonly number[]} downbeats
+ * @param {number} duration seconds; nothing is drawn after the end
  */
-export function drawTicks(context, part, downbeats) {
+export function drawTicks(context, part, downbeats, duration) {
   const step = tickStep(part.pixelsPerSecond);
-  const end = part.start + (part.width + 60) / part.pixelsPerSecond;
+  const end = Math.min(duration, part.start + (part.width + 60) / part.pixelsPerSecond);
   context.font = FONT;
   context.textBaseline = "top";
   // A label that began in the tile before goes on in this one.

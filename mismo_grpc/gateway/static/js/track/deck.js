@@ -36,7 +36,7 @@ export class Deck extends EventTarget {
     this.session = session;
     this.viewport = new Viewport(session.duration);
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
-    this.ruler = this.#row("ruler", (context, part) => drawTicks(context, part, session.rhythm.downbeats));
+    this.ruler = this.#row("ruler", (context, part) => drawTicks(context, part, session.rhythm.downbeats, session.duration));
     this.sections = this.#row("sections", (context, part) => drawSections(context, part, session.sections));
     this.chords = this.#row("chords", (context, part) => drawChords(context, part, session.chords));
     const lanes = stems.flatMap((stem, index) => this.#lane(stem, index));
@@ -45,7 +45,8 @@ export class Deck extends EventTarget {
     this.playhead = h("div", { class: "deck-playhead" });
     this.loop = h("div", { class: "deck-loop", hidden: true });
     this.cursor = h("div", { class: "deck-cursor", hidden: true });
-    this.overlay = h("div", { class: "deck-overlay", "aria-hidden": "true" }, this.loop, this.cursor, this.playhead);
+    this.wait = h("p", { class: "deck-wait", hidden: true });
+    this.overlay = h("div", { class: "deck-overlay", "aria-hidden": "true" }, this.loop, this.cursor, this.playhead, this.wait);
     this.element = h("section", { class: "deck", "aria-label": "Stems", "data-testid": "deck" },
       h("div", { class: "deck-corner", "aria-hidden": "true" }), this.ruler.element,
       h("div", { class: "deck-corner deck-note", "data-testid": "section-now" }, "Section", this.sectionNow), this.sections.element,
@@ -107,6 +108,12 @@ export class Deck extends EventTarget {
     const right = Math.min(this.viewport.width + 4, this.viewport.xOf(loop.end));
     this.loop.style.transform = `translateX(${left.toFixed(2)}px)`;
     this.loop.style.width = `${Math.max(0, right - left).toFixed(2)}px`;
+  }
+
+  /** Says beside the playhead why there is no sound yet. @param {string} text empty: there is */
+  showWait(text) {
+    this.wait.hidden = !text;
+    setText(this.wait, text);
   }
 
   /** @param {boolean} follow */

@@ -1,13 +1,12 @@
 /** One open job: its state, what of it is ready, its peaks, and its player. */
 
-import { hasEnded, JobState, resultOf, secondsOf, Stage } from "../server/contract.js";
+import { hasEnded, JobState, resultOf, Stage } from "../server/contract.js";
 import { framesPerPixelFor, Peaks } from "../timeline/peaks.js";
 import { RangeSet } from "../timeline/ranges.js";
 import { strideOf } from "../timeline/segments.js";
 import { errorOf, JobWatch, StemPlayer, watchWaveform } from "../../vendor/mismo-client.js";
 
-/** What setTimeout can wait at most. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+const ASK_MS = 20_000;
 const EMPTY = Object.freeze({ beats: [], downbeats: [] });
 
 /**
@@ -36,13 +35,13 @@ export class TrackSession extends EventTarget {
   #drawing = false;
   #refreshing = false;
   #rateTried = false;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #expiry = undefined;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #asking = undefined;
 
   /**
    * @param {any} client
    * @param {string} jobId
-   * @param {(sampleRate: number) => AudioContext} audio the one AudioContext of the page, at a rate in Hz
+   * @param {(sampleRate: number) => AudioContext} audio the AudioContext of this track, at a rate in Hz
    */
   constructor(client, jobId, audio) {
     super();
@@ -99,17 +98,17 @@ export class TrackSession extends EventTarget {
     on("snapshot", ({ job }) => this.#take(job));
     on("stage", () => {
       // The form of the stems comes with the job, not with the stage.
-      if (!this.totalFrames) void this.#refresh();
+      if (!this.totalFrames) void this.refresh();
       this.#emit("change");
     });
     on("segmentready", ({ ranges }) => {
-      if (!this.job?.timeToFirstAudio) void this.#refresh();
+      if (!this.job?.timeToFirstAudio) void this.refresh();
       this.#addReady(ranges);
     });
     on("progress", () => this.#emit("change"));
     on("terminal", ({ job }) => {
       this.#take(job);
-      this.#waitForExpiry();
+      this.#keepAsking();
     });
     on("connection", ({ state }) => {
       this.connection = state;
@@ -130,7 +129,7 @@ export class TrackSession extends EventTarget {
   /** Ends all that goes on. */
   async close() {
     this.#abort.abort();
-    clearTimeout(this.#expiry);
+    clearInterval(this.#asking);
     this.watch?.close();
     this.peaks.clear();
     await this.player?.close();
@@ -169,9 +168,9 @@ export class TrackSession extends EventTarget {
     this.#emit("change");
   }
 
-  /** Asks for the whole job. */
-  async #refresh() {
-    if (this.#refreshing) return;
+  /** Asks for the job as it is now. */
+  async refresh() {
+    if (this.#refreshing || this.gone) return;
     this.#refreshing = true;
     try {
       const { job } = await this.client.jobs.getJob({ jobId: this.jobId }, { signal: this.#abort.signal });
@@ -184,15 +183,12 @@ export class TrackSession extends EventTarget {
     }
   }
 
-  /** A job that has ended is watched no more: asks when it should be gone. */
-  #waitForExpiry() {
-    const expires = secondsOf(this.job?.expireTime);
-    if (expires === undefined) return;
-    const wait = Math.min(Math.max(1000, expires * 1000 - Date.now() + 1500), LONGEST_TIMER_MS);
-    clearTimeout(this.#expiry);
-    this.#expiry = setTimeout(() => void this.#refresh().then(() => {
-      if (!this.gone && !this.#abort.signal.aborted) this.#waitForExpiry();
-    }), wait);
+  /** A job that has ended is watched no more: asks now and then whether it was deleted, has expired or has a new run. */
+  #keepAsking() {
+    clearInterval(this.#asking);
+    this.#asking = setInterval(() => {
+      if (!document.hidden) void this.refresh();
+    }, ASK_MS);
   }
 
   /** @param {readonly {start: number, end: number}[]} ranges frames */
@@ -230,7 +226,7 @@ export class TrackSession extends EventTarget {
       if (errorOf(cause).reason === "SAMPLE_RATE" && !this.#rateTried && !this.#abort.signal.aborted) {
         this.#rateTried = true;
         await player.close();
-        await this.#refresh();
+        await this.refresh();
         return this.#openPlayer();
       }
     }

@@ -21,8 +21,8 @@ export class Transport {
     this.loopToggle = h("button", { type: "button", class: "toggle toggle-loop", "aria-pressed": "false", title: "Loop on or off (L)", "data-testid": "loop-toggle", on: { click: act.loopToggle } }, icon("loop"), "Loop");
     this.loopText = h("span", { class: "loop-text", "data-testid": "loop-text" });
     this.clear = iconButton("close", "Remove the loop", { "data-testid": "loop-clear", on: { click: act.loopClear } });
-    this.half = this.#text("½", "Half the loop", "loop-half", () => act.loopScale(0.5));
-    this.twice = this.#text("×2", "Double the loop", "loop-double", () => act.loopScale(2));
+    this.half = this.#text("½", "½: half the loop", "loop-half", () => act.loopScale(0.5));
+    this.twice = this.#text("×2", "×2: double the loop", "loop-double", () => act.loopScale(2));
     this.follow = h("button", { type: "button", class: "toggle", "aria-pressed": "true", title: "The view follows the playhead (F)", "data-testid": "follow", on: { click: act.follow } }, "Follow");
     this.volume = h("input", {
       type: "range", class: "slider slider-volume", min: 0, max: 100, step: 1, value: Math.round(volume * 100),
@@ -38,7 +38,7 @@ export class Transport {
         iconButton("forward", "5 seconds ahead (right arrow)", { "data-testid": "forward", on: { click: () => act.skip(5) } })),
       h("div", { class: "transport-time" }, h("span", { class: "times" }, this.now, h("span", { class: "slash", "aria-hidden": "true" }, "/"), this.total, this.bar), this.state),
       h("div", { class: "transport-loop", role: "group", "aria-label": "Loop" },
-        this.#text("In", "Loop starts here (I)", "loop-in", act.loopIn), this.#text("Out", "Loop ends here (O)", "loop-out", act.loopOut),
+        this.#text("In", "In: the loop starts here (I)", "loop-in", act.loopIn), this.#text("Out", "Out: the loop ends here (O)", "loop-out", act.loopOut),
         this.loopToggle, this.half, this.twice, this.loopText, this.clear),
       h("div", { class: "transport-view", role: "group", "aria-label": "View" }, this.follow,
         iconButton("minus", "Zoom out (-)", { "data-testid": "zoom-out", on: { click: () => act.zoom(1 / 1.6) } }),

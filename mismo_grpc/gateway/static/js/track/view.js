@@ -10,6 +10,7 @@ import { Deck } from "./deck.js";
 import { Downloads } from "./downloads.js";
 import { TrackHead } from "./head.js";
 import { Overview } from "./overview.js";
+import { playerKeys } from "./player-keys.js";
 import { stateLine } from "./state-line.js";
 import { Transport } from "./transport.js";
 
@@ -39,7 +40,7 @@ export class TrackView {
     this.looper = new Looper(() => ({ duration: session.duration, beats: session.rhythm.beats }));
     this.head = new TrackHead(act);
     this.overview = new Overview(session, (stem) => this.deck?.audible(stem) ?? true);
-    this.transport = new Transport(this.keys(), this.volume);
+    this.transport = new Transport(playerKeys(this), this.volume);
     this.downloads = new Downloads(session.jobId);
     this.deckPlace = h("div", { class: "deck-place" });
     this.element = h("article", { class: "track", "data-testid": "track" },
@@ -74,25 +75,6 @@ export class TrackView {
   get playing() {
     const state = this.session.player?.state;
     return state === "playing" || state === "buffering";
-  }
-
-  /** What keys and buttons do. */
-  keys() {
-    return {
-      toggle: () => this.toggle(),
-      skip: (/** @type {number} */ seconds) => this.seek(this.now + seconds),
-      start: () => this.seek(0),
-      mute: (/** @type {number} */ index) => this.#strip(index, "muted"),
-      solo: (/** @type {number} */ index) => this.#strip(index, "soloed"),
-      loopIn: () => this.looper.setIn(this.now),
-      loopOut: () => this.looper.setOut(this.now),
-      loopToggle: () => this.looper.toggle(this.now),
-      loopScale: (/** @type {number} */ factor) => this.looper.scale(factor),
-      loopClear: () => this.looper.clear(),
-      volume: (/** @type {number} */ value) => this.setVolume(value),
-      zoom: (/** @type {number} */ factor) => this.#zoom(factor),
-      follow: () => this.deck?.setFollow(!this.deck.follow),
-    };
   }
 
   toggle() {
@@ -167,6 +149,7 @@ export class TrackView {
       this.marks = this.#marksKey();
       this.deck.showMarks();
       this.overview.showSections();
+      setAttribute(this.element, "data-marks", session.sections.length + session.chords.length > 0);
     }
     if (hasEnded(job)) this.overview.redraw();
   }
@@ -199,6 +182,7 @@ export class TrackView {
     this.#on(deck, "follow", () => this.#showFollow());
     this.#on(deck, "view", () => {});
     this.deckPlace.replaceChildren(deck.element);
+    setAttribute(this.element, "data-marks", session.sections.length + session.chords.length > 0);
     this.#connect();
     this.overview.showSections();
   }
@@ -231,6 +215,8 @@ export class TrackView {
       job: session.job, connection: session.connection, player: session.player, silenced: this.#silenced,
     });
     this.transport.showState(text, busy);
+    const waits = busy && this.wanted && session.player?.state === "buffering";
+    this.deck?.showWait(waits ? text : "");
     this.transport.showPlaying(this.playing || (this.wanted && !this.#silenced));
     this.element.dataset.player = session.player?.state ?? "none";
     // Numbers change all the time; a screen reader hears only a new kind of state.
@@ -259,21 +245,15 @@ export class TrackView {
     this.transport.follow.setAttribute("aria-pressed", String(this.deck?.follow ?? true));
   }
 
-  /** @param {number} factor */
-  #zoom(factor) {
+  /**
+   * Zooms around the playhead if it is in view.
+   * @param {number} factor
+   */
+  zoom(factor) {
     if (!this.deck) return;
     const x = this.deck.viewport.xOf(this.now);
     this.#dirty = true;
     this.deck.zoom(factor, x >= 0 && x <= this.deck.viewport.width ? x : undefined);
-  }
-
-  /**
-   * @param {number} index
-   * @param {"muted" | "soloed"} name
-   */
-  #strip(index, name) {
-    const strip = [...(this.deck?.strips.values() ?? [])][index];
-    strip?.set({ [name]: !strip.settings[name] });
   }
 
   /** @param {number} now milliseconds */

@@ -17,7 +17,7 @@ const GOOD_NEWS_MS = 7000;
 export function notify(title, { text = "", kind = "info", action, key } = {}) {
   const list = byId("notices");
   if (key) list.querySelector(`[data-key="${CSS.escape(key)}"]`)?.remove();
-  const element = h("li", {
+  const element = h("div", {
     class: `notice notice-${kind}`, "data-key": key, "data-testid": `notice-${kind}`, role: kind === "bad" ? "alert" : "status",
   });
   const close = () => element.remove();

@@ -1,0 +1,1 @@
+"""Cases that measure the exports of finished stems."""
