@@ -96,7 +96,7 @@ test-web: dev $(WEB_MODULES) ## the browser client: its stubs, its types, the pa
 	cd clients/web && npm run --silent bundle -- --check
 
 test-page: $(WEB_MODULES) ## the web page: its types, and the tests of the modules that need no browser (the others are in tests/browser)
-	clients/web/node_modules/.bin/tsc -p tests/page/tsconfig.json
+	node tests/page/check-types.mjs
 	node --test tests/page/*.test.mjs
 
 test-example: dev $(NODE_MODULES) ## the examples, an app server and an API with blob storage, against real servers
