@@ -4,6 +4,7 @@ export { Code, type Client } from "@connectrpc/connect";
 export { create, fromJson, toJson } from "@bufbuild/protobuf";
 export { MismoClient, type ClientOptions } from "./client.js";
 export { errorOf, MismoError, NETWORK } from "./rpc/errors.js";
+export { WEBSOCKET_REFUSED } from "./rpc/refusal.js";
 export { JobsWatch, type JobsWatchEvents, type JobsWatchOptions, type ConnectionDetail } from "./jobs/jobs-watch.js";
 export { JobWatch, type JobWatchEvents, type JobWatchOptions } from "./jobs/job-watch.js";
 export { uploadFile, type UploadOptions } from "./upload.js";

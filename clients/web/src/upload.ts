@@ -19,8 +19,11 @@ const SILENCE_SECONDS = 30;
 export interface UploadOptions {
   /** The name that the job shows; by default the file's own. */
   filename?: string;
-  /** Called with the bytes that are safe on the server, and with `waiting` while the server is out of reach. */
-  onProgress?: (committedBytes: number, totalBytes: number, state: "sending" | "waiting") => void;
+  /**
+   * Called with the bytes that are safe on the server; with `waiting` and the reason while it takes none: out of reach,
+   * its disk is full, or it serves too many uploads.
+   */
+  onProgress?: (committedBytes: number, totalBytes: number, state: "sending" | "waiting", error?: MismoError) => void;
   signal?: AbortSignal;
 }
 
@@ -46,7 +49,7 @@ export async function uploadFile(client: MismoClient, file: Blob, options: Uploa
       // An upload that waited too long was removed: its file is sent from the beginning.
       if (error.reason === "UPLOAD_NOT_FOUND" && upload.restart()) continue;
       if (!error.retryable) throw error;
-      options.onProgress?.(upload.committed, file.size, "waiting");
+      options.onProgress?.(upload.committed, file.size, "waiting", error);
       await backoff.wait(error, options.signal);
     }
   }

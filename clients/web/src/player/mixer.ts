@@ -36,6 +36,12 @@ export class Mixer {
     this.stems = track.stemNames.map((name) => new StemChannel(name, this.context, this.output, apply));
   }
 
+  /** Lets the context run. Browsers let a page make sound after the user has touched it; till then this waits. */
+  resume(): void {
+    // It fails if the context is closed meanwhile.
+    this.context.resume().catch(() => undefined);
+  }
+
   set volume(value: number) {
     ramp(this.output.gain, value, this.context.currentTime);
   }

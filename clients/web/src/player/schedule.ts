@@ -49,6 +49,11 @@ export class Schedule {
     return this.#end === undefined;
   }
 
+  /** All that was added is played. */
+  get isOver(): boolean {
+    return this.#end !== undefined && this.aheadSeconds <= 0;
+  }
+
   /** Seconds that are scheduled and not played yet; not before the first block. */
   get aheadSeconds(): number {
     return this.#time(this.#end!) - this.#context.currentTime;

@@ -133,7 +133,9 @@ export class StemPlayer extends Emitter<StemPlayerEvents> {
       within(value.end, 0, track.duration + LOOP_SECONDS);
     }
     const frames = (seconds: number): number => Math.min(track.totalFrames, Math.round(seconds * track.sampleRate));
-    this.#loop = value === null ? undefined : { start: frames(value.start), end: frames(value.end) };
+    const loop = value === null ? undefined : { start: frames(value.start), end: frames(value.end) };
+    if (loop !== undefined && loop.end <= loop.start) throw new RangeError("the loop has no frame of the track");
+    this.#loop = loop;
     const position = this.#position();
     // What is scheduled was meant for the way without the loop.
     this.#moveTo(this.#loop !== undefined && position >= this.#loop.end ? this.#loop.start : position);
@@ -149,11 +151,11 @@ export class StemPlayer extends Emitter<StemPlayerEvents> {
   async play(): Promise<void> {
     this.#wanted = true;
     await this.open();
-    if (this.#state === "ended") this.#moveTo(this.#loop?.start ?? 0);
-    // Browsers let a page make sound after the user has touched it.
-    void this.#mixer?.context.resume();
+    if (this.#schedule === undefined && this.#head >= this.#track!.totalFrames) this.#moveTo(this.#loop?.start ?? 0);
+    this.#mixer?.resume();
     this.#tick();
     if (this.#state === "playing" || !this.#wanted) return;
+    if (this.#state === "failed") throw this.#failure ?? closedError();
     await new Promise<void>((resolve, reject) => {
       const end = this.on("statechange", ({ state }) => {
         if (state === "buffering" || state === "opening") return;
@@ -168,13 +170,15 @@ export class StemPlayer extends Emitter<StemPlayerEvents> {
   pause(): void {
     this.#wanted = false;
     if (this.#track === undefined || this.#state === "ended" || this.#state === "failed") return;
-    this.#head = this.#position();
+    // A stretch that is played out has left #head where the sound goes on: at the start of the loop, or at the end.
+    if (this.#schedule !== undefined && !this.#schedule.isOver) this.#head = this.#schedule.position();
     this.#stopSchedule();
     this.#setState("paused");
   }
 
-  /** Goes to a position in seconds. The server separates there next. */
+  /** Goes to a position in seconds. The server separates there next. Throws RangeError if it is no number. */
   seek(seconds: number): void {
+    if (Number.isNaN(seconds)) throw new RangeError("the position is not a number");
     this.#seekSeconds = Math.max(0, seconds);
     this.#isSeeking = true;
     if (this.#track === undefined) return;
@@ -228,7 +232,7 @@ export class StemPlayer extends Emitter<StemPlayerEvents> {
     mixer.context.addEventListener("statechange", this.#onContextChange);
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.#setState(this.#wanted ? "buffering" : "paused");
-    if (this.#wanted) void mixer.context.resume();
+    if (this.#wanted) mixer.resume();
   }
 
   #receive(event: StemEvent): void {
@@ -277,6 +281,7 @@ export class StemPlayer extends Emitter<StemPlayerEvents> {
 
   #tryStart(): void {
     const track = this.#track!;
+    if (this.#head >= track.totalFrames) return this.#wanted ? this.#ranOut(track.totalFrames) : undefined;
     const available = this.#store!.endFrom(this.#head) - this.#head;
     const wanted = Math.round(this.#options.startSeconds * track.sampleRate);
     const isReady = available >= Math.min(wanted, this.#limit(this.#head) - this.#head);

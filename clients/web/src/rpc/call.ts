@@ -12,6 +12,7 @@ import {
 import { Code } from "@connectrpc/connect";
 
 import { abortedError, errorOf, errorOfFrame, MismoError, networkError } from "./errors.js";
+import { refusalOf } from "./refusal.js";
 
 const CLOSED = 1000;
 const POLICY_VIOLATION = 1008;
@@ -31,6 +32,7 @@ export class Call<I extends DescMessage, O extends DescMessage> {
   readonly #received: MessageShape<O>[] = [];
   readonly #waiting: Uint8Array<ArrayBuffer>[] = [];
   #halfClosed = false;
+  #opened = false;
   #failure: MismoError | undefined;
   #ended = false;
   #wake: (() => void) | undefined;
@@ -49,7 +51,7 @@ export class Call<I extends DescMessage, O extends DescMessage> {
     this.#socket.binaryType = "arraybuffer";
     this.#socket.addEventListener("open", () => this.#flush());
     this.#socket.addEventListener("message", ({ data }) => this.#receive(data as ArrayBuffer | string));
-    this.#socket.addEventListener("close", ({ code }) => this.#closed(code));
+    this.#socket.addEventListener("close", ({ code }) => this.#closed(code, target));
     if (signal?.aborted) this.#onAbort();
     else signal?.addEventListener("abort", this.#onAbort);
   }
@@ -102,6 +104,7 @@ export class Call<I extends DescMessage, O extends DescMessage> {
   }
 
   #flush(): void {
+    this.#opened = true;
     for (const data of this.#waiting.splice(0)) this.#socket.send(data);
     if (this.#halfClosed) this.#socket.send("");
   }
@@ -120,12 +123,14 @@ export class Call<I extends DescMessage, O extends DescMessage> {
     }
   }
 
-  #closed(code: number): void {
-    if (code === CLOSED) this.#end(undefined);
+  #closed(code: number, target: URL): void {
+    if (this.#ended) return;
+    if (!this.#opened) void refusalOf(target).then((error) => this.#end(error));
+    else if (code === CLOSED) this.#end(undefined);
     else if (code === TOO_BIG) this.#end(new MismoError(Code.ResourceExhausted, "the message is too large"));
     else if (code === POLICY_VIOLATION) this.#end(new MismoError(Code.InvalidArgument, "the server refused the messages"));
     else if (code > FAILED && code in codes) this.#end(new MismoError(code - FAILED, "the call failed"));
-    else this.#end(networkError("the connection to the server was lost or could not be made"));
+    else this.#end(networkError("the connection to the server was lost"));
   }
 
   #end(failure: MismoError | undefined): void {

@@ -74,19 +74,34 @@ interface ErrorDocument {
 
 /** Converts the text frame with which the gateway ends a failed call. */
 export function errorOfFrame(text: string): MismoError {
-  let error: ErrorDocument["error"];
   try {
-    ({ error } = JSON.parse(text) as ErrorDocument);
-    return new MismoError(codeOf(error.grpc_code), error.message, {
-      reason: error.code,
-      field: error.field ?? undefined,
-      retryable: error.retryable,
-      retryAfterSeconds: error.retry_after_seconds ?? undefined,
-      metadata: error.metadata,
-    });
+    return errorOfDocument(JSON.parse(text) as ErrorDocument);
   } catch (cause) {
     return new MismoError(Code.Internal, "the server sent an error that is not understood", { cause });
   }
+}
+
+/** Converts a response of the server to a call that it refused; undefined if it holds no error of the server. */
+export async function errorOfResponse(response: Response): Promise<MismoError | undefined> {
+  try {
+    const document = (await response.json()) as ErrorDocument;
+    if (typeof document.error.code !== "string") return undefined;
+    const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
+    const code = response.status < 500 ? Code.PermissionDenied : Code.Unavailable;
+    return errorOfDocument(document, code, seconds >= 0 ? seconds : undefined);
+  } catch {
+    return undefined;
+  }
+}
+
+function errorOfDocument({ error }: ErrorDocument, code?: Code, retryAfterSeconds?: number): MismoError {
+  return new MismoError(code ?? codeOf(error.grpc_code), error.message, {
+    reason: error.code,
+    field: error.field ?? undefined,
+    retryable: error.retryable,
+    retryAfterSeconds: error.retry_after_seconds ?? retryAfterSeconds,
+    metadata: error.metadata,
+  });
 }
 
 /** Returns the code of a name such as NOT_FOUND. */

@@ -135,7 +135,17 @@ window.addEventListener("beforeunload", (event) => {
   if (queue.busy) event.preventDefault();
 });
 
-async function showOffer() {
+const FIRST_WAIT_MS = 1000;
+const LONGEST_WAIT_MS = 30_000;
+let asking = false;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let askAgain;
+
+/** @param {number} [wait] milliseconds until the next try, if this one fails */
+async function showOffer(wait = FIRST_WAIT_MS) {
+  if (asking) return;
+  asking = true;
+  clearTimeout(askAgain);
   try {
     const offer = await loadOffer(client);
     maxBytes = Number(offer.info.limits?.maxUploadBytes ?? 0);
@@ -148,7 +158,12 @@ async function showOffer() {
     form.show(offer);
     setText(byId("server-line"), [offer.info.devices[0]?.description || offer.info.devices[0]?.name, `version ${offer.info.version}`].filter(Boolean).join(" · "));
   } catch (cause) {
-    banner.show("lost", errorOf(cause));
+    const error = errorOf(cause);
+    // The connection of the list tells at the top that the server is away.
+    if (error.retryable) askAgain = setTimeout(() => void showOffer(Math.min(LONGEST_WAIT_MS, wait * 2)), wait * (0.5 + 0.5 * Math.random()));
+    else notify("What this server offers could not be loaded", { kind: "bad", key: "offer", text: explained(error), action: { label: "Try again", run: () => void showOffer() } });
+  } finally {
+    asking = false;
   }
 }
 

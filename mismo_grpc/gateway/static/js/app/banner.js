@@ -1,6 +1,7 @@
 /** The line at the top that tells when the server is away. */
 
 import { announce } from "../ui/announce.js";
+import { sentence } from "../server/remedies.js";
 import { byId, setText } from "../ui/dom.js";
 
 /** Short breaks are mended before anybody needs to know. */
@@ -28,9 +29,15 @@ export class Banner {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#lost = true;
-      const draining = error?.reason === "SERVER_DRAINING";
-      setText(byId("banner-text"), draining ? "The server is restarting. Reconnecting …" : "The server cannot be reached. Reconnecting …");
+      setText(byId("banner-text"), `${whatHappened(error)} Reconnecting …`);
       byId("banner").hidden = false;
     }, PATIENCE_MS);
   }
+}
+
+/** @param {{reason: string, message: string} | undefined} error */
+function whatHappened(error) {
+  if (error?.reason === "SERVER_DRAINING") return "The server is restarting.";
+  if (error?.reason === "WEBSOCKET_REFUSED" || error?.reason === "OVERLOADED") return sentence(error.message);
+  return "The server cannot be reached.";
 }

@@ -7,7 +7,7 @@ import { TrackSession } from "../track/session.js";
 import { TrackView } from "../track/view.js";
 import { confirmed } from "../ui/confirm.js";
 import { byId } from "../ui/dom.js";
-import { notify } from "../ui/notices.js";
+import { dismiss, notify } from "../ui/notices.js";
 import { errorOf } from "../server/client.js";
 
 const TITLE = "Stems · mismo";
@@ -23,6 +23,8 @@ export class Tracks {
   #autoplay = "";
   /** The job that the person deletes now: that it is gone is no news. */
   #removing = "";
+  /** The job that the person tries again now: that it has a new run is no news. */
+  #replaying = "";
 
   /**
    * @param {any} client
@@ -42,9 +44,14 @@ export class Tracks {
       }),
       remove: (/** @type {any} */ job) => this.#remove(job),
       replay: (/** @type {any} */ job) => this.#try("The job could not be tried again", async () => {
-        const { job: replayed } = await client.jobs.replayJob({ jobId: job.jobId, expectedRunId: job.runId });
-        if (this.session?.jobId === job.jobId) this.#open(job.jobId);
-        this.page.add(replayed);
+        this.#replaying = job.jobId;
+        try {
+          const { job: replayed } = await client.jobs.replayJob({ jobId: job.jobId, expectedRunId: job.runId });
+          if (this.session?.jobId === job.jobId) this.#open(job.jobId);
+          this.page.add(replayed);
+        } finally {
+          this.#replaying = "";
+        }
       }),
       prioritise: (/** @type {any} */ job, /** @type {number} */ priority) => this.#try("The priority could not be changed", async () => {
         this.page.add((await client.jobs.updateJob({ jobId: job.jobId, expectedRunId: job.runId, priority })).job);
@@ -54,15 +61,16 @@ export class Tracks {
 
   /**
    * The AudioContext of the track that is open or comes next; made or woken by a gesture.
-   * @param {number} [sampleRate] Hz; stems are not resampled block by block
+   * @param {number} [sampleRate] Hz; stems are not resampled block by block. By default that of the open track.
    */
-  wakeAudio(sampleRate = 44100) {
+  wakeAudio(sampleRate = this.#audio?.sampleRate ?? 44100) {
     if (this.#audio && this.#audio.sampleRate !== sampleRate) {
       void this.#audio.close().catch(() => undefined);
       this.#audio = undefined;
     }
     this.#audio ??= new AudioContext({ latencyHint: "interactive", sampleRate });
-    if (this.#audio.state === "suspended") void this.#audio.resume();
+    // Without a gesture it waits; it fails if the track is left meanwhile.
+    if (this.#audio.state === "suspended") this.#audio.resume().catch(() => undefined);
     return this.#audio;
   }
 
@@ -97,6 +105,8 @@ export class Tracks {
   /** @param {string} jobId */
   #open(jobId) {
     this.#close();
+    // They were about what was open.
+    for (const key of ["gone", "player"]) dismiss(key);
     const session = new TrackSession(this.client, jobId, (sampleRate) => this.wakeAudio(sampleRate));
     this.session = session;
     const view = new TrackView(session, {
@@ -164,6 +174,7 @@ export class Tracks {
   #gone(jobId, kind, error) {
     if (this.session?.jobId !== jobId || jobId === this.#removing) return;
     if (kind === "replaced") {
+      if (jobId === this.#replaying) return;
       notify("This job has a new run", {
         kind: "warn", key: "gone", text: "What you see is of the run before.",
         action: { label: "Load the new run", run: () => this.#open(jobId) },

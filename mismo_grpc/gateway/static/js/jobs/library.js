@@ -17,6 +17,7 @@ export class Library extends EventTarget {
   #rows = new Map();
   #shown = FIRST_SHOWN;
   #caughtUp = false;
+  #failed = false;
   /** @type {any} */
   #watch = undefined;
   current = "";
@@ -53,6 +54,7 @@ export class Library extends EventTarget {
     this.#watch?.close();
     this.jobs.clear();
     this.#caughtUp = false;
+    this.#failed = false;
     this.#shown = FIRST_SHOWN;
     /** @type {Record<string, string>} */
     const labels = this.scope === "own" ? { client: "web", browser: browserId() } : {};
@@ -78,7 +80,11 @@ export class Library extends EventTarget {
       this.#caughtUp = true;
       this.render();
     });
-    on("error", (detail) => this.dispatchEvent(new CustomEvent("failed", { detail })));
+    on("error", (detail) => {
+      this.#failed = true;
+      this.render();
+      this.dispatchEvent(new CustomEvent("failed", { detail }));
+    });
     on("connection", (detail) => this.dispatchEvent(new CustomEvent("connection", { detail })));
     watch.start();
     this.render();
@@ -117,7 +123,8 @@ export class Library extends EventTarget {
     byId("show-more").hidden = ended.length <= shown.length;
     const empty = byId("library-empty");
     empty.hidden = jobs.length > 0 || byId("uploads").childElementCount > 0;
-    setText(empty, this.#caughtUp ? "No tracks yet. What you separate appears here." : "Loading the list …");
+    const waiting = this.#failed ? "The list could not be loaded." : "Loading the list …";
+    setText(empty, this.#caughtUp ? "No tracks yet. What you separate appears here." : waiting);
   }
 
   /**

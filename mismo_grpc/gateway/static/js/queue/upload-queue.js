@@ -15,7 +15,7 @@ export const MOST_WAITING = 200;
  * @property {object} options of the job
  * @property {"waiting" | "sending" | "offline" | "submitting" | "failed"} state
  * @property {number} sent bytes
- * @property {any} [error]
+ * @property {any} [error] why it has failed, or waits
  * @property {string} requestId the same for every try, so that no job is made twice
  * @property {AbortController} abort
  */
@@ -28,7 +28,7 @@ export class UploadQueue extends EventTarget {
   /**
    * @param {{
    *   upload: (file: File, options: {filename: string, signal: AbortSignal,
-   *     onProgress: (sent: number, total: number, state: "sending" | "waiting") => void}) => Promise<string>,
+   *     onProgress: (sent: number, total: number, state: "sending" | "waiting", error?: any) => void}) => Promise<string>,
    *   submit: (request: object, signal: AbortSignal) => Promise<any>,
    *   errorOf: (cause: unknown) => any,
    *   labels: Record<string, string>,
@@ -110,8 +110,9 @@ export class UploadQueue extends EventTarget {
       const uploadId = await this.server.upload(upload.file, {
         filename: upload.file.name.slice(-200),
         signal,
-        onProgress: (sent, _total, state) => {
+        onProgress: (sent, _total, state, error) => {
           upload.sent = sent;
+          upload.error = error;
           upload.state = state === "waiting" ? "offline" : "sending";
           this.#changed();
         },

@@ -78,6 +78,7 @@ function detailOf({ state, sent, file, error }) {
     case "sending":
       return `Uploading: ${fileSize(sent)} of ${fileSize(file.size)}`;
     case "offline":
+      if (error && error.reason !== "NETWORK") return `The upload goes on by itself once the server takes it. ${explained(error)}`;
       return "Waiting for the network; the upload goes on by itself";
     case "submitting":
       return "Uploaded; asking for its turn";

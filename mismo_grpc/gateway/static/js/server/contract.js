@@ -23,6 +23,14 @@ export function hasEnded(job) {
 }
 
 /**
+ * Whether a job makes stems; others only find things in the music.
+ * @param {{stages?: {stage: number}[]} | undefined} job
+ */
+export function makesStems(job) {
+  return !job?.stages?.length || job.stages.some(({ stage }) => stage === Stage.STEMS || stage === Stage.GENERATION);
+}
+
+/**
  * Seconds of a protobuf Duration or Timestamp; undefined without one.
  * @param {{seconds: bigint | number, nanos: number} | undefined} time
  */

@@ -3,6 +3,7 @@
 /** @type {Record<string, string>} */
 const REMEDIES = {
   NETWORK: "Check that the server runs and that this device is on its network. The page tries again by itself.",
+  WEBSOCKET_REFUSED: "The page tries again by itself. If this stays, close other tabs of this server, or let the proxy pass WebSockets.",
   AUDIO_UNREADABLE: "Choose another file, or export the track again.",
   EMPTY_AUDIO: "Choose another file: this one has no sound in it.",
   CORRUPT_AUDIO: "Export or download the track again, then drop it here.",
@@ -43,8 +44,8 @@ export function explained(error) {
   return `${message} ${remedyOf(error)}`.trim();
 }
 
-/** @param {string} text */
-function sentence(text) {
+/** A text with a capital and a full stop. @param {string} text */
+export function sentence(text) {
   const capital = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(capital) ? capital : `${capital}.`;
 }

@@ -2,6 +2,7 @@
 
 import { errorOf } from "./client.js";
 
+const PASSING = ["NETWORK", "WEBSOCKET_REFUSED", "OVERLOADED", "SERVER_DRAINING", "QUEUE_FULL"];
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
 
@@ -18,8 +19,9 @@ export async function submitSurely(client, request, signal) {
       return (await client.jobs.submitJob(request, { signal })).job;
     } catch (cause) {
       const error = errorOf(cause);
-      if (signal.aborted || !["NETWORK", "SERVER_DRAINING", "QUEUE_FULL"].includes(error.reason)) throw error;
-      await pause((error.retryAfterSeconds ?? 0) * 1000 || wait, signal);
+      if (signal.aborted || !PASSING.includes(error.reason)) throw error;
+      // Not all at once after a restart of the server.
+      await pause(Math.max((error.retryAfterSeconds ?? 0) * 1000, wait * (0.5 + 0.5 * Math.random())), signal);
     }
   }
 }
@@ -30,10 +32,14 @@ export async function submitSurely(client, request, signal) {
  */
 function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => {
+    const stop = () => {
       clearTimeout(timer);
       reject(signal.reason);
-    }, { once: true });
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", stop);
+      resolve(undefined);
+    }, milliseconds);
+    signal.addEventListener("abort", stop, { once: true });
   });
 }

@@ -2,7 +2,7 @@
 
 import { jobTitle } from "../format/names.js";
 import { clock, roughly } from "../format/time.js";
-import { hasEnded, JobState, Priority, resultOf, secondsOf, Stage, StageState } from "../server/contract.js";
+import { hasEnded, JobState, makesStems, Priority, resultOf, secondsOf, Stage, StageState } from "../server/contract.js";
 import { explained } from "../server/remedies.js";
 import { fill, h, icon, setAttribute, setText } from "../ui/dom.js";
 
@@ -51,7 +51,8 @@ export class TrackHead {
     const failed = job.state === JobState.FAILED;
     this.cancel.hidden = ended;
     this.priority.hidden = ended;
-    this.priority.value = String(job.priority || Priority.NORMAL);
+    // Its list may be open.
+    if (document.activeElement !== this.priority) this.priority.value = String(job.priority || Priority.NORMAL);
     this.remove.hidden = !ended;
     this.replay.hidden = !(failed && (job.deadLetter || job.error?.retryable));
     this.progress.hidden = ended;
@@ -79,7 +80,7 @@ export class TrackHead {
  */
 function factsOf(job) {
   /** @type {[string, string][]} */
-  const facts = [["State", stateWord(job.state)]];
+  const facts = [["State", job.state === JobState.RUNNING && !makesStems(job) ? "Analysing" : stateWord(job.state)]];
   const features = resultOf(job, Stage.BASIC_FEATURES);
   if (features?.tempo) facts.push(["Tempo", `${features.tempo.toFixed(1)} BPM`]);
   if (features?.key) facts.push(["Key", `${features.key.name} · ${features.key.camelot}`]);

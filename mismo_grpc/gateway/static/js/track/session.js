@@ -1,6 +1,6 @@
 /** One open job: its state, what of it is ready, its peaks, and its player. */
 
-import { hasEnded, JobState, resultOf, Stage } from "../server/contract.js";
+import { hasEnded, JobState, makesStems, resultOf, Stage } from "../server/contract.js";
 import { framesPerPixelFor, Peaks } from "../timeline/peaks.js";
 import { RangeSet } from "../timeline/ranges.js";
 import { strideOf } from "../timeline/segments.js";
@@ -199,6 +199,7 @@ export class TrackSession extends EventTarget {
   }
 
   #playable() {
+    if (!makesStems(this.job)) return false;
     return !hasEnded(this.job) || (this.job.state === JobState.SUCCEEDED && this.totalFrames > 0);
   }
 
@@ -213,6 +214,9 @@ export class TrackSession extends EventTarget {
     player.addEventListener("error", (/** @type {any} */ event) => {
       const error = errorOf(event.detail.error);
       if (error.reason === "SAMPLE_RATE" && !this.#rateTried) return;
+      // The server has answered, and the player asks no more: its connection is not lost any longer.
+      this.connection = "open";
+      this.#emit("change");
       this.dispatchEvent(new CustomEvent("playererror", { detail: error }));
     }, { signal: this.#abort.signal });
     player.addEventListener("connection", (/** @type {any} */ event) => {

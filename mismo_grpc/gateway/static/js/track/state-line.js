@@ -1,7 +1,7 @@
 /** One sentence on what the track and the player do right now. */
 
 import { clock, roughly } from "../format/time.js";
-import { JobState, secondsOf } from "../server/contract.js";
+import { JobState, makesStems, secondsOf } from "../server/contract.js";
 import { explained } from "../server/remedies.js";
 
 /**
@@ -17,6 +17,7 @@ export function stateLine({ job, connection, player, silenced }) {
   if (!job) return { text: connection === "lost" ? "Waiting for the server" : "Loading the job", busy: true };
   if (job.state === JobState.FAILED) return { text: job.error ? explained(job.error) : "The job failed.", busy: false };
   if (job.state === JobState.CANCELLED) return { text: "Cancelled. Drop the track again to separate it.", busy: false };
+  if (!makesStems(job)) return analysis(job);
   if (silenced) return { text: "Ready. Press Play (or the space bar) to listen.", busy: false };
   if (player?.state === "buffering" || player?.state === "opening") return { text: waiting(player, job), busy: true };
   if (job.state === JobState.QUEUED) return { text: queued(job), busy: true };
@@ -42,6 +43,13 @@ function waiting({ currentTime, notReady }, job) {
     default:
       return "Loading audio";
   }
+}
+
+/** A job that only finds things in the music. @param {any} job */
+function analysis(job) {
+  if (job.state === JobState.QUEUED) return { text: queued(job), busy: true };
+  if (job.state === JobState.RUNNING) return { text: "Analysing", busy: true };
+  return { text: "The analysis is ready. This job makes no stems to listen to.", busy: false };
 }
 
 /** @param {any} job */

@@ -1,7 +1,7 @@
 /** The open track: puts its parts together and moves them. */
 
 import { Looper } from "../player/looper.js";
-import { hasEnded, JobState } from "../server/contract.js";
+import { hasEnded, JobState, makesStems } from "../server/contract.js";
 import { recall, remember } from "../server/stored.js";
 import { announce } from "../ui/announce.js";
 import { h, setAttribute } from "../ui/dom.js";
@@ -19,7 +19,7 @@ import { Transport } from "./transport.js";
 export class TrackView {
   /** @type {Deck | undefined} */
   deck = undefined;
-  volume = recall("master-volume", 1);
+  volume = Math.min(1, Math.max(0, recall("master-volume", 1)));
   /** Whether the person wants to hear it; the player starts as soon as it can. */
   wanted = false;
   #abort = new AbortController();
@@ -131,7 +131,7 @@ export class TrackView {
     const { player, audioContext } = this.session;
     this.wanted = true;
     // Without a gesture the browser keeps the context suspended and this promise waiting.
-    void audioContext?.resume().then(() => this.#showPlayer());
+    audioContext?.resume().then(() => this.#showPlayer(), () => undefined);
     void Promise.resolve(player?.play()).catch(() => this.#showPlayer());
   }
 
@@ -144,7 +144,7 @@ export class TrackView {
     const stems = job.state === JobState.SUCCEEDED && job.stemSet?.sha256?.length ? job.stemSet.stemNames : [];
     this.downloads.show(stems);
     setAttribute(this.element, "data-downloads", stems.length > 0);
-    setAttribute(this.element, "data-stems", hasEnded(job) && !session.totalFrames ? "none" : "some");
+    setAttribute(this.element, "data-stems", !makesStems(job) || (hasEnded(job) && !session.totalFrames) ? "none" : "some");
     if (this.deck && this.marks !== this.#marksKey()) {
       this.marks = this.#marksKey();
       this.deck.showMarks();
@@ -217,7 +217,7 @@ export class TrackView {
     this.transport.showState(text, busy);
     const waits = busy && this.wanted && session.player?.state === "buffering";
     this.deck?.showWait(waits ? text : "");
-    this.transport.showPlaying(this.playing || (this.wanted && !this.#silenced));
+    this.transport.showPlaying((this.playing || this.wanted) && !this.#silenced);
     this.element.dataset.player = session.player?.state ?? "none";
     // Numbers change all the time; a screen reader hears only a new kind of state.
     const said = text.replace(/[\d.:]+/g, "");

@@ -16,7 +16,7 @@ const GOOD_NEWS_MS = 7000;
  */
 export function notify(title, { text = "", kind = "info", action, key } = {}) {
   const list = byId("notices");
-  if (key) list.querySelector(`[data-key="${CSS.escape(key)}"]`)?.remove();
+  if (key) dismiss(key);
   const element = h("div", {
     class: `notice notice-${kind}`, "data-key": key, "data-testid": `notice-${kind}`, role: kind === "bad" ? "alert" : "status",
   });
@@ -34,6 +34,11 @@ export function notify(title, { text = "", kind = "info", action, key } = {}) {
   list.append(element);
   if (kind === "good" || kind === "info") leaveBy(element, close);
   return close;
+}
+
+/** Closes the notice with a key, if there is one. @param {string} key */
+export function dismiss(key) {
+  byId("notices").querySelector(`[data-key="${CSS.escape(key)}"]`)?.remove();
 }
 
 /**
