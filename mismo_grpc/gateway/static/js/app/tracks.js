@@ -133,7 +133,7 @@ export class Tracks {
       }
     });
     session.addEventListener("gone", () => this.#gone(jobId, session.gone?.kind ?? "failed", session.gone?.error));
-    session.addEventListener("playererror", (/** @type {any} */ event) => this.#playerFailed(session, event.detail));
+    session.addEventListener("playererror", (/** @type {any} */ event) => void this.#playerFailed(session, event.detail));
     session.open();
     this.page.select(jobId);
     view.head.title.focus({ preventScroll: true });
@@ -198,7 +198,9 @@ export class Tracks {
    * @param {TrackSession} session
    * @param {any} error
    */
-  #playerFailed(session, error) {
+  async #playerFailed(session, error) {
+    // The player may hear of a failed or cancelled job before its watch does.
+    if (!hasEnded(session.job)) await session.refresh();
     if (session !== this.session || session.gone) return;
     if (error.reason === "RUN_REPLACED") this.#gone(session.jobId, "replaced");
     else if (error.reason === "JOB_NOT_FOUND") this.#gone(session.jobId, "deleted");
