@@ -1,14 +1,15 @@
-"""What the page says in states that are seldom seen: no stems, no sound allowed, a new run, a server that takes nothing."""
+"""What the page says in rare states: no stems, no sound allowed, a new run, a server that takes nothing."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, WebSocketRoute, async_playwright, expect
 
 from mismo.analysis.v1 import stage_pb2
 from mismo_grpc.errors import MismoError
@@ -20,7 +21,9 @@ from tests.support.calls import PATIENCE, options
 from tests.support.outages import FailingStage, away
 from tests.support.tracks import track_bytes, write_track
 
-EVERYTHING_IS_NEWS = "window.problems = []; addEventListener('unhandledrejection', (e) => problems.push(String(e.reason)));"
+EVERYTHING_IS_NEWS = (
+    "window.problems = []; addEventListener('unhandledrejection', (e) => problems.push(String(e.reason)));"
+)
 DROP_WITHOUT_A_GESTURE = """
 addEventListener("unhandledrejection", ({reason}) => console.log("unhandled", String(reason)));
 const close = AudioContext.prototype.close;
@@ -123,10 +126,31 @@ async def test_a_failed_job_is_tried_again_from_the_page_without_news_of_its_new
     works[Stage.STEMS] = FailingStage(works[Stage.STEMS], lambda: errors.pop() if errors else None)
     job = (await server.client.submit(write_track(music / "track.wav", 1.0), labels={"client": "web"})).job
     await server.client.ended(job.job_id)
-    async with opened(browser, server, f"#job={job.job_id}") as page:
+    answered = asyncio.Event()
+
+    def hold(socket: WebSocketRoute) -> None:
+        """The list hears of the new run before the call that asked for it has its answer."""
+        far = socket.connect_to_server()
+
+        async def on_message(message: str | bytes) -> None:
+            await answered.wait()
+            socket.send(message)
+
+        async def on_close(code: int | None, reason: str | None) -> None:
+            await answered.wait()
+            await socket.close(code=code, reason=reason)
+
+        far.on_message(on_message)
+        far.on_close(on_close)
+
+    async with opened(browser, server) as page:
+        await page.route_web_socket("**/ReplayJob", hold)
         await page.get_by_test_id("scope-all").check()
-        await page.get_by_test_id("job-open").wait_for()
+        await page.get_by_test_id("job-open").click()
         await page.get_by_test_id("replay").click()
+        await expect(page.get_by_test_id("job")).to_have_attribute("data-state", "succeeded")
+        await expect(page.locator('[data-key="gone"]')).to_have_count(0)
+        answered.set()
         await expect(page.get_by_test_id("facts")).to_contain_text("Ready")
         await expect(page.get_by_test_id("state-line")).to_have_text("All stems are ready.")
         await expect(page.locator('[data-key="gone"]')).to_have_count(0)
