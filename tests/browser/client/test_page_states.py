@@ -176,3 +176,21 @@ async def test_the_banner_tells_that_the_server_answers_and_opens_no_connection(
     server = await start()
     async with opened(browser, server) as page:
         await expect(page.get_by_test_id("banner")).to_contain_text("opens no WebSocket")
+
+
+async def test_the_curtain_of_a_drag_that_ends_without_a_word_goes_with_the_next_move(
+    server: Server, music: Path, browser: Browser
+) -> None:
+    async with opened(browser, server) as page:
+        devtools = await page.context.new_cdp_session(page)
+        data = {"items": [], "files": [str(write_track(music / "track.wav", 0.1))], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver"):
+            await devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
+        curtain = page.locator("#drop-curtain")
+        await expect(curtain).to_be_visible()
+        # Chromium tells nobody of this, as when the element under the pointer is taken out during the drag.
+        await devtools.send(
+            "Input.dispatchDragEvent", {"type": "dragCancel", "x": 300, "y": 300, "data": data}
+        )
+        await page.mouse.move(320, 320)
+        await expect(curtain).to_be_hidden()

@@ -30,6 +30,10 @@ export function startDrop(take) {
     depth -= 1;
     if (depth <= 0) show(false);
   });
+  // During a drag no pointer moves: the drag has ended over an element that was taken out, which tells nobody.
+  window.addEventListener("pointermove", () => {
+    if (!curtain.hidden) show(false);
+  });
   window.addEventListener("drop", (event) => {
     show(false);
     if (!hasFiles(event) || !event.dataTransfer) return;
