@@ -53,7 +53,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     async def send(self, message: ASGISendEvent) -> None:
         await self.writable.wait()
         if message["type"] == "websocket.send" and self.transport.is_closing():
-            # The library would write on, and asyncio log a warning for each message, until the loop is told of the loss.
+            # The library would write on, and asyncio log a warning for each message, until it reports the loss.
             raise ClientDisconnected
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
