@@ -233,7 +233,9 @@ class Settings(BaseSettings):
 
     # Streams and shutdown
     max_streams: int = Field(
-        default=2048, ge=1, description="most gRPC streams open at once, all kinds together"
+        default=2048,
+        ge=1,
+        description="most streams open at once, over gRPC and WebSocket, all kinds together",
     )
     stream_idle_seconds: float = Field(
         default=120.0,

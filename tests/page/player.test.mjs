@@ -92,3 +92,21 @@ test("a failed job says what to do", () => {
   assert.match(text, /^The file is a picture\. Choose a file with sound/);
   assert.equal(busy, false);
 });
+
+test("while the browser plays nothing without a click, the state line asks for one", () => {
+  const { text, busy } = stateLine({ job: { state: 3 }, connection: "open", player: { state: "buffering", currentTime: 0 }, silenced: true });
+  assert.match(text, /Press Play/);
+  assert.equal(busy, false);
+});
+
+test("the slider of the position takes the keys of any slider", () => {
+  class Slider extends globalThis.HTMLElement {
+    matches(selector) {
+      return selector.includes('[role="slider"]');
+    }
+  }
+  const target = new Slider();
+  assert.deepEqual(["PageUp", "ArrowDown", "End", "ArrowLeft"].map((key) => pressed({ key, target })), [
+    "skip 30", "skip -5", "skip Infinity", "skip -5",
+  ]);
+});

@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from mismo.analysis.v1 import job_pb2
 from mismo.analysis.v1 import job_service_pb2 as jobs_pb2
 from mismo.analysis.v1 import transfer_service_pb2 as transfer_pb2
 from mismo_grpc.gateway import overload
@@ -67,6 +68,15 @@ async def upgraded(
     async with asyncio.timeout(PATIENCE):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
     return reader, writer
+
+
+async def finished(start: StartServer, music: Path) -> job_pb2.Job:
+    """A job of a server that has stopped; the next one has its results, and may have times too short for a job."""
+    server = await start()
+    job = (await server.client.submit(write_track(music / "long.wav", seconds=15.0))).job
+    job = await server.client.succeeded(job.job_id)
+    await server.app.stop()
+    return job
 
 
 @pytest.mark.parametrize("origin", ["http://attacker.example", "null"])
@@ -171,9 +181,8 @@ async def test_a_client_that_sends_faster_than_the_server_takes_is_held_up(
 
 
 async def test_a_client_that_reads_nothing_meets_the_idle_limit(start: StartServer, music: Path) -> None:
-    server = await start(stream_idle_seconds=0.3)
-    job = (await server.client.submit(write_track(music / "long.wav", seconds=15.0))).job
-    job = await server.client.succeeded(job.job_id)
+    job = await finished(start, music)
+    server = await start(stream_idle_seconds=0.1)
     _, writer = await upgraded(server, f"{TRANSFER}/ReadStem", narrow_socket(server))
     assert isinstance(writer.transport, asyncio.ReadTransport)
     writer.transport.pause_reading()
@@ -194,9 +203,8 @@ async def test_unread_data_of_an_ended_call_is_dropped_after_a_while(
 ) -> None:
     monkeypatch.setattr(protocol, "FLUSH_SECONDS", 0.05)
     monkeypatch.setattr(calls, "END_SECONDS", 0.05)
+    job = await finished(start, music)
     server = await start(stream_idle_seconds=0.1)
-    job = (await server.client.submit(write_track(music / "long.wav", seconds=15.0))).job
-    job = await server.client.succeeded(job.job_id)
     _, writer = await upgraded(server, f"{TRANSFER}/ReadStem", narrow_socket(server))
     assert isinstance(writer.transport, asyncio.ReadTransport)
     writer.transport.pause_reading()

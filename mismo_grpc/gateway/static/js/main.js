@@ -24,7 +24,7 @@ import { byId, setText } from "./ui/dom.js";
 import { notify } from "./ui/notices.js";
 import { forgetColours } from "./ui/palette.js";
 import { startTheme } from "./ui/theme.js";
-import { errorOf, MismoClient, uploadFile } from "../vendor/mismo-client.js";
+import { errorOf, MismoClient, uploadFile } from "./server/client.js";
 
 const client = new MismoClient();
 const banner = new Banner();

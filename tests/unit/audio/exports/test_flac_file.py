@@ -41,7 +41,7 @@ def test_every_form_of_stems_is_lossless(
     with soundfile.SoundFile(io.BytesIO(content)) as sound:
         assert (sound.samplerate, sound.channels, sound.frames) == (rate, channels, FRAMES)
         assert sound.subtype == ("PCM_16" if bits == 16 else "PCM_24")
-        samples = sound.read(dtype="int16" if bits == 16 else "int32", always_2d=True)
+        samples: Any = np.asarray(sound.read(dtype="int16" if bits == 16 else "int32", always_2d=True))
     np.testing.assert_array_equal(samples if bits == 16 else samples >> 8, expected)
     floats = (expected / 2 ** (bits - 1)).astype(np.float32)
     np.testing.assert_array_equal(ffmpeg(content, channels, "flac"), floats)

@@ -6,6 +6,8 @@ import hashlib
 import re
 from pathlib import Path
 
+BUILT_HERE = "built here"
+"""In the place of a hash: `make test-web` compares the file with its sources."""
 VENDOR = Path(__file__).resolve().parents[4] / "mismo_grpc" / "gateway" / "static" / "vendor"
 
 
@@ -21,6 +23,8 @@ def test_the_table_has_every_vendored_file_with_its_hash() -> None:
         for path in VENDOR.rglob("*")
         if path.is_file() and path.name != "README.md"
     }
-    assert {name: row[5] for name, row in listed.items()} == present
+    assert listed.keys() == present.keys()
+    hashes = {name: row[5] for name, row in listed.items() if row[5] != BUILT_HERE}
+    assert hashes == {name: present[name] for name in hashes}
     for name, row in listed.items():
         assert all(row), f"{name}: each column needs a value"

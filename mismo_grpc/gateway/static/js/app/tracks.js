@@ -8,7 +8,7 @@ import { TrackView } from "../track/view.js";
 import { confirmed } from "../ui/confirm.js";
 import { byId } from "../ui/dom.js";
 import { notify } from "../ui/notices.js";
-import { errorOf } from "../../vendor/mismo-client.js";
+import { errorOf } from "../server/client.js";
 
 const TITLE = "Stems · mismo";
 
