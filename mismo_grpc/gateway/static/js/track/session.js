@@ -253,7 +253,7 @@ export class TrackSession extends EventTarget {
     } catch (cause) {
       const error = errorOf(cause);
       // What ended the job is told by its state.
-      if (!signal.aborted && !["JOB_FAILED", "JOB_NOT_FOUND", "RUN_REPLACED"].includes(error.reason)) {
+      if (!signal.aborted && !["JOB_FAILED", "JOB_NOT_READY", "JOB_NOT_FOUND", "RUN_REPLACED"].includes(error.reason)) {
         console.warn("the waveform ended", error.message);
       }
     }
