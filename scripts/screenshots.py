@@ -56,7 +56,7 @@ async def playing(page: Page, gate: Gate) -> None:
     await page.keyboard.press("4")
     await page.keyboard.press("l")
     await _ready(page, 55)
-    await page.wait_for_function("document.querySelector('[data-testid=time]').textContent > '0:02'")
+    await page.wait_for_function("() => document.querySelector('[data-testid=time]').textContent > '0:02'")
 
 
 async def finished(page: Page, gate: Gate) -> None:
@@ -149,9 +149,9 @@ async def _draw(browser: Browser, path: Path, state: State, screen: str, theme: 
         for analysis in await page.locator("#analyses input:enabled").all():
             await analysis.check()
         await state(page, gate)
-        await page.wait_for_function("document.getAnimations().every((each) => each.playState !== 'running')")
         # What is drawn in steps is complete after two frames.
         await page.evaluate("() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 400))")
+        await page.evaluate("scrollTo(0, 0)")
         picture = Image.open(io.BytesIO(await page.screenshot())).convert("RGB")
         picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
         gate.open()

@@ -14,20 +14,23 @@
   const listen = (node, tapes) => {
     const tape = { node, blocks: [] };
     tapes.push(tape);
-    void modules.get(node.context)?.then(() => {
+    modules.get(node.context)?.then(() => {
       const recorder = new AudioWorkletNode(node.context, "recorder");
       recorder.port.onmessage = ({ data }) => tape.blocks.push(data);
       connect.call(node, recorder);
       // A node that leads nowhere is not run; it puts out silence.
       connect.call(recorder, node.context.destination);
       recorders += 1;
-    });
+    }, () => {});
   };
 
   window.AudioContext = class extends AudioContext {
     constructor(options) {
       super(options);
-      modules.set(this, this.audioWorklet.addModule(recorderUrl));
+      const loaded = this.audioWorklet.addModule(recorderUrl);
+      modules.set(this, loaded);
+      // A page that is closed loads it no more.
+      loaded.catch(() => {});
     }
   };
   AudioNode.prototype.connect = function (target, ...rest) {

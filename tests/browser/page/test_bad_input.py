@@ -111,7 +111,6 @@ async def test_a_page_of_another_origin_gets_nothing(server: Server, music: Path
         found = await page.evaluate(
             """async (host) => {
               const outcome = (call) => call.then((response) => response.type + response.status, () => "refused");
-              const socket = new WebSocket(`ws://${host}/ws/mismo.analysis.v1.JobService/ListJobs`);
               const body = JSON.stringify({track_hash: "evil", file_path: "/etc/passwd"});
               return {
                 read: await outcome(fetch(`http://${host}/jobs/job`)),
@@ -119,6 +118,7 @@ async def test_a_page_of_another_origin_gets_nothing(server: Server, music: Path
                 remove: await outcome(fetch(`http://${host}/jobs/job`, {method: "DELETE"})),
                 blind: await outcome(fetch(`http://${host}/jobs`, {method: "POST", mode: "no-cors", body})),
                 socket: await new Promise((resolve) => {
+                  const socket = new WebSocket(`ws://${host}/ws/mismo.analysis.v1.JobService/ListJobs`);
                   socket.onopen = () => resolve("open");
                   socket.onclose = () => resolve("refused");
                 }),
