@@ -95,6 +95,10 @@ library.addEventListener("connection", (/** @type {any} */ event) => {
   void showOffer();
   void tracks.session?.refresh();
 });
+library.addEventListener("failed", (/** @type {any} */ event) => {
+  const again = { label: "Try again", run: () => library.start() };
+  notify("The list is not up to date any more", { kind: "bad", key: "list", text: explained(event.detail.error), action: again });
+});
 library.addEventListener("deleted", (/** @type {any} */ event) => tracks.deleted(event.detail.jobId));
 library.addEventListener("job", (/** @type {any} */ event) => {
   const { job, before } = event.detail;

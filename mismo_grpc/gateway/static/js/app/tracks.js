@@ -81,7 +81,7 @@ export class Tracks {
   /** Opens what the address names. */
   follow() {
     const jobId = jobOf(location.hash);
-    if (jobId === this.session?.jobId) return;
+    if (jobId && jobId === this.session?.jobId) return;
     if (jobId) this.#open(jobId);
     else this.#home();
   }
@@ -137,7 +137,10 @@ export class Tracks {
     document.body.dataset.page = "home";
     document.title = TITLE;
     this.page.select("");
-    if (wasOpen) byId("choose").focus({ preventScroll: true });
+    if (location.hash === "#options") {
+      byId("options").scrollIntoView();
+      byId("option-model").focus({ preventScroll: true });
+    } else if (wasOpen) byId("choose").focus({ preventScroll: true });
   }
 
   #close() {

@@ -9,7 +9,7 @@ import { JobRow } from "./job-row.js";
 
 const FIRST_SHOWN = 40;
 
-/** Events: "connection" {state, error}, "job" {job} (new or changed), "deleted" {jobId}. */
+/** Events: "connection" {state, error}, "job" {job} (new or changed), "deleted" {jobId}, "failed" {error} (not live any more). */
 export class Library extends EventTarget {
   /** @type {Map<string, any>} */
   jobs = new Map();
@@ -78,6 +78,7 @@ export class Library extends EventTarget {
       this.#caughtUp = true;
       this.render();
     });
+    on("error", (detail) => this.dispatchEvent(new CustomEvent("failed", { detail })));
     on("connection", (detail) => this.dispatchEvent(new CustomEvent("connection", { detail })));
     watch.start();
     this.render();
