@@ -1,7 +1,7 @@
 """Draws the pictures of docs/page.md: runs the page in Chromium against a server with mismo_lite and the demo track.
 
-python scripts/screenshots.py              # all of docs/images/page-*.png
-python scripts/screenshots.py --only phone # those with "phone" in their name
+python -m scripts.screenshots              # all of docs/images/page-*.png
+python -m scripts.screenshots --only phone # those with "phone" in their name
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import io
 import shutil
-import sys
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,13 +18,11 @@ from pathlib import Path
 from PIL import Image
 from playwright.async_api import Browser, FilePayload, Page, async_playwright, expect
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
 from mismo_grpc.app import App, build_app
 from mismo_grpc.settings import Settings
 from tests.support.gates import Gate, GatedDevice
 
+ROOT = Path(__file__).resolve().parent.parent
 TRACK = ROOT / "examples" / "demo_track.ogg"
 IMAGES = ROOT / "docs" / "images"
 SCREENS = {"desktop": ((1440, 900), 1), "phone": ((390, 844), 2)}
@@ -153,12 +150,14 @@ async def _draw(browser: Browser, path: Path, state: State, screen: str, theme: 
         await page.evaluate("() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 400))")
         await page.evaluate("scrollTo(0, 0)")
         picture = Image.open(io.BytesIO(await page.screenshot())).convert("RGB")
-        picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        content = io.BytesIO()
+        picture.quantize(128, dither=Image.Dither.NONE).save(content, "png", optimize=True)
         gate.open()
         await context.close()
-    size = path.stat().st_size
+    size = len(content.getvalue())
     if size > MOST_BYTES:
         raise SystemExit(f"{path.name} has {size} bytes; at most {MOST_BYTES} fit into the documents")
+    await asyncio.to_thread(path.write_bytes, content.getvalue())
     return size
 
 
@@ -202,7 +201,8 @@ async def _seek(page: Page, fraction: float) -> None:
 
 async def _ready(page: Page, percent: int) -> None:
     await page.wait_for_function(
-        "(least) => document.querySelector('[data-testid=overview]').dataset.readyPercent >= least", arg=percent
+        "(least) => document.querySelector('[data-testid=overview]').dataset.readyPercent >= least",
+        arg=percent,
     )
 
 

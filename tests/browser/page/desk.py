@@ -187,5 +187,3 @@ def whole(stretches: Sequence[tuple[int, int]], frames: int) -> bool:
     """Whether stretches are all of a track, but for the fades at their ends."""
     edges = [(0, 0), *stretches, (frames, frames)]
     return all(after[0] - before[1] <= 1024 for before, after in pairwise(edges))
-
-

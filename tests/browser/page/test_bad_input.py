@@ -19,13 +19,19 @@ def file(name: str, content: bytes, kind: str = "audio/mpeg") -> FilePayload:
     return {"name": name, "mimeType": kind, "buffer": content}
 
 
-async def test_what_is_no_track_is_refused_with_what_to_do(server: Server, tmp_path: Path, desk: Desk) -> None:
+async def test_what_is_no_track_is_refused_with_what_to_do(
+    server: Server, tmp_path: Path, desk: Desk
+) -> None:
     await desk.open(server.app.http_port)
     await desk.choose(
         file("letter.mp3", b"Dear sir or madam, " * 100),
         file("program.wav", b"MZ" + bytes(2000), "audio/wav"),
         file("empty.flac", b"", "audio/flac"),
-        {"name": "film.mp4", "mimeType": "video/mp4", "buffer": write_silent_film(tmp_path / "f.mp4").read_bytes()},
+        {
+            "name": "film.mp4",
+            "mimeType": "video/mp4",
+            "buffer": write_silent_film(tmp_path / "f.mp4").read_bytes(),
+        },
         file("torn.wav", track_bytes(2.0)[:44], "audio/wav"),
     )
     await expect(desk.notice("bad").filter(has_text="“empty.flac” was not taken")).to_contain_text(
@@ -145,4 +151,3 @@ async def test_a_page_of_another_origin_gets_nothing(server: Server, music: Path
         await context.close()
         evil.close()
     assert [job.job_id for job in (await server.client.list()).jobs] == ["job"]
-

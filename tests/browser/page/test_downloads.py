@@ -1,4 +1,4 @@
-"""The files of a finished job, as a browser saves them and other programs read them; and what the page itself weighs."""
+"""The files of a finished job, as a browser saves them and others read them; and what the page weighs."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ async def probed(path: Path) -> dict[str, Any]:
     return json.loads(out)
 
 
-async def test_every_format_arrives_and_is_read_by_others(
-    server: Server, tmp_path: Path, desk: Desk
-) -> None:
+async def test_every_format_arrives_and_is_read_by_others(server: Server, tmp_path: Path, desk: Desk) -> None:
     await desk.open(server.app.http_port)
     await desk.choose(write_track(tmp_path / "track.wav", 2.0))
     await expect(desk["downloads"]).to_be_visible()
@@ -100,7 +98,10 @@ async def test_the_page_is_light_and_comes_from_this_server_alone(server: Server
         await cdp.send("Network.enable")
         urls: dict[str, str] = {}
         weights: dict[str, float] = {}
-        cdp.on("Network.requestWillBeSent", lambda event: urls.update({event["requestId"]: event["request"]["url"]}))
+        cdp.on(
+            "Network.requestWillBeSent",
+            lambda event: urls.update({event["requestId"]: event["request"]["url"]}),
+        )
         cdp.on(
             "Network.loadingFinished",
             lambda event: weights.update({event["requestId"]: event["encodedDataLength"]}),

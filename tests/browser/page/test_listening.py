@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,12 +38,14 @@ TINY = Plan("tiny", "a long track", 20.0, 16)
 LITE = Plan("mismo_lite", "demo track", 30.0, 4)
 
 
-def ready_of(job_ready: object) -> list[tuple[float, float]]:
+def ready_of(ranges: Iterable[Any]) -> list[tuple[float, float]]:
     """The seconds of a job that are ready."""
-    return [(each.start_frame / RATE, each.end_frame / RATE) for each in job_ready]  # type: ignore[attr-defined]
+    return [(each.start_frame / RATE, each.end_frame / RATE) for each in ranges]
 
 
-@pytest.mark.parametrize("plan", [TINY, pytest.param(LITE, marks=pytest.mark.heavy)], ids=lambda plan: plan.model)
+@pytest.mark.parametrize(
+    "plan", [TINY, pytest.param(LITE, marks=pytest.mark.heavy)], ids=lambda plan: plan.model
+)
 async def test_a_track_is_heard_while_it_is_made_and_kept_when_it_is_done(
     start: StartServer, tmp_path: Path, desk: Desk, plan: Plan
 ) -> None:
@@ -194,7 +198,6 @@ async def test_without_a_gesture_the_browser_is_silent_and_the_page_says_what_to
     await expect(desk["state-line"]).to_have_text("All stems are ready.")
 
 
-def _percent(ready: object, plan: Plan) -> str:
+def _percent(ready: Iterable[Any], plan: Plan) -> str:
     seconds = sum(end - begin for begin, end in ready_of(ready))
     return str(round(seconds / plan.seconds * 100))
-
