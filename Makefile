@@ -34,7 +34,7 @@ WEB_MODULES := clients/web/node_modules/.package-lock.json
 NODE := $(shell command -v npm >/dev/null && node -e \
 	'const [a, b] = process.versions.node.split("."); console.log(a > 20 || (a == 20 && b > 3) ? "fits" : "")' 2>/dev/null)
 
-.PHONY: help demo run test test-node test-web test-example azurite socketio axe check bench proto lock docs format clean \
+.PHONY: help demo run test test-node test-web test-page test-example azurite socketio axe check bench proto lock docs format clean \
 	base extras dev \
 	check-format check-lint check-types check-rooms check-protos check-generated check-breaking check-docs
 
@@ -52,7 +52,7 @@ test: export OMP_NUM_THREADS ?= 1
 test: dev azurite socketio axe $(if $(NODE),$(WEB_MODULES)) ## all tests but the minutes-long ones (HEAVY=1 for all, ARGS=... for pytest)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(MARKS) $(ARGS)
 ifeq ($(ARGS),)
-	@$(MAKE) --no-print-directory test-node test-web
+	@$(MAKE) --no-print-directory test-node test-web test-page
 endif
 
 # Azure's emulator, which the tests of blob storage start; without Node they are skipped, but not in CI.
@@ -95,6 +95,10 @@ test-web: dev $(WEB_MODULES) ## the browser client: its stubs, its types, the pa
 	cd clients/web && npm run --silent build
 	cd clients/web && npm run --silent bundle -- --check
 
+test-page: $(WEB_MODULES) ## the web page: its types, and the tests of the modules that need no browser (the others are in tests/browser)
+	node tests/page/check-types.mjs
+	node --test tests/page/*.test.mjs
+
 test-example: dev $(NODE_MODULES) ## the examples, an app server and an API with blob storage, against real servers
 	cd clients/node && npm run --silent build
 	cd examples/app-server && npm ci --no-audit --no-fund --loglevel=error
@@ -102,7 +106,7 @@ test-example: dev $(NODE_MODULES) ## the examples, an app server and an API with
 	cd examples/workers && npm ci --no-audit --no-fund --loglevel=error
 	cd examples/workers && MISMO_PYTHON="$(CURDIR)/$(PY)" npm test --silent
 else
-test-node test-web test-example:
+test-node test-web test-page test-example:
 	@echo "no Node 20.4 or newer with npm: the tests of the clients in TypeScript $(if $(filter true 1,$(CI)),must run in CI,are skipped)"
 	@$(if $(filter true 1,$(CI)),exit 1)
 endif

@@ -1,4 +1,5 @@
-"""Fails when a folder has too many modules, a module too many lines, or TypeScript modules import each other.
+"""Fails when a folder has too many modules, a module too many lines, or modules in TypeScript or JavaScript import
+each other.
 
 What Python modules may import is in .importlinter.
 """
@@ -17,13 +18,18 @@ SOURCES = (
     ("clients/python", "*.py"),
     ("clients/node/src", "*.ts"),
     ("clients/web/src", "*.ts"),
+    ("mismo_grpc/gateway/static/js", "*.js"),
     ("examples/app-server/src", "*.js"),
     ("examples/workers/src", "*.js"),
     ("benchmarks", "*.py"),
     ("scripts", "*.py"),
     ("training", "*.py"),
 )
-TYPESCRIPT = (Path("clients/node/src"), Path("clients/web/src"))
+TYPED_MODULES = (
+    ("clients/node/src", "*.ts"),
+    ("clients/web/src", "*.ts"),
+    ("mismo_grpc/gateway/static/js", "*.js"),
+)
 GENERATED = "generated"
 MAX_MODULES = 20
 MAX_LINES = 400
@@ -58,9 +64,9 @@ def too_large(root: Path, modules: Iterable[Path]) -> list[str]:
 
 
 def imports_of(module: Path) -> set[Path]:
-    """The TypeScript modules that one imports by a relative path, types included."""
+    """The modules in TypeScript or JavaScript that one imports by a relative path, types included."""
     return {
-        (module.parent / path).resolve().with_suffix(".ts")
+        (module.parent / path).resolve().with_suffix(module.suffix)
         for path in _IMPORT.findall(module.read_text(encoding="utf-8"))
     }
 
@@ -79,8 +85,8 @@ def main() -> None:
     found: list[str] = []
     for folder, pattern in SOURCES:
         found += too_large(ROOT, modules_of(ROOT / folder, pattern))
-    for folder in TYPESCRIPT:
-        graph = {module: imports_of(module) for module in modules_of(ROOT / folder, "*.ts")}
+    for folder, pattern in TYPED_MODULES:
+        graph = {module: imports_of(module) for module in modules_of(ROOT / folder, pattern)}
         if cycle := cycle_of(graph):
             found.append("imports in a circle: " + " -> ".join(path.name for path in reversed(cycle)))
     if found:

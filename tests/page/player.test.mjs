@@ -80,7 +80,7 @@ test("the state line says when the sound comes, and why it does not yet", () => 
   const player = { state: "buffering", currentTime: 83, notReady: { reason: "separating", expectedSeconds: 2.2 } };
   assert.equal(stateLine({ job, connection: "open", player }).text, "Separating around 1:23: sound in about 2 s");
   player.notReady = { reason: "waiting-for-device" };
-  assert.equal(stateLine({ job, connection: "open", player }).text, "Other tracks go first");
+  assert.equal(stateLine({ job, connection: "open", player }).text, "Other segments go first");
   player.state = "playing";
   assert.equal(stateLine({ job, connection: "open", player }).text, "Separating: 3 of 9 segments, 20 s left");
   assert.equal(stateLine({ job: { state: 1, progress: { queuePosition: 2 } }, connection: "open" }).text, "In the queue, number 2");
@@ -91,4 +91,22 @@ test("a failed job says what to do", () => {
   const { text, busy } = stateLine({ job, connection: "open" });
   assert.match(text, /^The file is a picture\. Choose a file with sound/);
   assert.equal(busy, false);
+});
+
+test("while the browser plays nothing without a click, the state line asks for one", () => {
+  const { text, busy } = stateLine({ job: { state: 3 }, connection: "open", player: { state: "buffering", currentTime: 0 }, silenced: true });
+  assert.match(text, /Press Play/);
+  assert.equal(busy, false);
+});
+
+test("the slider of the position takes the keys of any slider", () => {
+  class Slider extends globalThis.HTMLElement {
+    matches(selector) {
+      return selector.includes('[role="slider"]');
+    }
+  }
+  const target = new Slider();
+  assert.deepEqual(["PageUp", "ArrowDown", "End", "ArrowLeft"].map((key) => pressed({ key, target })), [
+    "skip 30", "skip -5", "skip Infinity", "skip -5",
+  ]);
 });

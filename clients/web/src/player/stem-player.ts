@@ -191,6 +191,8 @@ export class StemPlayer extends Emitter<StemPlayerEvents> {
     this.#stopSchedule();
     this.#stream.close();
     if (this.#state !== "ended" && this.#state !== "failed") this.#setState("paused");
+    // A context that other players share would keep this one alive.
+    this.#mixer?.context.removeEventListener("statechange", this.#onContextChange);
     await this.#mixer?.close();
   }
 
@@ -215,13 +217,15 @@ export class StemPlayer extends Emitter<StemPlayerEvents> {
     }
   }
 
+  readonly #onContextChange = (): void => this.#tick();
+
   #begin(track: TrackInfo): void {
     const mixer = new Mixer(track, this.#options.audioContext, this.#volume);
     this.#mixer = mixer;
     this.#store = new SampleStore(track.stemNames.length, track.channels);
     this.#track = track;
     this.#head = Math.min(Math.round(this.#seekSeconds * track.sampleRate), track.totalFrames - 1);
-    mixer.context.addEventListener("statechange", () => this.#tick());
+    mixer.context.addEventListener("statechange", this.#onContextChange);
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.#setState(this.#wanted ? "buffering" : "paused");
     if (this.#wanted) void mixer.context.resume();

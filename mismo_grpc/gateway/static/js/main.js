@@ -24,7 +24,7 @@ import { byId, setText } from "./ui/dom.js";
 import { notify } from "./ui/notices.js";
 import { forgetColours } from "./ui/palette.js";
 import { startTheme } from "./ui/theme.js";
-import { errorOf, MismoClient, uploadFile } from "../vendor/mismo-client.js";
+import { errorOf, MismoClient, uploadFile } from "./server/client.js";
 
 const client = new MismoClient();
 const banner = new Banner();
@@ -94,6 +94,10 @@ library.addEventListener("connection", (/** @type {any} */ event) => {
   if (event.detail.state !== "open") return;
   void showOffer();
   void tracks.session?.refresh();
+});
+library.addEventListener("failed", (/** @type {any} */ event) => {
+  const again = { label: "Try again", run: () => library.start() };
+  notify("The list is not up to date any more", { kind: "bad", key: "list", text: explained(event.detail.error), action: again });
 });
 library.addEventListener("deleted", (/** @type {any} */ event) => tracks.deleted(event.detail.jobId));
 library.addEventListener("job", (/** @type {any} */ event) => {

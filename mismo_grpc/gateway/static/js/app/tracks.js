@@ -8,7 +8,7 @@ import { TrackView } from "../track/view.js";
 import { confirmed } from "../ui/confirm.js";
 import { byId } from "../ui/dom.js";
 import { notify } from "../ui/notices.js";
-import { errorOf } from "../../vendor/mismo-client.js";
+import { errorOf } from "../server/client.js";
 
 const TITLE = "Stems · mismo";
 
@@ -81,7 +81,7 @@ export class Tracks {
   /** Opens what the address names. */
   follow() {
     const jobId = jobOf(location.hash);
-    if (jobId === this.session?.jobId) return;
+    if (jobId && jobId === this.session?.jobId) return;
     if (jobId) this.#open(jobId);
     else this.#home();
   }
@@ -137,7 +137,10 @@ export class Tracks {
     document.body.dataset.page = "home";
     document.title = TITLE;
     this.page.select("");
-    if (wasOpen) byId("choose").focus({ preventScroll: true });
+    if (location.hash === "#options") {
+      byId("options").scrollIntoView();
+      byId("option-model").focus({ preventScroll: true });
+    } else if (wasOpen) byId("choose").focus({ preventScroll: true });
   }
 
   #close() {

@@ -4,12 +4,12 @@ import { hasEnded, JobState } from "../server/contract.js";
 import { browserId, recall, remember } from "../server/stored.js";
 import { byId, setText } from "../ui/dom.js";
 import { throttled } from "../ui/frames.js";
-import { JobsWatch } from "../../vendor/mismo-client.js";
+import { JobsWatch } from "../server/client.js";
 import { JobRow } from "./job-row.js";
 
 const FIRST_SHOWN = 40;
 
-/** Events: "connection" {state, error}, "job" {job} (new or changed), "deleted" {jobId}. */
+/** Events: "connection" {state, error}, "job" {job} (new or changed), "deleted" {jobId}, "failed" {error} (not live any more). */
 export class Library extends EventTarget {
   /** @type {Map<string, any>} */
   jobs = new Map();
@@ -54,6 +54,7 @@ export class Library extends EventTarget {
     this.jobs.clear();
     this.#caughtUp = false;
     this.#shown = FIRST_SHOWN;
+    /** @type {Record<string, string>} */
     const labels = this.scope === "own" ? { client: "web", browser: browserId() } : {};
     const watch = new JobsWatch(this.client, { labels });
     this.#watch = watch;
@@ -77,6 +78,7 @@ export class Library extends EventTarget {
       this.#caughtUp = true;
       this.render();
     });
+    on("error", (detail) => this.dispatchEvent(new CustomEvent("failed", { detail })));
     on("connection", (detail) => this.dispatchEvent(new CustomEvent("connection", { detail })));
     watch.start();
     this.render();

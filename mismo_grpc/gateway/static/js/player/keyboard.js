@@ -34,6 +34,9 @@ export const KEYS = [
  * @property {() => void} follow
  */
 
+/** Seconds, for the slider of the position; what any slider does with these keys. @type {Record<string, number>} */
+const SLIDER_STEPS = { ArrowUp: 5, ArrowDown: -5, PageUp: 30, PageDown: -30, End: Infinity };
+
 /** Whether keys of one character work; they can be switched off, for people who dictate. */
 export function singleKeys() {
   return recall("single-keys", true);
@@ -49,6 +52,7 @@ export function actionOf(event, act) {
   const kind = kindOf(event.target);
   if (kind === "text") return undefined;
   const { key, code, shiftKey } = event;
+  if (kind === "seek" && key in SLIDER_STEPS) return () => act.skip(SLIDER_STEPS[key]);
   if (kind !== "slider" && kind !== "choice") {
     if (key === "ArrowLeft") return () => act.skip(shiftKey ? -1 : -5);
     if (key === "ArrowRight") return () => act.skip(shiftKey ? 1 : 5);

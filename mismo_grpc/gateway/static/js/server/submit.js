@@ -1,6 +1,6 @@
 /** Submits a job so that a cut network neither loses it nor makes it twice. */
 
-import { errorOf } from "../../vendor/mismo-client.js";
+import { errorOf } from "./client.js";
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;

@@ -7,7 +7,7 @@ import { firstFrom } from "./beats.js";
 /** @typedef {{start: number, pixelsPerSecond: number, width: number, height: number}} Part */
 
 /** Makes quiet passages visible beside loud ones. */
-const CURVE = 0.72;
+const CURVE = 0.62;
 
 /**
  * The height of a sample value in the picture, 0 to 1.

@@ -3,8 +3,17 @@
 const CLICK_PIXELS = 4;
 
 /**
+ * What of a deck a pointer needs.
+ * @typedef {EventTarget & {
+ *   element: HTMLElement, ruler: {element: HTMLElement}, session: {duration: number},
+ *   viewport: import("../timeline/viewport.js").Viewport,
+ *   setFollow: (follow: boolean) => void, zoom: (factor: number, x?: number) => void, showCursor: (x: number) => void,
+ * }} PointedDeck
+ */
+
+/**
  * Listens on the rows of a deck; the listeners go with its elements.
- * @param {import("./deck.js").Deck} deck
+ * @param {PointedDeck} deck
  */
 export function startDeckPointer(deck) {
   const xOf = (/** @type {MouseEvent} */ event) => event.clientX - deck.ruler.element.getBoundingClientRect().left;

@@ -1,8 +1,18 @@
 /** What the keys and buttons of the player do with the open track. */
 
 /**
- * @param {import("./view.js").TrackView} view
+ * What of an open track the keys need.
+ * @typedef {object} KeyedTrack
+ * @property {number} now seconds
+ * @property {import("./deck.js").Deck | undefined} deck
+ * @property {import("../player/looper.js").Looper} looper
+ * @property {() => void} toggle
+ * @property {(seconds: number) => void} seek
+ * @property {(value: number) => void} setVolume
+ * @property {(factor: number) => void} zoom
  */
+
+/** @param {KeyedTrack} view */
 export function playerKeys(view) {
   const flip = (/** @type {number} */ index, /** @type {"muted" | "soloed"} */ name) => {
     const strip = [...(view.deck?.strips.values() ?? [])][index];

@@ -4,7 +4,7 @@ import { hasEnded, JobState, resultOf, Stage } from "../server/contract.js";
 import { framesPerPixelFor, Peaks } from "../timeline/peaks.js";
 import { RangeSet } from "../timeline/ranges.js";
 import { strideOf } from "../timeline/segments.js";
-import { errorOf, JobWatch, StemPlayer, watchWaveform } from "../../vendor/mismo-client.js";
+import { errorOf, JobWatch, StemPlayer, watchWaveform } from "../server/client.js";
 
 const ASK_MS = 20_000;
 const EMPTY = Object.freeze({ beats: [], downbeats: [] });
@@ -202,6 +202,7 @@ export class TrackSession extends EventTarget {
     return !hasEnded(this.job) || (this.job.state === JobState.SUCCEEDED && this.totalFrames > 0);
   }
 
+  /** @returns {Promise<void>} */
   async #openPlayer() {
     this.audioContext = this.audio(this.sampleRate);
     const player = new StemPlayer(this.client, { jobId: this.jobId, runId: this.runId, audioContext: this.audioContext });
@@ -250,7 +251,11 @@ export class TrackSession extends EventTarget {
         onRange: (/** @type {any} */ range) => this.#addPeaks(names[range.stem], range),
       });
     } catch (cause) {
-      if (!signal.aborted) console.warn("the waveform ended", errorOf(cause).message);
+      const error = errorOf(cause);
+      // What ended the job is told by its state.
+      if (!signal.aborted && !["JOB_FAILED", "JOB_NOT_READY", "JOB_NOT_FOUND", "RUN_REPLACED"].includes(error.reason)) {
+        console.warn("the waveform ended", error.message);
+      }
     }
   }
 

@@ -18,7 +18,7 @@ export class Transport {
     this.total = h("span", { class: "time-total", "data-testid": "duration" }, "0:00");
     this.bar = h("span", { class: "time-bar", "data-testid": "bar" });
     this.state = h("p", { class: "state-line", "data-testid": "state-line" });
-    this.loopToggle = h("button", { type: "button", class: "toggle toggle-loop", "aria-pressed": "false", title: "Loop on or off (L)", "data-testid": "loop-toggle", on: { click: act.loopToggle } }, icon("loop"), "Loop");
+    this.loopToggle = h("button", { type: "button", class: "toggle toggle-loop", "aria-pressed": "false", "aria-label": "Loop", title: "Loop on or off (L)", "data-testid": "loop-toggle", on: { click: act.loopToggle } }, icon("loop"), h("span", {}, "Loop"));
     this.loopText = h("span", { class: "loop-text", "data-testid": "loop-text" });
     this.clear = iconButton("close", "Remove the loop", { "data-testid": "loop-clear", on: { click: act.loopClear } });
     this.half = this.#text("½", "½: half the loop", "loop-half", () => act.loopScale(0.5));

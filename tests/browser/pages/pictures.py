@@ -1,4 +1,7 @@
-"""The pictures of the documentation: MISMO_PICTURES=docs/images makes them anew, which takes a minute."""
+"""Makes the pictures of /status and /docs in the documentation: pytest tests/browser/pages/pictures.py, for a minute.
+
+No part of the tests; MISMO_PICTURES=docs/images puts the pictures there.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,6 @@ THEMES = ("dark", "light")
 MOST_BYTES = 600_000
 
 
-@pytest.mark.heavy
 @pytest.mark.timeout(300)
 async def test_the_pictures_of_the_pages_are_small(
     start: StartServer, music: Path, browser: Browser, tmp_path: Path
