@@ -147,6 +147,8 @@ async def open_tab(url: str) -> AsyncGenerator[Tab]:
         browser: Browser = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
         try:
             page = await browser.new_page(viewport={"width": 1440, "height": 900})
+            # A document that the route changes has no network: Chromium asks before it may connect to this one.
+            await page.context.grant_permissions(["local-network-access"])
             await page.route(f"{url}/", _allow_blobs)
             await page.add_init_script(LISTEN)
             session = await page.context.new_cdp_session(page)
