@@ -47,10 +47,11 @@ async def test_a_track_of_high_priority_overtakes_the_others(
     jobs = {
         title: await server.client.get(job_id) for title, job_id in {"second": second, "third": third}.items()
     }
-    title = max(jobs, key=lambda name: jobs[name].progress.queue_position)
+    other, title = sorted(jobs, key=lambda name: jobs[name].progress.queue_position)
     assert jobs[title].progress.queue_position == 2
     await desk.job(title).get_by_test_id("job-priority").select_option(label="Normal")
     await expect(desk.job(title).get_by_test_id("job-detail")).to_have_text("In the queue, number 1")
+    await expect(desk.job(other).get_by_test_id("job-detail")).to_have_text("In the queue, number 2")
     job = await server.client.get(jobs[title].job_id)
     assert (job.state, job.progress.queue_position) == (QUEUED, 1)
     server.device.open()
