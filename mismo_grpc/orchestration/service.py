@@ -82,8 +82,9 @@ class Jobs:
         """Resumes every job that an earlier process left unfinished; returns how many there are."""
         for job in await self._repository.read(self._repository.store.active):
             self._repository.active[job.job_id] = ActiveJob.of(job)
-            # Clients were told at most this share; segments that a power cut has lost must not take it back.
+            # Clients were told at most this; segments that a power cut has lost must not take it back.
             self.share_with_result(job)
+            self.progress(job)
         self._queue.fill()
         return len(self._repository.active)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from mismo_grpc.completion import run_to_completion
-from mismo_grpc.errors import UploadTooLargeError
+from mismo_grpc.errors import EmptyAudioError, UploadTooLargeError
 from mismo_grpc.executors import InThread
 from mismo_grpc.storage.disk import Disk, disk_errors
 from mismo_grpc.uploads.uploads import Uploads
@@ -92,6 +92,11 @@ class SpooledUpload:
 
     async def finish(self, filename: str, now: float) -> str:
         """Turns the received bytes into a complete upload, returns its id; raises EmptyAudioError, DiskFullError."""
+        if not self.size:
+            # The error of the uploads would name the header of UploadAudio, which this client has not sent.
+            raise EmptyAudioError(
+                f"{self._field}: the file is empty; send one with audio in it", field=self._field
+            )
         await self._flush()
         return await self._spool.uploads.adopt(self._path, filename, self.size, self._digest.hexdigest(), now)
 

@@ -80,7 +80,7 @@ test("the state line says when the sound comes, and why it does not yet", () => 
   const player = { state: "buffering", currentTime: 83, notReady: { reason: "separating", expectedSeconds: 2.2 } };
   assert.equal(stateLine({ job, connection: "open", player }).text, "Separating around 1:23: sound in about 2 s");
   player.notReady = { reason: "waiting-for-device" };
-  assert.equal(stateLine({ job, connection: "open", player }).text, "Other tracks go first");
+  assert.equal(stateLine({ job, connection: "open", player }).text, "Other segments go first");
   player.state = "playing";
   assert.equal(stateLine({ job, connection: "open", player }).text, "Separating: 3 of 9 segments, 20 s left");
   assert.equal(stateLine({ job: { state: 1, progress: { queuePosition: 2 } }, connection: "open" }).text, "In the queue, number 2");

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { takePositions } from "../../mismo_grpc/gateway/static/js/jobs/queue-positions.js";
 import { UploadQueue } from "../../mismo_grpc/gateway/static/js/queue/upload-queue.js";
 import { Stage } from "../../mismo_grpc/gateway/static/js/server/contract.js";
 import { checkedChoices, DEFAULT_CHOICES, inWords, jobOptions } from "../../mismo_grpc/gateway/static/js/server/job-options.js";
@@ -129,4 +130,16 @@ test("choices are remembered for the page even without storage", () => {
   assert.deepEqual(recall("test", {}), { a: 1 });
   assert.equal(recall("test", 7), 7);
   assert.match(uuid(), /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+});
+
+test("queued jobs take their newest positions, by run", () => {
+  const job = { jobId: "a", runId: "1", progress: { queuePosition: 1 } };
+  const rerun = { jobId: "b", runId: "2", progress: { queuePosition: 2 } };
+  const listed = [
+    { jobId: "a", runId: "1", progress: { queuePosition: 3 } },
+    { jobId: "b", runId: "older", progress: { queuePosition: 1 } },
+  ];
+  assert.equal(takePositions([job, rerun], listed), true);
+  assert.deepEqual([job.progress.queuePosition, rerun.progress.queuePosition], [3, 2]);
+  assert.equal(takePositions([job, rerun], listed), false);
 });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from playwright.async_api import Browser, CDPSession, Page, async_playwright
+from playwright.async_api import Browser, CDPSession, Page, Route, async_playwright
 
 from benchmarks.commands import CommandError
 
@@ -29,43 +30,59 @@ FLAGS = (
     "--autoplay-policy=no-user-gesture-required",
 )
 
+TAP = """
+// On the audio thread, so that a page that is held up loses no sample here.
+registerProcessor("tap", class extends AudioWorkletProcessor {
+  sounding = false; frames = 0; silent = 0;
+  process([[left, right = left]]) {
+    if (!left) return true;
+    for (let i = 0; i < left.length; i++) {
+      const sounds = left[i] !== 0 || right[i] !== 0;
+      if (sounds && !this.sounding) {
+        this.sounding = true;
+        this.port.postMessage({ first: true });
+      }
+      if (!this.sounding) continue;
+      this.frames++;
+      if (!sounds) this.silent++;
+      else if (this.silent) {
+        if (this.silent >= 441) this.port.postMessage({ gap: this.silent });
+        this.silent = 0;
+      }
+    }
+    if (this.sounding && currentFrame % 4096 === 0) this.port.postMessage({ frames: this.frames });
+    return true;
+  }
+});
+"""
 LISTEN = """
 (() => {
   // All that reaches the speakers is also counted here: when the first sound came, and each gap after it.
-  const heard = (window.heard = { chosenAt: 0, firstAt: 0, frames: 0, gaps: [], silent: 0 });
-  const GAP_FRAMES = 441;
+  const heard = (window.heard = { chosenAt: 0, firstAt: 0, frames: 0, gaps: [] });
   addEventListener("change", (event) => {
     if (event.target.type === "file") heard.chosenAt = performance.now();
   }, true);
   const connect = AudioNode.prototype.connect;
   const taps = new WeakMap();
   AudioNode.prototype.connect = function (target, ...rest) {
-    if (target instanceof AudioDestinationNode) connect.call(this, tap(target));
+    if (target instanceof AudioDestinationNode) {
+      if (!taps.has(target)) taps.set(target, tap(target.context));
+      void taps.get(target).then((node) => connect.call(this, node));
+    }
     return connect.call(this, target, ...rest);
   };
-  function tap(destination) {
-    if (taps.has(destination)) return taps.get(destination);
-    const node = destination.context.createScriptProcessor(1024, 2, 1);
-    node.onaudioprocess = ({ inputBuffer }) => {
-      const left = inputBuffer.getChannelData(0), right = inputBuffer.getChannelData(1);
-      for (let i = 0; i < left.length; i++) {
-        const sounds = left[i] !== 0 || right[i] !== 0;
-        if (sounds && !heard.firstAt) heard.firstAt = performance.now();
-        if (!heard.firstAt) continue;
-        heard.frames++;
-        if (!sounds) heard.silent++;
-        else if (heard.silent) {
-          if (heard.silent >= GAP_FRAMES) heard.gaps.push([heard.frames, heard.silent]);
-          heard.silent = 0;
-        }
-      }
+  async function tap(context) {
+    await context.audioWorklet.addModule(URL.createObjectURL(new Blob([TAP], { type: "text/javascript" })));
+    const node = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0 });
+    node.port.onmessage = ({ data }) => {
+      if (data.first) heard.firstAt = performance.now();
+      if (data.gap) heard.gaps.push(data.gap);
+      if (data.frames) heard.frames = data.frames;
     };
-    connect.call(node, destination);
-    taps.set(destination, node);
     return node;
   }
 })();
-"""
+""".replace("TAP]", f"{json.dumps(TAP)}]")
 
 
 @dataclass(frozen=True)
@@ -111,7 +128,7 @@ class Tab:
         """What has come out so far."""
         found = await self.page.evaluate("heard")
         seconds = (found["firstAt"] - found["chosenAt"]) / 1000
-        return Heard(seconds, found["frames"], [length for _, length in found["gaps"]])
+        return Heard(seconds, found["frames"], list(found["gaps"]))
 
     async def memory_bytes(self) -> int:
         """The memory of the tab's process that it shares with no other process (USS), in bytes."""
@@ -130,6 +147,9 @@ async def open_tab(url: str) -> AsyncGenerator[Tab]:
         browser: Browser = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
         try:
             page = await browser.new_page(viewport={"width": 1440, "height": 900})
+            # A document that the route changes has no network: Chromium asks before it may connect to this one.
+            await page.context.grant_permissions(["local-network-access"])
+            await page.route(f"{url}/", _allow_blobs)
             await page.add_init_script(LISTEN)
             session = await page.context.new_cdp_session(page)
             tab = Tab(page, session, await browser.new_browser_cdp_session())
@@ -140,3 +160,12 @@ async def open_tab(url: str) -> AsyncGenerator[Tab]:
             yield tab
         finally:
             await browser.close()
+
+
+async def _allow_blobs(route: Route) -> None:
+    """The tap is a script from memory, which the page's policy does not let pass."""
+    response = await route.fetch()
+    policy = response.headers["content-security-policy"].replace(
+        "script-src 'self'", "script-src 'self' blob:"
+    )
+    await route.fulfill(response=response, headers={**response.headers, "content-security-policy": policy})

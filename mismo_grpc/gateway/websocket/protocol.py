@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
@@ -50,6 +51,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().shutdown()
 
     async def send(self, message: ASGISendEvent) -> None:
+        await self.writable.wait()
+        if message["type"] == "websocket.send" and self.transport.is_closing():
+            # The library would write on, and asyncio log a warning for each message, until it reports the loss.
+            raise ClientDisconnected
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
             # Otherwise uvicorn logs an error for each handshake that the application refuses.

@@ -258,8 +258,9 @@ async def test_the_content_decides_whether_a_file_is_audio(
 ) -> None:
     answer = await http.post("/api/upload", files={"audio_file": ("song.mp3", content, "audio/mpeg")})
     error = error_of(answer, status)
-    assert error["code"] == code
+    assert (error["code"], error["field"]) == (code, "audio_file")
     assert "source" not in error["message"]
+    assert "header" not in error["message"]
     assert (await http.get("/api/jobs")).json()["jobs"] == []
     assert not list((server.jobs_dir / ".mismo" / "uploads").iterdir())
 

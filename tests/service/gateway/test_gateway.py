@@ -309,7 +309,7 @@ async def test_a_refused_upload_leaves_nothing(server: Server, http: httpx2.Asyn
         == "track_hash"
     )
     empty = {"file": ("empty.mp3", b"")}
-    assert error_of(await http.post("/jobs", data={"track_hash": "x"}, files=empty), 422)
+    assert error_of(await http.post("/jobs", data={"track_hash": "x"}, files=empty), 422)["field"] == "file"
     assert error_of(await http.post("/jobs", data={"track_hash": "x"}), 415)
     assert tree(server.jobs_dir) == before
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from uvicorn.protocols.utils import ClientDisconnected
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mismo.analysis.v1 import job_pb2
@@ -196,6 +197,16 @@ async def test_a_client_that_reads_nothing_meets_the_idle_limit(start: StartServ
     await server.nothing_is_held()
     await gone(writer)
     await until(lambda: not sockets_of(server))
+
+
+async def test_nothing_is_written_to_a_lost_connection(server: Server) -> None:
+    """Each such message would be a warning in the log, and a client that leaves is sent hundreds of them."""
+    async with AsyncExitStack() as stack:
+        await watching(stack, server)
+        (connection,) = sockets_of(server)
+        connection.transport.abort()
+        with pytest.raises(ClientDisconnected):
+            await connection.send({"type": "websocket.send", "bytes": b"an event", "text": None})
 
 
 async def test_unread_data_of_an_ended_call_is_dropped_after_a_while(

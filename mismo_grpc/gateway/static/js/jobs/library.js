@@ -6,6 +6,7 @@ import { byId, setText } from "../ui/dom.js";
 import { throttled } from "../ui/frames.js";
 import { JobsWatch } from "../server/client.js";
 import { JobRow } from "./job-row.js";
+import { QueuePositions } from "./queue-positions.js";
 
 const FIRST_SHOWN = 40;
 
@@ -33,6 +34,7 @@ export class Library extends EventTarget {
     /** @type {"own" | "all"} */
     this.scope = recall("scope", String("own")) === "all" ? "all" : "own";
     this.render = throttled(() => this.#render(), 120);
+    this.positions = new QueuePositions(client, () => this.jobs.values(), this.render);
     for (const radio of /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll('input[name="scope"]'))) {
       radio.checked = radio.value === this.scope;
       radio.addEventListener("change", () => {
@@ -75,6 +77,7 @@ export class Library extends EventTarget {
       this.jobs.delete(jobId);
       this.dispatchEvent(new CustomEvent("deleted", { detail: { jobId } }));
       this.render();
+      this.positions.refresh();
     });
     on("caughtup", () => {
       this.#caughtUp = true;
@@ -100,6 +103,7 @@ export class Library extends EventTarget {
     this.jobs.set(job.jobId, job);
     this.dispatchEvent(new CustomEvent("job", { detail: { job, before: known } }));
     this.render();
+    this.positions.refresh();
   }
 
   /** @param {string} jobId the open job */

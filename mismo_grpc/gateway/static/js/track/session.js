@@ -255,7 +255,11 @@ export class TrackSession extends EventTarget {
         onRange: (/** @type {any} */ range) => this.#addPeaks(names[range.stem], range),
       });
     } catch (cause) {
-      if (!signal.aborted) console.warn("the waveform ended", errorOf(cause).message);
+      const error = errorOf(cause);
+      // What ended the job is told by its state.
+      if (!signal.aborted && !["JOB_FAILED", "JOB_NOT_READY", "JOB_NOT_FOUND", "RUN_REPLACED"].includes(error.reason)) {
+        console.warn("the waveform ended", error.message);
+      }
     }
   }
 

@@ -39,7 +39,7 @@ function waiting({ currentTime, notReady }, job) {
     case "separating":
       return `Separating around ${clock(currentTime)}${sound}`;
     case "waiting-for-device":
-      return `Other tracks go first${sound}`;
+      return `Other segments go first${sound}`;
     default:
       return "Loading audio";
   }
