@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import FilePayload, expect
+from playwright.async_api import FileChooser, FilePayload, expect
 
 from tests.browser.page.conftest import OpenDesk
 from tests.browser.page.desk import STEMS, Desk
 from tests.browser.pages.conftest import violations_of
 from tests.service.conftest import Server, StartServer
-from tests.support.calls import RUNNING
+from tests.support.calls import PATIENCE, RUNNING
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.tracks import write_track
 
@@ -120,6 +121,9 @@ def _needs_name(control: dict[str, str]) -> bool:
 
 async def test_all_of_it_works_without_a_mouse(server: Server, tmp_path: Path, desk: Desk) -> None:
     page, keys = desk.page, desk.page.keyboard
+    # Registered early: Chromium is told of it without an answer, and must know it before the key is pressed.
+    choosers: asyncio.Queue[FileChooser] = asyncio.Queue()
+    page.on("filechooser", choosers.put_nowait)
     await desk.open(server.app.http_port)
     server.device.close()
     # The first stop leads past the navigation.
@@ -127,9 +131,8 @@ async def test_all_of_it_works_without_a_mouse(server: Server, tmp_path: Path, d
     await expect(page.locator(".skip-link")).to_be_focused()
     await keys.press("Enter")
     await _tab_to(desk, "choose")
-    async with page.expect_file_chooser() as asked:
-        await keys.press("Enter")
-    chooser = await asked.value
+    await keys.press("Enter")
+    chooser = await asyncio.wait_for(choosers.get(), PATIENCE)
     await chooser.set_files(write_track(tmp_path / "by_hand.wav", 12.0))
     await expect(desk["track-title"]).to_be_focused()
     await server.device.someone_waits()

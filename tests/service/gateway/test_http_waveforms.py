@@ -193,7 +193,7 @@ async def test_a_job_that_has_no_waveform(server: Server, http: httpx2.AsyncClie
 async def test_the_documentation_has_it(http: httpx2.AsyncClient) -> None:
     paths = (await http.get("/openapi.json")).json()["paths"]
     described = paths["/jobs/{job_id}/waveform"]["get"]
-    assert {"200", "304", "404", "409", "422"} <= set(described["responses"])
+    assert {"200", "304", "404", "409", "4XX"} <= set(described["responses"])
     assert {each["name"] for each in described["parameters"]} == {"job_id", "stems", "frames_per_pixel"}
     content = described["responses"]["200"]["content"]["application/json"]
     assert set(content["schema"]["properties"]) == set(content["example"])
