@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mismo_grpc.completion import end_task
 from mismo_grpc.errors import CapacityError, InvalidFieldError, MismoError, RequestError, ServerDrainingError
 from mismo_grpc.gateway.api.capabilities import NAMESPACE, SOCKET_IO_PATH
 from mismo_grpc.gateway.api.incoming import (
@@ -170,7 +171,7 @@ class LiveProgress:
         self._closed = True
         await self._watches.close()
         if self._sweeping is not None:
-            self._sweeping.cancel()
+            await end_task(self._sweeping)
         leaving = [asyncio.create_task(self._disconnect(client)) for client in list(self._sockets)]
         if leaving:
             await asyncio.wait(leaving)

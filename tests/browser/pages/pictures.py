@@ -63,6 +63,7 @@ async def test_the_pictures_of_the_pages_are_small(
             await http.post("/jobs", json=request_for(track, track_hash=f"track-{number}"))
         for count in (9, 14, 4, 16, 11, 7):
             gate.allow(count)
+            # The charts draw rates over time, so time must pass between two points.
             await asyncio.sleep(3.0)
         total = 0
         for name, page in pages.items():
